@@ -1,0 +1,61 @@
+/**
+ * Stable error codes. A code never changes its meaning; messages may be reworded.
+ *
+ * - `INVALID_ARGUMENT`: an option or argument of a public call is wrong.
+ * - `FILE_NOT_FOUND`, `FILE_READ`: a file is missing, or cannot be read or ended early.
+ * - `UNSUPPORTED_FORMAT`: the file is of a kind that is never read (pickles, for example).
+ * - `BAD_SAFETENSORS`: a safetensors header or its offsets break the format.
+ * - `BAD_JSON`: a JSON file does not parse or is not the expected shape.
+ * - `BAD_CONFIG`: a config value is missing, absurd or of the wrong type.
+ * - `UNSUPPORTED_CONFIG`: a config option asks for something that is not implemented.
+ * - `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`: the weights do not fit the config.
+ * - `SHAPE_MISMATCH`: an input's shape does not fit the model.
+ * - `OUT_OF_MEMORY`: an allocation failed; the model still works.
+ * - `DISPOSED`: the object was disposed before the call.
+ * - `NATIVE_NOT_FOUND`: no native binary loads; the message lists every attempt.
+ * - `UNKNOWN_CPU`: a forced instruction set is unknown or not available.
+ * - `INTERNAL`: a bug in asdm.
+ */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT' | 'FILE_NOT_FOUND' | 'FILE_READ' | 'UNSUPPORTED_FORMAT' | 'BAD_SAFETENSORS' | 'BAD_JSON'
+  | 'BAD_CONFIG' | 'UNSUPPORTED_CONFIG' | 'TENSOR_MISSING' | 'TENSOR_EXTRA' | 'TENSOR_SHAPE' | 'TENSOR_DTYPE'
+  | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU' | 'INTERNAL'
+
+/** Every error asdm throws on purpose, except aborts: a stable `code` and one sentence saying what was expected, what was received and where. */
+export class AsdmError extends Error {
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'AsdmError'
+    this.code = code
+  }
+}
+
+/** The error an aborted call rejects with: a `DOMException` named `AbortError`, as `fetch` gives, with the signal's reason as its cause. */
+export function abortError(reason?: unknown): DOMException {
+  const error = new DOMException('The operation was aborted', 'AbortError')
+  if (reason !== undefined) Object.defineProperty(error, 'cause', { value: reason, configurable: true, writable: true })
+  return error
+}
+
+/** Throws {@link abortError} when the signal is aborted. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal.reason)
+}
+
+/** Shows a received value in an error message: short, quoted where it is text, never throwing whatever it is handed. */
+export function shown(value: unknown): string {
+  try {
+    if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
+    if (typeof value === 'bigint') return `${value}n`
+    if (typeof value === 'function') return 'a function'
+    if (typeof value === 'symbol') return 'a symbol'
+    if (Array.isArray(value)) return value.length <= 8 && value.every(v => typeof v === 'number') ? `[${value.join(', ')}]` : `an array of ${value.length}`
+    if (ArrayBuffer.isView(value)) return `a ${value.constructor?.name ?? 'view'} of ${value.byteLength} bytes`
+    if (value !== null && typeof value === 'object') return 'an object'
+    return String(value)
+  } catch {
+    return 'an unprintable value'
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The native surface, typed, in one file. Only `lib/native/load.ts` imports the addon; everything else in `lib/` imports this.
+ * Methods that do real work run on threads of the addon and give promises; a rejection is an `AsdmError` (made by the addon from
+ * `{ code, message }`) or, after `cancel`, an `AbortError`.
+ */
+import type { Tensor } from '../tensor'
+import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../model/config'
+
+export interface CpuInfo {
+  /** The processor's name, '' if unknown. */
+  brand: string
+  /** Features found and enabled by the operating system: 'avx2', 'fma', 'avx512f', 'avx512bf16', 'avx512vnni', 'neon', ... */
+  features: string[]
+  /** Kernel sets compiled in, best first. */
+  compiled: string[]
+  /** Kernel sets that this machine can run, best first; the first one is the default. */
+  usable: string[]
+  /** Logical cores the process may run on. */
+  cores: number
+}
+
+/** One of the four graphs; configs are checked again natively, since the addon may be reached without the TypeScript layer. */
+export type NativeModelSpec =
+  | { kind: 'unet'; config: UNetConfig }
+  | { kind: 'vae_decoder'; config: VAEConfig }
+  | { kind: 'vae_encoder'; config: VAEConfig }
+  | { kind: 'text_encoder'; config: TextEncoderConfig }
+
+export interface NativeModelOptions {
+  dtype: 'fp32'
+  /** Threads that compute, the caller's own included; 1 to 256. */
+  threads: number
+  /** A kernel set's name, or 'auto'. */
+  cpu: string
+}
+
+/** One weight the graph asks for. */
+export interface WeightRequest {
+  name: string
+  /** PyTorch shape. */
+  shape: number[]
+}
+
+export interface LoadProgress {
+  bytesDone: number
+  bytesTotal: number
+}
+
+export interface LoadResult {
+  /** Names of weights that hold NaN or infinity. */
+  nonFinite: string[]
+  /** Bytes held for packed weights. */
+  weightBytes: number
+}
+
+/** One graph unit at a given input shape. */
+export interface UnitRow {
+  /** Diffusers prefix. */
+  name: string
+  op: string
+  /** Output shape as stored: [N, H, W, C] or [N, L, C]. */
+  shape: number[]
+  parameters: number
+  /** Multiply-accumulates, attention products included. */
+  macs: number
+}
+
+export interface ProgramInfo {
+  units: UnitRow[]
+  parameters: number
+  macs: number
+  /** Bytes of the activation arena and of kernel scratch. */
+  arenaBytes: number
+  scratchBytes: number
+}
+
+/** Shape of one forward pass: `batch`, and height and width (latent pixels; image pixels for the VAE encoder) or length (tokens). */
+export interface ForwardShape {
+  batch: number
+  height?: number
+  width?: number
+  /** Text tokens: of the encoder's input, or of `encoderHiddenStates` for a UNet. */
+  length?: number
+}
+
+export interface ForwardInputs {
+  /** UNet: `sample` [N,C,H,W], `timesteps` N numbers, `encoderHiddenStates` [N,L,D]. VAE decoder: `sample` latents. VAE encoder: `sample` image. Text encoder: `ids`, N*L of them, with `batch`. */
+  sample?: Tensor
+  timesteps?: Float32Array
+  encoderHiddenStates?: Tensor
+  ids?: Int32Array
+  batch?: number
+  /** Text encoder only: which final norm, as `final_layer_norm` after leaving out this many last layers. */
+  clipSkip?: number
+  /** Names of further values to give back, see `NativeModel.tapNames`. */
+  taps?: string[]
+}
+
+export interface ForwardOutputs {
+  /** UNet: epsilon or v, [N,C,H,W]. VAE decoder: image. VAE encoder: moments [N,2C,H,W]. Text encoder: last hidden state [N,L,D]. */
+  sample: Tensor
+  taps: Record<string, Tensor>
+}
+
+/** A call under way. `cancel` may be called at any time, also after the end. */
+export interface NativeCall<T> {
+  promise: Promise<T>
+  cancel(): void
+}
+
+/** A graph with its weights, thread pool and arena. Calls on one model queue in order. Garbage collection frees it too. */
+export interface NativeModel {
+  /** The kernel set it runs on. */
+  readonly cpu: string
+  /** Weights the graph asks for, in graph order. */
+  weights(): WeightRequest[]
+  tapNames(): string[]
+  /** Compiles (without running) for a shape: units, multiply-accumulates, memory. */
+  describe(shape: ForwardShape, taps?: string[]): ProgramInfo
+  /** Reads and packs all weights; every requested name exactly once. */
+  load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void): NativeCall<LoadResult>
+  /** Copies its inputs before it returns. */
+  forward(inputs: ForwardInputs): NativeCall<ForwardOutputs>
+  /** Frees the activation arena once the running calls are done (it grows again when needed). */
+  trim(): void
+  /** Cancels calls under way, waits for none; frees everything once they have stopped. Any later call throws `DISPOSED`. Idempotent. */
+  dispose(): void
+}
+
+export interface Addon {
+  /** Version of the native surface; the loader refuses a binary whose version differs from its own. */
+  readonly abi: number
+  cpuInfo(): CpuInfo
+  createModel(spec: NativeModelSpec, options: NativeModelOptions): NativeModel
+}
+
+/** The `abi` that this TypeScript layer speaks. */
+export const ABI = 1

@@ -1,0 +1,100 @@
+// Keeps the reference data small in the repository.
+//   node scripts/fixtures.mjs pack <source folder>   source folder -> test/fixtures (maintainers, when references change)
+//   node scripts/fixtures.mjs unpack                 test/fixtures -> build/fixtures (runs before `npm test`)
+// A packed file is a safetensors file whose tensor bytes are grouped by significance (all first bytes of a tensor, then
+// all second bytes, ...) and compressed with brotli; unpacking gives back the identical tensors. The header is kept as it is.
+import fs from 'node:fs'
+import path from 'node:path'
+import zlib from 'node:zlib'
+import { fileURLToPath } from 'node:url'
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
+const packedDir = path.join(root, 'test', 'fixtures')
+const unpackedDir = path.join(root, 'build', 'fixtures')
+const widths = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2, U8: 1, I8: 1, BOOL: 1 }
+
+// Reference tensors that no test reads yet (gradients, per-step copies of what the per-step latents already pin down).
+const unused = [/^train\//, /\/unet_outputs$/, /^deepcache\//, /^[^/]+\/d(x|y|weight|bias|q|k|v|gamma|beta|proj_|out_|routing_)/]
+
+function parse(bytes) {
+  const headerBytes = Number(bytes.readBigUInt64LE(0))
+  const header = JSON.parse(bytes.subarray(8, 8 + headerBytes).toString('utf8'))
+  return { header, data: bytes.subarray(8 + headerBytes) }
+}
+
+function build(header, data) {
+  const text = Buffer.from(JSON.stringify(header))
+  const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, 0x20)])
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(padded.length))
+  return Buffer.concat([length, padded, data])
+}
+
+function regroup(source, width, forward) {
+  const count = source.length / width
+  const target = Buffer.alloc(source.length)
+  for (let i = 0; i < count; i++)
+    for (let b = 0; b < width; b++) {
+      if (forward) target[b * count + i] = source[i * width + b]
+      else target[i * width + b] = source[b * count + i]
+    }
+  return target
+}
+
+function mapTensors(header, data, forward, keep = () => true) {
+  const out = {}
+  const parts = []
+  let offset = 0
+  for (const [name, tensor] of Object.entries(header)) {
+    if (name === '__metadata__') { out[name] = tensor; continue }
+    if (!keep(name)) continue
+    const [begin, end] = tensor.data_offsets
+    const bytes = regroup(data.subarray(begin, end), widths[tensor.dtype], forward)
+    out[name] = { ...tensor, data_offsets: [offset, offset + bytes.length] }
+    parts.push(bytes)
+    offset += bytes.length
+  }
+  return { header: out, data: Buffer.concat(parts) }
+}
+
+function* files(folder) {
+  for (const entry of fs.readdirSync(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) yield path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name))
+}
+
+const [command, source] = process.argv.slice(2)
+if (command === 'pack' && source) {
+  for (const file of files(source)) {
+    const target = path.join(packedDir, file)
+    fs.mkdirSync(path.dirname(target), { recursive: true })
+    const bytes = fs.readFileSync(path.join(source, file))
+    if (!file.endsWith('.safetensors')) { fs.writeFileSync(target, bytes); continue }
+    const { header, data } = parse(bytes)
+    const expected = path.basename(file) === 'expected.safetensors'
+    const grouped = mapTensors(header, data, true, name => !expected || !unused.some(rule => rule.test(name)))
+    const params = { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 22 }
+    fs.writeFileSync(target + '.br', zlib.brotliCompressSync(build(grouped.header, grouped.data), { params }))
+  }
+} else if (command === 'unpack') {
+  for (const file of files(packedDir)) {
+    const from = path.join(packedDir, file)
+    const to = path.join(unpackedDir, file.replace(/\.br$/, ''))
+    const stamp = fs.statSync(from).mtime
+    if (fs.existsSync(to) && fs.statSync(to).mtimeMs === stamp.getTime()) continue
+    fs.mkdirSync(path.dirname(to), { recursive: true })
+    let bytes = fs.readFileSync(from)
+    if (file.endsWith('.br')) {
+      const { header, data } = parse(zlib.brotliDecompressSync(bytes))
+      const plain = mapTensors(header, data, false)
+      bytes = build(plain.header, plain.data)
+    }
+    // Written aside and renamed, so that two test runs at once never read half a file.
+    const aside = `${to}.${process.pid}`
+    fs.writeFileSync(aside, bytes)
+    fs.utimesSync(aside, stamp, stamp)
+    fs.renameSync(aside, to)
+  }
+} else {
+  console.error('Usage: node scripts/fixtures.mjs pack <source folder> | unpack')
+  process.exit(2)
+}
