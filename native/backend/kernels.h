@@ -1,0 +1,196 @@
+// The op set as kernels see it: one argument struct per op with its contract, and the table a backend fills in. Kernels know
+// nothing of graphs. They are noexcept, assume shapes checked (ops/shapes.cpp), write nothing outside their outputs and scratch,
+// read scratch only after writing it, and give the same bits for any number of threads.
+//
+// Layout: channels last. "rows" are pixels or tokens. A leading dimension ld* is the distance between rows in elements, at least
+// the row's width. Pointers are to float in this table; 64-byte alignment is usual but not promised.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/thread_pool.h"
+
+namespace asdm {
+
+enum class Activation : uint8_t { None, Silu, Gelu, QuickGelu };  // Gelu is the exact one, by erf
+
+// Scratch of the size the kernel's own scratch function gave, 64-byte aligned.
+struct KernelContext {
+  ThreadPool& pool;
+  std::byte* scratch;
+};
+
+// The right-hand side of a product: n output features from k inputs, stored packed in the kernel set's own format.
+// For a convolution k = area * channels, ordered tap first (kh, kw, c); for a linear layer area = 1.
+struct WeightShape {
+  int64_t n = 0;         // output features
+  int64_t channels = 0;  // input features
+  int64_t area = 1;      // kh * kw
+  int64_t k() const { return channels * area; }
+};
+
+// Packs `rows` output features, first..first+rows-1, out of PyTorch's order: source is float [rows][channels][area] (OIHW).
+// Rows may come in any order and in any pieces; once all n came, the whole packed block is defined.
+struct PackArgs {
+  WeightShape shape;
+  const float* source;
+  int64_t first;
+  int64_t rows;
+  void* packed;
+};
+
+// y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
+// Accumulation order over k is fixed. Rounding: the sum is rounded, then bias, then act, then residual are applied one by one, so
+// that a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not alias x.
+struct LinearArgs {
+  const float* x;
+  int64_t m, ldx;
+  WeightShape shape;
+  const void* weight;     // packed
+  const float* bias;      // [n] or null
+  Activation activation;
+  const float* residual;  // or null
+  int64_t ldr;
+  float* y;
+  int64_t ldy;
+};
+
+// Cross-correlation as torch.nn.functional.conv2d. x [n, h, w, c]; y [n, outH, outW, co], both dense.
+// The input may first be resized to [resizeH, resizeW] by nearest neighbour (source = floor(dest * in / out), as torch's
+// interpolate), which is never materialised; 0 means no resizing. Padding is zeros; bottom and right padding follow from outH, outW.
+// y = conv(x) + bias + rowBias[sample, :], then + residual, rounded as in LinearArgs. y may be the same memory as residual.
+struct ConvArgs {
+  const float* x;
+  int64_t n, h, w;
+  int64_t resizeH, resizeW;
+  int64_t kernelH, kernelW, stride, padTop, padLeft;
+  int64_t outH, outW;
+  WeightShape shape;       // channels = c, n = co, area = kernelH * kernelW
+  const void* weight;      // packed
+  const float* bias;       // [co] or null
+  const float* rowBias;    // [n, co], sample's stride ldRowBias, or null: the time embedding
+  int64_t ldRowBias;
+  const float* residual;   // [n, outH, outW, co] or null
+  float* y;
+};
+
+// Group norm over (pixels, channels of the group), statistics per sample (Wu & He 2018, eq. 1-2): biased variance, eps inside the
+// root, then optionally SiLU. x, y [n, rows, c]; c % groups == 0. y may be x.
+struct GroupNormArgs {
+  const float* x;
+  int64_t n, rows, c, groups;
+  float eps;
+  const float* gamma;  // [c]
+  const float* beta;   // [c]
+  bool silu;
+  float* y;
+};
+
+// Layer norm over each row. x, y [rows, c] dense. y may be x.
+struct LayerNormArgs {
+  const float* x;
+  int64_t rows, c;
+  float eps;
+  const float* gamma;
+  const float* beta;
+  float* y;
+};
+
+// o = softmax(scale * q k^T) v per sample and head; the score matrix is never whole in memory. Row (sample b, position i) of q is
+// at q + (b * qLength + i) * ldq + head * headDim, likewise k, v (kLength), o (qLength). causal: position i sees positions <= i
+// (then qLength == kLength). headDim up to 1024, any kLength >= 1.
+struct AttentionArgs {
+  const float *q, *k, *v;
+  int64_t ldq, ldk, ldv;
+  int64_t batch, heads, qLength, kLength, headDim;
+  float scale;
+  bool causal;
+  float* o;
+  int64_t ldo;
+};
+
+// y[i, j] = x[i, j] * gelu(x[i, inner + j]), gelu by erf; x [rows, 2 * inner] dense, y [rows, inner] dense.
+struct GegluArgs {
+  const float* x;
+  int64_t rows, inner;
+  float* y;
+};
+
+// y = act(x) element by element. y may be x.
+struct ActivationArgs {
+  const float* x;
+  int64_t count;
+  Activation activation;
+  float* y;
+};
+
+// y = a + b element by element. y may be a or b.
+struct AddArgs {
+  const float *a, *b;
+  int64_t count;
+  float* y;
+};
+
+// y[i, :] = [a[i, :], b[i, :]]; a [rows, ca], b [rows, cb], y [rows, ca + cb], dense.
+struct ConcatArgs {
+  const float *a, *b;
+  int64_t rows, ca, cb;
+  float* y;
+};
+
+// y[b, i, :] = token[ids[b * length + i], :] + position[i, :]; ids are checked to lie in the table before.
+struct EmbedArgs {
+  const int32_t* ids;
+  int64_t batch, length, width;
+  const float* token;     // [vocabulary, width]
+  const float* position;  // [>= length, width]
+  float* y;
+};
+
+// Sinusoidal features of a time step (Vaswani et al. 2017, section 3.5, as diffusers lays them out): with half = dim / 2 and
+// f_i = exp(-ln(10000) i / (half - freqShift)): [sin(t f), cos(t f)], or [cos, sin] when flip. An odd dim ends with 0.
+// Angles are computed in double: they reach 999 rad.
+struct TimestepArgs {
+  const float* t;  // [n]
+  int64_t n, dim;
+  bool flip;
+  float freqShift;
+  float* y;        // [n, dim]
+};
+
+// Transposes between PyTorch's [n, c, pixels] and channels last [n, pixels, c].
+struct LayoutArgs {
+  const float* x;
+  int64_t n, c, pixels;
+  float* y;
+};
+
+// A kernel and the scratch bytes it wants for these arguments and this many threads (pointers are not read by scratch()).
+template <class Args>
+struct Kernel {
+  void (*run)(const Args&, KernelContext&) = nullptr;
+  size_t (*scratch)(const Args&, int threads) = nullptr;  // null: none
+};
+
+// One backend's kernels at one activation dtype. A null `run` means unsupported; program compilation says so aloud.
+struct KernelTable {
+  const char* name;  // the set's: "portable", "avx2", "avx512", "neon"
+  size_t (*packedBytes)(const WeightShape&);
+  void (*pack)(const PackArgs&);
+  Kernel<LinearArgs> linear;
+  Kernel<ConvArgs> conv;
+  Kernel<GroupNormArgs> groupNorm;
+  Kernel<LayerNormArgs> layerNorm;
+  Kernel<AttentionArgs> attention;
+  Kernel<GegluArgs> geglu;
+  Kernel<ActivationArgs> activation;
+  Kernel<AddArgs> add;
+  Kernel<ConcatArgs> concat;
+  Kernel<EmbedArgs> embed;
+  Kernel<TimestepArgs> timestep;
+  Kernel<LayoutArgs> toChannelsLast;   // [n, c, pixels] -> [n, pixels, c]
+  Kernel<LayoutArgs> toChannelsFirst;  // [n, pixels, c] -> [n, c, pixels]
+};
+
+}  // namespace asdm

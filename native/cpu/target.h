@@ -1,0 +1,35 @@
+// Target regions: functions between BEGIN and END are compiled for the named x86 features, whatever the file's flags are, so that
+// one binary holds several instruction sets and no build needs per-file flags. Include standard headers before a region, and use
+// no standard containers or algorithms inside one: an instantiation compiled for AVX-512 could be the one the linker keeps.
+#pragma once
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define ASDM_X86 1
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define ASDM_ARM64 1
+#endif
+
+#define ASDM_PRAGMA(text) _Pragma(#text)
+
+#if defined(__clang__)
+#define ASDM_TARGET_BEGIN(features) \
+  ASDM_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define ASDM_TARGET_END ASDM_PRAGMA(clang attribute pop)
+#elif defined(__GNUC__)
+#define ASDM_TARGET_BEGIN(features) ASDM_PRAGMA(GCC push_options) ASDM_PRAGMA(GCC target(features))
+#define ASDM_TARGET_END ASDM_PRAGMA(GCC pop_options)
+#else  // MSVC compiles any intrinsic anywhere
+#define ASDM_TARGET_BEGIN(features)
+#define ASDM_TARGET_END
+#endif
+
+#define ASDM_AVX2_FEATURES "avx2,fma,f16c"
+#define ASDM_AVX512_FEATURES "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+
+#if defined(_MSC_VER)
+#define ASDM_INLINE __forceinline
+#define ASDM_RESTRICT __restrict
+#else
+#define ASDM_INLINE inline __attribute__((always_inline))
+#define ASDM_RESTRICT __restrict__
+#endif

@@ -1,0 +1,58 @@
+// Plain C++ vocabulary, four lanes, that every compiler accepts and most turn into the machine's baseline vectors; see README.md.
+// Include with ASDM_SET defined and <cmath>, <cstdint>, <cstring> included before.
+#pragma once
+
+namespace asdm::cpu::ASDM_SET {
+
+constexpr int kVf = 4;
+struct vf { float lane[kVf]; };
+struct vm { bool lane[kVf]; };
+
+#define ASDM_EACH(expression)                     \
+  vf out;                                         \
+  for (int i = 0; i < kVf; i++) out.lane[i] = (expression); \
+  return out
+
+ASDM_INLINE vf vset(float x) { ASDM_EACH(x); }
+ASDM_INLINE vf vzero() { return vset(0.0f); }
+ASDM_INLINE vf vload(const float* p) { ASDM_EACH(p[i]); }
+ASDM_INLINE void vstore(float* p, vf v) { for (int i = 0; i < kVf; i++) p[i] = v.lane[i]; }
+ASDM_INLINE vf vloadn(const float* p, int n) { ASDM_EACH(i < n ? p[i] : 0.0f); }
+ASDM_INLINE void vstoren(float* p, vf v, int n) { for (int i = 0; i < n && i < kVf; i++) p[i] = v.lane[i]; }
+ASDM_INLINE vf vadd(vf a, vf b) { ASDM_EACH(a.lane[i] + b.lane[i]); }
+ASDM_INLINE vf vsub(vf a, vf b) { ASDM_EACH(a.lane[i] - b.lane[i]); }
+ASDM_INLINE vf vmul(vf a, vf b) { ASDM_EACH(a.lane[i] * b.lane[i]); }
+ASDM_INLINE vf vdiv(vf a, vf b) { ASDM_EACH(a.lane[i] / b.lane[i]); }
+ASDM_INLINE vf vmax(vf a, vf b) { ASDM_EACH(a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
+ASDM_INLINE vf vmin(vf a, vf b) { ASDM_EACH(a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+ASDM_INLINE vf vsqrt(vf a) { ASDM_EACH(std::sqrt(a.lane[i])); }
+ASDM_INLINE vf vabs(vf a) { ASDM_EACH(std::fabs(a.lane[i])); }
+ASDM_INLINE vf vfma(vf a, vf b, vf c) { ASDM_EACH(a.lane[i] * b.lane[i] + c.lane[i]); }
+// Adding and taking away 1.5 * 2^23 rounds to the nearest integer, ties to even, for |a| < 2^22; larger values are kept.
+ASDM_INLINE vf vround(vf a) {
+  ASDM_EACH(std::fabs(a.lane[i]) < 4194304.0f ? (a.lane[i] + 12582912.0f) - 12582912.0f : a.lane[i]);
+}
+ASDM_INLINE vf vexp2i(vf a) {
+  vf out;
+  for (int i = 0; i < kVf; i++) {
+    const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(a.lane[i]) + 127) << 23;
+    std::memcpy(&out.lane[i], &bits, sizeof bits);
+  }
+  return out;
+}
+ASDM_INLINE vm vlt(vf a, vf b) {
+  vm out;
+  for (int i = 0; i < kVf; i++) out.lane[i] = a.lane[i] < b.lane[i];
+  return out;
+}
+ASDM_INLINE vf vselect(vm m, vf a, vf b) { ASDM_EACH(m.lane[i] ? a.lane[i] : b.lane[i]); }
+ASDM_INLINE float vsum(vf v) { return (v.lane[0] + v.lane[2]) + (v.lane[1] + v.lane[3]); }
+ASDM_INLINE float vmaxlane(vf v) {
+  float best = v.lane[0];
+  for (int i = 1; i < kVf; i++) best = v.lane[i] > best ? v.lane[i] : best;
+  return best;
+}
+
+#undef ASDM_EACH
+
+}  // namespace asdm::cpu::ASDM_SET

@@ -1,0 +1,107 @@
+// A graph with its weights, threads and activation arena, free of JavaScript: what napi/ wraps and native tests drive.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/status.h"
+#include "core/tensor.h"
+
+namespace asdm {
+
+struct UNetConfig;         // graph/configs.h: mirrors lib/model/config.ts field by field
+struct VAEConfig;
+struct TextEncoderConfig;
+struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
+
+struct ModelOptions {
+  DType dtype = DType::F32;
+  int threads = 1;             // 1..256
+  std::string cpu = "auto";    // a kernel set's name
+};
+
+struct WeightRequest {
+  std::string name;
+  std::vector<int64_t> shape;  // PyTorch's
+};
+
+struct WeightSource {
+  std::string name;
+  std::string file;            // UTF-8
+  DType dtype = DType::F32;    // F32, F16 or BF16
+  std::vector<int64_t> shape;
+  uint64_t begin = 0, end = 0;  // bytes in the file
+};
+
+struct LoadResult {
+  std::vector<std::string> nonFinite;
+  uint64_t weightBytes = 0;
+};
+
+// A float tensor in PyTorch's layout.
+struct HostTensor {
+  std::vector<int64_t> shape;
+  std::vector<float> data;
+};
+
+struct ForwardInputs {
+  HostTensor sample;                 // unet, vae_decoder, vae_encoder
+  std::vector<float> timesteps;      // unet
+  HostTensor encoderHiddenStates;    // unet
+  std::vector<int32_t> ids;          // text_encoder
+  int64_t batch = 1;                 // text_encoder
+  int clipSkip = 0;                  // text_encoder
+  std::vector<std::string> taps;
+};
+
+struct ForwardOutputs {
+  HostTensor sample;
+  std::map<std::string, HostTensor> taps;
+};
+
+struct ForwardShape {
+  int64_t batch = 1, height = 0, width = 0, length = 0;
+};
+
+struct UnitRow {
+  std::string name, op;
+  std::vector<int64_t> shape;
+  uint64_t parameters = 0, macs = 0;
+};
+
+struct ProgramInfo {
+  std::vector<UnitRow> units;
+  uint64_t parameters = 0, macs = 0, arenaBytes = 0, scratchBytes = 0;
+};
+
+// May be called from any thread; forward and load are for one thread at a time (napi's queue sees to that).
+class Model {
+ public:
+  static Status create(const ModelSpec& spec, const ModelOptions& options, std::unique_ptr<Model>* out);
+  ~Model();
+
+  const std::string& cpu() const;
+  std::vector<WeightRequest> weights() const;
+  std::vector<std::string> tapNames() const;
+  Status describe(const ForwardShape& shape, const std::vector<std::string>& taps, ProgramInfo* out) const;
+
+  // Every requested weight exactly once. After a failure or abort the model holds no weights and may be loaded again.
+  using Progress = std::function<void(uint64_t done, uint64_t total)>;
+  Status load(const std::vector<WeightSource>& sources, const std::atomic<bool>& cancel, const Progress& progress,
+              LoadResult* out);
+  // Fails with Aborted within tens of milliseconds after cancel turns true; the model works on afterwards.
+  Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
+  // Frees the arena; the next forward allocates it again.
+  void trim();
+
+ private:
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace asdm
