@@ -1,0 +1,16 @@
+#include "cpu/elementwise/elementwise.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+
+ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
+#define ASDM_SET avx2
+#include "cpu/vec/avx2.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/elementwise/elementwise.inc.h"
+ASDM_TARGET_END
+
+#endif

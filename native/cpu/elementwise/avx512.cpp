@@ -1,0 +1,16 @@
+#include "cpu/elementwise/elementwise.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+
+ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
+#define ASDM_SET avx512
+#include "cpu/vec/avx512.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/elementwise/elementwise.inc.h"
+ASDM_TARGET_END
+
+#endif

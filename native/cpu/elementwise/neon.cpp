@@ -1,0 +1,14 @@
+#include "cpu/elementwise/elementwise.h"
+
+#if defined(ASDM_ARM64)
+
+#include <cmath>
+#include <cstdint>
+#include <arm_neon.h>
+
+#define ASDM_SET neon
+#include "cpu/vec/neon.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/elementwise/elementwise.inc.h"
+
+#endif

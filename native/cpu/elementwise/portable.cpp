@@ -1,0 +1,10 @@
+#include "cpu/elementwise/elementwise.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#define ASDM_SET portable
+#include "cpu/vec/portable.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/elementwise/elementwise.inc.h"
