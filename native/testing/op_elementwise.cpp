@@ -1,0 +1,80 @@
+#include "testing/op_runner.h"
+
+namespace asdm::testing {
+
+namespace {
+
+Napi::Value activation(const OpCall& call) {
+  const Input x(call.args, "x");
+  const Guarded y(x.count() * sizeof(float));
+  call.run(call.table.activation,
+           ActivationArgs{x.data(), static_cast<int64_t>(x.count()), call.activation("activation"), y.floats()});
+  return call.result(y);
+}
+
+Napi::Value add(const OpCall& call) {
+  const Input a(call.args, "a"), b(call.args, "b");
+  const Guarded y(a.count() * sizeof(float));
+  call.run(call.table.add, AddArgs{a.data(), b.data(), static_cast<int64_t>(a.count()), y.floats()});
+  return call.result(y);
+}
+
+Napi::Value geglu(const OpCall& call) {
+  const Input x(call.args, "x");
+  const int64_t rows = call.integer("rows"), inner = call.integer("inner");
+  const Guarded y(static_cast<size_t>(rows * inner) * sizeof(float));
+  call.run(call.table.geglu, GegluArgs{x.data(), rows, inner, y.floats()});
+  return call.result(y);
+}
+
+Napi::Value concat(const OpCall& call) {
+  const Input a(call.args, "a"), b(call.args, "b");
+  const int64_t rows = call.integer("rows"), ca = call.integer("ca"), cb = call.integer("cb");
+  const Guarded y(static_cast<size_t>(rows * (ca + cb)) * sizeof(float));
+  call.run(call.table.concat, ConcatArgs{a.data(), b.data(), rows, ca, cb, y.floats()});
+  return call.result(y);
+}
+
+Napi::Value timestep(const OpCall& call) {
+  const Input t(call.args, "t");
+  const int64_t dim = call.integer("dim");
+  const Guarded y(t.count() * static_cast<size_t>(dim) * sizeof(float));
+  call.run(call.table.timestep, TimestepArgs{t.data(), static_cast<int64_t>(t.count()), dim, call.flag("flip"),
+                                             call.number("freqShift"), y.floats()});
+  return call.result(y);
+}
+
+Napi::Value embed(const OpCall& call) {
+  const Napi::Int32Array source = call.args.Get("ids").As<Napi::Int32Array>();
+  const std::vector<int32_t> ids(source.Data(), source.Data() + source.ElementLength());
+  const Input token(call.args, "token"), position(call.args, "position");
+  const int64_t batch = call.integer("batch"), length = call.integer("length"), width = call.integer("width");
+  const Guarded y(static_cast<size_t>(batch * length * width) * sizeof(float));
+  call.run(call.table.embed, EmbedArgs{ids.data(), batch, length, width, token.data(), position.data(), y.floats()});
+  return call.result(y);
+}
+
+Napi::Value layout(const OpCall& call, const Kernel<LayoutArgs>& kernel) {
+  const Input x(call.args, "x");
+  const Guarded y(x.count() * sizeof(float));
+  call.run(kernel, LayoutArgs{x.data(), call.integer("n"), call.integer("c"), call.integer("pixels"), y.floats()});
+  return call.result(y);
+}
+
+Napi::Value toChannelsLast(const OpCall& call) { return layout(call, call.table.toChannelsLast); }
+Napi::Value toChannelsFirst(const OpCall& call) { return layout(call, call.table.toChannelsFirst); }
+
+}  // namespace
+
+void addElementwiseOps(OpMap& map) {
+  map["activation"] = activation;
+  map["add"] = add;
+  map["geglu"] = geglu;
+  map["concat"] = concat;
+  map["timestep"] = timestep;
+  map["embed"] = embed;
+  map["toChannelsLast"] = toChannelsLast;
+  map["toChannelsFirst"] = toChannelsFirst;
+}
+
+}  // namespace asdm::testing

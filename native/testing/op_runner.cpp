@@ -1,0 +1,55 @@
+#include "testing/op_runner.h"
+
+#include "cpu/registry.h"
+
+namespace asdm::testing {
+
+namespace {
+
+const OpMap& ops() {
+  static const OpMap map = [] {
+    OpMap all;
+    addElementwiseOps(all);
+    addMatmulOps(all);
+    addNormOps(all);
+    addAttentionOps(all);
+    return all;
+  }();
+  return map;
+}
+
+// run(op, set, threads, args) -> result
+Napi::Value run(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::string op = info[0].ToString(), set = info[1].ToString();
+  const auto found = ops().find(op);
+  if (found == ops().end()) throw Napi::Error::New(env, "no op " + op);
+  const KernelTable* table = nullptr;
+  const Status status = cpu::kernels(set, &table);
+  if (!status.ok()) throw Napi::Error::New(env, status.message);
+  ThreadPool pool(info[2].ToNumber().Int32Value());
+  return found->second(OpCall{env, info[3].ToObject(), *table, pool});
+}
+
+// sets() -> names of the usable kernel sets, best first
+Napi::Value sets(const Napi::CallbackInfo& info) {
+  const std::vector<std::string> names = cpu::usableSets();
+  Napi::Array array = Napi::Array::New(info.Env(), names.size());
+  for (size_t i = 0; i < names.size(); i++) array.Set(static_cast<uint32_t>(i), names[i]);
+  return array;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("run", Napi::Function::New(env, run));
+  exports.Set("sets", Napi::Function::New(env, sets));
+  addGraphTests(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace asdm::testing
+
+static Napi::Object initTesting(Napi::Env env, Napi::Object exports) { return asdm::testing::init(env, exports); }
+
+NODE_API_MODULE(asdm_testing, initTesting)

@@ -1,0 +1,125 @@
+// The testing addon: runs single kernels of any set from JavaScript, with guarded outputs and poisoned scratch.
+// Each op_*.cpp adds its ops to the map; op_runner.cpp exports them. Not part of the published package.
+#pragma once
+
+#include <napi.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/kernels.h"
+#include "core/memory.h"
+
+namespace asdm::testing {
+
+// An input copied to memory of exactly its size (a sanitizer build sees any read past its end).
+class Input {
+ public:
+  Input(const Napi::Object& args, const char* name) {
+    const Napi::Value value = args.Get(name);
+    if (!value.IsTypedArray()) return;
+    const auto array = value.As<Napi::Float32Array>();
+    count_ = array.ElementLength();
+    data_.reset(new float[count_ ? count_ : 1]);
+    std::memcpy(data_.get(), array.Data(), count_ * sizeof(float));
+  }
+  const float* data() const { return count_ ? data_.get() : nullptr; }  // null when the argument is absent
+  float* mutableData() { return count_ ? data_.get() : nullptr; }
+  size_t count() const { return count_; }
+
+ private:
+  std::unique_ptr<float[]> data_;
+  size_t count_ = 0;
+};
+
+// Bytes with sentinels on both sides, filled with NaN (0xff).
+class Guarded {
+ public:
+  explicit Guarded(size_t bytes) : bytes_(bytes) {
+    block_.allocate(2 * kMargin + alignUp(bytes + 1));
+    std::memset(block_.data(), kSentinel, block_.bytes());
+    std::memset(data(), 0xff, bytes);
+  }
+  std::byte* data() const { return block_.data() + kMargin; }
+  float* floats() const { return reinterpret_cast<float*>(data()); }
+  // True while nothing outside [0, bytes) was written.
+  bool intact() const {
+    const auto* all = reinterpret_cast<const unsigned char*>(block_.data());
+    for (size_t i = 0; i < kMargin; i++)
+      if (all[i] != kSentinel) return false;
+    for (size_t i = kMargin + bytes_; i < block_.bytes(); i++)
+      if (all[i] != kSentinel) return false;
+    return true;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr size_t kMargin = 4096;
+  static constexpr unsigned char kSentinel = 0xa5;
+  size_t bytes_;
+  Block block_;
+};
+
+struct OpCall {
+  Napi::Env env;
+  Napi::Object args;
+  const KernelTable& table;
+  ThreadPool& pool;
+
+  int64_t integer(const char* name) const { return args.Get(name).ToNumber().Int64Value(); }
+  int64_t integerOr(const char* name, int64_t fallback) const { return args.Has(name) ? integer(name) : fallback; }
+  float number(const char* name) const { return args.Get(name).ToNumber().FloatValue(); }
+  bool flag(const char* name) const { return args.Get(name).ToBoolean(); }
+  std::string text(const char* name) const { return args.Get(name).ToString(); }
+
+  // Runs a kernel with its scratch poisoned and guarded; throws a JavaScript error when it wrote outside of it.
+  template <class Args>
+  void run(const Kernel<Args>& kernel, const Args& kernelArgs) const {
+    Guarded scratch(kernel.scratch ? kernel.scratch(kernelArgs, pool.threads()) : 0);
+    KernelContext context{pool, scratch.data()};
+    kernel.run(kernelArgs, context);
+    if (!scratch.intact()) throw Napi::Error::New(env, "kernel wrote outside its scratch");
+  }
+  // Copies an output out; throws when its sentinels were touched.
+  Napi::Value result(const Guarded& output) const {
+    if (!output.intact()) throw Napi::Error::New(env, "kernel wrote outside its output");
+    Napi::Float32Array array = Napi::Float32Array::New(env, output.bytes() / sizeof(float));
+    std::memcpy(array.Data(), output.data(), output.bytes());
+    return array;
+  }
+  // Packs a PyTorch-ordered weight [n][channels][area], in two pieces and out of order, as the loader may.
+  Guarded pack(const Input& weight, const WeightShape& shape) const {
+    Guarded packed(table.packedBytes(shape));
+    const int64_t split = shape.n / 2, row = shape.k();
+    const PackArgs second{shape, weight.data() + split * row, split, shape.n - split, packed.data()};
+    const PackArgs first{shape, weight.data(), 0, split, packed.data()};
+    table.pack(second);
+    if (split > 0) table.pack(first);
+    if (!packed.intact()) throw Napi::Error::New(env, "packing wrote outside the packed block");
+    return packed;
+  }
+  Activation activation(const char* name) const {
+    if (!args.Has(name)) return Activation::None;
+    const std::string kind = text(name);
+    if (kind == "silu") return Activation::Silu;
+    if (kind == "gelu") return Activation::Gelu;
+    if (kind == "quick_gelu") return Activation::QuickGelu;
+    return Activation::None;
+  }
+};
+
+using OpFunction = Napi::Value (*)(const OpCall&);
+using OpMap = std::map<std::string, OpFunction>;
+
+void addElementwiseOps(OpMap&);  // op_elementwise.cpp
+void addMatmulOps(OpMap&);       // op_matmul.cpp
+void addNormOps(OpMap&);         // op_norm.cpp
+void addAttentionOps(OpMap&);    // op_attention.cpp
+
+// Graph and program properties on random graphs, native parts only; exported beside the ops (graph_properties.cpp).
+void addGraphTests(Napi::Env env, Napi::Object exports);
+
+}  // namespace asdm::testing
