@@ -1,0 +1,80 @@
+import type { Stats } from 'node:fs'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import { AsdmError, shown } from '../errors'
+
+/** Does this error come from the file system (or from its argument checks), and not from a mistake in the code around it? */
+export function isFileError(error: unknown): boolean {
+  return typeof (error as NodeJS.ErrnoException | null)?.code === 'string' && (error as Error).name !== 'AbortError' && !(error instanceof AsdmError)
+}
+
+/** Turns an error of `node:fs` into an {@link AsdmError} that names the file. Errors that already are one pass through. */
+export function fileError(error: unknown, file: string): AsdmError {
+  if (error instanceof AsdmError) return error
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return new AsdmError('FILE_NOT_FOUND', `Expected a file at ${shownPath(file)} but there is none`, { cause: error })
+  if (code === 'ERR_INVALID_ARG_VALUE' || code === 'ERR_INVALID_ARG_TYPE')
+    return new AsdmError('INVALID_ARGUMENT', `Expected a path but received ${shown(file)}`, { cause: error })
+  return new AsdmError('FILE_READ', `Expected ${shownPath(file)} to be readable but the system says ${code ?? message}`, { cause: error })
+}
+
+/** A path for a message; control characters, which hostile names may hold, are escaped. */
+export function shownPath(file: string): string {
+  const escaped = JSON.stringify(String(file)).slice(1, -1)
+  return process.platform === 'win32' ? escaped.replaceAll('\\\\', '\\') : escaped
+}
+
+/** What lies at a path, or `undefined` where there is nothing. Links are followed. */
+export async function statIfAny(file: string): Promise<Stats | undefined> {
+  try {
+    return await stat(file)
+  } catch (error) {
+    const found = fileError(error, file)
+    if (found.code === 'FILE_NOT_FOUND') return undefined
+    throw found
+  }
+}
+
+export async function isFile(file: string): Promise<boolean> {
+  return (await statIfAny(file))?.isFile() ?? false
+}
+
+export async function isFolder(file: string): Promise<boolean> {
+  return (await statIfAny(file))?.isDirectory() ?? false
+}
+
+/**
+ * Opens a regular file for reading, hands it to `use` with its size, and closes it. Its kind is checked before it is opened,
+ * because opening a named pipe would wait for a writer.
+ * @throws AsdmError `FILE_NOT_FOUND`, or `FILE_READ` when it is a folder, a device, or not readable
+ */
+export async function withFile<T>(file: string, use: (handle: FileHandle, bytes: number) => Promise<T>): Promise<T> {
+  let handle: FileHandle | undefined
+  try {
+    const before = await stat(file)
+    if (!before.isFile())
+      throw new AsdmError('FILE_READ', `Expected ${shownPath(file)} to be a file but it is ${before.isDirectory() ? 'a folder' : 'not a regular file'}`)
+    handle = await open(file, 'r')
+    return await use(handle, (await handle.stat()).size)
+  } catch (error) {
+    throw isFileError(error) ? fileError(error, file) : error
+  } finally {
+    await handle?.close()
+  }
+}
+
+/**
+ * Reads `bytes` bytes at `position`.
+ * @throws AsdmError `FILE_READ` when the file ends before that
+ */
+export async function readAt(handle: FileHandle, position: number, bytes: number, file: string): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(bytes)
+  let done = 0
+  while (done < bytes) {
+    const { bytesRead } = await handle.read(buffer, done, bytes - done, position + done)
+    if (bytesRead === 0)
+      throw new AsdmError('FILE_READ', `Expected ${bytes} bytes at offset ${position} of ${shownPath(file)} but the file ends after ${done}`)
+    done += bytesRead
+  }
+  return buffer
+}

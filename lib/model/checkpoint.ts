@@ -1,0 +1,88 @@
+import path from 'node:path'
+import { isFolder, shownPath, statIfAny } from '../assembly/files'
+import { isPickleName, pickleError } from '../assembly/pickle'
+import { AsdmError, shown, throwIfAborted } from '../errors'
+import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from './config'
+import { openFolder } from './folder'
+import type { JsonObject } from './json'
+import { openSingleFile } from './single-file'
+import { checkVariant } from './weight-files'
+
+export interface OpenOptions {
+  /** Which variant of the weight files (`fp16` for `diffusion_pytorch_model.fp16.safetensors`). Without it: the files without a variant, or the only variant there is. */
+  variant?: string
+  /** A folder whose tokenizer (`vocab.json`, `merges.txt`, configs) is used instead of the checkpoint's. */
+  tokenizer?: string
+  /** A diffusers folder whose configs are used instead of the checkpoint's own or inferred ones; it needs no weights and may lack parts. */
+  config?: string
+  /** Stops between two files. */
+  signal?: AbortSignal
+}
+
+/** One part of a checkpoint: what its graph is built from, and where its weights lie. */
+export interface Part<Config> {
+  config: Config
+  weights: WeightSource[]
+  /** File or folder that the weights come from, for messages. */
+  path: string
+}
+
+/** A checkpoint as found on the disk: nothing but configs and headers has been read. */
+export interface Checkpoint {
+  kind: 'folder' | 'single-file'
+  path: string
+  unet: Part<UNetConfig>
+  vae: Part<VAEConfig>
+  textEncoder: Part<TextEncoderConfig>
+  /** Where the tokenizer lies; `undefined` for CLIP's, which comes with the package. */
+  tokenizerFolder: string | undefined
+  /** The token that fills the window where the packaged tokenizer is used: `!` for Stable Diffusion 2, `undefined` for CLIP's own. */
+  padToken: string | undefined
+  /** The scheduler's published config, with `_class_name`. */
+  schedulerConfig: JsonObject
+  /** What the user should know: sentences. */
+  warnings: string[]
+}
+
+/**
+ * Opens a checkpoint: a diffusers folder, or one `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x.
+ * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`, `BAD_SAFETENSORS`, `BAD_JSON`,
+ * `BAD_CONFIG`, `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_DTYPE`; an `AbortError` when the signal fires
+ */
+export async function openCheckpoint(file: string, options: OpenOptions = {}): Promise<Checkpoint> {
+  checkPath(file, 'the path of a checkpoint')
+  checkVariant(options.variant)
+  if (options.config !== undefined) checkPath(options.config, 'config')
+  if (options.tokenizer !== undefined) checkPath(options.tokenizer, 'tokenizer')
+  throwIfAborted(options.signal)
+  for (const folder of [options.config, options.tokenizer]) {
+    if (folder !== undefined && !await isFolder(folder)) throw new AsdmError('FILE_NOT_FOUND', `Expected a folder at ${shownPath(folder)} but there is none`)
+  }
+  const found = await statIfAny(file)
+  if (found === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected a checkpoint folder or file at ${shownPath(file)} but there is none`)
+  if (!found.isDirectory() && path.extname(file).toLowerCase() !== '.safetensors') {
+    if (isPickleName(file)) throw pickleError(file)
+    throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${shownPath(file)} to be a diffusers folder or a .safetensors file`)
+  }
+  // Absolute, since the weights are read later, when the working directory may have changed.
+  const checkpoint = await (found.isDirectory() ? openFolder : openSingleFile)(path.resolve(file), options)
+  checkParts(checkpoint)
+  return checkpoint
+}
+
+function checkPath(value: unknown, what: string): asserts value is string {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw new AsdmError('INVALID_ARGUMENT', `Expected ${what} to be a path but received ${shown(value)}`)
+}
+
+/** The parts must fit each other: the pipeline hands one's output to the next. */
+function checkParts({ path: where, unet: { config: unet }, vae: { config: vae }, textEncoder: { config: text } }: Checkpoint): void {
+  const bad = (problem: string): AsdmError => new AsdmError('BAD_CONFIG', `Expected the parts of ${shownPath(where)} to fit each other but ${problem}`)
+  const unsupported = (problem: string): AsdmError => new AsdmError('UNSUPPORTED_CONFIG', `Expected ${shownPath(where)} to be a text to image model but ${problem}, which is not supported`)
+  if (unet.crossAttentionDim !== text.hiddenSize)
+    throw bad(`the UNet attends to text features ${unet.crossAttentionDim} wide (cross_attention_dim) and the text encoder's are ${text.hiddenSize} wide (hidden_size)`)
+  if (unet.outChannels !== vae.latentChannels) throw bad(`the UNet gives ${unet.outChannels} channels (out_channels) and the VAE's latents have ${vae.latentChannels} (latent_channels)`)
+  // Inpainting UNets also see the masked picture's latents and the mask.
+  if (unet.inChannels !== vae.latentChannels && unet.inChannels !== 2 * vae.latentChannels + 1)
+    throw unsupported(`its UNet takes ${unet.inChannels} channels (in_channels), neither ${vae.latentChannels} nor, for inpainting, ${2 * vae.latentChannels + 1}`)
+  if (vae.inChannels !== 3 || vae.outChannels !== 3) throw unsupported(`its VAE's pictures have ${vae.inChannels} and ${vae.outChannels} channels instead of 3`)
+}

@@ -1,0 +1,173 @@
+import path from 'node:path'
+import { isFile, isFolder, shownPath } from '../assembly/files'
+import { AsdmError, shown, throwIfAborted } from '../errors'
+import type { Checkpoint, OpenOptions, Part } from './checkpoint'
+import type { TextEncoderConfig, UNetConfig, VAEConfig } from './config'
+import { readJsonObject, type JsonObject } from './json'
+import { parseTextEncoderConfig } from './text-encoder-config'
+import { parseUNetConfig } from './unet-config'
+import { parseVAEConfig } from './vae-config'
+import { checkVariant, findWeights } from './weight-files'
+import { toWeightSources, type PartName } from './weights'
+
+interface PartKind<Config> {
+  name: PartName
+  /** Weight files' name without extension. */
+  base: string
+  parse(json: JsonObject, file: string): Config
+}
+
+const unetKind: PartKind<UNetConfig> = { name: 'unet', base: 'diffusion_pytorch_model', parse: parseUNetConfig }
+const vaeKind: PartKind<VAEConfig> = { name: 'vae', base: 'diffusion_pytorch_model', parse: parseVAEConfig }
+const textEncoderKind: PartKind<TextEncoderConfig> = { name: 'text_encoder', base: 'model', parse: parseTextEncoderConfig }
+
+/** Pipelines of Stable Diffusion 1 and 2 whose parts are those of {@link Checkpoint}. */
+const pipelines = [
+  'StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline', 'StableDiffusionInpaintPipelineLegacy',
+  'LatentConsistencyModelPipeline', 'LatentConsistencyModelImg2ImgPipeline',
+]
+
+/** What a `model_index.json` may name. `undefined`: not used here, whatever it is. */
+const components: Record<string, string[] | undefined> = {
+  unet: ['UNet2DConditionModel'],
+  vae: ['AutoencoderKL'],
+  text_encoder: ['CLIPTextModel'],
+  tokenizer: ['CLIPTokenizer', 'CLIPTokenizerFast'],
+  scheduler: undefined,
+  safety_checker: undefined,
+  feature_extractor: undefined,
+  image_encoder: undefined,
+  requires_safety_checker: undefined,
+}
+
+export interface PartOptions {
+  variant?: string
+  signal?: AbortSignal
+}
+
+/**
+ * Opens a UNet on its own: a folder with `config.json` and weights.
+ * @throws AsdmError as {@link openCheckpoint}
+ */
+export async function openUNet(folder: string, options: PartOptions = {}): Promise<Part<UNetConfig>> {
+  return (await openPart(unetKind, folder, options)).part
+}
+
+/** Opens a VAE on its own, as {@link openUNet}. */
+export async function openVAE(folder: string, options: PartOptions = {}): Promise<Part<VAEConfig>> {
+  return (await openPart(vaeKind, folder, options)).part
+}
+
+/** Opens a text encoder on its own, as {@link openUNet}. */
+export async function openTextEncoder(folder: string, options: PartOptions = {}): Promise<Part<TextEncoderConfig>> {
+  return (await openPart(textEncoderKind, folder, options)).part
+}
+
+async function openPart<Config>(kind: PartKind<Config>, folder: string, options: PartOptions, mixed = false, config?: Config) {
+  if (typeof folder !== 'string' || folder === '' || folder.includes('\0')) throw new AsdmError('INVALID_ARGUMENT', `Expected the path of a ${kind.name} folder but received ${shown(folder)}`)
+  checkVariant(options.variant)
+  throwIfAborted(options.signal)
+  // Absolute, since the weights are read later, when the working directory may have changed.
+  folder = path.resolve(folder)
+  if (!await isFolder(folder)) throw new AsdmError('FILE_NOT_FOUND', `Expected a folder at ${shownPath(folder)} but there is none`)
+  config ??= await readConfig(kind, folder)
+  throwIfAborted(options.signal)
+  const { tensors, variant, file } = await findWeights(folder, kind.base, options.variant, mixed, options.signal)
+  const part: Part<Config> = { config, weights: toWeightSources(kind.name, tensors, file), path: file }
+  return { name: kind.name, part, variant }
+}
+
+async function readConfig<Config>(kind: PartKind<Config>, folder: string): Promise<Config> {
+  const file = path.join(folder, 'config.json')
+  return kind.parse(await readJsonObject(file), file)
+}
+
+/** Configs found in a diffusers folder; a part that has none there is `undefined`. */
+export interface ConfigSet {
+  unet: UNetConfig | undefined
+  vae: VAEConfig | undefined
+  textEncoder: TextEncoderConfig | undefined
+  scheduler: JsonObject | undefined
+  tokenizerFolder: string | undefined
+}
+
+/**
+ * Reads the configs of a diffusers folder without its weights, for `{ config: folder }`.
+ * @throws AsdmError `FILE_NOT_FOUND` when it has none at all, and what the configs give
+ */
+export async function readConfigSet(folder: string): Promise<ConfigSet> {
+  const read = async <Config>(kind: PartKind<Config>): Promise<Config | undefined> =>
+    (await isFile(path.join(folder, kind.name, 'config.json')) ? readConfig(kind, path.join(folder, kind.name)) : undefined)
+  const set: ConfigSet = {
+    unet: await read(unetKind), vae: await read(vaeKind), textEncoder: await read(textEncoderKind),
+    scheduler: await readScheduler(folder), tokenizerFolder: await findTokenizer(folder),
+  }
+  if (Object.values(set).every(config => config === undefined))
+    throw new AsdmError('FILE_NOT_FOUND', `Expected a diffusers folder with configs (unet/config.json and others) at ${shownPath(folder)} but it has none`)
+  return set
+}
+
+async function readScheduler(folder: string): Promise<JsonObject | undefined> {
+  const file = path.join(folder, 'scheduler', 'scheduler_config.json')
+  return await isFile(file) ? readJsonObject(file) : undefined
+}
+
+async function findTokenizer(folder: string): Promise<string | undefined> {
+  const tokenizer = path.join(folder, 'tokenizer')
+  return await isFile(path.join(tokenizer, 'vocab.json')) ? tokenizer : undefined
+}
+
+/** Opens a diffusers folder; see {@link openCheckpoint}, which also checks the arguments. */
+export async function openFolder(folder: string, options: OpenOptions): Promise<Checkpoint> {
+  const { signal } = options
+  const warnings: string[] = []
+  await checkIndex(folder, warnings)
+  const override = options.config === undefined ? undefined : await readConfigSet(options.config)
+
+  // As in diffusers, a part that lacks the variant asked for is read without it.
+  const open = <Config>(kind: PartKind<Config>, config: Config | undefined) => openPart(kind, path.join(folder, kind.name), options, true, config)
+  const unet = await open(unetKind, override?.unet)
+  const vae = await open(vaeKind, override?.vae)
+  const textEncoder = await open(textEncoderKind, override?.textEncoder)
+  const parts = [unet, vae, textEncoder]
+  if (options.variant !== undefined) {
+    if (parts.every(({ variant }) => variant === undefined))
+      throw new AsdmError('FILE_NOT_FOUND', `Expected weights of the variant ${shown(options.variant)} in ${shownPath(folder)} but no part has any`)
+    const without = parts.filter(({ variant }) => variant === undefined).map(({ name }) => name)
+    if (without.length > 0) warnings.push(`The variant ${shown(options.variant)} does not exist for ${without.join(' and ')}; the weights without a variant are used there.`)
+  } else {
+    for (const { name, variant } of parts) if (variant !== undefined) warnings.push(`The only weights of ${name} are those of the variant ${shown(variant)}; they are used.`)
+  }
+
+  throwIfAborted(signal)
+  const schedulerConfig = override?.scheduler ?? await readScheduler(folder)
+  if (schedulerConfig === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected scheduler/scheduler_config.json in ${shownPath(folder)} but there is none`)
+  const tokenizerFolder = options.tokenizer ?? await findTokenizer(folder) ?? override?.tokenizerFolder
+  if (tokenizerFolder === undefined) warnings.push(`There is no tokenizer in ${shownPath(folder)}; CLIP's is used.`)
+  return { kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken: undefined, schedulerConfig, warnings }
+}
+
+/** Reads `model_index.json`: is this a pipeline that asdm runs, made of parts that it knows? */
+async function checkIndex(folder: string, warnings: string[]): Promise<void> {
+  const file = path.join(folder, 'model_index.json')
+  if (!await isFile(file)) {
+    if (!await isFolder(path.join(folder, 'unet'))) {
+      const hint = await isFile(path.join(folder, 'config.json')) ? '; it looks like one part, which is opened on its own (UNet, VAE, TextEncoder)' : ''
+      throw new AsdmError('FILE_NOT_FOUND', `Expected a diffusers folder with model_index.json at ${shownPath(folder)} but it has none${hint}`)
+    }
+    warnings.push(`There is no model_index.json in ${shownPath(folder)}; its folders are taken as a Stable Diffusion pipeline's.`)
+    return
+  }
+  const index = await readJsonObject(file)
+  if (!pipelines.includes(index._class_name as string))
+    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${shownPath(file)} to name a pipeline of Stable Diffusion 1 or 2 (${pipelines.join(', ')}) but received _class_name ${shown(index._class_name)}`)
+  for (const [name, value] of Object.entries(index)) {
+    const empty = value === null || value === false || Array.isArray(value) && value.every(item => item === null)
+    const known = Object.hasOwn(components, name)
+    if (name.startsWith('_') || known && components[name] === undefined || empty && !known) continue
+    if (!known) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected only the parts of a Stable Diffusion pipeline in ${shownPath(file)} but received ${shown(name)}: ${JSON.stringify(value)?.slice(0, 80)}`)
+    const type = Array.isArray(value) ? value[1] : value
+    if (!components[name]!.includes(type as string))
+      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name} in ${shownPath(file)} to be a ${components[name]!.join(' or ')} but received ${shown(type)}`)
+  }
+}

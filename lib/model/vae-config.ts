@@ -1,0 +1,66 @@
+import { shownPath } from '../assembly/files'
+import { AsdmError } from '../errors'
+import type { VAEConfig } from './config'
+import { checkRange, ConfigReader, type Range } from './config-reader'
+import type { JsonObject } from './json'
+
+const widths: Range = { min: 1, max: 16_384 }
+const channels: Range = { min: 1, max: 256 }
+const layers: Range = { min: 1, max: 16 }
+const stageCount: Range = { min: 1, max: 8 }
+
+/** The scaling factor of Stable Diffusion 1 and 2, and diffusers' default. */
+export const defaultScalingFactor = 0.18215
+
+/**
+ * Parses the config of a diffusers `AutoencoderKL`. Absent options take diffusers' defaults.
+ * @param json the parsed `config.json` @param file its path, for messages
+ * @throws AsdmError `BAD_CONFIG` for values that make no sense, `UNSUPPORTED_CONFIG` for options that asdm does not have
+ */
+export function parseVAEConfig(json: JsonObject, file: string): VAEConfig {
+  const reader = new ConfigReader(json, file)
+  reader.only('_class_name', 'AutoencoderKL')
+  reader.only('act_fn', 'silu', 'swish')
+  reader.only('latents_mean', null)
+  reader.only('latents_std', null)
+  // The size of the training images matters only to tiling; float32 needs no upcast.
+  reader.without('sample_size', 'force_upcast')
+
+  const blockOutChannels = reader.integers('block_out_channels', [64], widths, stageCount)
+  const all: Range = { min: blockOutChannels.length, max: blockOutChannels.length }
+  reader.names('down_block_types', ['DownEncoderBlock2D'], ['DownEncoderBlock2D'], all)
+  reader.names('up_block_types', ['UpDecoderBlock2D'], ['UpDecoderBlock2D'], all)
+  const shift = reader.raw('shift_factor') ?? null
+  const config: VAEConfig = {
+    inChannels: reader.integer('in_channels', 3, channels),
+    outChannels: reader.integer('out_channels', 3, channels),
+    latentChannels: reader.integer('latent_channels', 4, channels),
+    blockOutChannels,
+    layersPerBlock: reader.integer('layers_per_block', 1, layers),
+    normNumGroups: reader.integer('norm_num_groups', 32, widths),
+    useQuantConv: reader.boolean('use_quant_conv', true),
+    usePostQuantConv: reader.boolean('use_post_quant_conv', true),
+    midBlockAddAttention: reader.boolean('mid_block_add_attention', true),
+    scalingFactor: reader.number('scaling_factor', defaultScalingFactor, { min: 1e-6, max: 1e6 }),
+    shiftFactor: shift === null ? 0 : reader.number('shift_factor', 0, { min: -1e6, max: 1e6 }),
+  }
+  reader.finish()
+  checkVAEConfig(config, shownPath(file))
+  return config
+}
+
+/**
+ * Checks that the numbers of a config fit each other.
+ * @param where what the config belongs to, for messages
+ * @throws AsdmError `BAD_CONFIG`
+ */
+export function checkVAEConfig(config: VAEConfig, where: string): void {
+  checkRange('the number of stages', config.blockOutChannels.length, stageCount, where)
+  checkRange('block_out_channels', config.blockOutChannels, widths, where)
+  checkRange('layers_per_block', config.layersPerBlock, layers, where)
+  checkRange('in_channels, out_channels or latent_channels', [config.inChannels, config.outChannels, config.latentChannels], channels, where)
+  for (const width of config.blockOutChannels) {
+    if (width % config.normNumGroups !== 0)
+      throw new AsdmError('BAD_CONFIG', `Expected the VAE config of ${where} to fit together but block_out_channels has ${width}, which norm_num_groups ${config.normNumGroups} does not divide`)
+  }
+}

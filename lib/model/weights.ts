@@ -1,0 +1,114 @@
+import { shownPath } from '../assembly/files'
+import type { StoredTensor } from '../assembly/safetensors'
+import { AsdmError, shown } from '../errors'
+import type { WeightRequest } from '../native/binding'
+import type { StoredDType, WeightSource } from './config'
+
+/** The parts of a checkpoint that have weights; also the names of their folders. */
+export type PartName = 'unet' | 'vae' | 'text_encoder'
+
+/** A tensor as a file has it: any name, any dtype. */
+export interface FoundTensor extends StoredTensor {
+  name: string
+  file: string
+}
+
+const storedDTypes: readonly string[] = ['F32', 'F16', 'BF16'] satisfies StoredDType[]
+
+/** Tensors that published files hold beside a part's weights, and that running it does not use. */
+const unused: Record<PartName, RegExp> = {
+  unet: /^(?!)/,
+  vae: /^loss\./,
+  text_encoder: /^(?:embeddings\.position_ids|text_projection(?:\.weight)?|logit_scale|vision_model\..*|visual_projection\.weight)$/,
+}
+
+const vaeAttention: Record<string, string> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' }
+
+/** The current diffusers (transformers) name of a weight that may have been saved under an older one. */
+export function currentName(part: PartName, name: string): string {
+  if (part === 'text_encoder') return name.startsWith('text_model.') ? name.slice('text_model.'.length) : name
+  if (part === 'vae') {
+    const old = /^((?:en|de)coder\.mid_block\.attentions\.\d+\.)(query|key|value|proj_attn)(\.(?:weight|bias))$/.exec(name)
+    if (old !== null) return old[1] + vaeAttention[old[2]] + old[3]
+  }
+  return name
+}
+
+/**
+ * The weights of a part among the tensors found for it: under their current names, without those that are never used
+ * (position ids, projections, loss networks).
+ * @param where file or folder, for messages
+ * @throws AsdmError `TENSOR_DTYPE` for numbers that are not read, `BAD_SAFETENSORS` when two tensors are the same weight
+ */
+export function toWeightSources(part: PartName, found: Iterable<FoundTensor>, where: string): WeightSource[] {
+  const sources = new Map<string, WeightSource>()
+  for (const tensor of found) {
+    const name = currentName(part, tensor.name)
+    if (unused[part].test(name)) continue
+    checkDType(tensor.name, tensor.dtype, where)
+    if (sources.has(name))
+      throw new AsdmError('BAD_SAFETENSORS', `Expected each weight once in ${shownPath(where)} but ${shown(name)} is there twice, once under an older name`)
+    sources.set(name, { name, file: tensor.file, dtype: tensor.dtype as StoredDType, shape: tensor.shape, begin: tensor.begin, end: tensor.end })
+  }
+  return [...sources.values()]
+}
+
+function checkDType(name: string, dtype: string, where: string): void {
+  if (!storedDTypes.includes(dtype))
+    throw new AsdmError('TENSOR_DTYPE', `Expected tensor ${shown(name)} in ${shownPath(where)} to be stored as F32, F16 or BF16 but received ${shown(dtype)}`)
+}
+
+/**
+ * Finds a source for every weight that a graph asks for. Shapes that differ only in trailing ones are the same bytes: a 1x1
+ * convolution's [C, C, 1, 1] stands for the matrix [C, C] and the other way round.
+ * @param requested what the graph asks for @param sources what was found @param where file or folder, for messages
+ * @returns the sources in the order of the requests, with the shapes of the requests
+ * @throws AsdmError `TENSOR_MISSING`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `TENSOR_EXTRA`
+ */
+export function matchWeights(requested: readonly WeightRequest[], sources: readonly WeightSource[], where: string): WeightSource[] {
+  const byName = new Map(sources.map(source => [source.name, source]))
+  const missing = requested.filter(({ name }) => !byName.has(name)).map(({ name }) => name)
+  const wanted = new Set(requested.map(({ name }) => name))
+  const extra = sources.filter(({ name }) => !wanted.has(name)).map(({ name }) => name)
+  if (missing.length > 0) {
+    const hint = extra.length > 0 ? `; it holds others instead: ${firstFew(extra)}` : ''
+    throw new AsdmError('TENSOR_MISSING', `Expected ${requested.length} weights in ${shownPath(where)} but ${count(missing, 'is', 'are')} missing: ${firstFew(missing)}${hint}`)
+  }
+  const wrong = requested.filter(({ name, shape }) => !sameView(shape, byName.get(name)!.shape))
+  if (wrong.length > 0) {
+    const list = wrong.map(({ name, shape }) => `${name} (expected [${shape}], received [${byName.get(name)!.shape}])`)
+    throw new AsdmError('TENSOR_SHAPE', `Expected the shapes that the config gives in ${shownPath(where)} but ${count(wrong, 'differs', 'differ')}: ${firstFew(list)}`)
+  }
+  if (extra.length > 0)
+    throw new AsdmError('TENSOR_EXTRA', `Expected only weights that the model has in ${shownPath(where)} but ${count(extra, 'is', 'are')} not among them: ${firstFew(extra)}`)
+  return requested.map(({ name, shape }) => {
+    const source = byName.get(name)!
+    checkDType(name, source.dtype, where)
+    return { ...source, shape: [...shape] }
+  })
+}
+
+/**
+ * A VAE's weights by the half that uses them. What belongs to neither is in both lists, where {@link matchWeights} refuses it.
+ */
+export function splitVAEWeights(sources: readonly WeightSource[]): { decoder: WeightSource[], encoder: WeightSource[] } {
+  const ofDecoder = ({ name }: WeightSource): boolean => /^(?:decoder|post_quant_conv)\./.test(name)
+  const ofEncoder = ({ name }: WeightSource): boolean => /^(?:encoder|quant_conv)\./.test(name)
+  return { decoder: sources.filter(source => !ofEncoder(source)), encoder: sources.filter(source => !ofDecoder(source)) }
+}
+
+function sameView(a: readonly number[], b: readonly number[]): boolean {
+  const long = Math.max(a.length, b.length)
+  for (let i = 0; i < long; i++) if ((a[i] ?? 1) !== (b[i] ?? 1)) return false
+  return true
+}
+
+function count(list: readonly unknown[], one: string, several: string): string {
+  return `${list.length} ${list.length === 1 ? one : several}`
+}
+
+/** The first names of a list, and how many more there are. */
+export function firstFew(names: readonly string[]): string {
+  const few = names.slice(0, 4).map(name => (name.length > 160 ? `${name.slice(0, 157)}...` : name)).join(', ')
+  return names.length > 4 ? `${few} and ${names.length - 4} more` : few
+}
