@@ -1,0 +1,89 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { writeSafetensors } from '../lib/assembly/safetensors'
+import { parseTextEncoderConfig } from '../lib/model/text-encoder-config'
+import { parseUNetConfig } from '../lib/model/unet-config'
+import { parseVAEConfig } from '../lib/model/vae-config'
+import type { NativeModelSpec, WeightRequest } from '../lib/native/binding'
+import { loadAddon } from '../lib/native/load'
+import { elementCount } from '../lib/tensor'
+import { shapes } from './shapes'
+
+/** IEEE half-precision bits of a float, rounded to nearest even; subnormals become 0, which random weights do not miss. */
+function halfBits(value: number, view: DataView): number {
+  view.setFloat32(0, value)
+  const bits = view.getUint32(0)
+  const exponent = ((bits >>> 23) & 0xff) - 112
+  if (exponent <= 0) return (bits >>> 16) & 0x8000
+  if (exponent >= 31) return ((bits >>> 16) & 0x8000) | 0x7bff
+  const rounded = (exponent << 10) + ((bits >>> 13) & 0x3ff)
+  const rest = bits & 0x1fff
+  return ((bits >>> 16) & 0x8000) | (rounded + (rest > 0x1000 || (rest === 0x1000 && (rounded & 1) === 1) ? 1 : 0))
+}
+
+/** A prime number of roughly normal values: repeated with an offset per tensor, so that writing gigabytes takes seconds. */
+const blockLength = 262139
+
+function randomBlock(): Float32Array {
+  let state = 12345
+  const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 4294967296
+  return Float32Array.from({ length: blockLength }, () => (uniform() + uniform() + uniform() + uniform() - 2) * 1.732)
+}
+
+/** Standard deviation and mean by the weight's role, so that activations neither die nor explode through the layers. */
+function distribution({ name, shape }: WeightRequest): { mean: number, deviation: number } {
+  if (shape.length === 1) return name.endsWith('.weight') ? { mean: 1, deviation: 0.1 } : { mean: 0, deviation: 0.05 }
+  if (name.includes('embedding.weight')) return { mean: 0, deviation: 0.5 }
+  return { mean: 0, deviation: 1 / Math.sqrt(elementCount(shape.slice(1))) }
+}
+
+function* halves(request: WeightRequest, block: Float32Array, index: number): Generator<Uint8Array> {
+  const { mean, deviation } = distribution(request)
+  const view = new DataView(new ArrayBuffer(4))
+  const bits = Uint16Array.from(block, value => halfBits(mean + deviation * value, view))
+  let left = elementCount(request.shape)
+  let offset = (index * 7919) % blockLength
+  while (left > 0) {
+    const count = Math.min(left, blockLength - offset)
+    yield new Uint8Array(bits.buffer, offset * 2, count * 2)
+    left -= count
+    offset = 0
+  }
+}
+
+/**
+ * Writes a diffusers folder of a published size with random fp16 weights, unless it is there already.
+ * @returns the folder
+ */
+export async function randomModel(name: string, folder: string): Promise<string> {
+  const shape = shapes[name]
+  if (shape === undefined) throw new Error(`Expected a shape out of ${Object.keys(shapes).join(', ')} but received ${name}`)
+  if (fs.existsSync(path.join(folder, 'model_index.json'))) return folder
+  const addon = loadAddon()
+  const block = randomBlock()
+  const write = async (part: string, file: string, json: Record<string, unknown>, specs: NativeModelSpec[]) => {
+    fs.mkdirSync(path.join(folder, part), { recursive: true })
+    fs.writeFileSync(path.join(folder, part, 'config.json'), JSON.stringify(json, null, 1))
+    const requests: WeightRequest[] = specs.flatMap(spec => {
+      const model = addon.createModel(spec, { dtype: 'fp32', threads: 1, cpu: 'auto' })
+      const weights = model.weights()
+      model.dispose()
+      return weights
+    })
+    await writeSafetensors(path.join(folder, part, file), requests.map((request, i) => ({
+      name: request.name, dtype: 'F16', shape: request.shape, data: () => halves(request, block, i),
+    })))
+  }
+  await write('unet', 'diffusion_pytorch_model.fp16.safetensors', shape.unet, [{ kind: 'unet', config: parseUNetConfig(shape.unet, 'unet') }])
+  const vae = parseVAEConfig(shape.vae, 'vae')
+  await write('vae', 'diffusion_pytorch_model.fp16.safetensors', shape.vae, [{ kind: 'vae_encoder', config: vae }, { kind: 'vae_decoder', config: vae }])
+  await write('text_encoder', 'model.fp16.safetensors', shape.textEncoder, [{ kind: 'text_encoder', config: parseTextEncoderConfig(shape.textEncoder, 'text_encoder') }])
+  fs.mkdirSync(path.join(folder, 'scheduler'), { recursive: true })
+  fs.writeFileSync(path.join(folder, 'scheduler', 'scheduler_config.json'), JSON.stringify(shape.scheduler, null, 1))
+  fs.cpSync(path.join(path.dirname(require.resolve('../../../package.json')), 'assets', 'clip-tokenizer'), path.join(folder, 'tokenizer'), { recursive: true })
+  fs.writeFileSync(path.join(folder, 'model_index.json'), JSON.stringify({
+    _class_name: 'StableDiffusionPipeline', scheduler: ['diffusers', shape.scheduler._class_name], text_encoder: ['transformers', 'CLIPTextModel'],
+    tokenizer: ['transformers', 'CLIPTokenizer'], unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
+  }, null, 1))
+  return folder
+}
