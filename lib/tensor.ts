@@ -28,3 +28,34 @@ export function checkTensor(value: unknown, name: string, rank?: number): assert
   if (elementCount(tensor.shape) !== tensor.data.length)
     throw new AsdmError('SHAPE_MISMATCH', `Expected ${name}.data to hold ${elementCount(tensor.shape)} values for shape [${tensor.shape}] but received ${tensor.data.length}`)
 }
+
+/** The tensor repeated `times` times along its first dimension: [a, b] gives [a, b, a, b]. */
+export function tile({ data, shape }: Tensor, times: number): Tensor {
+  const out = new Float32Array(data.length * times)
+  for (let i = 0; i < times; i++) out.set(data, i * data.length)
+  return { data: out, shape: [shape[0] * times, ...shape.slice(1)] }
+}
+
+/** Tensors of equal shape but for the channels joined along these: [N,C1,...], [N,C2,...] give [N,C1+C2,...]. A batch of 1 is repeated. */
+export function joinChannels(tensors: readonly Tensor[]): Tensor {
+  const batch = Math.max(...tensors.map(({ shape }) => shape[0]))
+  const rest = tensors[0].shape.slice(2)
+  const channels = tensors.reduce((sum, { shape }) => sum + shape[1], 0)
+  const out = new Float32Array(batch * channels * elementCount(rest))
+  let at = 0
+  for (let n = 0; n < batch; n++) {
+    for (const { data, shape } of tensors) {
+      const size = data.length / shape[0]
+      const from = shape[0] === 1 ? 0 : n * size
+      out.set(data.subarray(from, from + size), at)
+      at += size
+    }
+  }
+  return { data: out, shape: [batch, channels, ...rest] }
+}
+
+/** Item `index` of the first dimension, as a batch of one. Not a copy. */
+export function item({ data, shape }: Tensor, index: number): Tensor {
+  const size = data.length / shape[0]
+  return { data: data.subarray(index * size, (index + 1) * size), shape: [1, ...shape.slice(1)] }
+}
