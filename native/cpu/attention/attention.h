@@ -1,0 +1,32 @@
+// Scaled dot-product attention for every kernel set. Contract: AttentionArgs in backend/kernels.h.
+//
+// The score matrix is never whole in memory: each tile of queries walks over blocks of keys and keeps a running reference score,
+// sum of weights and weighted sum of values (online softmax, Milakov & Gimelshein 2018; blocked as in FlashAttention, Dao et al.
+// 2022). Vector lanes are queries, so that maxima and sums need no work across lanes and no width divides headDim.
+//
+// Scratch: K and V once more, in the order the tiles read them, and some hundred KB per thread.
+// Threads: one task per run of query tiles of one head; which thread takes it changes nothing.
+// Rounding: a score's product with scale is not rounded by itself: the weight is 2^(score * c - reference) with one fused multiply
+// and add (two roundings in sets without FMA), c = scale * log2(e) rounded once. Sums over keys are rounded per block, then over blocks.
+// NaN and infinity behave as in softmax written out: NaN in a query or key makes the row NaN, in a value its column; a score of
+// -inf has weight 0, and a row of nothing else is NaN.
+#pragma once
+
+#include "backend/kernels.h"
+#include "cpu/target.h"
+
+#define ASDM_DECLARE_ATTENTION(set)                                    \
+  namespace asdm::cpu::set {                                           \
+  void attention(const AttentionArgs&, KernelContext&) noexcept;       \
+  size_t attentionScratch(const AttentionArgs&, int threads) noexcept; \
+  }
+
+ASDM_DECLARE_ATTENTION(portable)
+#if defined(ASDM_X86)
+ASDM_DECLARE_ATTENTION(avx2)
+ASDM_DECLARE_ATTENTION(avx512)
+#endif
+#if defined(ASDM_ARM64)
+ASDM_DECLARE_ATTENTION(neon)
+#endif
+#undef ASDM_DECLARE_ATTENTION

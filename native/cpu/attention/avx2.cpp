@@ -1,0 +1,25 @@
+#include "cpu/attention/attention.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+#include <limits>
+
+ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
+#define ASDM_SET avx2
+#include "cpu/vec/avx2.h"
+
+namespace asdm::cpu::ASDM_SET {
+// 4 x 3 accumulators, three query vectors and one broadcast: all 16 registers. headDim is a multiple of 4 in practice.
+constexpr int kKeyTile = 4, kValueTile = 4, kMaxVectors = 3;
+constexpr int64_t kCoreMacs = 20'000'000;  // per ms
+}  // namespace asdm::cpu::ASDM_SET
+
+#include "cpu/attention/weight.inc.h"
+#include "cpu/attention/tiles.inc.h"
+#include "cpu/attention/attention.inc.h"
+ASDM_TARGET_END
+
+#endif

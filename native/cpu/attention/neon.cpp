@@ -1,0 +1,23 @@
+#include "cpu/attention/attention.h"
+
+#if defined(ASDM_ARM64)
+
+#include <cmath>
+#include <cstdint>
+#include <arm_neon.h>
+#include <limits>
+
+#define ASDM_SET neon
+#include "cpu/vec/neon.h"
+
+namespace asdm::cpu::ASDM_SET {
+// 8 x 3 accumulators of 32 registers.
+constexpr int kKeyTile = 8, kValueTile = 8, kMaxVectors = 3;
+constexpr int64_t kCoreMacs = 15'000'000;  // per ms
+}  // namespace asdm::cpu::ASDM_SET
+
+#include "cpu/attention/weight.inc.h"
+#include "cpu/attention/tiles.inc.h"
+#include "cpu/attention/attention.inc.h"
+
+#endif

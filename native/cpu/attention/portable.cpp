@@ -1,0 +1,19 @@
+#include "cpu/attention/attention.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#define ASDM_SET portable
+#include "cpu/vec/portable.h"
+
+namespace asdm::cpu::ASDM_SET {
+// 4 x 2 accumulators of four lanes leave half of a baseline x86's 16 registers for operands and products (it has no FMA).
+constexpr int kKeyTile = 4, kValueTile = 4, kMaxVectors = 2;
+constexpr int64_t kCoreMacs = 3'000'000;  // per ms
+}  // namespace asdm::cpu::ASDM_SET
+
+#include "cpu/attention/weight.inc.h"
+#include "cpu/attention/tiles.inc.h"
+#include "cpu/attention/attention.inc.h"
