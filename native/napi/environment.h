@@ -1,0 +1,58 @@
+// What one JavaScript environment (a main or worker thread of Node, a window of Electron) owns: the way from threads back to it and
+// the threads it started. Kept as instance data; nothing here is global.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "napi/js.h"
+#include "napi/worker.h"
+
+namespace asdm::napi {
+
+class Environment final : public Outlet {
+ public:
+  // Makes the instance data of an environment. Throws Failure or Unwind.
+  static Environment& install(napi_env env);
+  static Environment& of(napi_env env);
+
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+  void post(std::unique_ptr<Message> message) noexcept override;
+
+  // Sends a call to a model's thread and keeps the event loop alive until it is settled. Numbers the call.
+  void enqueue(const std::shared_ptr<Worker>& worker, std::shared_ptr<Call> call);
+
+  // Stops and joins every thread; calls after it throw DISPOSED.
+  void shutDown() noexcept;
+
+  void dropReferences(Call& call) noexcept;
+
+  napi_env env() const { return env_; }
+  napi_ref modelClass = nullptr;
+  // What the model class's constructor wraps next; model.cpp's own.
+  void* newborn = nullptr;
+  void* takeNewborn() { return std::exchange(newborn, nullptr); }
+  // Arrays are made by the JavaScript constructor, which throws when memory is out; the native way to make one ends the process.
+  napi_ref float32Array = nullptr;
+
+ private:
+  explicit Environment(napi_env env) : env_(env) {}
+  static void deliver(napi_env env, napi_value, void* context, void* data);
+  void settle(Call& call);
+  void tellProgress(Call& call);
+  void finish(const std::shared_ptr<Worker>& worker);
+  void dropReferences() noexcept;
+
+  napi_env env_;
+  napi_threadsafe_function channel_ = nullptr;
+  std::vector<std::shared_ptr<Worker>> workers_;  // those with a thread
+  uint64_t nextId_ = 1;
+  std::unordered_map<uint64_t, std::shared_ptr<Call>> open_;  // calls to be settled; they keep the event loop alive
+  bool ended_ = false;
+};
+
+}  // namespace asdm::napi

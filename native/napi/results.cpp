@@ -1,0 +1,87 @@
+#include "napi/results.h"
+
+#include <cstring>
+
+namespace asdm::napi {
+
+napi_value loadResult(napi_env env, const LoadResult& result) {
+  const napi_value value = object(env);
+  set(env, value, "nonFinite", strings(env, result.nonFinite));
+  set(env, value, "weightBytes", number(env, static_cast<double>(result.weightBytes)));
+  return value;
+}
+
+napi_value weightRequests(napi_env env, const std::vector<WeightRequest>& requests) {
+  napi_value array;
+  check(env, napi_create_array_with_length(env, requests.size(), &array));
+  for (size_t i = 0; i < requests.size(); i++) {
+    const napi_value row = object(env);
+    set(env, row, "name", string(env, requests[i].name));
+    set(env, row, "shape", shape(env, requests[i].shape));
+    check(env, napi_set_element(env, array, static_cast<uint32_t>(i), row));
+  }
+  return array;
+}
+
+napi_value programInfo(napi_env env, const ProgramInfo& info) {
+  napi_value units;
+  check(env, napi_create_array_with_length(env, info.units.size(), &units));
+  for (size_t i = 0; i < info.units.size(); i++) {
+    const UnitRow& unit = info.units[i];
+    const napi_value row = object(env);
+    set(env, row, "name", string(env, unit.name));
+    set(env, row, "op", string(env, unit.op));
+    set(env, row, "shape", shape(env, unit.shape));
+    set(env, row, "parameters", number(env, static_cast<double>(unit.parameters)));
+    set(env, row, "macs", number(env, static_cast<double>(unit.macs)));
+    check(env, napi_set_element(env, units, static_cast<uint32_t>(i), row));
+  }
+  const napi_value value = object(env);
+  set(env, value, "units", units);
+  set(env, value, "parameters", number(env, static_cast<double>(info.parameters)));
+  set(env, value, "macs", number(env, static_cast<double>(info.macs)));
+  set(env, value, "arenaBytes", number(env, static_cast<double>(info.arenaBytes)));
+  set(env, value, "scratchBytes", number(env, static_cast<double>(info.scratchBytes)));
+  return value;
+}
+
+namespace {
+
+napi_value tensor(const Environment& state, const HostTensor& host) {
+  const napi_env env = state.env();
+  napi_value constructor, count = number(env, static_cast<double>(host.data.size())), array;
+  check(env, napi_get_reference_value(env, state.float32Array, &constructor));
+  const napi_status status = napi_new_instance(env, constructor, 1, &count, &array);
+  if (status == napi_pending_exception) {
+    napi_value thrown;
+    if (napi_get_and_clear_last_exception(env, &thrown) != napi_ok) throw Unwind{};
+    throw Failure{{Code::OutOfMemory, "Expected memory for a Float32Array of " + std::to_string(host.data.size()) +
+                                          " values but there is none"}};
+  }
+  check(env, status);
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  check(env, napi_get_typedarray_info(env, array, &type, &length, &data, nullptr, nullptr));
+  if (type != napi_float32_array || length != host.data.size())
+    throw Failure{{Code::Internal, "Expected the global Float32Array to make Float32Arrays but it was replaced"}};
+  if (length != 0) std::memcpy(data, host.data.data(), length * sizeof(float));
+  const napi_value value = object(env);
+  set(env, value, "data", array);
+  set(env, value, "shape", shape(env, host.shape));
+  return value;
+}
+
+}  // namespace
+
+napi_value forwardOutputs(const Environment& state, const ForwardOutputs& outputs) {
+  const napi_env env = state.env();
+  const napi_value taps = object(env);
+  for (const auto& [name, host] : outputs.taps) set(env, taps, name.c_str(), tensor(state, host));
+  const napi_value value = object(env);
+  set(env, value, "sample", tensor(state, outputs.sample));
+  set(env, value, "taps", taps);
+  return value;
+}
+
+}  // namespace asdm::napi

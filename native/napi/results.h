@@ -1,0 +1,14 @@
+// What native calls give back, as JavaScript values of lib/native/binding.ts.
+#pragma once
+
+#include "napi/environment.h"
+
+namespace asdm::napi {
+
+napi_value loadResult(napi_env env, const LoadResult& result);
+napi_value weightRequests(napi_env env, const std::vector<WeightRequest>& requests);
+napi_value programInfo(napi_env env, const ProgramInfo& info);
+// Copies into fresh arrays. Throws Failure(OutOfMemory) where JavaScript cannot have an array of that size.
+napi_value forwardOutputs(const Environment& state, const ForwardOutputs& outputs);
+
+}  // namespace asdm::napi
