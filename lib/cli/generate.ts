@@ -1,0 +1,158 @@
+import path from 'node:path'
+import { SingleBar } from 'cli-progress'
+import { Command, Option } from 'commander'
+import { isFolder, shownPath } from '../assembly/files'
+import type { Warning } from '../components/part'
+import type { GeneratedImage } from '../image/generated-image'
+import type { Step } from '../progress'
+import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
+import { formatMs, parseNumber, parseSeed } from './options'
+
+interface Flags {
+  model: string
+  out?: string
+  json?: boolean
+  quiet?: boolean
+  negativePrompt?: string
+  guidance?: number
+  steps?: number
+  sampler?: string
+  eta?: number
+  seed?: number | bigint
+  width?: number
+  height?: number
+  count?: number
+  image?: string
+  mask?: string
+  strength?: number
+  clipSkip?: number
+  weights?: true
+  threads?: number
+  cpu?: string
+  dtype?: string
+  device?: string
+  variant?: string
+  tokenizer?: string
+  config?: string
+}
+
+/** `asdm generate <prompt...>`: loads a model, makes pictures, says where they are. */
+export function generateCommand(signal: AbortSignal): Command {
+  return new Command('generate')
+    .description('make pictures of a text')
+    .argument('<prompt...>', 'what the picture shows')
+    .requiredOption('-m, --model <path>', 'diffusers folder or .safetensors file')
+    .option('-o, --out <path>', 'file to write, or a folder; several pictures get numbers (default: named after prompt and seed)')
+    .option('-n, --negative-prompt <text>', 'what it must not show')
+    .option('-g, --guidance <number>', 'how much the prompt counts (7.5); 1 turns guidance off', parseNumber)
+    .option('-s, --steps <number>', 'denoising steps (20)', parseNumber)
+    .option('--sampler <name>', "sampler (the checkpoint's own)")
+    .option('--eta <number>', 'share of fresh noise in each step, for DDIM (0)', parseNumber)
+    .option('--seed <number>', 'same seed, same picture (random)', parseSeed)
+    .option('-W, --width <pixels>', "width (the model's own)", parseNumber)
+    .option('-H, --height <pixels>', "height (the model's own)", parseNumber)
+    .option('-c, --count <number>', 'pictures to make (1)', parseNumber)
+    .option('--image <png>', 'picture to start from')
+    .option('--mask <png>', 'what to repaint of --image: white is made anew')
+    .option('--strength <number>', 'how much of --image is made anew, 0 to 1', parseNumber)
+    .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
+    .option('--weights', 'read (word:1.2) in prompts as a weight')
+    .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
+    .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
+    .addOption(new Option('--dtype <dtype>', 'number format (fp32)'))
+    .addOption(new Option('--device <device>', 'where it runs (auto)'))
+    .option('--variant <name>', 'variant of the weight files, as fp16')
+    .option('--tokenizer <folder>', "tokenizer to use instead of the checkpoint's")
+    .option('--config <folder>', "configs to use instead of the checkpoint's")
+    .option('-q, --quiet', 'print nothing but where the pictures are')
+    .option('--json', 'print pictures and settings as JSON')
+    .action(async (words: string[], flags: Flags) => generate(words.join(' '), flags, signal))
+}
+
+async function generate(prompt: string, flags: Flags, signal: AbortSignal): Promise<void> {
+  const show = process.stderr.isTTY === true && flags.quiet !== true && flags.json !== true
+  const bar = show ? new Bar() : undefined
+  const onWarning = (warning: Warning): void => {
+    bar?.stop()
+    process.stderr.write(`Warning: ${warning.message}\n`)
+  }
+  const started = performance.now()
+  let sd: StableDiffusion | undefined
+  try {
+    const load: LoadOptions = {
+      ...given({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype as 'fp32', device: flags.device as 'cpu', variant: flags.variant, tokenizer: flags.tokenizer, config: flags.config }),
+      signal, onWarning, onProgress: ({ bytesDone, bytesTotal }) => bar?.set('loading', bytesDone, bytesTotal, ''),
+    }
+    sd = await StableDiffusion.load(flags.model, load)
+    const images = await sd.generate({
+      prompt,
+      ...given({
+        negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta, seed: flags.seed,
+        width: flags.width, height: flags.height, count: flags.count, image: flags.image, mask: flags.mask, strength: flags.strength,
+        clipSkip: flags.clipSkip, promptWeighting: flags.weights,
+      }),
+      signal, onProgress: step => bar?.step(step),
+    })
+    const target = await namesFor(images, prompt, flags.out)
+    const files: string[] = []
+    for (const [i, image] of images.entries()) files.push(await image.save(target(i), { folders: true }))
+    bar?.stop()
+    report(images, files, flags, show ? performance.now() - started : undefined)
+  } finally {
+    bar?.stop()
+    await sd?.dispose()
+  }
+}
+
+function report(images: GeneratedImage[], files: string[], flags: Flags, ms: number | undefined): void {
+  if (flags.json === true) {
+    const rows = images.map(({ settings }, i) => ({ file: files[i], ...settings, seed: typeof settings.seed === 'bigint' ? String(settings.seed) : settings.seed }))
+    process.stdout.write(`${JSON.stringify(rows, undefined, 2)}\n`)
+    return
+  }
+  for (const file of files) process.stdout.write(`${shownPath(file)}\n`)
+  if (ms !== undefined) process.stderr.write(`seed ${images[0].seed}, ${formatMs(ms)}\n`)
+}
+
+/** The options that were given: a key whose value is `undefined` is none. */
+function given<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
+
+/** Where each picture goes: `--out` as it is for one, with a number for several; in a folder, or without `--out`, prompt and seed make the name. */
+async function namesFor(images: GeneratedImage[], prompt: string, out: string | undefined): Promise<(index: number) => string> {
+  const slug = prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '').slice(0, 60) || 'picture'
+  const inFolder = out === undefined || out.endsWith('/') || out.endsWith(path.sep) || await isFolder(out)
+  const base = inFolder ? path.join(out ?? '.', `${slug}-${images[0].seed}.png`) : out
+  const extension = path.extname(base)
+  return index => (images.length === 1 ? base : `${base.slice(0, base.length - extension.length)}-${index + 1}${extension}`)
+}
+
+/** One line on a terminal that shows how far loading and generating are. */
+class Bar {
+  #bar: SingleBar | undefined
+  #phase = ''
+
+  set(phase: string, done: number, total: number, note: string): void {
+    if (this.#bar === undefined) {
+      this.#bar = new SingleBar({ format: '{phase} {bar} {percentage} % {note}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false, stream: process.stderr })
+      this.#bar.start(total, done, { phase, note })
+    } else if (this.#phase !== phase) {
+      this.#bar.setTotal(total)
+    }
+    this.#phase = phase
+    this.#bar.update(done, { phase: phase.padEnd(9), note })
+  }
+
+  step(step: Step): void {
+    if (step.phase === 'done') return
+    const eta = step.etaMs === undefined ? '' : `${formatMs(step.etaMs)} left`
+    const note = step.phase === 'denoise' ? `step ${step.index} of ${step.of}, ${eta}` : eta
+    this.set(step.phase === 'denoise' ? 'denoising' : step.phase === 'decode' ? 'decoding' : 'encoding', step.index, step.of, note)
+  }
+
+  stop(): void {
+    this.#bar?.stop()
+    this.#bar = undefined
+  }
+}

@@ -1,0 +1,196 @@
+import { settle, untilAborted } from '../abort'
+import { AsdmError, throwIfAborted } from '../errors'
+import type { WeightSource } from '../model/config'
+import { matchWeights } from '../model/weights'
+import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, ProgramInfo } from '../native/binding'
+import { loadAddon } from '../native/load'
+import { abortSignal, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../options'
+
+/** Number formats that models compute in. */
+export type DType = 'fp32'
+
+/** How a model runs. */
+export interface RuntimeOptions {
+  /** Number format of the computation; `fp32`. */
+  dtype?: DType
+  /** Threads that compute, 1 to 256; as many as the machine has cores if left out. The result does not depend on it. */
+  threads?: number
+  /** Where it runs: `auto` picks the best there is, today always the processor. */
+  device?: 'auto' | 'cpu'
+  /** A kernel set (`portable`, `avx2`, `avx512`, `neon`), or `auto` for the best that the processor has. */
+  cpu?: string
+}
+
+/** How one part is loaded from its folder. */
+export interface PartLoadOptions extends RuntimeOptions {
+  /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
+  variant?: string
+  /** Stops the loading, which then rejects with an `AbortError`. */
+  signal?: AbortSignal
+  /** Called as weights are read and packed; bytes of this part. */
+  onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
+  /** Called with what the user should know, as weights that are not finite. Without it such things become process warnings. */
+  onWarning?: (warning: Warning) => void
+}
+
+/** Something the user should know that is no error. */
+export interface Warning {
+  /**
+   * - `PROMPT_TRUNCATED`: a prompt is longer than the text encoder's window; `prompt` and `cut` say which and what was left out.
+   * - `NON_FINITE_WEIGHTS`: weights hold NaN or infinity; `weights` names them.
+   * - `CHECKPOINT`: how a checkpoint was read, where that may surprise.
+   */
+  code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'CHECKPOINT'
+  /** One sentence. */
+  message: string
+  prompt?: string
+  cut?: string
+  weights?: string[]
+}
+
+/** Options that every call which runs a model takes. */
+export interface CallOptions {
+  /** Stops the call, which then rejects with an `AbortError`; the model works on. */
+  signal?: AbortSignal
+}
+
+export const runtimeKeys = ['dtype', 'threads', 'device', 'cpu'] as const
+export const partLoadKeys = [...runtimeKeys, 'variant', 'signal', 'onProgress', 'onWarning'] as const
+
+/** The runtime options, checked and completed. */
+export function parseRuntime(options: Unchecked, addon: Addon): NativeModelOptions {
+  const dtype = optional(options.dtype, value => oneOf<DType>(value, 'dtype', ['fp32'])) ?? 'fp32'
+  optional(options.device, value => oneOf(value, 'device', ['auto', 'cpu']))
+  const threads = optional(options.threads, value => integer(value, 'threads', 1, 256)) ?? Math.min(256, Math.max(1, addon.cpuInfo().cores))
+  const cpu = optional(options.cpu, value => oneOf(value, 'cpu', ['auto', ...addon.cpuInfo().compiled])) ?? 'auto'
+  return { dtype, threads, cpu }
+}
+
+/** The options of a part's `load`, checked. */
+export function parsePartLoad(value: unknown, where: string): PartLoadOptions & { native: NativeModelOptions, addon: Addon } {
+  const options = checkOptions(value, partLoadKeys, where)
+  const signal = optional(options.signal, item => abortSignal(item, 'signal'))
+  const onProgress = optional(options.onProgress, item => callback<NonNullable<PartLoadOptions['onProgress']>>(item, 'onProgress'))
+  const onWarning = optional(options.onWarning, item => callback<NonNullable<PartLoadOptions['onWarning']>>(item, 'onWarning'))
+  const variant = optional(options.variant, item => path(item, 'variant'))
+  const addon = loadAddon()
+  return { signal, onProgress, onWarning, variant, addon, native: parseRuntime(options, addon) }
+}
+
+/** Hands a warning to whoever listens, or else to the process, where it is printed once and can be silenced. */
+export function warn(warning: Warning, listener: ((warning: Warning) => void) | undefined): void {
+  if (listener !== undefined) listener(warning)
+  else process.emitWarning(warning.message, { type: 'AsdmWarning', code: warning.code })
+}
+
+export interface WeightsLoadOptions {
+  signal?: AbortSignal
+  onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
+  onWarning?: (warning: Warning) => void
+}
+
+/** One native graph with its weights: what the public components are made of. */
+export class NativePart {
+  readonly #model: NativeModel
+  readonly #sources: WeightSource[]
+  readonly #where: string
+  #loaded: Promise<void> | undefined
+  #disposed = false
+  /** Native calls under way; none of them rejects. */
+  readonly #underWay = new Set<Promise<void>>()
+
+  /**
+   * Builds the graph and matches the weights with it; reads none of them yet.
+   * @param name what the part is called in messages
+   * @throws AsdmError when the weights do not fit the config, or the config is not supported
+   */
+  constructor(addon: Addon, spec: NativeModelSpec, options: NativeModelOptions, sources: readonly WeightSource[], where: string, readonly name: string) {
+    this.#where = where
+    this.#model = addon.createModel(spec, options)
+    try {
+      this.#sources = matchWeights(this.#model.weights(), sources, where)
+    } catch (error) {
+      this.#model.dispose()
+      throw error
+    }
+  }
+
+  /** Bytes of the weights as stored. */
+  get storedBytes(): number {
+    return this.#sources.reduce((sum, { begin, end }) => sum + end - begin, 0)
+  }
+
+  /** The kernel set it runs on. */
+  get cpu(): string {
+    return this.#model.cpu
+  }
+
+  tapNames(): string[] {
+    this.#check()
+    return this.#model.tapNames()
+  }
+
+  describe(shape: ForwardShape): ProgramInfo {
+    this.#check()
+    return this.#model.describe(shape)
+  }
+
+  /** Reads and packs the weights, once. Calls that come meanwhile wait, and try themselves if the first was aborted or failed. */
+  async load(options: WeightsLoadOptions = {}): Promise<void> {
+    while (this.#loaded !== undefined) {
+      const underWay = this.#loaded
+      try {
+        return await untilAborted(underWay, options.signal)
+      } catch (error) {
+        throwIfAborted(options.signal)
+        if (this.#loaded === underWay) throw error
+      }
+    }
+    const own = this.#read(options)
+    this.#loaded = own
+    try {
+      await own
+    } catch (error) {
+      this.#loaded = undefined
+      throw error
+    }
+  }
+
+  async #read({ signal, onProgress, onWarning }: WeightsLoadOptions): Promise<void> {
+    this.#check()
+    const { nonFinite } = await settle(() => this.#track(this.#model.load(this.#sources, onProgress)), signal)
+    if (nonFinite.length === 0) return
+    const few = nonFinite.slice(0, 4).join(', ') + (nonFinite.length > 4 ? ` and ${nonFinite.length - 4} more` : '')
+    warn({ code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so pictures may be black: ${few}`, weights: nonFinite }, onWarning)
+  }
+
+  async forward(inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<ForwardOutputs> {
+    this.#check()
+    return settle(() => this.#track(this.#model.forward(inputs)), signal)
+  }
+
+  /** Gives the memory of activations back once the calls under way are done. */
+  trim(): void {
+    if (!this.#disposed) this.#model.trim()
+  }
+
+  /** Stops calls under way (they reject with an `AbortError`), frees everything, and waits until all have stopped. Later calls fail with `DISPOSED`. */
+  async dispose(): Promise<void> {
+    if (!this.#disposed) {
+      this.#disposed = true
+      this.#model.dispose()
+    }
+    await Promise.all(this.#underWay)
+  }
+
+  #track<T>(call: NativeCall<T>): NativeCall<T> {
+    const ended = call.promise.then(() => {}, () => {})
+    this.#underWay.add(ended)
+    void ended.then(() => this.#underWay.delete(ended))
+    return call
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new AsdmError('DISPOSED', `Expected a ${this.name} in use but it has been disposed`)
+  }
+}

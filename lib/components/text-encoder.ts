@@ -1,0 +1,97 @@
+import { AsdmError, shown } from '../errors'
+import type { Part } from '../model/checkpoint'
+import type { TextEncoderConfig } from '../model/config'
+import { openTextEncoder } from '../model/folder'
+import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
+import { abortSignal, checkOptions, integer, optional } from '../options'
+import type { Tensor } from '../tensor'
+import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+
+export interface EncodeOptions extends CallOptions {
+  /** How many last layers to leave out; the final norm comes after. 0 if left out, as diffusers' `clip_skip=None`. */
+  clipSkip?: number
+}
+
+/** Token ids to features: transformers' `CLIPTextModel`. Calls on one queue in order. */
+export class TextEncoder {
+  readonly config: TextEncoderConfig
+  readonly #part: NativePart
+
+  /** @internal */
+  constructor(addon: Addon, part: Part<TextEncoderConfig>, options: NativeModelOptions) {
+    this.config = part.config
+    this.#part = new NativePart(addon, { kind: 'text_encoder', config: part.config }, options, part.weights, part.path, 'text encoder')
+  }
+
+  /**
+   * Loads a text encoder from its folder (`config.json` and safetensors weights).
+   * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
+   */
+  static async load(folder: string, options?: PartLoadOptions): Promise<TextEncoder> {
+    const { addon, native, variant, ...rest } = parsePartLoad(options, 'TextEncoder.load')
+    const encoder = new TextEncoder(addon, await openTextEncoder(folder, { variant, signal: rest.signal }), native)
+    try {
+      await encoder.loadWeights(rest)
+    } catch (error) {
+      await encoder.dispose()
+      throw error
+    }
+    return encoder
+  }
+
+  /** @internal */
+  get part(): NativePart {
+    return this.#part
+  }
+
+  /** @internal */
+  loadWeights(options: WeightsLoadOptions): Promise<void> {
+    return this.#part.load(options)
+  }
+
+  /** Units, multiply-accumulates and memory of a pass. */
+  describe(shape: { batch: number, length: number }): ProgramInfo {
+    return this.#part.describe(shape)
+  }
+
+  /**
+   * Features of token ids.
+   * @param ids what `tokenizer.encode` gives, or an array of such rows, all of one length (at most the window)
+   * @returns [N,L,D], the last layer's output after the final norm
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
+   */
+  async encode(ids: Int32Array | readonly Int32Array[], options?: EncodeOptions): Promise<Tensor> {
+    const { signal, clipSkip } = checkOptions(options, ['signal', 'clipSkip'], 'textEncoder.encode')
+    const skip = optional(clipSkip, value => integer(value, 'clipSkip', 0, this.config.numHiddenLayers - 1)) ?? 0
+    const rows = this.#checkIds(ids)
+    const flat = new Int32Array(rows.length * rows[0].length)
+    rows.forEach((row, i) => flat.set(row, i * row.length))
+    const output = await this.#part.forward({ ids: flat, batch: rows.length, clipSkip: skip }, optional(signal, value => abortSignal(value, 'signal')))
+    return output.sample
+  }
+
+  /** Gives the memory of activations back; it grows again with the next call. */
+  trim(): void {
+    this.#part.trim()
+  }
+
+  /** Stops calls under way, which reject with an `AbortError`, and frees the model. Twice is fine. */
+  async dispose(): Promise<void> {
+    await this.#part.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  #checkIds(ids: unknown): readonly Int32Array[] {
+    const { maxPositionEmbeddings: window, vocabSize } = this.config
+    const rows: readonly unknown[] = Array.isArray(ids) ? ids : [ids]
+    const isRow = (row: unknown): row is Int32Array => row instanceof Int32Array && row.length > 0 && row.length <= window
+    if (rows.length === 0 || !rows.every(isRow) || rows.some(row => row.length !== rows[0].length))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected ids to be an Int32Array of 1 to ${window} token ids, or an array of such of one length, but received ${shown(ids)}`)
+    for (const row of rows) for (const id of row)
+      if (id < 0 || id >= vocabSize) throw new AsdmError('INVALID_ARGUMENT', `Expected token ids from 0 to ${vocabSize - 1} but received ${id}; does the tokenizer belong to this text encoder?`)
+    return rows
+  }
+}

@@ -1,0 +1,131 @@
+import { AsdmError, shown } from '../errors'
+import type { Part } from '../model/checkpoint'
+import type { UNetConfig } from '../model/config'
+import { openUNet } from '../model/folder'
+import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
+import { abortSignal, checkOptions, nearestOf, optional } from '../options'
+import { checkTensor, type Tensor } from '../tensor'
+import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+
+export interface UNetInputs extends CallOptions {
+  /** Scaled latents [N,C,H,W], C the model's input channels. */
+  sample: Tensor
+  /** One timestep for all, or one per sample; fractions are allowed. */
+  timestep: number | ArrayLike<number>
+  /** Text features [N,L,D]. */
+  encoderHiddenStates: Tensor
+  /** Names of units whose output is also wanted, as `mid_block` or `up_blocks.1.attentions.0`; see {@link UNet.tapNames}. */
+  taps?: readonly string[]
+}
+
+export interface UNetOutput {
+  /** Epsilon, v or the sample, as the model was trained: [N,C,H,W]. */
+  sample: Tensor
+  /** The taps by name, NCHW or [N,L,D]. */
+  taps: Record<string, Tensor>
+}
+
+/** The noise predictor: diffusers' `UNet2DConditionModel`. Calls on one queue in order. */
+export class UNet {
+  readonly config: UNetConfig
+  readonly #part: NativePart
+
+  /** @internal */
+  constructor(addon: Addon, part: Part<UNetConfig>, options: NativeModelOptions) {
+    this.config = part.config
+    this.#part = new NativePart(addon, { kind: 'unet', config: part.config }, options, part.weights, part.path, 'UNet')
+  }
+
+  /**
+   * Loads a UNet from its folder (`config.json` and safetensors weights).
+   * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
+   */
+  static async load(folder: string, options?: PartLoadOptions): Promise<UNet> {
+    const { addon, native, variant, ...rest } = parsePartLoad(options, 'UNet.load')
+    const unet = new UNet(addon, await openUNet(folder, { variant, signal: rest.signal }), native)
+    try {
+      await unet.loadWeights(rest)
+    } catch (error) {
+      await unet.dispose()
+      throw error
+    }
+    return unet
+  }
+
+  /** @internal */
+  get part(): NativePart {
+    return this.#part
+  }
+
+  /** @internal */
+  loadWeights(options: WeightsLoadOptions): Promise<void> {
+    return this.#part.load(options)
+  }
+
+  /** What `taps` may name: the units of the graph by their diffusers module paths. */
+  tapNames(): string[] {
+    return this.#part.tapNames()
+  }
+
+  /** Units, multiply-accumulates and memory of a forward pass at a size in latent pixels; `length` is the text's in tokens. */
+  describe(shape: { batch: number, height: number, width: number, length: number }): ProgramInfo {
+    return this.#part.describe(shape)
+  }
+
+  /**
+   * One pass. The inputs are copied before it returns its promise.
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
+   */
+  async forward(inputs: UNetInputs): Promise<UNetOutput> {
+    const { sample, timestep, encoderHiddenStates, taps, signal } = checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'taps', 'signal'], 'unet.forward')
+    const { inChannels, crossAttentionDim } = this.config
+    checkTensor(sample, 'sample', 4)
+    checkTensor(encoderHiddenStates, 'encoderHiddenStates', 3)
+    const [batch, channels] = sample.shape
+    if (channels !== inChannels)
+      throw new AsdmError('SHAPE_MISMATCH', `Expected sample to be [N,${inChannels},H,W] for this UNet but received [${sample.shape}]`)
+    const [textBatch, , width] = encoderHiddenStates.shape
+    if (textBatch !== batch || width !== crossAttentionDim)
+      throw new AsdmError('SHAPE_MISMATCH', `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received [${encoderHiddenStates.shape}]`)
+    return this.#part.forward({
+      sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates, taps: this.#checkTaps(taps),
+    }, optional(signal, value => abortSignal(value, 'signal')))
+  }
+
+  /** Gives the memory of activations back; it grows again with the next call. */
+  trim(): void {
+    this.#part.trim()
+  }
+
+  /** Stops calls under way, which reject with an `AbortError`, and frees the model. Twice is fine. */
+  async dispose(): Promise<void> {
+    await this.#part.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  #checkTaps(taps: unknown): string[] {
+    if (taps === undefined) return []
+    if (!Array.isArray(taps) || !taps.every(tap => typeof tap === 'string')) throw new AsdmError('INVALID_ARGUMENT', `Expected taps to be an array of unit names but received ${shown(taps)}`)
+    const known = taps.length > 0 ? this.#part.tapNames() : []
+    for (const tap of taps) if (!known.includes(tap)) throw new AsdmError('INVALID_ARGUMENT', `Expected taps to name units of this UNet but received ${shown(tap)}; ${tapHint(tap, known)}`)
+    return [...new Set<string>(taps)]
+  }
+}
+
+function tapHint(tap: string, known: readonly string[]): string {
+  const hint = nearestOf(tap, known)
+  return hint.startsWith('known') ? 'see unet.tapNames()' : hint
+}
+
+/** @returns one timestep per sample */
+function checkTimesteps(timestep: unknown, batch: number): Float32Array {
+  const valid = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value)
+  if (valid(timestep)) return new Float32Array(batch).fill(timestep as number)
+  const list = Array.isArray(timestep) || ArrayBuffer.isView(timestep) ? timestep as unknown as ArrayLike<number> : undefined
+  if (list === undefined || list.length !== batch || !Array.prototype.every.call(list, valid))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected timestep to be a finite number or ${batch} of them, one per sample, but received ${shown(timestep)}`)
+  return Float32Array.from(list)
+}

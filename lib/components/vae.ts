@@ -1,0 +1,143 @@
+import { AsdmError } from '../errors'
+import type { Part } from '../model/checkpoint'
+import type { VAEConfig } from '../model/config'
+import { openVAE } from '../model/folder'
+import { splitVAEWeights } from '../model/weights'
+import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
+import { abortSignal, checkOptions, optional } from '../options'
+import { checkTensor, type Tensor } from '../tensor'
+import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+
+/** The distribution of a picture's latents: mean and logarithm of the variance, each [N,C,h,w]. */
+export interface Posterior {
+  mean: Tensor
+  logvar: Tensor
+}
+
+/** The autoencoder between pictures and latents: diffusers' `AutoencoderKL`. Calls on one half queue in order. */
+export class VAE {
+  readonly config: VAEConfig
+  readonly #decoder: NativePart
+  readonly #encoder: NativePart
+  /** The encoder is not read before it is first used: text to image never does. */
+  #encoderLoad: WeightsLoadOptions = {}
+
+  /** @internal */
+  constructor(addon: Addon, part: Part<VAEConfig>, options: NativeModelOptions) {
+    this.config = part.config
+    const { decoder, encoder } = splitVAEWeights(part.weights)
+    this.#decoder = new NativePart(addon, { kind: 'vae_decoder', config: part.config }, options, decoder, part.path, 'VAE')
+    try {
+      this.#encoder = new NativePart(addon, { kind: 'vae_encoder', config: part.config }, options, encoder, part.path, 'VAE')
+    } catch (error) {
+      void this.#decoder.dispose()
+      throw error
+    }
+  }
+
+  /**
+   * Loads a VAE from its folder (`config.json` and safetensors weights). The encoder's weights are checked, but read only when
+   * {@link encode} is first called.
+   * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
+   */
+  static async load(folder: string, options?: PartLoadOptions): Promise<VAE> {
+    const { addon, native, variant, ...rest } = parsePartLoad(options, 'VAE.load')
+    const vae = new VAE(addon, await openVAE(folder, { variant, signal: rest.signal }), native)
+    try {
+      await vae.loadWeights(rest)
+    } catch (error) {
+      await vae.dispose()
+      throw error
+    }
+    return vae
+  }
+
+  /** Side of a picture over the side of its latents: 8 for Stable Diffusion. */
+  get factor(): number {
+    return 2 ** (this.config.blockOutChannels.length - 1)
+  }
+
+  /** @internal */
+  get decoderPart(): NativePart {
+    return this.#decoder
+  }
+
+  /** @internal */
+  get encoderPart(): NativePart {
+    return this.#encoder
+  }
+
+  /** @internal */
+  loadWeights(options: WeightsLoadOptions): Promise<void> {
+    this.#encoderLoad = { onWarning: options.onWarning }
+    return this.#decoder.load(options)
+  }
+
+  /** Units, multiply-accumulates and memory of a decoder pass; the size is that of the latents. */
+  describe(shape: { batch: number, height: number, width: number }): ProgramInfo {
+    return this.#decoder.describe(shape)
+  }
+
+  /**
+   * Latents to pictures.
+   * @param latents [N,C,h,w], already divided by `config.scalingFactor`
+   * @returns [N,3,h*factor,w*factor], in about [-1, 1], not clamped
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
+   */
+  async decode(latents: Tensor, options?: CallOptions): Promise<Tensor> {
+    const { signal } = checkOptions(options, ['signal'], 'vae.decode')
+    checkTensor(latents, 'latents', 4)
+    const { latentChannels } = this.config
+    if (latents.shape[1] !== latentChannels)
+      throw new AsdmError('SHAPE_MISMATCH', `Expected latents to be [N,${latentChannels},h,w] for this VAE but received [${latents.shape}]`)
+    return (await this.#decoder.forward({ sample: latents }, optional(signal, value => abortSignal(value, 'signal')))).sample
+  }
+
+  /**
+   * Pictures to the distribution of their latents.
+   * @param image [N,3,H,W] in [-1, 1], H and W multiples of {@link factor}
+   * @returns mean and logvar (clamped to [-30, 20], as diffusers' `DiagonalGaussianDistribution`), each [N,C,H/factor,W/factor]
+   * @throws AsdmError as {@link decode}, and what reading the encoder's weights gives
+   */
+  async encode(image: Tensor, options?: CallOptions): Promise<Posterior> {
+    const { signal: given } = checkOptions(options, ['signal'], 'vae.encode')
+    const signal = optional(given, value => abortSignal(value, 'signal'))
+    checkTensor(image, 'image', 4)
+    const [, channels, height, width] = image.shape
+    const { factor, config: { inChannels } } = this
+    if (channels !== inChannels || height % factor !== 0 || width % factor !== 0)
+      throw new AsdmError('SHAPE_MISMATCH', `Expected image to be [N,${inChannels},H,W] with H and W multiples of ${factor} but received [${image.shape}]`)
+    const sample = { data: image.data.slice(), shape: [...image.shape] }
+    await this.#encoder.load({ ...this.#encoderLoad, signal })
+    const { sample: moments } = await this.#encoder.forward({ sample }, signal)
+    return splitMoments(moments)
+  }
+
+  /** Gives the memory of activations back; it grows again with the next call. */
+  trim(): void {
+    this.#decoder.trim()
+    this.#encoder.trim()
+  }
+
+  /** Stops calls under way, which reject with an `AbortError`, and frees the model. Twice is fine. */
+  async dispose(): Promise<void> {
+    await Promise.all([this.#decoder.dispose(), this.#encoder.dispose()])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+}
+
+/** [N,2C,h,w] to mean (the first C channels of each) and clamped logvar (the others). */
+function splitMoments({ data, shape: [batch, doubled, height, width] }: Tensor): Posterior {
+  const half = (doubled / 2) * height * width
+  const shape = [batch, doubled / 2, height, width]
+  const mean = new Float32Array(batch * half)
+  const logvar = new Float32Array(batch * half)
+  for (let n = 0; n < batch; n++) {
+    mean.set(data.subarray(2 * n * half, (2 * n + 1) * half), n * half)
+    for (let i = 0; i < half; i++) logvar[n * half + i] = Math.min(20, Math.max(-30, data[(2 * n + 1) * half + i]))
+  }
+  return { mean: { data: mean, shape }, logvar: { data: logvar, shape: [...shape] } }
+}

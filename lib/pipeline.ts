@@ -1,0 +1,97 @@
+import type { TextEncoder } from './components/text-encoder'
+import type { UNet } from './components/unet'
+import type { VAE } from './components/vae'
+import type { Warning } from './components/part'
+import { throwIfAborted } from './errors'
+import { guide } from './guidance'
+import { GeneratedImage } from './image/generated-image'
+import type { Previewer } from './image/preview'
+import { toRgba } from './image/pixels'
+import { start, type NoiseSource } from './image/start'
+import { Clock, type Step } from './progress'
+import type { Request } from './request'
+import { item, joinChannels, tile, type Tensor } from './tensor'
+import { encodeText, pick } from './text/encode'
+import type { Tokenizer } from './text/tokenizer'
+
+/** What the pipeline is made of. */
+export interface Pipeline {
+  tokenizer: Tokenizer
+  textEncoder: TextEncoder
+  unet: UNet
+  vae: VAE
+  previewer(signal: AbortSignal): Promise<Previewer>
+  warn(warning: Warning): void
+  /** What decoding took before, in milliseconds for each pixel; the pipeline keeps it up to date. */
+  decodeMsPerPixel: number | undefined
+}
+
+/**
+ * The whole path of a request: tokens and text features, then in each step sampler and UNet on the latents, then the images. It is
+ * diffusers' `StableDiffusionPipeline`, with a picture its `Img2ImgPipeline`, with a mask its `InpaintPipeline`; random numbers
+ * are drawn in their order. Yields progress; the last step carries the images, which are also the return value.
+ */
+export async function* runPipeline(model: Pipeline, request: Request, noise: NoiseSource, signal: AbortSignal): AsyncGenerator<Step, GeneratedImage[], void> {
+  const { tokenizer, textEncoder, unet, vae } = model
+  const { sampler, images: batch, guidanceScale, negativePrompts } = request
+  const opened = await request.open()
+  const { width, height } = opened
+  const decodeMs = model.decodeMsPerPixel === undefined ? undefined : model.decodeMsPerPixel * width * height
+  const clock = new Clock(sampler.timesteps.length, batch, decodeMs)
+
+  const perPrompt = await encodeText(tokenizer, textEncoder, request, warning => model.warn(warning), signal)
+  const text = pick(perPrompt, Array.from({ length: perPrompt.shape[0] * request.count }, (_, i) => Math.floor(i / request.count)))
+  textEncoder.trim()
+  yield { phase: 'text', ...clock.lap('text', 1) }
+  clock.resume()
+
+  const begin = await start(request, opened, vae, noise, unet.config.inChannels !== vae.config.latentChannels, signal)
+  let latents = begin.latents
+  if (opened.image !== undefined) {
+    vae.trim()
+    yield { phase: 'encode', ...clock.lap('encode', 1) }
+    clock.resume()
+  }
+
+  for (const [i, timestep] of sampler.timesteps.entries()) {
+    throwIfAborted(signal)
+    const scaled = sampler.scaleInput(latents, i)
+    const sample = begin.condition === undefined ? scaled : joinChannels([scaled, ...begin.condition])
+    const guided = negativePrompts !== undefined
+    const predicted = await unet.forward({ sample: guided ? tile(sample, 2) : sample, timestep, encoderHiddenStates: text, signal })
+    const output = guided ? guide(predicted.sample, guidanceScale) : predicted.sample
+    const fresh = sampler.needsNoise(i, request.eta) ? noise.randn(latents.shape) : undefined
+    latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
+    if (begin.keep !== undefined) latents = begin.keep(latents, i)
+    const preview = request.preview ? (await model.previewer(signal)).draw(visible(latents, i, request)) : undefined
+    yield { phase: 'denoise', ...clock.lap('denoise', i + 1), timestep, latents, ...(preview && { preview }) }
+    clock.resume()
+  }
+  unet.trim()
+
+  const { scalingFactor, shiftFactor } = vae.config
+  const images: GeneratedImage[] = []
+  for (let i = 0; i < batch; i++) {
+    throwIfAborted(signal)
+    const picture = await vae.decode(unscale(item(latents, i), scalingFactor, shiftFactor), { signal })
+    images.push(new GeneratedImage(await toRgba(picture, 0), width, height, request.settings(i, opened)))
+    const lap = clock.lap('decode', i + 1)
+    model.decodeMsPerPixel = lap.ms / (width * height)
+    if (i === batch - 1) vae.trim()
+    yield { phase: 'decode', ...lap }
+    clock.resume()
+  }
+  yield { phase: 'done', ...clock.lap('done', 1), images }
+  return images
+}
+
+/** Latents as the decoder wants them. */
+export function unscale({ data, shape }: Tensor, scalingFactor: number, shiftFactor: number): Tensor {
+  const divisor = Math.fround(scalingFactor)
+  return { data: data.map(value => Math.fround(value / divisor) + shiftFactor), shape }
+}
+
+/** Latents between two steps, brought to the scale of the next step's input. */
+function visible(latents: Tensor, i: number, { sampler }: Request): Tensor {
+  return i + 1 < sampler.timesteps.length ? sampler.scaleInput(latents, i + 1) : latents
+}

@@ -1,0 +1,79 @@
+import type { GeneratedImage } from './image/generated-image'
+import type { Preview } from './image/preview'
+import type { Tensor } from './tensor'
+
+/** What every report of progress says. */
+interface StepBase {
+  /** Parts of this phase that are done, this one included: 1 to `of`. */
+  index: number
+  of: number
+  /** Milliseconds that this part took; for `done` the whole request, waiting for its turn left out. */
+  ms: number
+  /** Milliseconds to the end of the request, as far as can be told; `undefined` before the first denoising step is done. */
+  etaMs: number | undefined
+}
+
+/** One denoising step is done. */
+export interface DenoiseStep extends StepBase {
+  phase: 'denoise'
+  /** The timestep that the UNet was given. */
+  timestep: number
+  /** Latents after the step, [N,C,h,w]; not to be written to. */
+  latents: Tensor
+  /** One rough picture per image, where `preview: true` was asked for. */
+  preview?: Preview[]
+}
+
+/** The last report: the pictures. */
+export interface DoneStep extends StepBase {
+  phase: 'done'
+  images: GeneratedImage[]
+}
+
+/**
+ * Progress of a request, in this order: `text` once (the prompts are encoded), `encode` once where a picture was handed in,
+ * `denoise` for every step, `decode` for every picture, `done`.
+ */
+export type Step = (StepBase & { phase: 'text' | 'encode' | 'decode' }) | DenoiseStep | DoneStep
+
+/** Measures a request and guesses when it ends. */
+export class Clock {
+  readonly #start = performance.now()
+  #last = this.#start
+  #denoiseMs: number[] = []
+  #decodeMs: number | undefined
+
+  /** @param steps denoising steps in all @param images pictures in all @param decodeMs what decoding one such picture took before, if known */
+  constructor(readonly steps: number, readonly images: number, decodeMs: number | undefined) {
+    this.#decodeMs = decodeMs
+  }
+
+  /** Ends one part of a phase. */
+  lap(phase: Step['phase'], index: number): StepBase {
+    const now = performance.now()
+    const ms = now - this.#last
+    this.#last = now
+    if (phase === 'denoise') this.#denoiseMs.push(ms)
+    if (phase === 'decode') this.#decodeMs = ms
+    if (phase === 'done') return { index, of: 1, ms: now - this.#start, etaMs: 0 }
+    const of = phase === 'denoise' ? this.steps : phase === 'decode' ? this.images : 1
+    return { index, of, ms, etaMs: this.#eta(phase === 'decode' ? index : 0) }
+  }
+
+  /** Time that the consumer of the steps spends between two of them counts for none of them. */
+  resume(): void {
+    this.#last = performance.now()
+  }
+
+  get decodeMs(): number | undefined {
+    return this.#decodeMs
+  }
+
+  #eta(decoded: number): number | undefined {
+    if (this.#denoiseMs.length === 0) return undefined
+    // The first step also lays out memory, so it counts only while it is the only one.
+    const laps = this.#denoiseMs.length > 1 ? this.#denoiseMs.slice(1) : this.#denoiseMs
+    const stepMs = laps.reduce((sum, lap) => sum + lap, 0) / laps.length
+    return stepMs * (this.steps - this.#denoiseMs.length) + (this.#decodeMs ?? 0) * (this.images - decoded)
+  }
+}

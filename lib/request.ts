@@ -1,0 +1,237 @@
+import { randomInt } from 'node:crypto'
+import type { TextEncoder } from './components/text-encoder'
+import type { UNet } from './components/unet'
+import type { VAE } from './components/vae'
+import { AsdmError, shown } from './errors'
+import { checkImage, imageSize, imageTensor, maskValues, type ImageInput } from './image/input'
+import type { GenerationSettings } from './image/generated-image'
+import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './options'
+import type { Step } from './progress'
+import { checkSeed } from './random/torch-generator'
+import { createSampler, type Sampler } from './samplers/create-sampler'
+import { checkTensor, type Tensor } from './tensor'
+
+/** What to generate. Only `prompt` must be there. */
+export interface GenerateOptions {
+  /** What the picture shows; an empty text is fine. Several prompts make one batch. */
+  prompt: string | readonly string[]
+  /** What it must not show; one for all prompts, or one for each. Not used when `guidanceScale` is 1 or less. */
+  negativePrompt?: string | readonly string[]
+  /** How much more the prompt counts than the negative prompt; 7.5 if left out. At 1 or less no unconditional pass is run. */
+  guidanceScale?: number
+  /** Denoising steps, 1 to the scheduler's training steps; 20 if left out. */
+  steps?: number
+  /** A sampler's name, run with the checkpoint's noise schedule, or a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out. */
+  sampler?: string | Readonly<Record<string, unknown>>
+  /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
+  eta?: number
+  /** Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out. */
+  seed?: number | bigint
+  /** Size in pixels: multiples of the VAE's factor times the UNet's (64 for Stable Diffusion). The model's own size, or the image's, if left out. */
+  width?: number
+  height?: number
+  /** Pictures for each prompt, made as one batch; 1 if left out. */
+  count?: number
+  /** Initial noise [images,C,h,w] instead of the seed's, before scaling by the sampler's `initNoiseSigma`, as in diffusers. */
+  latents?: Tensor
+  /** A picture to start from: a PNG's path or bytes, 8-bit pixels, or a tensor [1,3,H,W] in [-1, 1]. It has the size of the picture to make. */
+  image?: ImageInput | Tensor
+  /** Where to repaint `image`: white (grey from a half) is made anew, black is kept. A PNG's path or bytes, or 8-bit pixels. */
+  mask?: ImageInput
+  /** How much of `image` is made anew, above 0 to 1: that share of the steps is run. 0.8 if left out, with a mask 1. */
+  strength?: number
+  /** How many of the text encoder's last layers to leave out; 0 if left out. */
+  clipSkip?: number
+  /** Reads `(word:1.2)` in prompts as a weight; false if left out. */
+  promptWeighting?: boolean
+  /** Stops the request, which then rejects with an `AbortError`; the model works on. */
+  signal?: AbortSignal
+  /** Called with each step's progress, see {@link Step}; the last one has the pictures. */
+  onProgress?: (step: Step) => void
+  /** Adds small rough pictures of the latents to the denoising steps. */
+  preview?: boolean
+}
+
+const keys = [
+  'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'width', 'height', 'count', 'latents', 'image', 'mask',
+  'strength', 'clipSkip', 'promptWeighting', 'signal', 'onProgress', 'preview',
+] as const satisfies readonly (keyof GenerateOptions)[]
+
+/** Longest side of a picture. */
+export const maxSide = 8192
+/** Most pictures of one request. */
+export const maxImages = 256
+
+/** What a request must fit: facts of the model. */
+export interface ModelFacts {
+  /** Side of a picture over the side of its latents. */
+  vaeFactor: number
+  /** Pixels that width and height are multiples of. */
+  multiple: number
+  /** Width and height where none are asked for. */
+  defaultSize: number
+  latentChannels: number
+  /** The UNet also takes a mask and a masked picture. */
+  inpainting: boolean
+  textLayers: number
+  schedulerConfig: Readonly<Record<string, unknown>>
+}
+
+/** What requests to a model must fit. */
+export function modelFacts(
+  { unet, vae, textEncoder }: { unet: UNet, vae: VAE, textEncoder: TextEncoder }, schedulerConfig: Readonly<Record<string, unknown>>,
+): ModelFacts {
+  return {
+    vaeFactor: vae.factor,
+    multiple: vae.factor * 2 ** (unet.config.blockOutChannels.length - 1),
+    defaultSize: unet.config.sampleSize * vae.factor,
+    latentChannels: vae.config.latentChannels,
+    inpainting: unet.config.inChannels !== vae.config.latentChannels,
+    textLayers: textEncoder.config.numHiddenLayers,
+    schedulerConfig,
+  }
+}
+
+/** A request's pictures and size, once they are read. */
+export interface Opened {
+  width: number
+  height: number
+  image: Tensor | undefined
+  /** Ones (repaint) and zeros (keep), one a pixel. */
+  mask: Float32Array | undefined
+}
+
+/** A checked request: nothing in it can change from outside any more. */
+export interface Request {
+  prompts: string[]
+  negativePrompts: string[] | undefined
+  guidanceScale: number
+  count: number
+  /** Pictures in all. */
+  images: number
+  clipSkip: number
+  promptWeighting: boolean
+  /** Set to the steps asked for, strength included. */
+  sampler: Sampler
+  eta: number
+  seed: number | bigint
+  latents: Tensor | undefined
+  strength: number
+  preview: boolean
+  signal: AbortSignal | undefined
+  onProgress: ((step: Step) => void) | undefined
+  /** Reads image and mask. */
+  open(): Promise<Opened>
+  settings(index: number, opened: Opened): GenerationSettings
+}
+
+/**
+ * Checks the options of `generate` and fills in the defaults. Copies what a caller might go on writing to.
+ * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, and what `createSampler` gives
+ */
+export function parseRequest(value: unknown, facts: ModelFacts, where: string): Request {
+  const options = checkOptions(value, keys, where)
+  const prompts = texts(options.prompt, 'prompt')
+  const negatives = matchNegatives(optional(options.negativePrompt, item => texts(item, 'negativePrompt')) ?? [''], prompts.length)
+  const guidanceScale = optional(options.guidanceScale, item => number(item, 'guidanceScale', 0, 1000)) ?? 7.5
+  const count = optional(options.count, item => integer(item, 'count', 1, maxImages)) ?? 1
+  const images = prompts.length * count
+  if (images > maxImages) throw bad(`at most ${maxImages} pictures in one request`, `${prompts.length} prompts times a count of ${count}`)
+  const eta = optional(options.eta, item => number(item, 'eta', 0, 1)) ?? 0
+  if (options.seed !== undefined) checkSeed(options.seed)
+  const seed = options.seed as number | bigint | undefined ?? randomInt(2 ** 32)
+  const clipSkip = optional(options.clipSkip, item => integer(item, 'clipSkip', 0, facts.textLayers - 1)) ?? 0
+  const promptWeighting = optional(options.promptWeighting, item => boolean(item, 'promptWeighting')) ?? false
+
+  const hasImage = options.image !== undefined
+  const hasMask = options.mask !== undefined
+  if (hasMask && !hasImage) throw bad('an image together with the mask', 'none')
+  if (facts.inpainting && !hasMask) throw bad('an image and a mask, since the UNet is made for inpainting', hasImage ? 'no mask' : 'neither')
+  if (options.strength !== undefined && !hasImage) throw bad('strength only together with an image', 'none')
+  if (options.latents !== undefined && hasImage) throw bad('either latents or an image to start from', 'both')
+  const strength = optional(options.strength, item => number(item, 'strength', Number.MIN_VALUE, 1)) ?? (hasMask ? 1 : 0.8)
+  const { sampler, steps, samplerSetting } = parseSampler(options, facts, hasImage ? strength : undefined)
+
+  const own = hasImage ? imageSize(options.image) : { width: facts.defaultSize, height: facts.defaultSize }
+  const width = optional(options.width, item => side(item, 'width', facts.multiple)) ?? own?.width
+  const height = optional(options.height, item => side(item, 'height', facts.multiple)) ?? own?.height
+  const checkSize = (pixels: { width: number, height: number }): void => {
+    side(pixels.width, 'the width of the image', facts.multiple)
+    side(pixels.height, 'the height of the image', facts.multiple)
+  }
+  const fixed = { width, height, check: checkSize }
+  const readImage = hasImage ? checkImage(options.image, 'image', fixed) : undefined
+  const readMask = hasMask ? checkImage(options.mask, 'mask', fixed) : undefined
+  const latents = optional(options.latents, item => checkLatents(item, images, facts, width!, height!))
+
+  return {
+    prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
+    sampler, eta, seed, latents, strength,
+    preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
+    signal: optional(options.signal, item => abortSignal(item, 'signal')),
+    onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress')),
+    async open() {
+      const image = await readImage?.()
+      const size = image === undefined ? { width: width!, height: height! } : { width: image.width, height: image.height }
+      const mask = await readMask?.()
+      if (mask !== undefined && (mask.width !== size.width || mask.height !== size.height))
+        throw bad(`mask to be ${size.width}x${size.height} pixels like the image`, `${mask.width}x${mask.height}`)
+      return { ...size, image: image && imageTensor(image), mask: mask && maskValues(mask) }
+    },
+    settings: (index, opened) => ({
+      prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps, sampler: samplerSetting, eta, seed,
+      width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,
+      ...(hasImage && { from: hasMask ? 'inpaint' : 'image', strength }),
+      ...(latents !== undefined && { latents: true }),
+    }),
+  }
+}
+
+function parseSampler(options: Record<string, unknown>, facts: ModelFacts, strength: number | undefined) {
+  const { sampler: asked } = options
+  if (asked !== undefined && typeof asked !== 'string' && (asked === null || typeof asked !== 'object' || Array.isArray(asked)))
+    throw bad('sampler to be a name or a scheduler config', shown(asked))
+  const sampler = asked === undefined ? createSampler(facts.schedulerConfig) : createSampler(asked as string | Record<string, unknown>, facts.schedulerConfig)
+  const steps = optional(options.steps, item => integer(item, 'steps', 1, sampler.trainTimesteps)) ?? Math.min(20, sampler.trainTimesteps)
+  sampler.setTimesteps(steps, strength === undefined ? {} : { strength })
+  const samplerSetting = typeof asked === 'string' ? asked : structuredClone(asked ?? facts.schedulerConfig) as Record<string, unknown>
+  return { sampler, steps, samplerSetting }
+}
+
+function texts(value: unknown, name: string): string[] {
+  const list: unknown[] = Array.isArray(value) ? value.slice(0, maxImages + 1) : [value]
+  if (list.length === 0 || list.length > maxImages || !list.every(text => typeof text === 'string'))
+    throw bad(`${name} to be a text or an array of 1 to ${maxImages} texts`, shown(value))
+  return list as string[]
+}
+
+function matchNegatives(negatives: string[], prompts: number): string[] {
+  if (negatives.length === 1) return new Array<string>(prompts).fill(negatives[0])
+  if (negatives.length !== prompts) throw bad(`one negativePrompt for all or one for each of ${prompts} prompts`, `${negatives.length}`)
+  return negatives
+}
+
+/** A side in pixels; one that is no multiple is answered with those next to it. */
+function side(value: unknown, name: string, multiple: number): number {
+  const most = Math.floor(maxSide / multiple) * multiple
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < multiple || value > most)
+    throw bad(`${name} to be a multiple of ${multiple} from ${multiple} to ${most}`, shown(value))
+  if (value % multiple !== 0) {
+    const below = Math.floor(value / multiple) * multiple
+    throw bad(`${name} to be a multiple of ${multiple}, as ${below} or ${below + multiple},`, shown(value))
+  }
+  return value
+}
+
+function checkLatents(value: unknown, images: number, { latentChannels, vaeFactor }: ModelFacts, width: number, height: number): Tensor {
+  checkTensor(value, 'latents', 4)
+  const wanted = [images, latentChannels, height / vaeFactor, width / vaeFactor]
+  if (value.shape.some((size, i) => size !== wanted[i]))
+    throw new AsdmError('SHAPE_MISMATCH', `Expected latents to be [${wanted}] for ${images} pictures of ${width}x${height} but received [${value.shape}]`)
+  if (!value.data.every(Number.isFinite)) throw bad('latents to hold finite values', 'NaN or infinity')
+  return { data: value.data.slice(), shape: [...value.shape] }
+}
+
+function bad(expected: string, received: string): AsdmError {
+  return new AsdmError('INVALID_ARGUMENT', `Expected ${expected} but received ${received}`)
+}

@@ -1,0 +1,234 @@
+import { EventEmitter } from 'node:events'
+import { anySignal, Queue } from './abort'
+import { parseRuntime, runtimeKeys, warn, type RuntimeOptions, type Warning, type WeightsLoadOptions } from './components/part'
+import { TextEncoder } from './components/text-encoder'
+import { UNet } from './components/unet'
+import { VAE } from './components/vae'
+import { AsdmError, shown, throwIfAborted } from './errors'
+import type { GeneratedImage } from './image/generated-image'
+import { Previewer } from './image/preview'
+import { openCheckpoint, type Checkpoint } from './model/checkpoint'
+import type { Addon, NativeModelOptions } from './native/binding'
+import { loadAddon } from './native/load'
+import { abortSignal, callback, checkOptions, optional, path as checkPath } from './options'
+import { runPipeline, type Pipeline } from './pipeline'
+import type { Step } from './progress'
+import { TorchGenerator } from './random/torch-generator'
+import { modelFacts, parseRequest, type GenerateOptions, type ModelFacts, type Request } from './request'
+import { loadTokenizer } from './text/load'
+import type { Tokenizer } from './text/tokenizer'
+
+/** Loading goes on. */
+export interface LoadStep {
+  part: 'textEncoder' | 'unet' | 'vae'
+  /** Bytes of weights read and packed, and of all weights, as stored. */
+  bytesDone: number
+  bytesTotal: number
+}
+
+/** How a model is loaded. */
+export interface LoadOptions extends RuntimeOptions {
+  /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
+  variant?: string
+  /** A folder whose tokenizer is used instead of the checkpoint's. One with only `vocab.json` and `merges.txt` is read as CLIP's. */
+  tokenizer?: string
+  /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
+  config?: string
+  /** Stops the loading, which then rejects with an `AbortError`. */
+  signal?: AbortSignal
+  onProgress?: (progress: LoadStep) => void
+  /** Listens to the model's `warning` events, from the loading on. */
+  onWarning?: (warning: Warning) => void
+}
+
+const loadKeys = [...runtimeKeys, 'variant', 'tokenizer', 'config', 'signal', 'onProgress', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
+
+/**
+ * A text to image model: `StableDiffusion.load` reads one, `generate` makes pictures with it.
+ *
+ * Calls on one model queue in order; two models run side by side. It emits `warning` events (see {@link Warning}); where nobody
+ * listens they become process warnings.
+ */
+export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
+  readonly tokenizer: Tokenizer
+  readonly textEncoder: TextEncoder
+  readonly unet: UNet
+  readonly vae: VAE
+  /** The checkpoint's own scheduler config, as published. */
+  readonly schedulerConfig: Readonly<Record<string, unknown>>
+  readonly #facts: ModelFacts
+  readonly #queue = new Queue()
+  /** Aborted by `dispose`. */
+  readonly #life = new AbortController()
+  readonly #pipeline: Pipeline
+  #previewer: Promise<Previewer> | undefined
+
+  private constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, parts: { textEncoder: TextEncoder, unet: UNet, vae: VAE }) {
+    super()
+    this.tokenizer = tokenizer
+    this.textEncoder = parts.textEncoder
+    this.unet = parts.unet
+    this.vae = parts.vae
+    this.schedulerConfig = checkpoint.schedulerConfig
+    this.#facts = modelFacts(parts, checkpoint.schedulerConfig)
+    this.#pipeline = {
+      tokenizer, ...parts, decodeMsPerPixel: undefined,
+      previewer: signal => this.#fitPreviewer(signal),
+      warn: warning => this.#warn(warning),
+    }
+  }
+
+  /**
+   * Loads a diffusers folder, or a single `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x.
+   * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`, `BAD_SAFETENSORS`, `BAD_JSON`, `BAD_CONFIG`,
+   * `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `OUT_OF_MEMORY`, `NATIVE_NOT_FOUND`, `UNKNOWN_CPU`;
+   * an `AbortError` when the signal fires
+   */
+  static async load(path: string, options?: LoadOptions): Promise<StableDiffusion> {
+    checkPath(path, 'the path of a checkpoint')
+    const given = checkOptions(options, loadKeys, 'StableDiffusion.load')
+    const signal = optional(given.signal, value => abortSignal(value, 'signal'))
+    const onProgress = optional(given.onProgress, value => callback<NonNullable<LoadOptions['onProgress']>>(value, 'onProgress'))
+    const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
+    const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key => optional(given[key], value => checkPath(value, key)))
+    const addon = loadAddon()
+    const native = parseRuntime(given, addon)
+    throwIfAborted(signal)
+    const checkpoint = await openCheckpoint(path, { variant, tokenizer: tokenizerFolder, config, signal })
+    const tokenizer = await loadTokenizer(checkpoint)
+    throwIfAborted(signal)
+    const parts = buildParts(addon, checkpoint, native)
+    try {
+      const sd = new StableDiffusion(checkpoint, tokenizer, parts)
+      if (onWarning !== undefined) sd.on('warning', onWarning)
+      for (const message of checkpoint.warnings) sd.#warn({ code: 'CHECKPOINT', message })
+      await loadWeights(parts, { signal, onWarning: warning => sd.#warn(warning) }, onProgress)
+      return sd
+    } catch (error) {
+      await Promise.all(Object.values(parts).map(part => part.dispose()))
+      throw error
+    }
+  }
+
+  /** Width and height of a picture where none are asked for, and the number of pixels that they are multiples of. */
+  get sizes(): { default: number, multiple: number } {
+    return { default: this.#facts.defaultSize, multiple: this.#facts.multiple }
+  }
+
+  /**
+   * Makes pictures.
+   * @returns for each prompt `count` pictures, in the order of the prompts
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `UNSUPPORTED_CONFIG`, `OUT_OF_MEMORY`, `DISPOSED`, for a picture handed in also
+   * `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`; an `AbortError` when the signal fires or the model is disposed meanwhile
+   */
+  async generate(options: GenerateOptions): Promise<GeneratedImage[]> {
+    const request = this.#parse(options, 'generate')
+    const run = this.#run(request)
+    for (;;) {
+      const next = await run.next()
+      if (next.done === true) return next.value
+    }
+  }
+
+  /**
+   * Makes pictures step by step: `for await (const step of sd.steps({ prompt }))`. The last step (`phase: 'done'`) carries the
+   * pictures. Leaving the loop early ends the request. The request begins, and takes its place in the queue, with the first
+   * `next()`; between two steps the model waits for its caller.
+   * @throws AsdmError as {@link generate}, for wrong options at once
+   */
+  steps(options: GenerateOptions): AsyncGenerator<Step, GeneratedImage[], void> {
+    return this.#run(this.#parse(options, 'steps'))
+  }
+
+  /**
+   * Stops calls under way and in the queue, which reject with an `AbortError`, and frees the model; resolves when no native work
+   * is left. Later calls fail with `DISPOSED`. Twice is fine.
+   */
+  async dispose(): Promise<void> {
+    if (!this.#life.signal.aborted) this.#life.abort(new AsdmError('DISPOSED', 'The model was disposed'))
+    await Promise.all([this.unet.dispose(), this.vae.dispose(), this.textEncoder.dispose()])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  #parse(options: unknown, where: string): Request {
+    if (this.#life.signal.aborted) throw new AsdmError('DISPOSED', 'Expected a model in use but it has been disposed')
+    if (options === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected options with a prompt in ${where} but received ${shown(options)}`)
+    return parseRequest(options, this.#facts, where)
+  }
+
+  async * #run(request: Request): AsyncGenerator<Step, GeneratedImage[], void> {
+    const { signal, release } = anySignal([request.signal, this.#life.signal])
+    const turn = this.#queue.turn(signal)
+    try {
+      await turn
+      const run = runPipeline(this.#pipeline, request, new TorchGenerator(request.seed), signal)
+      for (;;) {
+        const next = await run.next()
+        throwIfAborted(signal)
+        if (next.done === true) return next.value
+        request.onProgress?.(next.value)
+        throwIfAborted(signal)
+        yield next.value
+        throwIfAborted(signal)
+      }
+    } finally {
+      release()
+      for (const part of [this.textEncoder, this.unet, this.vae]) part.trim()
+      await turn.then(end => end(), () => {})
+    }
+  }
+
+  /** Fits the previewer when it is first wanted; a fit that was aborted is begun anew by the next. */
+  async #fitPreviewer(signal: AbortSignal): Promise<Previewer> {
+    this.#previewer ??= Previewer.fit(this.vae, signal).catch((error: unknown) => {
+      this.#previewer = undefined
+      throw error
+    })
+    return this.#previewer
+  }
+
+  #warn(warning: Warning): void {
+    warn(warning, this.listenerCount('warning') > 0 ? item => void this.emit('warning', item) : undefined)
+  }
+}
+
+function buildParts(addon: Addon, { textEncoder, unet, vae }: Checkpoint, native: NativeModelOptions) {
+  const built: { dispose(): Promise<void> }[] = []
+  const keep = <T extends { dispose(): Promise<void> }>(part: T): T => { built.push(part); return part }
+  try {
+    return {
+      textEncoder: keep(new TextEncoder(addon, textEncoder, native)),
+      unet: keep(new UNet(addon, unet, native)),
+      vae: keep(new VAE(addon, vae, native)),
+    }
+  } catch (error) {
+    for (const part of built) void part.dispose()
+    throw error
+  }
+}
+
+/** Reads the parts one after the other, so that packing needs memory for one at a time. */
+async function loadWeights(
+  { textEncoder, unet, vae }: { textEncoder: TextEncoder, unet: UNet, vae: VAE }, options: WeightsLoadOptions, onProgress: LoadOptions['onProgress'],
+): Promise<void> {
+  const stages = [
+    { name: 'textEncoder', part: textEncoder, bytes: textEncoder.part.storedBytes },
+    { name: 'unet', part: unet, bytes: unet.part.storedBytes },
+    { name: 'vae', part: vae, bytes: vae.decoderPart.storedBytes },
+  ] as const
+  const bytesTotal = stages.reduce((sum, { bytes }) => sum + bytes, 0)
+  let before = 0
+  for (const { name, part, bytes } of stages) {
+    throwIfAborted(options.signal)
+    // The addon may count other bytes (of float32) than those stored.
+    const report = onProgress && ((progress: { bytesDone: number, bytesTotal: number }) =>
+      onProgress({ part: name, bytesDone: Math.round(before + bytes * (progress.bytesTotal > 0 ? progress.bytesDone / progress.bytesTotal : 1)), bytesTotal }))
+    await part.loadWeights({ ...options, onProgress: report })
+    before += bytes
+  }
+  throwIfAborted(options.signal)
+  onProgress?.({ part: 'vae', bytesDone: bytesTotal, bytesTotal })
+}

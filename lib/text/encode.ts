@@ -1,0 +1,47 @@
+import type { TextEncoder } from '../components/text-encoder'
+import type { Warning } from '../components/part'
+import { elementCount, type Tensor } from '../tensor'
+import { encodeWeighted } from './prompt-weights'
+import type { Tokenizer } from './tokenizer'
+
+export interface TextRequest {
+  prompts: readonly string[]
+  /** One per prompt; `undefined` where no unconditional pass is run. */
+  negativePrompts: readonly string[] | undefined
+  clipSkip: number
+  promptWeighting: boolean
+}
+
+/**
+ * Features of all prompts in one pass of the encoder: [2P,L,D], the negative prompts first, or [P,L,D] without them.
+ * Texts that are cut are reported to `onWarning`.
+ */
+export async function encodeText(
+  tokenizer: Tokenizer, encoder: TextEncoder, request: TextRequest, onWarning: (warning: Warning) => void, signal: AbortSignal | undefined,
+): Promise<Tensor> {
+  const texts = [...(request.negativePrompts ?? []), ...request.prompts]
+  const distinct = [...new Set(texts)]
+  const encoded = distinct.map(text => {
+    const tokens = request.promptWeighting ? encodeWeighted(tokenizer, text) : { ...tokenizer.encodeWithDetails(text), weights: undefined }
+    if (tokens.truncated !== '') onWarning(truncation(text, tokens.truncated, tokenizer.windowLength))
+    return tokens
+  })
+  const features = await encoder.encode(encoded.map(({ ids }) => ids), { clipSkip: request.clipSkip, signal })
+  return pick(features, texts.map(text => distinct.indexOf(text)))
+}
+
+/** The items of the first dimension at `indices`. */
+export function pick({ data, shape }: Tensor, indices: readonly number[]): Tensor {
+  const size = elementCount(shape.slice(1))
+  const out = new Float32Array(size * indices.length)
+  indices.forEach((from, to) => out.set(data.subarray(from * size, (from + 1) * size), to * size))
+  return { data: out, shape: [indices.length, ...shape.slice(1)] }
+}
+
+function truncation(prompt: string, cut: string, window: number): Warning {
+  const short = cut.length > 200 ? `${cut.slice(0, 197)}...` : cut
+  return {
+    code: 'PROMPT_TRUNCATED', prompt, cut,
+    message: `The prompt is longer than the ${window - 2} tokens that the text encoder takes; left out was: ${JSON.stringify(short)}`,
+  }
+}
