@@ -1,0 +1,17 @@
+#include "cpu/norm/norm.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+
+ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
+#define ASDM_SET avx2
+#include "cpu/vec/avx2.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/norm/group_norm.inc.h"
+#include "cpu/norm/layer_norm.inc.h"
+ASDM_TARGET_END
+
+#endif

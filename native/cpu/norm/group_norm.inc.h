@@ -1,0 +1,201 @@
+// Group norm, channels last. Include after a vocabulary and math.inc.h, with ASDM_SET defined.
+#pragma once
+
+namespace asdm::cpu::ASDM_SET {
+
+// 128 KB: the second pass over a chunk finds it in the second-level cache; a millisecond at most.
+constexpr int64_t kChunkFloats = 32768;
+
+// Moments of a run of values.
+struct Moments {
+  double mean;
+  double squares;  // sum of squared deviations from the mean
+};
+
+// Where everything lies in scratch: moments [n][chunks][groups], tables [n][3][channels], columns [threads][3][channels].
+struct GroupNormPlan {
+  int64_t chunkRows, chunks, width;  // width: c rounded up to whole cache lines
+  size_t momentBytes, tableBytes, columnBytes;
+};
+
+ASDM_INLINE GroupNormPlan groupNormPlan(const GroupNormArgs& a) {
+  GroupNormPlan plan;
+  plan.chunkRows = kChunkFloats / a.c > 1 ? kChunkFloats / a.c : 1;
+  plan.chunks = (a.rows + plan.chunkRows - 1) / plan.chunkRows;
+  plan.width = (a.c + 15) / 16 * 16;
+  plan.momentBytes = (static_cast<size_t>(a.n * plan.chunks * a.groups) * sizeof(Moments) + 63) / 64 * 64;
+  plan.columnBytes = static_cast<size_t>(3 * plan.width) * sizeof(float);
+  plan.tableBytes = static_cast<size_t>(a.n) * plan.columnBytes;
+  return plan;
+}
+
+size_t groupNormScratch(const GroupNormArgs& a, int threads) noexcept {
+  const GroupNormPlan plan = groupNormPlan(a);
+  return plan.momentBytes + plan.tableBytes + static_cast<size_t>(threads) * plan.columnBytes;
+}
+
+// count is kVf, or fewer at a row's end.
+template <bool Tail>
+ASDM_INLINE vf loadLanes(const float* p, int count) {
+  return Tail ? vloadn(p, count) : vload(p);
+}
+
+template <bool Tail>
+ASDM_INLINE void storeLanes(float* p, vf v, int count) {
+  if (Tail) {
+    vstoren(p, v, count);
+  } else {
+    vstore(p, v);
+  }
+}
+
+// sum[:] (+)= four rows, or one.
+template <bool Tail>
+ASDM_INLINE void addRows(const float* x, int64_t ld, bool four, bool first, int count, float* sum) {
+  vf rows = loadLanes<Tail>(x, count);
+  if (four) {
+    rows = vadd(vadd(rows, loadLanes<Tail>(x + ld, count)),
+                vadd(loadLanes<Tail>(x + 2 * ld, count), loadLanes<Tail>(x + 3 * ld, count)));
+  }
+  vstore(sum, first ? rows : vadd(vload(sum), rows));
+}
+
+// first[:], second[:] (+)= deviations from mean[:] and their squares, of four rows or one.
+template <bool Tail>
+ASDM_INLINE void addDeviations(const float* x, int64_t ld, bool four, bool start, int count, const float* mean, float* first,
+                               float* second) {
+  const vf m = vload(mean);
+  vf d = vsub(loadLanes<Tail>(x, count), m);
+  vf sum = d, squares = vmul(d, d);
+  if (four) {
+    for (int row = 1; row < 4; row++) {
+      d = vsub(loadLanes<Tail>(x + row * ld, count), m);
+      sum = vadd(sum, d);
+      squares = vfma(d, d, squares);
+    }
+  }
+  vstore(first, start ? sum : vadd(vload(first), sum));
+  vstore(second, start ? squares : vadd(vload(second), squares));
+}
+
+// Moments of each group in `rows` rows. columns: three rows of scratch; lanes past c in them are never used.
+ASDM_INLINE void chunkMoments(const float* x, int64_t rows, int64_t c, int64_t groups, float* columns, int64_t width,
+                              Moments* out) {
+  float* mean = columns;
+  float* first = columns + width;
+  float* second = first + width;
+  const int64_t whole = c / kVf * kVf;
+  const int tail = static_cast<int>(c - whole);
+  for (int64_t row = 0; row < rows;) {
+    const bool four = row + 4 <= rows;
+    const float* in = x + row * c;
+    for (int64_t j = 0; j < whole; j += kVf) addRows<false>(in + j, c, four, row == 0, kVf, mean + j);
+    if (tail > 0) addRows<true>(in + whole, c, four, row == 0, tail, mean + whole);
+    row += four ? 4 : 1;
+  }
+  const vf factor = vset(1.0f / static_cast<float>(rows));
+  for (int64_t j = 0; j < c; j += kVf) vstore(mean + j, vmul(vload(mean + j), factor));
+  for (int64_t row = 0; row < rows;) {
+    const bool four = row + 4 <= rows;
+    const float* in = x + row * c;
+    for (int64_t j = 0; j < whole; j += kVf)
+      addDeviations<false>(in + j, c, four, row == 0, kVf, mean + j, first + j, second + j);
+    if (tail > 0) addDeviations<true>(in + whole, c, four, row == 0, tail, mean + whole, first + whole, second + whole);
+    row += four ? 4 : 1;
+  }
+  // The float mean is off by some roundings; `first` says by how much. Then channels are combined as chunks are below.
+  const double count = static_cast<double>(rows);
+  const int64_t channels = c / groups;
+  for (int64_t g = 0; g < groups; g++) {
+    const int64_t begin = g * channels, end = begin + channels;
+    double sum = 0.0, squares = 0.0;
+    for (int64_t j = begin; j < end; j++) sum += static_cast<double>(mean[j]) + static_cast<double>(first[j]) / count;
+    const double center = sum / static_cast<double>(channels);
+    for (int64_t j = begin; j < end; j++) {
+      const double off = static_cast<double>(first[j]) / count;
+      const double distance = static_cast<double>(mean[j]) + off - center;
+      squares += static_cast<double>(second[j]) - count * off * off + count * distance * distance;
+    }
+    out[g] = {center, squares};
+  }
+}
+
+// y = (x - mean) * scale + shift, then SiLU, lane by lane.
+template <bool Silu, bool Tail>
+ASDM_INLINE void scaleLanes(const float* x, const float* mean, const float* scale, const float* shift, int count, float* y) {
+  const vf v = vfma(vsub(loadLanes<Tail>(x, count), vload(mean)), vload(scale), vload(shift));
+  storeLanes<Tail>(y, Silu ? vsilu(v) : v, count);
+}
+
+template <bool Silu>
+ASDM_INLINE void scaleChunk(const float* x, int64_t rows, int64_t c, const float* table, int64_t width, float* y) {
+  const float* scale = table + width;
+  const float* shift = scale + width;
+  const int64_t whole = c / kVf * kVf;
+  for (int64_t row = 0; row < rows; row++, x += c, y += c) {
+    for (int64_t j = 0; j < whole; j += kVf) scaleLanes<Silu, false>(x + j, table + j, scale + j, shift + j, kVf, y + j);
+    if (whole < c)
+      scaleLanes<Silu, true>(x + whole, table + whole, scale + whole, shift + whole, static_cast<int>(c - whole), y + whole);
+  }
+}
+
+void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
+  const GroupNormPlan plan = groupNormPlan(a);
+  auto* moments = reinterpret_cast<Moments*>(context.scratch);
+  auto* tables = reinterpret_cast<float*>(context.scratch + plan.momentBytes);
+  auto* columns = reinterpret_cast<float*>(context.scratch + plan.momentBytes + plan.tableBytes);
+
+  context.pool.run(a.n * plan.chunks, [&](int64_t task, int worker) {
+    const int64_t row = task % plan.chunks * plan.chunkRows;
+    const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
+    chunkMoments(a.x + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
+                 plan.width, moments + task * a.groups);
+  });
+
+  const int64_t channels = a.c / a.groups;
+  const auto combine = [&](int64_t task, int) {
+    const int64_t sample = task / a.groups, group = task % a.groups;
+    const Moments* m = moments + sample * plan.chunks * a.groups + group;
+    const double total = static_cast<double>(a.rows) * static_cast<double>(channels);
+    const double whole = static_cast<double>(plan.chunkRows) * static_cast<double>(channels);
+    const double last = total - whole * static_cast<double>(plan.chunks - 1);
+    double sum = 0.0, squares = 0.0;
+    for (int64_t i = 0; i < plan.chunks; i++) sum += (i + 1 < plan.chunks ? whole : last) * m[i * a.groups].mean;
+    const double mean = sum / total;
+    for (int64_t i = 0; i < plan.chunks; i++) {
+      const double distance = m[i * a.groups].mean - mean;
+      squares += m[i * a.groups].squares + (i + 1 < plan.chunks ? whole : last) * distance * distance;
+    }
+    const double rstd = 1.0 / std::sqrt((squares < 0.0 ? 0.0 : squares / total) + static_cast<double>(a.eps));
+    const float rounded = static_cast<float>(mean);
+    float* table = tables + sample * 3 * plan.width;
+    for (int64_t j = group * channels; j < (group + 1) * channels; j++) {
+      const double scale = rstd * static_cast<double>(a.gamma[j]);
+      table[j] = rounded;
+      table[plan.width + j] = static_cast<float>(scale);
+      table[2 * plan.width + j] = static_cast<float>(static_cast<double>(a.beta[j]) - (mean - rounded) * scale);
+    }
+  };
+  // Waking threads costs more than a few thousand moments.
+  if (a.n * a.groups * plan.chunks < 4096) {
+    for (int64_t task = 0; task < a.n * a.groups; task++) combine(task, 0);
+  } else {
+    context.pool.run(a.n * a.groups, combine);
+  }
+
+  // From the last chunk to the first: the last ones read may still be in a cache.
+  const int64_t tasks = a.n * plan.chunks;
+  context.pool.run(tasks, [&](int64_t task, int) {
+    const int64_t sample = (tasks - 1 - task) / plan.chunks, row = (tasks - 1 - task) % plan.chunks * plan.chunkRows;
+    const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
+    const int64_t offset = (sample * a.rows + row) * a.c;
+    const float* table = tables + sample * 3 * plan.width;
+    if (a.silu) {
+      scaleChunk<true>(a.x + offset, rows, a.c, table, plan.width, a.y + offset);
+    } else {
+      scaleChunk<false>(a.x + offset, rows, a.c, table, plan.width, a.y + offset);
+    }
+  });
+}
+
+}  // namespace asdm::cpu::ASDM_SET

@@ -1,0 +1,15 @@
+#include "cpu/norm/norm.h"
+
+#if defined(ASDM_ARM64)
+
+#include <cmath>
+#include <cstdint>
+#include <arm_neon.h>
+
+#define ASDM_SET neon
+#include "cpu/vec/neon.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/norm/group_norm.inc.h"
+#include "cpu/norm/layer_norm.inc.h"
+
+#endif

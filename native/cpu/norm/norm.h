@@ -1,0 +1,28 @@
+// Group norm (with SiLU) and layer norm for every kernel set. Contracts: GroupNormArgs and LayerNormArgs in backend/kernels.h.
+//
+// Statistics hold where |mean| is far above the deviation: within a chunk of rows (a row) the mean comes first and deviations are
+// taken from it in a second pass over cached data; chunks and channels are combined in double (Chan, Golub & LeVeque 1979). The
+// mean is also taken off before the scaling, in two parts, so that the output does not lose what the statistics kept.
+// Threads: a task per chunk of fixed size, so threads change nothing. Rounding: the scale rstd * gamma is rounded once, the output
+// after one fused multiply and add.
+#pragma once
+
+#include "backend/kernels.h"
+#include "cpu/target.h"
+
+#define ASDM_DECLARE_NORM(set)                                         \
+  namespace asdm::cpu::set {                                           \
+  void groupNorm(const GroupNormArgs&, KernelContext&) noexcept;       \
+  size_t groupNormScratch(const GroupNormArgs&, int threads) noexcept; \
+  void layerNorm(const LayerNormArgs&, KernelContext&) noexcept;       \
+  }
+
+ASDM_DECLARE_NORM(portable)
+#if defined(ASDM_X86)
+ASDM_DECLARE_NORM(avx2)
+ASDM_DECLARE_NORM(avx512)
+#endif
+#if defined(ASDM_ARM64)
+ASDM_DECLARE_NORM(neon)
+#endif
+#undef ASDM_DECLARE_NORM

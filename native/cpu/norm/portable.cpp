@@ -1,0 +1,11 @@
+#include "cpu/norm/norm.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#define ASDM_SET portable
+#include "cpu/vec/portable.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/norm/group_norm.inc.h"
+#include "cpu/norm/layer_norm.inc.h"
