@@ -8,6 +8,7 @@ import { fromPixels } from '../../lib/image/pixels'
 import { samplePosterior } from '../../lib/image/start'
 import { unscale } from '../../lib/pipeline'
 import { TorchGenerator } from '../../lib/random/torch-generator'
+import { createSampler } from '../../lib/samplers/create-sampler'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { item, joinChannels, tile, type Tensor } from '../../lib/tensor'
 import { fixture, maxAbsDiff, repoPath } from '../support/fixtures'
@@ -161,7 +162,6 @@ for (const strength of [1, 0.6])
     const [posteriorNoise, noise, unused] = [noiseOf(1, [1, 4, 16, 16]), noiseOf(2, shape), noiseOf(3, [1, 4, 16, 16])]
     const { latents } = await runWithNoise(sd, { ...base, steps: 5, count: 2, image: spot(), mask: rightHalf(), strength }, new NoiseList([posteriorNoise, noise, unused]))
 
-    const { createSampler } = await import('../../lib/samplers/create-sampler')
     const sampler = createSampler(sd.schedulerConfig)
     sampler.setTimesteps(5)
     const skipped = 5 - Math.min(Math.trunc(5 * strength), 5)
@@ -198,7 +198,6 @@ test('an inpainting UNet of nine channels sees mask and masked picture', async t
   const options = { ...base, steps: 3, sampler: 'ddim', image, mask, width, height }
   const { latents } = await runWithNoise(nine, options, new NoiseList([noise, maskedNoise]))
 
-  const { createSampler } = await import('../../lib/samplers/create-sampler')
   const sampler = createSampler('ddim', nine.schedulerConfig)
   sampler.setTimesteps(3)
   const picture = fromPixels(image.data, width, height)
