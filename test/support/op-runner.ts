@@ -7,7 +7,7 @@ export interface OpRunner {
 }
 
 // eslint-disable-next-line @typescript-eslint/no-require-imports
-export const runner: OpRunner = require(repoPath('build', 'Release', 'asdm_testing.node'))
+export const runner: OpRunner = require(process.env.ASDM_TESTING_BINARY ?? repoPath('build', 'Release', 'asdm_testing.node'))
 
 /** Runs the op on every usable set with 1, 2 and 5 threads; the results of one set must have identical bits. Returns one result per set. */
 export function runEverywhere(op: string, args: Record<string, unknown>): { set: string, y: Float32Array }[] {

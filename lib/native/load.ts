@@ -1,0 +1,104 @@
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { AsdmError } from '../errors'
+import { ABI, type Addon } from './binding'
+import { packageRoot, platformPackage, unpacked } from './platform'
+import { wrapAddon, type RawAddon } from './wrap'
+
+/** Where the addon came from. */
+export interface LoadedAddon {
+  addon: Addon
+  /** The binary's path. */
+  file: string
+  /** 'environment' (`ASDM_BINARY`), 'package' (a prebuilt one for this platform) or 'build' (compiled on this machine). */
+  source: 'environment' | 'package' | 'build'
+}
+
+interface Candidate {
+  source: LoadedAddon['source']
+  label: string
+  /** Finds the file; throws where there is none. */
+  find(): string
+}
+
+const requireFromHere = createRequire(__filename)
+const found = new Map<string, LoadedAddon>()
+
+/**
+ * Loads the native addon. Looked for in this order: the path in the environment variable `ASDM_BINARY` (if set, nothing else is
+ * tried), the prebuilt package of the platform (`@asdm/linux-x64`, ...), `build/Release/asdm.node` and `build/Debug/asdm.node`.
+ * A prebuilt binary is first loaded in a child process, so that one that crashes (wrong C library, for example) is passed over;
+ * `ASDM_PROBE=0` leaves that out (it takes some 50 ms), and so does Electron, whose executable runs no scripts.
+ * @throws AsdmError `NATIVE_NOT_FOUND` with every attempt and its reason
+ */
+export function loadAddon(): Addon {
+  return locateAddon().addon
+}
+
+/** As {@link loadAddon}, and says which binary it is. */
+export function locateAddon(): LoadedAddon {
+  const forced = process.env.ASDM_BINARY ?? ''
+  const known = found.get(forced)
+  if (known !== undefined) return known
+  const attempts: string[] = []
+  for (const { source, label, find } of candidates(forced)) {
+    try {
+      const file = find()
+      if (source === 'package') probe(file)
+      const loaded = { addon: wrapAddon(open(file)), file, source }
+      found.set(forced, loaded)
+      return loaded
+    } catch (error) {
+      attempts.push(`  ${label}: ${firstLine(error)}`)
+    }
+  }
+  throw new AsdmError('NATIVE_NOT_FOUND', `Expected a native binary of asdm for ${process.platform}-${process.arch} but none loads:\n${attempts.join('\n')}\n${remedy(forced)}`)
+}
+
+function candidates(forced: string): Candidate[] {
+  if (forced !== '') return [{ source: 'environment', label: `ASDM_BINARY=${forced}`, find: () => existing(path.resolve(forced)) }]
+  const name = platformPackage()
+  const list: Candidate[] = [{ source: 'package', label: `package ${name}`, find: () => unpacked(requireFromHere.resolve(`${name}/asdm.node`)) }]
+  const root = packageRoot()
+  if (root === undefined) return list
+  for (const kind of ['Release', 'Debug']) {
+    const file = unpacked(path.join(root, 'build', kind, 'asdm.node'))
+    list.push({ source: 'build', label: file, find: () => existing(file) })
+  }
+  return list
+}
+
+function existing(file: string): string {
+  if (!fs.existsSync(file)) throw new Error('no such file')
+  return file
+}
+
+function open(file: string): RawAddon {
+  const raw = requireFromHere(file) as RawAddon | undefined
+  if (raw?.abi !== ABI) throw new Error(`it speaks version ${String(raw?.abi)} of the native interface, this asdm version ${ABI}`)
+  return raw
+}
+
+/** Loads the binary in another process and fails as that one fails. */
+function probe(file: string): void {
+  const isNode = /^node(js)?(\.exe)?$/i.test(path.basename(process.execPath)) && process.versions.electron === undefined
+  if (!isNode || process.env.ASDM_PROBE === '0') return
+  const child = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', file], {
+    env: { ...process.env, NODE_OPTIONS: '' }, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], timeout: 20_000, windowsHide: true,
+  })
+  // No process to be had says nothing about the binary.
+  if (child.error !== undefined && child.status === null && child.signal === null) return
+  if (child.signal !== null) throw new Error(`loading it in a child process ended with ${child.signal}`)
+  if (child.status !== 0) throw new Error(/^.*Error: .*$/m.exec(child.stderr)?.[0] ?? `loading it in a child process ended with code ${child.status}`)
+}
+
+function firstLine(error: unknown): string {
+  return String((error as Error | undefined)?.message ?? error).split('\n', 1)[0]
+}
+
+function remedy(forced: string): string {
+  if (forced !== '') return 'Unset ASDM_BINARY, or set it to a binary that was built for this platform and this version of asdm.'
+  return 'Install it again with scripts enabled (npm rebuild asdm), which compiles it: this takes a C++ compiler (g++ or clang, Xcode\'s command line tools, Visual Studio\'s C++ tools), make and Python 3.'
+}

@@ -1,0 +1,115 @@
+import { AsdmError, abortError, type ErrorCode } from '../errors'
+import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, ProgramInfo, WeightRequest } from './binding'
+import type { WeightSource } from '../model/config'
+
+/** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
+type Settle<T> = (code: string | null, value: T | string) => void
+
+/** The class that the binary exports (native/napi/model.h). `load` and `forward` give the number by which `cancel` knows the call. */
+interface RawModel {
+  readonly cpu: string
+  weights(): WeightRequest[]
+  tapNames(): string[]
+  describe(shape: ForwardShape, taps?: string[]): ProgramInfo
+  load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>): number
+  forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
+  cancel(call: number): void
+  trim(): void
+  dispose(): void
+}
+
+/** What the binary exports. */
+export interface RawAddon {
+  readonly abi: number
+  cpuInfo(): CpuInfo
+  createModel(spec: NativeModelSpec, options: NativeModelOptions): RawModel
+}
+
+/** Makes the typed binding of a binary: promises of callbacks, `AsdmError` and `AbortError` of codes. */
+export function wrapAddon(raw: RawAddon): Addon {
+  return {
+    abi: raw.abi,
+    cpuInfo: () => translated(() => raw.cpuInfo()),
+    createModel: (spec, options) => new Model(translated(() => raw.createModel(spec, options))),
+  }
+}
+
+/** Native errors carry a `code`; anything else (a stack overflow, for example) is not ours and passes as it is. */
+function translated<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    const { code, message, cause } = error as { code?: unknown, message?: unknown, cause?: unknown }
+    if (!(error instanceof Error) || typeof code !== 'string') throw error
+    throw new AsdmError(code as ErrorCode, String(message), cause === undefined ? undefined : { cause })
+  }
+}
+
+class Model implements NativeModel {
+  readonly #raw: RawModel
+
+  constructor(raw: RawModel) {
+    this.#raw = raw
+  }
+
+  get cpu(): string {
+    return this.#raw.cpu
+  }
+
+  weights(): WeightRequest[] {
+    return translated(() => this.#raw.weights())
+  }
+
+  tapNames(): string[] {
+    return translated(() => this.#raw.tapNames())
+  }
+
+  describe(shape: ForwardShape, taps?: string[]): ProgramInfo {
+    return translated(() => this.#raw.describe(shape, taps))
+  }
+
+  load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void): NativeCall<LoadResult> {
+    // A listener that throws stops the load, which then rejects with what it threw.
+    let thrown: { error: unknown } | undefined
+    const progress = typeof onProgress !== 'function' ? onProgress : (bytesDone: number, bytesTotal: number): void => {
+      if (thrown !== undefined) return
+      try {
+        onProgress({ bytesDone, bytesTotal })
+      } catch (error) {
+        thrown = { error }
+        call.cancel()
+      }
+    }
+    const call = this.#start<LoadResult>(settle => this.#raw.load(sources, progress, settle), () => thrown)
+    return call
+  }
+
+  forward(inputs: ForwardInputs): NativeCall<ForwardOutputs> {
+    return this.#start(settle => this.#raw.forward(inputs, settle))
+  }
+
+  trim(): void {
+    translated(() => this.#raw.trim())
+  }
+
+  dispose(): void {
+    translated(() => this.#raw.dispose())
+  }
+
+  #start<T>(begin: (settle: Settle<T>) => number, overriding: () => { error: unknown } | undefined = () => undefined): NativeCall<T> {
+    let id = 0
+    // What the executor throws rejects the promise, but wrong arguments are to be thrown to the caller: hence the detour.
+    let resolve!: (value: T) => void, reject!: (error: unknown) => void
+    const promise = new Promise<T>((good, bad) => { resolve = good; reject = bad })
+    translated(() => {
+      id = begin((code, value) => {
+        const override = overriding()
+        if (override !== undefined) reject(override.error)
+        else if (code === null) resolve(value as T)
+        else if (code === 'ABORTED') reject(abortError())
+        else reject(new AsdmError(code as ErrorCode, value as string))
+      })
+    })
+    return { promise, cancel: () => this.#raw.cancel(id) }
+  }
+}
