@@ -20,6 +20,10 @@ export type { EncodeOptions } from './components/text-encoder'
 export type { CallOptions, DType, PartLoadOptions, RuntimeOptions, Warning } from './components/part'
 export { Tokenizer } from './text/tokenizer'
 export type { Encoding } from './text/tokenizer'
+export {
+  createSampler, samplerNames, Sampler, DDIMSampler, DDPMSampler, PNDMSampler, EulerSampler, EulerAncestralSampler, DPMSolverMultistepSampler, UniPCSampler, LCMSampler,
+} from './samplers'
+export type { NoiseOptions, SamplerName, SchedulerConfig, StepOptions, TimestepOptions } from './samplers'
 export { TorchGenerator } from './random/torch-generator'
 export { guide } from './guidance'
 export { AsdmError } from './errors'

@@ -60,7 +60,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
     const guided = negativePrompts !== undefined
     const predicted = await unet.forward({ sample: guided ? tile(sample, 2) : sample, timestep, encoderHiddenStates: text, signal })
     const output = guided ? guide(predicted.sample, guidanceScale) : predicted.sample
-    const fresh = sampler.needsNoise(i, request.eta) ? noise.randn(latents.shape) : undefined
+    const fresh = sampler.needsNoise(i, { eta: request.eta }) ? noise.randn(latents.shape) : undefined
     latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
     if (begin.keep !== undefined) latents = begin.keep(latents, i)
     const preview = request.preview ? (await model.previewer(signal)).draw(visible(latents, i, request)) : undefined

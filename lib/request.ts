@@ -8,7 +8,7 @@ import type { GenerationSettings } from './image/generated-image'
 import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './options'
 import type { Step } from './progress'
 import { checkSeed } from './random/torch-generator'
-import { createSampler, type Sampler } from './samplers/create-sampler'
+import { createSampler, samplerNames, type Sampler, type SamplerName, type SchedulerConfig } from './samplers'
 import { checkTensor, type Tensor } from './tensor'
 
 /** What to generate. Only `prompt` must be there. */
@@ -22,7 +22,7 @@ export interface GenerateOptions {
   /** Denoising steps, 1 to the scheduler's training steps; 20 if left out. */
   steps?: number
   /** A sampler's name, run with the checkpoint's noise schedule, or a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out. */
-  sampler?: string | Readonly<Record<string, unknown>>
+  sampler?: SamplerName | (string & {}) | SchedulerConfig
   /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
   eta?: number
   /** Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out. */
@@ -74,12 +74,12 @@ export interface ModelFacts {
   /** The UNet also takes a mask and a masked picture. */
   inpainting: boolean
   textLayers: number
-  schedulerConfig: Readonly<Record<string, unknown>>
+  schedulerConfig: SchedulerConfig
 }
 
 /** What requests to a model must fit. */
 export function modelFacts(
-  { unet, vae, textEncoder }: { unet: UNet, vae: VAE, textEncoder: TextEncoder }, schedulerConfig: Readonly<Record<string, unknown>>,
+  { unet, vae, textEncoder }: { unet: UNet, vae: VAE, textEncoder: TextEncoder }, schedulerConfig: SchedulerConfig,
 ): ModelFacts {
   return {
     vaeFactor: vae.factor,
@@ -187,14 +187,14 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   }
 }
 
-function parseSampler(options: Record<string, unknown>, facts: ModelFacts, strength: number | undefined) {
-  const { sampler: asked } = options
+function parseSampler({ sampler: asked, ...options }: Record<string, unknown>, facts: ModelFacts, strength: number | undefined) {
   if (asked !== undefined && typeof asked !== 'string' && (asked === null || typeof asked !== 'object' || Array.isArray(asked)))
-    throw bad('sampler to be a name or a scheduler config', shown(asked))
-  const sampler = asked === undefined ? createSampler(facts.schedulerConfig) : createSampler(asked as string | Record<string, unknown>, facts.schedulerConfig)
-  const steps = optional(options.steps, item => integer(item, 'steps', 1, sampler.trainTimesteps)) ?? Math.min(20, sampler.trainTimesteps)
+    throw bad(`sampler to be one of ${samplerNames.join(', ')}, or a scheduler config,`, shown(asked))
+  const sampler = typeof asked === 'string' ? createSampler(asked, facts.schedulerConfig) : createSampler((asked ?? facts.schedulerConfig) as SchedulerConfig)
+  const trainTimesteps = sampler.config['num_train_timesteps'] as number
+  const steps = optional(options.steps, item => integer(item, 'steps', 1, trainTimesteps)) ?? Math.min(20, trainTimesteps)
   sampler.setTimesteps(steps, strength === undefined ? {} : { strength })
-  const samplerSetting = typeof asked === 'string' ? asked : structuredClone(asked ?? facts.schedulerConfig) as Record<string, unknown>
+  const samplerSetting = typeof asked === 'string' ? asked as SamplerName : sampler.config
   return { sampler, steps, samplerSetting }
 }
 

@@ -15,6 +15,7 @@ import { runPipeline, type Pipeline } from './pipeline'
 import type { Step } from './progress'
 import { TorchGenerator } from './random/torch-generator'
 import { modelFacts, parseRequest, type GenerateOptions, type ModelFacts, type Request } from './request'
+import type { SchedulerConfig } from './samplers'
 import { loadTokenizer } from './text/load'
 import type { Tokenizer } from './text/tokenizer'
 
@@ -55,7 +56,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   readonly unet: UNet
   readonly vae: VAE
   /** The checkpoint's own scheduler config, as published. */
-  readonly schedulerConfig: Readonly<Record<string, unknown>>
+  readonly schedulerConfig: SchedulerConfig
   readonly #facts: ModelFacts
   readonly #queue = new Queue()
   /** Aborted by `dispose`. */

@@ -4,6 +4,7 @@ import pathModule from 'node:path'
 import { fileError, shownPath } from '../assembly/files'
 import { AsdmError } from '../errors'
 import { boolean, checkOptions, optional, path as checkPath } from '../options'
+import type { SamplerName, SchedulerConfig } from '../samplers'
 import { encodePng, pngTexts } from './png'
 
 /** What made a picture: the request's options with everything that was left to defaults filled in, but for pictures and latents handed in. */
@@ -12,8 +13,8 @@ export interface GenerationSettings {
   negativePrompt: string
   guidanceScale: number
   steps: number
-  /** The sampler's name, or the scheduler config that was handed in. */
-  sampler: string | Record<string, unknown>
+  /** The sampler's name, or the scheduler config it was made from, complete with defaults. */
+  sampler: SamplerName | SchedulerConfig
   eta: number
   seed: number | bigint
   width: number
