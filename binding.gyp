@@ -11,6 +11,8 @@
     'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++14', '-std=gnu++17', '-std=gnu++20', '-std=c++20'],
     # No contraction: where a multiplication and an addition become one is written in the kernels, not left to the compiler.
     # No errno from math functions, which would keep square roots from being vectorised.
+    # GCC 12 warns about its own AVX-512 header, whose undefined values are meant to be undefined.
+    'cflags': ['-Wno-uninitialized', '-Wno-maybe-uninitialized'],
     'cflags_cc': ['-O3', '-std=c++17', '-fexceptions', '-ffp-contract=off', '-fno-math-errno', '-fvisibility=hidden', '-fPIC'],
     'xcode_settings': {
       'MACOSX_DEPLOYMENT_TARGET': '11.0',
