@@ -1,0 +1,130 @@
+import { AsdmError, shown } from '../errors'
+
+/**
+ * A scheduler config as diffusers writes it (`scheduler_config.json`): snake_case options, all of them optional except `_class_name`.
+ * Options that are absent or `null` take the defaults of the diffusers class.
+ */
+export type SchedulerConfig = Readonly<Record<string, unknown>>
+
+/** What a config says: the options a sampler reads, and the same as a complete config that makes an equal sampler again. */
+export interface ParsedConfig<Options> {
+  options: Options
+  config: SchedulerConfig
+}
+
+/**
+ * Options of other scheduler classes that configs carry along, and which change nothing for a class that does not read them: they tune
+ * another algorithm, or matter only beside an option that is refused.
+ */
+const inert = new Set([
+  'skip_prk_steps', 'set_alpha_to_one', 'solver_order', 'solver_type', 'algorithm_type', 'lower_order_final', 'euler_at_final',
+  'original_inference_steps', 'timestep_scaling', 'predict_x0', 'disable_corrector', 'clip_sample_range', 'dynamic_thresholding_ratio',
+  'sample_max_value', 'flow_shift', 'time_shift_type', 'lambda_min_clipped', 'steps_offset', 'timestep_spacing',
+])
+
+/** Options that a class without them cannot honour, with the values that ask for nothing. `false` and `null` always ask for nothing. */
+const neutral: Readonly<Record<string, readonly unknown[]>> = {
+  interpolation_type: ['linear'],
+  timestep_type: ['discrete'],
+  final_sigmas_type: ['zero'],
+  variance_type: ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log'],
+}
+
+/**
+ * Reads one scheduler config option by option, remembering which were read, so that {@link parseConfig} can refuse what is left over.
+ * Every method throws AsdmError `BAD_CONFIG` for a value of the wrong type or out of range, and `UNSUPPORTED_CONFIG` for one that asks for
+ * something not implemented; the message names the class, the option and the value.
+ */
+export class ConfigReader {
+  readonly values: Record<string, unknown>
+  readonly #given: Map<string, unknown>
+
+  constructor(config: unknown, readonly className: string) {
+    this.#given = new Map(Object.entries(checkConfig(config)))
+    this.values = { _class_name: className }
+  }
+
+  /** The option's value, undefined where it is absent or null; counts as read. */
+  #take(option: string): unknown {
+    const value = this.#given.get(option)
+    this.#given.delete(option)
+    return value ?? undefined
+  }
+
+  #record<T>(option: string, value: T): T {
+    this.values[option] = value
+    return value
+  }
+
+  bad(option: string, expected: string, value: unknown): AsdmError {
+    return new AsdmError('BAD_CONFIG', `Expected ${option} of ${this.className} to be ${expected} but received ${shown(value)}`)
+  }
+
+  unsupported(option: string, value: unknown, expected: string): AsdmError {
+    return new AsdmError('UNSUPPORTED_CONFIG', `Expected ${option} of ${this.className} to be ${expected} but received ${shown(value)}, which is not supported`)
+  }
+
+  /** A number in the closed range [min, max]. */
+  number<Default extends number | null>(option: string, fallback: Default, min: number, max: number): number | Default {
+    const value = this.#take(option)
+    if (value === undefined) return this.#record(option, fallback)
+    if (typeof value !== 'number' || !(value >= min && value <= max)) throw this.bad(option, `a number from ${min} to ${max}`, value)
+    return this.#record(option, value)
+  }
+
+  /** An integer in the closed range [min, max]. */
+  integer(option: string, fallback: number, min: number, max: number): number {
+    const value = this.#take(option) ?? fallback
+    if (!Number.isInteger(value) || !((value as number) >= min && (value as number) <= max)) throw this.bad(option, `an integer from ${min} to ${max}`, value)
+    return this.#record(option, value as number)
+  }
+
+  flag(option: string, fallback: boolean): boolean {
+    const value = this.#take(option) ?? fallback
+    if (typeof value !== 'boolean') throw this.bad(option, 'true or false', value)
+    return this.#record(option, value)
+  }
+
+  /** One of several strings. `aliases` maps further spellings to them. */
+  choice<T extends string>(option: string, fallback: T, choices: readonly T[], aliases: ReadonlyMap<string, T> = new Map()): T {
+    const value = this.#take(option) ?? fallback
+    if (typeof value !== 'string') throw this.bad(option, `one of ${choices.join(', ')}`, value)
+    const choice = choices.find(choice => choice === value) ?? aliases.get(value)
+    if (choice === undefined) throw this.unsupported(option, value, `one of ${choices.join(', ')}`)
+    return this.#record(option, choice)
+  }
+
+  /** A list of numbers in the closed range [min, max], at most `most` long, or the fallback. */
+  numbers<Default extends readonly number[] | null>(option: string, fallback: Default, min: number, max: number, most: number): readonly number[] | Default {
+    const value = this.#take(option)
+    if (value === undefined) return this.#record(option, fallback)
+    if (!Array.isArray(value) || value.length > most) throw this.bad(option, `a list of at most ${most} numbers`, value)
+    const wrong = value.findIndex(item => typeof item !== 'number' || !(item >= min && item <= max))
+    if (wrong >= 0) throw this.bad(`${option}[${wrong}]`, `a number from ${min} to ${max}`, value[wrong])
+    return this.#record(option, Object.freeze([...value]) as readonly number[])
+  }
+
+  /** Refuses what nobody read, unless it asks for nothing. */
+  finish(): SchedulerConfig {
+    for (const [option, value] of this.#given) {
+      if (option.startsWith('_') || value === null || value === undefined || value === false || inert.has(option)) continue
+      if (Object.hasOwn(neutral, option) && neutral[option].includes(value)) continue
+      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected no option ${option.slice(0, 60)} for ${this.className} but received ${shown(value)}, which is not supported`)
+    }
+    return Object.freeze(this.values)
+  }
+}
+
+/** Checks that a config is an object at all. @throws AsdmError `INVALID_ARGUMENT` */
+export function checkConfig(config: unknown): SchedulerConfig {
+  if (config === null || typeof config !== 'object' || Array.isArray(config) || ArrayBuffer.isView(config))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a scheduler config to be an object but received ${shown(config)}`)
+  return config as SchedulerConfig
+}
+
+/** Runs `read` over a config and refuses the options it left unread. @throws AsdmError `INVALID_ARGUMENT`, `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
+export function parseConfig<Options>(className: string, config: unknown, read: (reader: ConfigReader) => Options): ParsedConfig<Options> {
+  const reader = new ConfigReader(config, className)
+  const options = read(reader)
+  return { options, config: reader.finish() }
+}
