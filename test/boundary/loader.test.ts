@@ -1,0 +1,126 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import test from 'ava'
+import { ABI } from '../../lib/native/binding'
+import { locateAddon } from '../../lib/native/load'
+import { platformPackage, unpacked } from '../../lib/native/platform'
+import { root } from '../support/fixtures'
+import { runScript } from './support'
+
+const binary = locateAddon().file
+const report = `
+  try { const { file, source, addon } = require(process.argv[1]).locateAddon(); console.log(JSON.stringify({ file, source, abi: addon.abi })) }
+  catch (error) { console.log(JSON.stringify({ name: error.name, code: error.code, message: error.message })) }`
+
+interface Report { file?: string, source?: string, abi?: number, name?: string, code?: string, message?: string }
+
+/** An installed asdm of the compiled loader alone, with the given files beside it; `{binary}` stands for the real one. */
+function installed(files: Record<string, string>): { folder: string, locate(env?: NodeJS.ProcessEnv): Report } {
+  const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-loader-')))
+  process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
+  const own = path.join(folder, 'node_modules', 'asdm')
+  fs.mkdirSync(path.join(own, 'dist', 'native'), { recursive: true })
+  fs.writeFileSync(path.join(own, 'package.json'), JSON.stringify({ name: 'asdm' }))
+  const compiled = path.dirname(require.resolve('../../lib/errors'))
+  for (const file of ['errors.js', 'native/load.js', 'native/wrap.js', 'native/platform.js', 'native/binding.js'])
+    fs.copyFileSync(path.join(compiled, file), path.join(own, 'dist', file))
+  for (const [name, content] of Object.entries(files)) {
+    const file = path.join(folder, 'node_modules', name)
+    fs.mkdirSync(path.dirname(file), { recursive: true })
+    if (content === '{binary}') fs.copyFileSync(binary, file)
+    else fs.writeFileSync(file, content)
+  }
+  return {
+    folder,
+    locate(env = {}) {
+      const { ASDM_BINARY: _, ...rest } = process.env
+      const output = execFileSync(process.execPath, ['-e', report, path.join(own, 'dist', 'native', 'load.js')], { encoding: 'utf8', env: { ...rest, ...env } })
+      return JSON.parse(output) as Report
+    },
+  }
+}
+
+test('the local build is found', t => {
+  t.is(installed({ 'asdm/build/Release/asdm.node': '{binary}' }).locate().source, 'build')
+  const debug = installed({ 'asdm/build/Debug/asdm.node': '{binary}' }).locate()
+  t.deepEqual([debug.source, debug.abi], ['build', ABI])
+})
+
+test('the platform package comes first', t => {
+  const app = installed({ [`${platformPackage()}/asdm.node`]: '{binary}', 'asdm/build/Release/asdm.node': '{binary}' })
+  t.deepEqual(app.locate(), { file: path.join(app.folder, 'node_modules', platformPackage(), 'asdm.node'), source: 'package', abi: ABI })
+})
+
+test('a prebuilt binary that does not load is passed over', t => {
+  t.is(installed({ [`${platformPackage()}/asdm.node`]: 'no binary', 'asdm/build/Release/asdm.node': '{binary}' }).locate().source, 'build')
+})
+
+test('a prebuilt binary that crashes while loading is passed over', t => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-crash-'))
+  process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
+  const file = path.join(folder, 'crash.node')
+  fs.writeFileSync(path.join(folder, 'crash.cpp'), '#include <cstdlib>\nstatic const int crash = (std::abort(), 0);\n')
+  if (spawnSync('g++', ['-shared', '-fPIC', path.join(folder, 'crash.cpp'), '-o', file]).status !== 0) return t.pass()
+  const app = installed({ 'asdm/build/Release/asdm.node': '{binary}', [`${platformPackage()}/package.json`]: '{}' })
+  fs.copyFileSync(file, path.join(app.folder, 'node_modules', platformPackage(), 'asdm.node'))
+  t.is(app.locate().source, 'build')
+})
+
+test('when nothing loads, every attempt and the remedy are told', t => {
+  const { name, code, message } = installed({ 'asdm/build/Release/asdm.node': 'no binary' }).locate()
+  t.deepEqual([name, code], ['AsdmError', 'NATIVE_NOT_FOUND'])
+  t.true(message!.includes(platformPackage()) && /Release\/asdm\.node: \S/.test(message!) && message!.includes('Debug/asdm.node: no such file'), message)
+  t.regex(message!, /npm rebuild asdm.*C\+\+ compiler/)
+})
+
+test('ASDM_BINARY is used, and nothing else when it fails', t => {
+  const app = installed({ 'asdm/build/Release/asdm.node': '{binary}', 'other.node': 'no binary' })
+  t.is(app.locate({ ASDM_BINARY: binary }).source, 'environment')
+  for (const [given, reason] of [['/nowhere/asdm.node', 'no such file'], [path.join(app.folder, 'node_modules', 'other.node'), 'other.node']]) {
+    const { code, message } = app.locate({ ASDM_BINARY: given })
+    t.is(code, 'NATIVE_NOT_FOUND')
+    t.true(message!.includes(`ASDM_BINARY=${given}`) && message!.includes(reason) && !message!.includes('Release'), message)
+    t.regex(message!, /Unset ASDM_BINARY/)
+  }
+})
+
+test('a binary of another version of the interface is refused', t => {
+  const app = installed({ 'asdm/build/Release/asdm.node': '{binary}' })
+  const file = path.join(app.folder, 'node_modules', 'asdm', 'dist', 'native', 'binding.js')
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(`exports.ABI = ${ABI};`, `exports.ABI = ${ABI + 1};`))
+  const { code, message } = app.locate()
+  t.is(code, 'NATIVE_NOT_FOUND')
+  t.true(message!.includes(`version ${ABI} of the native interface, this asdm version ${ABI + 1}`), message)
+})
+
+test('paths in an Electron archive lead to the unpacked files', t => {
+  t.is(unpacked('/app/resources/app.asar/node_modules/x/asdm.node'), '/app/resources/app.asar.unpacked/node_modules/x/asdm.node')
+  t.is(unpacked('C:\\app\\app.asar\\x.node'), 'C:\\app\\app.asar.unpacked\\x.node')
+  t.is(unpacked('/app.asar.unpacked/x.node'), '/app.asar.unpacked/x.node')
+})
+
+test('the addon needs nothing beyond Node-API 8 and the C++ runtime', t => {
+  if (process.platform !== 'linux') return t.pass()
+  const nm = spawnSync('nm', ['-D', '--undefined-only', binary], { encoding: 'utf8' })
+  if (nm.status !== 0) return t.pass()
+  const symbols = nm.stdout.split('\n').map(line => line.trim().split(/\s+/)[1] ?? '')
+  const own = symbols.filter(name => name.startsWith('_ZN4asdm') || name.startsWith('_ZNK4asdm'))
+  t.deepEqual(own, [], 'every function of ours is linked in')
+  const ofNode = symbols.filter(name => /^(_ZN2v8|_ZN4node|uv_|node_api_)/.test(name) || name.includes('external_buffer') || name.includes('external_arraybuffer'))
+  t.deepEqual(ofNode, [], 'one binary serves every Node and Electron')
+})
+
+test('cpuInfo tells what the loader\'s machine can do', async t => {
+  const { addon } = locateAddon()
+  const info = addon.cpuInfo()
+  t.true(info.usable.length > 0 && info.usable.every(set => info.compiled.includes(set)))
+  t.is(info.usable[info.usable.length - 1], 'portable')
+  t.true(Number.isInteger(info.cores) && info.cores >= 1 && info.cores <= os.cpus().length)
+  if (process.platform !== 'linux' || info.cores < 2) return
+  const one = await runScript('console.log(loadAddon().cpuInfo().cores)')
+  t.is(Number(one.stdout), info.cores, one.stderr)
+  const bound = spawnSync('taskset', ['-c', '0', process.execPath, '-p', `require(${JSON.stringify(path.join(root, 'build', 'ts', 'lib', 'native', 'load.js'))}).loadAddon().cpuInfo().cores`], { encoding: 'utf8' })
+  if (bound.error === undefined) t.is(bound.stdout.trim(), '1', bound.stderr)
+})

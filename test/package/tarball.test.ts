@@ -1,0 +1,122 @@
+import { execFile } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import test from 'ava'
+import { locateAddon } from '../../lib/native/load'
+import { repoPath, root } from '../support/fixtures'
+
+// The package as users get it: packed, installed in a project of its own, used in both module systems and by TypeScript. The native
+// binary of this checkout is used through ASDM_BINARY, except where ASDM_TEST_INSTALL=1 asks for the whole installation.
+const run = promisify(execFile)
+const whole = process.env.ASDM_TEST_INSTALL === '1'
+const npm = process.env.npm_execpath?.endsWith('.js') === true ? [process.execPath, process.env.npm_execpath] : ['npm']
+const quiet = ['--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error', '--prefer-offline']
+
+interface Packed { filename: string, size: number, files: { path: string, size: number }[] }
+
+/** Environment without what `npm test` set for its own scripts. */
+function cleanEnv(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  const env: NodeJS.ProcessEnv = {}
+  for (const [key, value] of Object.entries(process.env))
+    if (!/^npm_(package|lifecycle|command|config_local_prefix)|^(INIT_CWD|NODE_OPTIONS|LD_PRELOAD|NODE_PATH)$/i.test(key)) env[key] = value
+  return { ...env, ...extra }
+}
+
+async function runNpm(folder: string, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
+  const [command, ...prefix] = npm
+  return (await run(command, [...prefix, ...args, ...quiet], { cwd: folder, env, maxBuffer: 2 ** 26, shell: process.platform === 'win32' && prefix.length === 0 })).stdout
+}
+
+let folder = ''
+let packed: Packed
+const binary = locateAddon().file
+
+test.before('pack and install', async t => {
+  t.timeout(600_000)
+  folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-package-')))
+  // Lifecycle scripts are left out: dist/ was compiled by `npm ci` and a test must not rewrite it.
+  packed = (JSON.parse(await runNpm(root, ['pack', '--json', '--ignore-scripts', `--pack-destination=${folder}`], cleanEnv())) as Packed[])[0]
+  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', private: true }))
+  await runNpm(folder, ['install', '--no-package-lock', `./${packed.filename}`], cleanEnv(whole ? { ASDM_BINARY: '' } : { ASDM_BINARY: binary }))
+})
+
+test.after.always('remove', () => fs.rmSync(folder, { recursive: true, force: true }))
+
+const runtimeEnv = (): NodeJS.ProcessEnv => cleanEnv(whole ? { ASDM_BINARY: '' } : { ASDM_BINARY: binary })
+
+async function node(file: string, content: string): Promise<string> {
+  fs.writeFileSync(path.join(folder, file), content)
+  return (await run(process.execPath, [file], { cwd: folder, env: runtimeEnv() })).stdout.trim()
+}
+
+test.serial('the tarball holds what is needed and no more', t => {
+  const files = packed.files.map(file => file.path)
+  t.true(packed.size < 5e6, `${packed.size} bytes`)
+  for (const needed of ['package.json', 'binding.gyp', 'CMakeLists.txt', 'native/sources.json', 'native/napi/addon.cpp', 'native/runtime/model.h', 'scripts/install.mjs', 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/native/load.js'])
+    t.true(files.includes(needed), needed)
+  t.true(files.some(file => file.startsWith('assets/clip-tokenizer/')))
+  const sources = JSON.parse(fs.readFileSync(repoPath('native', 'sources.json'), 'utf8')) as Record<string, string[]>
+  for (const file of [...sources.library, ...sources.addon]) t.true(files.includes(file), file)
+  t.deepEqual(files.filter(file => /\.(safetensors|node|ckpt|png|o|a)$|^(test|models|build|bench|npm|node_modules|native\/testing)\//.test(file)), [])
+})
+
+test.serial('require and import give the same exports', async t => {
+  const required = await node('required.cjs', 'console.log(Object.keys(require(\'asdm\')).filter(name => name !== \'default\').sort().join())')
+  const imported = await node('imported.mjs', 'import * as asdm from \'asdm\'; console.log(Object.keys(asdm).filter(name => !/^(default|module\\.exports|__esModule)$/.test(name)).sort().join())')
+  t.is(imported, required)
+  for (const name of ['StableDiffusion', 'UNet', 'VAE', 'TextEncoder', 'Tokenizer', 'createSampler', 'AsdmError']) t.true(required.split(',').includes(name), name)
+  t.is(await node('named.mjs', 'import { StableDiffusion, AsdmError } from \'asdm\'; console.log(typeof StableDiffusion.load, new AsdmError(\'INTERNAL\', \'x\') instanceof Error)'), 'function true')
+})
+
+test.serial('the installed addon loads and computes', async t => {
+  const models = JSON.stringify(repoPath('models', 'emoji'))
+  const script = `
+    const { StableDiffusion } = require('asdm')
+    StableDiffusion.load(${models}).then(async sd => {
+      const [image] = await sd.generate({ prompt: 'a 3d emoji of red apple', steps: 1, seed: 1 })
+      console.log(image.width, image.height, image.rgba.length, image.png().subarray(1, 4).toString())
+      await sd.dispose()
+    }).catch(error => { console.error(error); process.exitCode = 1 })`
+  const [width, height, bytes, kind] = (await node('generate.cjs', script)).split(' ')
+  t.is(Number(bytes), Number(width) * Number(height) * 4)
+  t.is(kind, 'PNG')
+  if (whole) t.true(fs.existsSync(path.join(folder, 'node_modules', 'asdm', 'build', 'Release', 'asdm.node')))
+})
+
+test.serial('the command runs', async t => {
+  const bin = path.join(folder, 'node_modules', '.bin', process.platform === 'win32' ? 'asdm.cmd' : 'asdm')
+  const { stdout } = await run(bin, ['--version'], { cwd: folder, env: runtimeEnv(), shell: process.platform === 'win32' })
+  t.is(stdout.trim(), (JSON.parse(fs.readFileSync(repoPath('package.json'), 'utf8')) as { version: string }).version)
+})
+
+const program = `
+import { StableDiffusion, AsdmError, createSampler, type Tensor } from 'asdm'
+async function main(): Promise<number> {
+  const sd = await StableDiffusion.load('model', { threads: 2 })
+  const images = await sd.generate({ prompt: 'x', steps: 2, seed: 1n })
+  const width: number = images[0].width
+  const tensor: Tensor = { data: new Float32Array(1), shape: [1] }
+  // @ts-expect-error a prompt is text
+  await sd.generate({ prompt: 5 })
+  // @ts-expect-error no such option
+  await StableDiffusion.load('model', { colour: 'red' })
+  await sd.dispose()
+  void createSampler
+  return width + tensor.data.length
+}
+main().catch((error: unknown) => { if (error instanceof AsdmError) console.log(error.code) })
+`
+
+for (const [resolution, module, file] of [['node16', 'node16', 'program.mts'], ['node16', 'node16', 'program.cts'], ['bundler', 'esnext', 'program.ts']]) {
+  test.serial(`types check with moduleResolution ${resolution} in ${file}`, async t => {
+    t.timeout(120_000)
+    fs.writeFileSync(path.join(folder, file), program)
+    const types = path.join(root, 'node_modules', '@types')
+    const args = [repoPath('node_modules', 'typescript', 'bin', 'tsc'), '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable',
+      '--module', module, '--moduleResolution', resolution, '--typeRoots', types, '--types', 'node', file]
+    const outcome = await run(process.execPath, args, { cwd: folder, env: cleanEnv() }).then(() => '', error => String((error as { stdout: string }).stdout))
+    t.is(outcome, '')
+  })
+}
