@@ -1,4 +1,4 @@
-// Driver: packs keys and values once per head, then runs query tiles in parallel. Include after tiles.inc.h.
+// Driver: packs keys and values once per head, then runs query tiles in parallel. Include after tiles.inc.h and transpose.inc.h.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
@@ -65,19 +65,6 @@ ASDM_INLINE void packKeys(const AttentionArgs& a, const float* k, const float* v
       }
     }
   }
-}
-
-// qt[dim][lane] = sign * q[lane][dim]; lanes behind the last query are zero.
-ASDM_INLINE void loadQueries(const float* q, int64_t ldq, int64_t rows, int64_t headDim, int64_t width, float sign, float* qt) {
-  for (int64_t lane = 0; lane < width; lane++)
-    for (int64_t dim = 0; dim < headDim; dim++) qt[dim * width + lane] = lane < rows ? sign * q[lane * ldq + dim] : 0.0f;
-}
-
-// Divides by the sum of weights and writes rows of o.
-ASDM_INLINE void storeOutputs(const QueryTile& tile, int64_t rows, int64_t headDim, int64_t width, float* o, int64_t ldo) {
-  for (int64_t v = 0; v < width; v += kVf) vstore(tile.sum + v, vdiv(vset(1.0f), vload(tile.sum + v)));
-  for (int64_t lane = 0; lane < rows; lane++)
-    for (int64_t dim = 0; dim < headDim; dim++) o[lane * ldo + dim] = tile.o[dim * width + lane] * tile.sum[lane];
 }
 
 size_t attentionScratch(const AttentionArgs& a, int threads) noexcept {
@@ -157,7 +144,7 @@ void attention(const AttentionArgs& a, KernelContext& context) noexcept {
 
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t query = (firstTile + t) * kTileWidth, rows = smaller(kTileWidth, a.qLength - query);
-      storeOutputs(tile[t], rows, a.headDim, ceilDiv(rows, kVf) * kVf, o + query * a.ldo, a.ldo);
+      storeOutputs(tile[t].o, tile[t].sum, rows, a.headDim, ceilDiv(rows, kVf) * kVf, o + query * a.ldo, a.ldo);
     }
   });
 }
