@@ -15,9 +15,12 @@ const require = createRequire(import.meta.url)
 
 const say = message => console.log(`asdm: ${message}`)
 
+// Every symbol is resolved at once, so that one that is missing is found now.
+const loading = 'process.dlopen({ exports: {} }, process.argv[1], require("os").constants.dlopen.RTLD_NOW ?? 1)'
+
 /** Undefined when the binary loads in a child process, which a broken one may crash; else the reason. */
 export function whyNotLoadable(file) {
-  const child = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', file], { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } })
+  const child = spawnSync(process.execPath, ['-e', loading, file], { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } })
   if (child.status === 0) return undefined
   return /^.*Error: .*$/m.exec(child.stderr ?? '')?.[0] ?? `loading it ended with ${child.signal ?? `code ${child.status}`}`
 }

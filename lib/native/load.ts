@@ -81,11 +81,14 @@ function open(file: string): RawAddon {
   return raw
 }
 
+// Every symbol is resolved at once, so that one that is missing is found now.
+const loading = 'process.dlopen({ exports: {} }, process.argv[1], require("os").constants.dlopen.RTLD_NOW ?? 1)'
+
 /** Loads the binary in another process and fails as that one fails. */
 function probe(file: string): void {
   const isNode = /^node(js)?(\.exe)?$/i.test(path.basename(process.execPath)) && process.versions.electron === undefined
   if (!isNode || process.env.ASDM_PROBE === '0') return
-  const child = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', file], {
+  const child = spawnSync(process.execPath, ['-e', loading, file], {
     env: { ...process.env, NODE_OPTIONS: '' }, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], timeout: 20_000, windowsHide: true,
   })
   // No process to be had says nothing about the binary.

@@ -2,10 +2,9 @@ import test from 'ava'
 import { AsdmError } from '../../lib/errors'
 import { loadAddon } from '../../lib/native/load'
 import type { NativeModel } from '../../lib/native/binding'
-import { delay, inputsOf, loaded, longInputs, options, runScript, specs, unetInputs, writeWeights } from './support'
+import { aborted, delay, inputsOf, loaded, longInputs, options, runScript, specs, unetInputs, writeWeights } from './support'
 
 const addon = loadAddon()
-const aborted = { name: 'AbortError' }
 const disposed = { instanceOf: AsdmError, code: 'DISPOSED' }
 
 /** Every method that works on a model. */

@@ -16,10 +16,18 @@ const report = `
 
 interface Report { file?: string, source?: string, abi?: number, name?: string, code?: string, message?: string }
 
+const folders: string[] = []
+test.after.always(() => { for (const folder of folders) fs.rmSync(folder, { recursive: true, force: true }) })
+
+function temporary(): string {
+  const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-loader-')))
+  folders.push(folder)
+  return folder
+}
+
 /** An installed asdm of the compiled loader alone, with the given files beside it; `{binary}` stands for the real one. */
 function installed(files: Record<string, string>): { folder: string, locate(env?: NodeJS.ProcessEnv): Report } {
-  const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-loader-')))
-  process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
+  const folder = temporary()
   const own = path.join(folder, 'node_modules', 'asdm')
   fs.mkdirSync(path.join(own, 'dist', 'native'), { recursive: true })
   fs.writeFileSync(path.join(own, 'package.json'), JSON.stringify({ name: 'asdm' }))
@@ -58,8 +66,7 @@ test('a prebuilt binary that does not load is passed over', t => {
 })
 
 test('a prebuilt binary that crashes while loading is passed over', t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-crash-'))
-  process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
+  const folder = temporary()
   const file = path.join(folder, 'crash.node')
   fs.writeFileSync(path.join(folder, 'crash.cpp'), '#include <cstdlib>\nstatic const int crash = (std::abort(), 0);\n')
   if (spawnSync('g++', ['-shared', '-fPIC', path.join(folder, 'crash.cpp'), '-o', file]).status !== 0) return t.pass()

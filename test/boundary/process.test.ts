@@ -1,5 +1,5 @@
 import test from 'ava'
-import { delay, loaded, longInputs, runScript } from './support'
+import { aborted, delay, loaded, longInputs, runScript } from './support'
 
 test('the event loop turns while a forward runs', async t => {
   const model = await loaded('unet', { threads: 2 })
@@ -13,7 +13,7 @@ test('the event loop turns while a forward runs', async t => {
   }
   t.true(ticks >= 20, `${ticks} timers fired before the call was done`)
   call.cancel()
-  await t.throwsAsync(call.promise, { name: 'AbortError' })
+  await t.throwsAsync(call.promise, aborted)
   model.dispose()
 })
 

@@ -39,11 +39,21 @@ export function zeros(...shape: number[]): Tensor {
   return { data: new Float32Array(count(shape)), shape }
 }
 
-/** Small weights for a model, in a file of their own (removed at the process's end). */
+let scratch = ''
+let files = 0
+
+/** A new path in a folder that is removed at the process's end. */
+function scratchFile(): string {
+  if (scratch === '') {
+    scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-boundary-'))
+    process.once('exit', () => fs.rmSync(scratch, { recursive: true, force: true }))
+  }
+  return path.join(scratch, String(files++))
+}
+
+/** Small weights for a model, in a file of their own. */
 export function writeWeights(model: NativeModel): WeightSource[] {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-boundary-'))
-  process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
-  const file = path.join(folder, 'weights.bin')
+  const file = scratchFile()
   const sources: WeightSource[] = []
   const parts: Buffer[] = []
   let offset = 0
@@ -100,3 +110,6 @@ export function runScript(script: string, { env = {}, flags = [] as string[], ti
       resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr }))
   })
 }
+
+/** What ava is to expect of an aborted call; its error is a `DOMException`, which ava takes for no error unless told so. */
+export const aborted = { any: true, name: 'AbortError' } as const
