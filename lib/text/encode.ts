@@ -1,7 +1,7 @@
 import type { TextEncoder } from '../components/text-encoder'
 import type { Warning } from '../components/part'
 import { elementCount, type Tensor } from '../tensor'
-import { encodeWeighted } from './prompt-weights'
+import { applyPromptWeights, encodeWeighted } from './prompt-weights'
 import type { Tokenizer } from './tokenizer'
 
 export interface TextRequest {
@@ -26,8 +26,16 @@ export async function encodeText(
     if (tokens.truncated !== '') onWarning(truncation(text, tokens.truncated, tokenizer.windowLength))
     return tokens
   })
-  const features = await encoder.encode(encoded.map(({ ids }) => ids), { clipSkip: request.clipSkip, signal })
-  return pick(features, texts.map(text => distinct.indexOf(text)))
+  const plain = await encoder.encode(encoded.map(({ ids }) => ids), { clipSkip: request.clipSkip, signal })
+  const features = request.promptWeighting ? applyPromptWeights(plain, weightsOf(encoded, tokenizer.windowLength)) : plain
+  return pick(applyPromptWeights(features, weights), texts.map(text => distinct.indexOf(text)))
+}
+
+/** One weight per token, row after row. */
+function weightsOf(encoded: readonly { weights: Float32Array | undefined }[], window: number): Float32Array {
+  const all = new Float32Array(encoded.length * window).fill(1)
+  encoded.forEach(({ weights }, i) => { if (weights !== undefined) all.set(weights, i * window) })
+  return all
 }
 
 /** The items of the first dimension at `indices`. */

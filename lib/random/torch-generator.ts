@@ -1,0 +1,120 @@
+import { AsdmError, shown } from '../errors'
+import type { Tensor } from '../tensor'
+import { MersenneTwister } from './mersenne-twister'
+
+const MAX_ELEMENTS = 2 ** 28
+const TWO_PI_F32 = Math.fround(2 * Math.PI)
+
+/**
+ * PyTorch's CPU generator: after `new TorchGenerator(s)` the calls of {@link randn} give what `torch.manual_seed(s)` followed by
+ * `torch.randn(shape)` in the same order gives, within 1e-6 (the last bits depend on how log, sin and cos are rounded, in PyTorch
+ * itself too). Follows ATen's `mt19937`, `normal_fill` and `normal_distribution<double>`.
+ */
+export class TorchGenerator {
+  readonly #engine = new MersenneTwister()
+  /** Second value of the last pair drawn in double precision; PyTorch keeps it in the generator, across calls. */
+  #nextDouble: number | undefined
+  #seed: bigint = 0n
+
+  /** @throws AsdmError `INVALID_ARGUMENT`, see {@link manualSeed} */
+  constructor(seed: number | bigint) {
+    this.manualSeed(seed)
+  }
+
+  /** The seed that the sequence started from. */
+  get seed(): bigint {
+    return this.#seed
+  }
+
+  /**
+   * Starts the sequence of `seed` anew, as `torch.manual_seed`; a value kept from the last pair is forgotten. Only the lower 32
+   * bits count, as in PyTorch.
+   * @param seed an integer from 0 to 2^53, or a bigint from 0 to 2^64 - 1
+   * @throws AsdmError `INVALID_ARGUMENT` for any other value
+   */
+  manualSeed(seed: number | bigint): this {
+    this.#seed = checkSeed(seed)
+    this.#engine.seed(Number(this.#seed & 0xffffffffn))
+    this.#nextDouble = undefined
+    return this
+  }
+
+  /**
+   * Standard normal values; the generator moves on.
+   * @param shape positive sizes, 2^28 elements at most; `[]` gives one value
+   * @throws AsdmError `INVALID_ARGUMENT` for another shape, `OUT_OF_MEMORY`
+   */
+  randn(shape: readonly number[]): Tensor {
+    const count = checkShape(shape)
+    let data: Float32Array
+    try {
+      data = new Float32Array(count)
+    } catch (cause) {
+      throw new AsdmError('OUT_OF_MEMORY', `Expected room for ${count} random values but the allocation failed`, { cause })
+    }
+    if (count >= 16) this.#fillBlocks(data)
+    else for (let i = 0; i < count; i++) data[i] = this.#normalDouble()
+    return { data, shape: [...shape] }
+  }
+
+  /** PyTorch's path for 16 values and more: uniform values first, then blocks of 16 in float32; a tail draws its 16 values again. */
+  #fillBlocks(data: Float32Array): void {
+    const uniform = (from: number): void => {
+      for (let i = from; i < data.length; i++) data[i] = (this.#engine.next() & 0xffffff) * 2 ** -24
+    }
+    uniform(0)
+    for (let i = 0; i + 16 <= data.length; i += 16) boxMuller16(data, i)
+    if (data.length % 16 !== 0) {
+      uniform(data.length - 16)
+      boxMuller16(data, data.length - 16)
+    }
+  }
+
+  /** PyTorch's path for fewer than 16 values: one at a time in double precision, drawn in pairs. */
+  #normalDouble(): number {
+    const kept = this.#nextDouble
+    if (kept !== undefined) {
+      this.#nextDouble = undefined
+      return kept
+    }
+    const angle = 2 * Math.PI * this.#uniformDouble()
+    const radius = Math.sqrt(-2 * Math.log1p(-this.#uniformDouble()))
+    this.#nextDouble = radius * Math.sin(angle)
+    return radius * Math.cos(angle)
+  }
+
+  /** The lower 53 bits of two draws, the first one the higher, in [0, 1). */
+  #uniformDouble(): number {
+    const high = this.#engine.next() & 0x1fffff
+    return (high * 2 ** 32 + this.#engine.next()) * 2 ** -53
+  }
+}
+
+/** Box and Muller 1958 on data[i..i+16): radii from the first eight, angles from the last eight, every step rounded to float32. */
+function boxMuller16(data: Float32Array, start: number): void {
+  const fround = Math.fround
+  for (let i = start; i < start + 8; i++) {
+    const radius = fround(Math.sqrt(-2 * fround(Math.log(1 - data[i]))))
+    const angle = fround(TWO_PI_F32 * data[i + 8])
+    data[i] = radius * fround(Math.cos(angle))
+    data[i + 8] = radius * fround(Math.sin(angle))
+  }
+}
+
+/**
+ * A seed as PyTorch takes it.
+ * @throws AsdmError `INVALID_ARGUMENT` unless it is an integer from 0 to 2^53 or a bigint from 0 to 2^64 - 1
+ */
+export function checkSeed(seed: unknown): bigint {
+  if (typeof seed === 'number' && Number.isInteger(seed) && seed >= 0 && seed <= 2 ** 53) return BigInt(seed)
+  if (typeof seed === 'bigint' && seed >= 0n && seed < 2n ** 64n) return seed
+  throw new AsdmError('INVALID_ARGUMENT', `Expected a seed that is an integer from 0 to 2^53 or a bigint from 0 to 2^64 - 1 but received ${shown(seed)}`)
+}
+
+function checkShape(shape: unknown): number {
+  const valid = Array.isArray(shape) && shape.length <= 16 && shape.every(size => Number.isInteger(size) && size > 0)
+  const count = valid ? shape.reduce((product: number, size: number) => product * size, 1) : NaN
+  if (!(count <= MAX_ELEMENTS))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a shape of positive integers with at most ${MAX_ELEMENTS} elements but received ${shown(shape)}`)
+  return count
+}

@@ -1,0 +1,270 @@
+import path from 'node:path'
+import { readAt, shownPath, withFile } from '../assembly/files'
+import { AsdmError, shown } from '../errors'
+import { isJsonObject, readJsonObject, type JsonObject } from '../model/json'
+import { BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
+import { normalizeText } from './normalize'
+
+/** CLIP's merges take 0.5 MB; larger files are refused unread. */
+const MAX_MERGES_BYTES = 32 * 2 ** 20
+const MAX_WINDOW = 65536
+const DEFAULT_WINDOW = 77
+
+/** A token that is found in the prompt as it stands, before any word is split. */
+export interface SpecialToken {
+  content: string
+  id: number
+  /** Looked for in the normalized text (so in any letter case) or in the raw text. */
+  normalized: boolean
+}
+
+/** What the files of a tokenizer folder say, checked. */
+export interface TokenizerFiles {
+  vocabulary: Map<string, number>
+  /** Ids of a pair's parts and of what they make, best first. */
+  merges: [left: number, right: number, merged: number][]
+  specialTokens: SpecialToken[]
+  bos: number
+  eos: number
+  pad: number
+  unknown: number
+  windowLength: number
+}
+
+/**
+ * Reads a CLIP tokenizer folder as published: `vocab.json`, `merges.txt`, and where they exist `tokenizer_config.json`,
+ * `special_tokens_map.json` and `added_tokens.json`, which complete each other as in transformers: `added_tokens_decoder` of the
+ * config, where present, decides alone; otherwise the map overrides the config. Without them CLIP's values hold: window 77,
+ * `<|startoftext|>`, `<|endoftext|>` also for padding.
+ * @param padToken overrides what the files say about padding
+ * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `BAD_CONFIG` or `UNSUPPORTED_CONFIG`, naming file and entry
+ */
+export async function readTokenizerFiles(folder: string, padToken?: string): Promise<TokenizerFiles> {
+  const vocabularyFile = path.join(folder, 'vocab.json')
+  const mergesFile = path.join(folder, 'merges.txt')
+  const configFile = path.join(folder, 'tokenizer_config.json')
+  const mapFile = path.join(folder, 'special_tokens_map.json')
+  const addedFile = path.join(folder, 'added_tokens.json')
+
+  const vocabulary = checkIds(await readJsonObject(vocabularyFile), vocabularyFile, new Map())
+  if (vocabulary.size === 0) throw new AsdmError('BAD_CONFIG', `Expected a vocabulary in ${shownPath(vocabularyFile)} but it is empty`)
+  const merges = parseMerges(await readMerges(mergesFile), mergesFile, vocabulary)
+  const config = await readOptionalJson(configFile)
+  const map = { ...await readOptionalJson(mapFile), ...(padToken === undefined ? {} : { pad_token: padToken }) }
+  const added = await readOptionalJson(addedFile)
+  checkOptions(config, configFile)
+
+  const decoder = config['added_tokens_decoder']
+  const named = namedTokens(config, configFile, decoder === undefined ? map : {}, mapFile)
+  const tokens = new AddedTokens(vocabulary)
+  if (decoder !== undefined) {
+    tokens.addDecoder(decoder, configFile)
+  } else {
+    const names = new Set(named.map(({ content }) => content))
+    for (const [content, id] of checkIds(added, addedFile, vocabulary))
+      tokens.add({ content, id, normalized: !names.has(content), form: 'final' }, addedFile)
+  }
+  const ids = new Map(named.map(token => [token.name, tokens.addNamed(token)]))
+  return {
+    vocabulary,
+    merges,
+    bos: ids.get('bos_token')!,
+    eos: ids.get('eos_token')!,
+    unknown: ids.get('unk_token')!,
+    pad: ids.get('pad_token')!,
+    specialTokens: tokens.list(),
+    windowLength: windowLength(config['model_max_length'], configFile),
+  }
+}
+
+/** A token as a file writes it. `form` tells entries apart as transformers does: equal forms of one token are one entry. */
+interface TokenEntry {
+  content: string
+  normalized: boolean
+  form: string
+}
+
+interface NamedToken extends TokenEntry {
+  name: string
+  file: string
+}
+
+/** The special tokens by role, in transformers' order, CLIP's where the files name none. What the map says comes before the config. */
+function namedTokens(config: JsonObject, configFile: string, map: JsonObject, mapFile: string): NamedToken[] {
+  const defaults: JsonObject = { bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>' }
+  const named: NamedToken[] = []
+  const lookUp = (name: string): { value: unknown, file: string } => {
+    const inMap = map[name] !== undefined && map[name] !== null
+    return { value: (inMap ? map[name] : config[name]) ?? defaults[name], file: inMap ? mapFile : configFile }
+  }
+  for (const name of ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token']) {
+    const { value, file } = lookUp(name)
+    if (value !== undefined && value !== null) named.push({ ...tokenEntry(value, name, file), name, file })
+  }
+  for (const name of ['additional_special_tokens', 'extra_special_tokens']) {
+    const { value, file } = lookUp(name)
+    if (value === undefined || value === null) continue
+    if (!Array.isArray(value)) throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be a list but received ${shown(value)}`)
+    value.forEach((entry, i) => named.push({ ...tokenEntry(entry, `${name}[${i}]`, file), name: `${name}[${i}]`, file }))
+  }
+  return named
+}
+
+/** Collects special tokens; of several entries for one token the one that transformers lets count counts. */
+class AddedTokens {
+  readonly #tokens = new Map<string, SpecialToken & { forms: Set<string> }>()
+  readonly #usedIds: Set<number>
+
+  constructor(private readonly vocabulary: ReadonlyMap<string, number>) {
+    this.#usedIds = new Set(vocabulary.values())
+  }
+
+  /** Adds an entry; after one with form `final` others for its token change nothing. */
+  add({ content, id, normalized, form }: TokenEntry & { id: number }, file: string): void {
+    if (content === '' || /\p{White_Space}/u.test(content))
+      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected special tokens of ${shownPath(file)} without white space but received ${shown(content)}`)
+    const known = this.#tokens.get(content)
+    if (known === undefined) {
+      this.#tokens.set(content, { content, id, normalized, forms: new Set([form]) })
+    } else if (!known.forms.has('final') && !known.forms.has(form)) {
+      // A repetition in the same form is dropped there; one in another form replaces the first.
+      known.forms.add(form)
+      known.normalized = normalized
+    }
+  }
+
+  /** `added_tokens_decoder`: id to token; what it says about a token is final. */
+  addDecoder(value: unknown, file: string): void {
+    if (!isJsonObject(value)) throw new AsdmError('BAD_CONFIG', `Expected added_tokens_decoder in ${shownPath(file)} to be an object but received ${shown(value)}`)
+    for (const [key, entry] of Object.entries(value)) {
+      const name = `added_tokens_decoder[${shown(key)}]`
+      const { content, normalized } = tokenEntry(entry, name, file)
+      const id = /^\d{1,9}$/.test(key) ? Number(key) : NaN
+      if (!(id < MAX_IDS)) throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be called by a token id below ${MAX_IDS}`)
+      const known = this.vocabulary.get(content) ?? this.#tokens.get(content)?.id
+      if (known !== undefined ? id !== known : this.#usedIds.has(id))
+        throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to agree with the vocabulary but it is ${shown(content)}`)
+      this.#usedIds.add(id)
+      this.add({ content, id, normalized, form: 'final' }, file)
+    }
+  }
+
+  /** Adds a token by role and gives its id. */
+  addNamed({ name, file, ...entry }: NamedToken): number {
+    const id = this.vocabulary.get(entry.content) ?? this.#tokens.get(entry.content)?.id
+    if (id === undefined)
+      throw new AsdmError('BAD_CONFIG', `Expected the ${name} of ${shownPath(file)} to be in the vocabulary but ${shown(entry.content)} is not`)
+    this.add({ ...entry, id }, file)
+    return id
+  }
+
+  list(): SpecialToken[] {
+    return [...this.#tokens.values()].map(({ content, id, normalized }) => ({ content: normalized ? normalizeText(content) : content, id, normalized }))
+  }
+}
+
+/** A token written as a string (looked for in the raw text) or as an object with `content` and flags. */
+function tokenEntry(value: unknown, name: string, file: string): TokenEntry {
+  if (typeof value === 'string') return { content: value, normalized: false, form: 'string' }
+  if (!isJsonObject(value) || typeof value['content'] !== 'string')
+    throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be a string or an object with "content" but received ${shown(value)}`)
+  const flags = ['normalized', 'single_word', 'lstrip', 'rstrip'].map(flag => {
+    const set = value[flag] ?? flag === 'normalized'
+    if (typeof set !== 'boolean') throw new AsdmError('BAD_CONFIG', `Expected ${name}.${flag} in ${shownPath(file)} to be true or false but received ${shown(set)}`)
+    return set
+  })
+  // lstrip and rstrip only take white space with them, which makes no tokens in CLIP; single_word would change what is found.
+  if (flags[1]) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name}.single_word in ${shownPath(file)} to be false`)
+  return { content: value['content'], normalized: flags[0], form: flags.join() }
+}
+
+/** Options that change the tokens and have one supported value. */
+function checkOptions(config: JsonObject, file: string): void {
+  const supported: Record<string, unknown[]> = {
+    tokenizer_class: ['CLIPTokenizer', 'CLIPTokenizerFast'],
+    do_lower_case: [true],
+    add_prefix_space: [false],
+    padding_side: ['right'],
+    truncation_side: ['right'],
+    add_bos_token: [true],
+    add_eos_token: [true],
+    split_special_tokens: [false],
+  }
+  for (const [name, values] of Object.entries(supported)) {
+    const value = config[name]
+    if (value !== undefined && value !== null && !values.includes(value))
+      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name} in ${shownPath(file)} to be ${values.map(shown).join(' or ')} but received ${shown(value)}`)
+  }
+}
+
+/** `model_max_length`; transformers writes 1e30 where none was given. */
+function windowLength(value: unknown, file: string): number {
+  if (value === undefined || value === null || value === 1e30) return DEFAULT_WINDOW
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 2 || value > MAX_WINDOW)
+    throw new AsdmError('BAD_CONFIG', `Expected model_max_length in ${shownPath(file)} to be an integer from 2 to ${MAX_WINDOW} but received ${shown(value)}`)
+  return value
+}
+
+/** A JSON object of token to id: integers, in range, each once, none that `taken` gives to another token. */
+function checkIds(json: JsonObject, file: string, taken: ReadonlyMap<string, number>): Map<string, number> {
+  const ids = new Map<string, number>()
+  const owners = new Map<number, string>([...taken].map(([token, id]) => [id, token]))
+  for (const [token, id] of Object.entries(json)) {
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= MAX_IDS)
+      throw new AsdmError('BAD_CONFIG', `Expected the id of ${shown(token)} in ${shownPath(file)} to be an integer from 0 to ${MAX_IDS - 1} but received ${shown(id)}`)
+    const owner = owners.get(id)
+    if ((owner !== undefined && owner !== token) || (taken.get(token) ?? id) !== id)
+      throw new AsdmError('BAD_CONFIG', `Expected one token per id but ${shownPath(file)} gives ${id} to ${shown(token)} although ${shown(owner ?? token)} is there`)
+    owners.set(id, token)
+    ids.set(token, id)
+  }
+  return ids
+}
+
+/** Lines of `left right`, best first; `#version` lines and empty lines are passed over. */
+function parseMerges(text: string, file: string, vocabulary: ReadonlyMap<string, number>): TokenizerFiles['merges'] {
+  const merges: TokenizerFiles['merges'] = []
+  text.split(/\r?\n/).forEach((line, index) => {
+    if (line === '' || line.startsWith('#version')) return
+    const parts = line.split(' ')
+    const bad = (problem: string): AsdmError => new AsdmError('BAD_CONFIG', `Expected line ${index + 1} of ${shownPath(file)} to ${problem} but received ${shown(line)}`)
+    if (parts.length !== 2 || parts[0] === '' || parts[1] === '') throw bad('hold two tokens and one space')
+    const ids = [parts[0], parts[1], parts[0] + parts[1]].map(token => vocabulary.get(token))
+    const missing = ids.indexOf(undefined)
+    if (missing >= 0) throw bad(`name ${missing === 2 ? 'parts that make a token' : 'tokens'} of the vocabulary`)
+    if (merges.length === MAX_IDS) throw bad(`be one of at most ${MAX_IDS} merges`)
+    merges.push(ids as [number, number, number])
+  })
+  return merges
+}
+
+/** Bytes that a token stands for; characters outside the byte table (in special tokens) stand for their UTF-8 bytes. */
+export function tokenBytes(token: string): { bytes: Buffer, endsWord: boolean } {
+  const endsWord = token.endsWith(END_OF_WORD)
+  const text = endsWord ? token.slice(0, -END_OF_WORD.length) : token
+  const bytes = Array.from(text, character => BYTE_OF_CHARACTER.get(character))
+  return { bytes: bytes.includes(undefined) ? Buffer.from(text) : Buffer.from(bytes as number[]), endsWord }
+}
+
+/** A JSON file's object; an empty one where there is no file. */
+async function readOptionalJson(file: string): Promise<JsonObject> {
+  try {
+    return await readJsonObject(file)
+  } catch (error) {
+    if (error instanceof AsdmError && error.code === 'FILE_NOT_FOUND') return {}
+    throw error
+  }
+}
+
+async function readMerges(file: string): Promise<string> {
+  return withFile(file, async (handle, bytes) => {
+    if (bytes > MAX_MERGES_BYTES)
+      throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to have at most ${MAX_MERGES_BYTES} bytes but it has ${bytes}`)
+    const content = await readAt(handle, 0, bytes, file)
+    try {
+      return new TextDecoder('utf-8', { fatal: true }).decode(content)
+    } catch (cause) {
+      throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to hold UTF-8 text`, { cause })
+    }
+  })
+}

@@ -1,0 +1,250 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { AsdmError, shown } from '../errors'
+import { BytePairs } from './byte-pairs'
+import { normalizeText, originalOffset } from './normalize'
+import { readTokenizerFiles, tokenBytes, type SpecialToken, type TokenizerFiles } from './tokenizer-files'
+
+/** Longest text that is tokenized, in UTF-16 units; bounds the memory that one call can take. */
+export const MAX_TEXT_LENGTH = 2 ** 21
+
+/** Special tokens as words: what a text that looks like one, but is none (wrong letter case), falls into. */
+const SPLIT_SPECIAL = /^(<\|)(startoftext|endoftext)(\|>)$/
+
+/** A prompt's tokens in the model's window. */
+export interface Encoding {
+  /** Start, the prompt's tokens, end, padding; as long as the window. */
+  ids: Int32Array
+  /** 1 up to and with the end token, 0 for padding. */
+  attentionMask: Int32Array
+  /** The part of the prompt that did not fit, without white space around it; empty if all did. */
+  truncated: string
+}
+
+/**
+ * CLIP's tokenizer: byte-level byte-pair encoding with the ids that transformers' `CLIPTokenizer` gives. The text is normalized
+ * (NFC, lower case), special tokens are taken out, the rest is split into contractions, runs of letters, single digits and runs
+ * of anything else; each of these words is encoded by itself. A lone surrogate counts as U+FFFD.
+ *
+ * An instance never changes, so calls may overlap freely.
+ */
+export class Tokenizer {
+  /** Id of the token that begins every prompt. */
+  readonly bos: number
+  /** Id of the token that ends every prompt. */
+  readonly eos: number
+  /** Id that fills the window: the end token's in Stable Diffusion 1.x, 0 (`!`) in 2.x. */
+  readonly pad: number
+  /** Tokens in the window, start and end included. */
+  readonly windowLength: number
+  /** One more than the largest id. */
+  readonly vocabSize: number
+
+  readonly #pairs: BytePairs
+  readonly #tokenOfId: (string | undefined)[] = []
+  readonly #specialIds: Set<number>
+  readonly #raw: SpecialPattern
+  readonly #normalized: SpecialPattern
+
+  private constructor(files: TokenizerFiles) {
+    this.bos = files.bos
+    this.eos = files.eos
+    this.pad = files.pad
+    this.windowLength = files.windowLength
+    this.#pairs = new BytePairs(files.vocabulary, files.merges, files.unknown)
+    for (const [token, id] of files.vocabulary) this.#tokenOfId[id] = token
+    for (const { content, id } of files.specialTokens) this.#tokenOfId[id] ??= content
+    this.vocabSize = this.#tokenOfId.length
+    this.#specialIds = new Set(files.specialTokens.map(({ id }) => id))
+    this.#raw = new SpecialPattern(files.specialTokens.filter(token => !token.normalized))
+    this.#normalized = new SpecialPattern(files.specialTokens.filter(token => token.normalized))
+  }
+
+  /**
+   * Reads a tokenizer folder of a diffusers model: `vocab.json`, `merges.txt`, and if they exist `tokenizer_config.json`,
+   * `special_tokens_map.json` and `added_tokens.json`. A folder with only the first two is read as CLIP's: window 77,
+   * `<|startoftext|>`, `<|endoftext|>` also for padding.
+   * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `BAD_CONFIG` or `UNSUPPORTED_CONFIG`
+   */
+  static async load(folder: string): Promise<Tokenizer> {
+    if (typeof folder !== 'string' || folder === '' || folder.includes('\0'))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected the path of a tokenizer folder but received ${shown(folder)}`)
+    return new Tokenizer(await readTokenizerFiles(folder))
+  }
+
+  /**
+   * The CLIP tokenizer that comes with the package (49408 tokens, window 77).
+   * @param options.padToken the token that fills the window: `<|endoftext|>` unless given, `!` in Stable Diffusion 2.x
+   * @throws AsdmError `BAD_CONFIG` when the vocabulary lacks that token, `FILE_NOT_FOUND` when the package's assets are gone
+   */
+  static async default({ padToken }: { padToken?: string } = {}): Promise<Tokenizer> {
+    if (padToken !== undefined && typeof padToken !== 'string')
+      throw new AsdmError('INVALID_ARGUMENT', `Expected padToken to be a token but received ${shown(padToken)}`)
+    return new Tokenizer(await readTokenizerFiles(path.join(packageRoot(), 'assets', 'clip-tokenizer'), padToken))
+  }
+
+  /**
+   * The prompt's ids, cut or padded to the window.
+   * @throws AsdmError `INVALID_ARGUMENT` when `text` is not a string or longer than {@link MAX_TEXT_LENGTH}
+   */
+  encode(text: string): Int32Array {
+    return this.encodeWithDetails(text).ids
+  }
+
+  /** As {@link encode}, with the attention mask and what was cut. */
+  encodeWithDetails(text: string): Encoding {
+    const { ids, end } = this.take(text, this.windowLength - 2)
+    return { ...this.frame(ids), truncated: text.slice(end).trim() }
+  }
+
+  /** A window of the given tokens, at most `windowLength - 2`, between start and end, padded. */
+  frame(tokens: readonly number[]): { ids: Int32Array, attentionMask: Int32Array } {
+    if (!Array.isArray(tokens) || tokens.length > this.windowLength - 2 || !tokens.every(id => this.#tokenOfId[id] !== undefined))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected at most ${this.windowLength - 2} token ids below ${this.vocabSize} but received ${shown(tokens)}`)
+    const ids = new Int32Array(this.windowLength).fill(this.pad)
+    ids[0] = this.bos
+    ids.set(tokens, 1)
+    ids[tokens.length + 1] = this.eos
+    return { ids, attentionMask: new Int32Array(this.windowLength).fill(1, 0, tokens.length + 2) }
+  }
+
+  /** All ids of a text, however many, without start, end and padding. */
+  tokenize(text: string): number[] {
+    return this.take(text, Infinity).ids
+  }
+
+  /**
+   * The first `count` ids of a text, without start, end and padding, and where in the text (in UTF-16 units) the first token
+   * that is left out begins; the text's length if none is. Text beyond that place is not looked at.
+   */
+  take(text: string, count: number): { ids: number[], end: number } {
+    if (typeof text !== 'string') throw new AsdmError('INVALID_ARGUMENT', `Expected a text to tokenize but received ${shown(text)}`)
+    if (text.length > MAX_TEXT_LENGTH)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected a text of at most ${MAX_TEXT_LENGTH} characters but received ${text.length}`)
+    const ids: number[] = []
+    const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd')
+    for (const part of this.#raw.split(wellFormed)) {
+      if (part.id !== undefined) {
+        if (ids.length >= count) return { ids, end: part.start }
+        ids.push(part.id)
+        continue
+      }
+      // White space makes no tokens and no character composes with it, so each stretch between can be normalized by itself.
+      for (const stretch of part.text.matchAll(/\P{White_Space}+/gu)) {
+        const cut = this.#takeStretch(stretch[0], count, ids)
+        if (cut !== undefined) return { ids, end: part.start + stretch.index + originalOffset(stretch[0], cut) }
+      }
+    }
+    return { ids, end: text.length }
+  }
+
+  /** Appends the ids of text without white space, up to `count` in all; gives the place in the normalized text of the first one left out. */
+  #takeStretch(stretch: string, count: number, ids: number[]): number | undefined {
+    for (const part of this.#normalized.split(normalizeText(stretch))) {
+      if (part.id !== undefined) {
+        if (ids.length >= count) return part.start
+        ids.push(part.id)
+        continue
+      }
+      for (const { text, start } of words(part.text)) {
+        if (ids.length >= count) return part.start + start
+        const bytes = Buffer.from(text)
+        const tokens = this.#pairs.encode(bytes)
+        const room = count - ids.length
+        for (let i = 0; i < tokens.ids.length && i < room; i++) ids.push(tokens.ids[i])
+        if (tokens.ids.length > room) return part.start + start + wholeCharacters(bytes, tokens.starts[room])
+      }
+    }
+    return undefined
+  }
+
+  /**
+   * The text that ids stand for: lower case, a space between words; bytes that are no UTF-8 give U+FFFD. Special tokens
+   * (start, end, padding) are left out unless `specialTokens` is true.
+   * @throws AsdmError `INVALID_ARGUMENT` for anything but ids of the vocabulary
+   */
+  decode(ids: ArrayLike<number>, { specialTokens = false }: { specialTokens?: boolean } = {}): string {
+    if (!Array.isArray(ids) && !ArrayBuffer.isView(ids)) throw new AsdmError('INVALID_ARGUMENT', `Expected token ids but received ${shown(ids)}`)
+    const space = Buffer.from(' ')
+    const pieces: Buffer[] = []
+    for (let i = 0; i < ids.length; i++) {
+      const token = this.#tokenOfId[ids[i]]
+      if (token === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(ids[i])}`)
+      const special = this.#specialIds.has(ids[i])
+      if (special && !specialTokens) continue
+      const { bytes, endsWord } = tokenBytes(token)
+      pieces.push(bytes)
+      if (endsWord) pieces.push(space)
+    }
+    return Buffer.concat(pieces).toString('utf8').trim()
+  }
+}
+
+/** A stretch of text between special tokens, or one of them (then with its id). */
+interface Part {
+  text: string
+  start: number
+  id?: number
+}
+
+/** Finds special tokens: the leftmost, and of several at one place the longest. */
+class SpecialPattern {
+  readonly #pattern: RegExp | undefined
+  readonly #ids: Map<string, number>
+
+  constructor(tokens: readonly SpecialToken[]) {
+    this.#ids = new Map(tokens.map(({ content, id }) => [content, id]))
+    const longestFirst = [...this.#ids.keys()].sort((a, b) => b.length - a.length)
+    if (longestFirst.length > 0) this.#pattern = new RegExp(longestFirst.map(escapePattern).join('|'), 'gu')
+  }
+
+  *split(text: string): Generator<Part> {
+    let start = 0
+    if (this.#pattern !== undefined) {
+      for (const match of text.matchAll(this.#pattern)) {
+        if (match.index > start) yield { text: text.slice(start, match.index), start }
+        yield { text: match[0], start: match.index, id: this.#ids.get(match[0]) }
+        start = match.index + match[0].length
+      }
+    }
+    if (start < text.length) yield { text: text.slice(start), start }
+  }
+}
+
+const escapePattern = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+
+/** Splits normalized text without white space into the words that are encoded one by one. */
+function* words(text: string): Generator<{ text: string, start: number }> {
+  const word = /<\|(?:start|end)oftext\|>|'(?:s|t|re|ve|m|ll|d)|\p{L}+|\p{N}|[^\p{L}\p{N}]+/gu
+  for (const match of text.matchAll(word)) {
+    const special = SPLIT_SPECIAL.exec(match[0])
+    if (special === null) {
+      yield { text: match[0], start: match.index }
+    } else {
+      let start = match.index
+      for (const piece of special.slice(1)) {
+        yield { text: piece, start }
+        start += piece.length
+      }
+    }
+  }
+}
+
+/** UTF-16 units of the characters that lie wholly in the first `count` bytes of UTF-8 text. */
+function wholeCharacters(bytes: Buffer, count: number): number {
+  let end = count
+  while (end > 0 && end < bytes.length && (bytes[end] & 0xc0) === 0x80) end--
+  return bytes.toString('utf8', 0, end).length
+}
+
+/** The folder of asdm's own package.json, from wherever the compiled code lies in the package. */
+function packageRoot(): string {
+  for (let folder = __dirname; ; folder = path.dirname(folder)) {
+    try {
+      if (JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')).name === 'asdm') return folder
+    } catch {
+      // No package.json here, or not one to read: look further up.
+    }
+    if (path.dirname(folder) === folder) throw new AsdmError('FILE_NOT_FOUND', `Expected asdm's package.json above ${__dirname} but found none`)
+  }
+}
