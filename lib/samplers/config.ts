@@ -61,7 +61,8 @@ export class ConfigReader {
   }
 
   unsupported(option: string, value: unknown, expected: string): AsdmError {
-    return new AsdmError('UNSUPPORTED_CONFIG', `Expected ${option} of ${this.className} to be ${expected} but received ${shown(value)}, which is not supported`)
+    return new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected ${option} of ${this.className} to be ${expected} but received ${shown(value)}, which is not supported`)
   }
 
   /** A number in the closed range [min, max]. */
@@ -75,8 +76,9 @@ export class ConfigReader {
   /** An integer in the closed range [min, max]. */
   integer(option: string, fallback: number, min: number, max: number): number {
     const value = this.#take(option) ?? fallback
-    if (!Number.isInteger(value) || !((value as number) >= min && (value as number) <= max)) throw this.bad(option, `an integer from ${min} to ${max}`, value)
-    return this.#record(option, value as number)
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max)
+      throw this.bad(option, `an integer from ${min} to ${max}`, value)
+    return this.#record(option, value)
   }
 
   flag(option: string, fallback: boolean): boolean {
@@ -95,7 +97,9 @@ export class ConfigReader {
   }
 
   /** A list of numbers in the closed range [min, max], at most `most` long, or the fallback. */
-  numbers<Default extends readonly number[] | null>(option: string, fallback: Default, min: number, max: number, most: number): readonly number[] | Default {
+  numbers<Default extends readonly number[] | null>(
+    option: string, fallback: Default, min: number, max: number, most: number,
+  ): readonly number[] | Default {
     const value = this.#take(option)
     if (value === undefined) return this.#record(option, fallback)
     if (!Array.isArray(value) || value.length > most) throw this.bad(option, `a list of at most ${most} numbers`, value)
@@ -109,7 +113,8 @@ export class ConfigReader {
     for (const [option, value] of this.#given) {
       if (option.startsWith('_') || value === null || value === undefined || value === false || inert.has(option)) continue
       if (Object.hasOwn(neutral, option) && neutral[option].includes(value)) continue
-      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected no option ${option.slice(0, 60)} for ${this.className} but received ${shown(value)}, which is not supported`)
+      throw new AsdmError('UNSUPPORTED_CONFIG',
+        `Expected no option ${option.slice(0, 60)} for ${this.className} but received ${shown(value)}, which is not supported`)
     }
     return Object.freeze(this.values)
   }
@@ -122,7 +127,10 @@ export function checkConfig(config: unknown): SchedulerConfig {
   return config as SchedulerConfig
 }
 
-/** Runs `read` over a config and refuses the options it left unread. @throws AsdmError `INVALID_ARGUMENT`, `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
+/**
+ * Runs `read` over a config and refuses the options it left unread.
+ * @throws AsdmError `INVALID_ARGUMENT`, `BAD_CONFIG`, `UNSUPPORTED_CONFIG`
+ */
 export function parseConfig<Options>(className: string, config: unknown, read: (reader: ConfigReader) => Options): ParsedConfig<Options> {
   const reader = new ConfigReader(config, className)
   const options = read(reader)

@@ -12,8 +12,10 @@ import { UniPCSampler } from './unipc'
 
 export type { Sampler } from './sampler'
 
+type SamplerClass = new (config: SchedulerConfig) => Sampler
+
 /** Samplers by the class name that `scheduler_config.json` states. */
-const classes: ReadonlyMap<string, new (config: SchedulerConfig) => Sampler> = new Map<string, new (config: SchedulerConfig) => Sampler>([
+const classes: ReadonlyMap<string, SamplerClass> = new Map<string, SamplerClass>([
   ['DDIMScheduler', DDIMSampler],
   ['DDPMScheduler', DDPMSampler],
   ['PNDMScheduler', PNDMSampler],
@@ -50,8 +52,9 @@ export const samplerNames: readonly SamplerName[] = Object.freeze(Object.keys(na
 
 /** Options that tell about the network, and therefore hold for any sampler; the others tune one algorithm. */
 const checkpointOptions = [
-  'num_train_timesteps', 'beta_start', 'beta_end', 'beta_schedule', 'trained_betas', 'prediction_type', 'timestep_spacing', 'steps_offset',
-  'rescale_betas_zero_snr', 'set_alpha_to_one', 'clip_sample', 'clip_sample_range', 'thresholding', 'dynamic_thresholding_ratio', 'sample_max_value',
+  'num_train_timesteps', 'beta_start', 'beta_end', 'beta_schedule', 'trained_betas', 'rescale_betas_zero_snr', 'prediction_type',
+  'timestep_spacing', 'steps_offset', 'set_alpha_to_one', 'clip_sample', 'clip_sample_range', 'thresholding',
+  'dynamic_thresholding_ratio', 'sample_max_value',
 ]
 
 /**
@@ -73,20 +76,23 @@ export function createSampler(nameOrConfig: unknown, checkpointConfig?: unknown)
   if (typeof nameOrConfig !== 'string') {
     const config = checkConfig(nameOrConfig)
     const className = config['_class_name']
-    if (typeof className !== 'string') throw new AsdmError('BAD_CONFIG', `Expected _class_name of a scheduler config to be a text but received ${shown(className)}`)
+    if (typeof className !== 'string')
+      throw new AsdmError('BAD_CONFIG', `Expected _class_name of a scheduler config to be a text but received ${shown(className)}`)
     return construct(className, config)
   }
   if (!Object.hasOwn(named, nameOrConfig))
     throw new AsdmError('INVALID_ARGUMENT', `Expected a sampler to be one of ${samplerNames.join(', ')} but received ${shown(nameOrConfig)}`)
   const base = checkConfig(checkpointConfig)
   const { className, settles } = named[nameOrConfig as SamplerName]
-  const kept = base['_class_name'] === className ? Object.entries(base) : Object.entries(base).filter(([option]) => checkpointOptions.includes(option))
+  const sameClass = base['_class_name'] === className
+  const kept = Object.entries(base).filter(([option]) => sameClass || checkpointOptions.includes(option))
   return construct(className, { ...Object.fromEntries(kept), ...settles, _class_name: className })
 }
 
 function construct(className: string, config: SchedulerConfig): Sampler {
   const constructor = classes.get(className)
   if (constructor === undefined)
-    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected _class_name of a scheduler config to be one of ${[...classes.keys()].join(', ')} but received ${shown(className)}`)
+    throw new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected _class_name of a scheduler config to be one of ${[...classes.keys()].join(', ')} but received ${shown(className)}`)
   return new constructor(config)
 }

@@ -1,6 +1,6 @@
 /**
- * DPM-Solver++, multistep: Lu et al. 2022, https://arxiv.org/abs/2211.01095, algorithm 2 (2M, here `midpoint`; `heun` is its other second-
- * order form) and appendix for order 3; its SDE form is section 6 (eq. 14).
+ * DPM-Solver++, multistep: Lu et al. 2022, https://arxiv.org/abs/2211.01095, algorithm 2 (2M, here `midpoint`; `heun` is the other form
+ * of second order), its third order, and SDE-DPM-Solver++ of the same paper.
  *
  * | code                       | paper                                                               |
  * | -------------------------- | ------------------------------------------------------------------- |
@@ -25,6 +25,11 @@ interface DPMSolverOptions extends SolverOptions {
   eulerAtFinal: boolean
 }
 
+/** Algorithms and solver types of other classes, which the reference takes for its own default. */
+const otherSolverTypes = new Map([['logrho', 'midpoint'], ['bh1', 'midpoint'], ['bh2', 'midpoint']] as const)
+
+const otherAlgorithms = new Map([['deis', 'dpmsolver++']] as const)
+
 /** (exp(-h) - 1) / h + 1, by its series where the difference would cancel. */
 function psi2(h: number): number {
   return Math.abs(h) < 1e-3 ? h / 2 - h ** 2 / 6 + h ** 3 / 24 : Math.expm1(-h) / h + 1
@@ -46,13 +51,14 @@ export class DPMSolverMultistepSampler extends SolverSampler<DPMSolverOptions> {
   constructor(config: SchedulerConfig) {
     super(parseConfig('DPMSolverMultistepScheduler', config, reader => {
       const solver = readSolver(reader, { lambdas: true, sigmaRange: false })
-      const algorithm = reader.choice('algorithm_type', 'dpmsolver++', ['dpmsolver++', 'sde-dpmsolver++'], new Map([['deis', 'dpmsolver++']]))
-      // The published third-order SDE step has no agreed form.
-      if (algorithm === 'sde-dpmsolver++' && solver.order === 3) throw reader.unsupported('solver_order', 3, 'at most 2 with algorithm_type sde-dpmsolver++')
+      const algorithm = reader.choice('algorithm_type', 'dpmsolver++', ['dpmsolver++', 'sde-dpmsolver++'], otherAlgorithms)
+      // The reference's third-order SDE step contradicts the paper's expansion, so there is nothing to agree with.
+      if (algorithm === 'sde-dpmsolver++' && solver.order === 3)
+        throw reader.unsupported('solver_order', 3, 'at most 2 with algorithm_type sde-dpmsolver++')
       return {
         ...solver,
         stochastic: algorithm === 'sde-dpmsolver++',
-        solverType: reader.choice('solver_type', 'midpoint', ['midpoint', 'heun'], new Map([['logrho', 'midpoint'], ['bh1', 'midpoint'], ['bh2', 'midpoint']])),
+        solverType: reader.choice('solver_type', 'midpoint', ['midpoint', 'heun'], otherSolverTypes),
         eulerAtFinal: reader.flag('euler_at_final', false),
       }
     }))
@@ -89,7 +95,7 @@ export class DPMSolverMultistepSampler extends SolverSampler<DPMSolverOptions> {
 
     const h0 = Math.log(sigmas[index - 1] / sigmas[index])
     const slope = combine([h / h0, original], [-h / h0, earlier])
-    if (order === 2) return combine(...terms, [to.alpha * (solverType === 'midpoint' ? -0.5 * growth : psi2(reach)), slope])
+    if (order === 2) return combine(...terms, [to.alpha * (solverType === 'heun' ? psi2(reach) : -0.5 * growth), slope])
 
     const h1 = Math.log(sigmas[index - 2] / sigmas[index - 1])
     const bend = combine([1, slope], [-h / h1, earlier], [h / h1, earliest])

@@ -20,7 +20,8 @@ export class EulerAncestralSampler extends UnscaledSampler {
   /** @throws AsdmError `INVALID_ARGUMENT`, `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
   constructor(config: SchedulerConfig) {
     super(parseConfig('EulerAncestralDiscreteScheduler', config, reader => ({
-      ...readCommon(reader, { spacing: 'linspace', zeroSnr: 'floor' }), rule: 'timesteps', sigmaMin: null, sigmaMax: null, finalSigma: 'zero',
+      ...readCommon(reader, { spacing: 'linspace', zeroSnr: 'floor' }),
+      rule: 'timesteps', sigmaMin: null, sigmaMax: null, finalSigma: 'zero',
     })))
   }
 

@@ -1,5 +1,6 @@
 /**
- * Euler's method for the probability-flow ODE: Karras et al. 2022, https://arxiv.org/abs/2206.00364, algorithm 2 without churn.
+ * Euler's method for the probability-flow ODE: Karras et al. 2022, https://arxiv.org/abs/2206.00364, algorithm 1 without its second-order
+ * correction.
  *
  * | code        | paper                                                     |
  * | ----------- | --------------------------------------------------------- |
@@ -9,20 +10,20 @@
  * | `original`  | D_theta(x; sigma)                                          |
  * | `ratio`     | (t_{i+1} - t_i) / t_i: the step times d_i's 1 / t_i        |
  */
-import { checkTensor, type Tensor } from '../tensor'
+import type { Tensor } from '../tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type ConfigReader, type ParsedConfig, type SchedulerConfig } from './config'
 import { toOriginalUnscaled } from './prediction'
 import { readCommon, Sampler, type CommonOptions, type Course, type StepInput } from './sampler'
-import { interpolate, readSigmaRule, ruledSigmas, timestepOfSigma, trainingSigmas, type SigmaRule } from './sigmas'
+import {
+  finalSigmas, interpolate, readSigmaRange, readSigmaRule, ruledSigmas, timestepOfSigma, trainingSigmas,
+  type FinalSigma, type SigmaRange, type SigmaRule,
+} from './sigmas'
 import { spacedTimesteps } from './timesteps'
 
-export interface SigmaOptions extends CommonOptions {
+export interface SigmaOptions extends CommonOptions, SigmaRange {
   rule: SigmaRule
-  /** Ends of the Karras and exponential noise levels, where they are not those of the timesteps. */
-  sigmaMin: number | null
-  sigmaMax: number | null
-  finalSigma: 'zero' | 'sigma_min'
+  finalSigma: FinalSigma
 }
 
 /** What both Euler samplers share: samples that are not scaled to unit variance, hence inputs that are, and noise levels. */
@@ -39,9 +40,7 @@ export abstract class UnscaledSampler extends Sampler<SigmaOptions> {
   override get initNoiseSigma(): number { return this.#initNoiseSigma }
 
   override scaleInput(sample: Tensor, i: number): Tensor {
-    super.scaleInput(sample, i)
-    checkTensor(sample, 'sample')
-    return combine([1 / Math.sqrt(this.sigmas![i] ** 2 + 1), sample])
+    return combine([1 / Math.sqrt(this.sigmas![i] ** 2 + 1), super.scaleInput(sample, i)])
   }
 
   protected override lay(steps: number): Course {
@@ -80,10 +79,8 @@ function readOptions(reader: ConfigReader): SigmaOptions {
   const common = readCommon(reader, { spacing: 'linspace', zeroSnr: 'floor' })
   reader.choice('interpolation_type', 'linear', ['linear'])
   reader.choice('timestep_type', 'discrete', ['discrete'])
-  const sigmaMin = reader.number('sigma_min', null, 1e-6, 1e6)
-  const sigmaMax = reader.number('sigma_max', null, 1e-6, 1e6)
-  if (sigmaMin !== null && sigmaMax !== null && sigmaMin >= sigmaMax) throw reader.bad('sigma_min', `below sigma_max (${sigmaMax})`, sigmaMin)
-  return { ...common, sigmaMin, sigmaMax, rule: readSigmaRule(reader, false), finalSigma: reader.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) }
+  const range = readSigmaRange(reader)
+  return { ...common, ...range, rule: readSigmaRule(reader, false), finalSigma: reader.choice('final_sigmas_type', 'zero', finalSigmas) }
 }
 
 /** Euler (diffusers: `EulerDiscreteScheduler`). Steps may be called in any order. */

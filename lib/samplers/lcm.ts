@@ -4,7 +4,7 @@
  * | code                  | paper                                                                    |
  * | --------------------- | ------------------------------------------------------------------------ |
  * | `original`            | the clean sample f_theta predicts before the boundary condition           |
- * | `skip`, `out`         | c_skip(t), c_out(t) (eq. 9; appendix D)                                   |
+ * | `skip`, `out`         | c_skip(t), c_out(t): the boundary condition                               |
  * | `scaled`              | t times `timestep_scaling`                                                |
  * | `sigmaData`           | sigma_data = 0.5                                                          |
  * | `stride`              | k, the skipping interval of the distillation                              |
@@ -24,12 +24,16 @@ interface LCMOptions extends CommonOptions {
 
 const sigmaData = 0.5
 
-/** LCM (diffusers: `LCMScheduler`), for networks distilled for it. Draws noise at every step but the last. Steps may be called in any order. */
+/**
+ * LCM (diffusers: `LCMScheduler`), for networks distilled for it. Draws noise at every step but the last. Steps may be called in any order.
+ */
 export class LCMSampler extends Sampler<LCMOptions> {
   /** @throws AsdmError `INVALID_ARGUMENT`, `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
   constructor(config: SchedulerConfig) {
     super(parseConfig('LCMScheduler', config, reader => {
-      const common = readCommon(reader, { betaStart: 0.00085, betaEnd: 0.012, betaSchedule: 'scaled_linear', spacing: 'leading', zeroSnr: 'exact' })
+      const common = readCommon(reader, {
+        betaStart: 0.00085, betaEnd: 0.012, betaSchedule: 'scaled_linear', spacing: 'leading', zeroSnr: 'exact',
+      })
       // The last step ends at the clean sample itself, so the alpha after it is never asked for.
       reader.flag('set_alpha_to_one', true)
       return {

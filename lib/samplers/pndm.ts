@@ -62,9 +62,11 @@ export class PNDMSampler extends Sampler<PNDMOptions> {
 
   #layPrk(spaced: readonly number[], stride: number, begin: number): number[] {
     if (spaced.length < 4)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected at least 4 steps for pndm with Runge-Kutta steps (skip_prk_steps false) but received ${spaced.length}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected at least 4 steps for pndm with Runge-Kutta steps (skip_prk_steps false) but received ${spaced.length}`)
     if (begin > 0)
-      throw new AsdmError('INVALID_ARGUMENT', 'Expected strength 1 for pndm with Runge-Kutta steps (skip_prk_steps false), which can only start at the beginning')
+      throw new AsdmError('INVALID_ARGUMENT',
+        'Expected strength 1 for pndm with Runge-Kutta steps (skip_prk_steps false), which only start at the beginning, but received less')
     const half = Math.floor(stride / 2)
     const prk: number[] = []
     for (let step = 0; step < 3; step++) {

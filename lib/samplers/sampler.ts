@@ -43,7 +43,9 @@ export function readCommon(reader: ConfigReader, defaults: CommonDefaults): Comm
   }
 }
 
-/** The course of a run: timesteps, noisiest first, and where the sampler integrates over noise levels, those: one more, the last where it ends. */
+/**
+ * The course of a run: timesteps, noisiest first, and where the sampler integrates over noise levels, those: one more, the last where it ends.
+ */
 export interface Course {
   timesteps: number[]
   sigmas?: number[]
@@ -110,7 +112,10 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
   /** Does a step depend on the ones before it? Such steps are to be called in order, each once. */
   protected get multistep(): boolean { return false }
 
-  /** The timesteps of the run, noisiest first, as the network gets them; may lie between integers, and PNDM repeats one. Empty before `setTimesteps`. */
+  /**
+   * The timesteps of the run, noisiest first, as the network gets them; may lie between integers, and PNDM repeats one. Empty before
+   * `setTimesteps`.
+   */
   get timesteps(): readonly number[] { return this.#timesteps }
 
   /** Noise over signal at each step, and where the run ends; only for samplers that integrate over it. */
@@ -132,10 +137,12 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     if (typeof strength !== 'number' || !(strength > 0 && strength <= 1))
       throw new AsdmError('INVALID_ARGUMENT', `Expected strength to be a number above 0 and up to 1 but received ${shown(strength)}`)
     const begin = skippedSteps(steps, strength)
-    if (begin >= steps) throw new AsdmError('INVALID_ARGUMENT', `Expected strength times steps to leave at least 1 step but received ${strength} times ${steps}`)
+    if (begin >= steps)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected strength times steps to be at least 1 but received ${strength} times ${steps}`)
     const course = this.lay(steps, begin)
     if (begin >= course.timesteps.length)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected strength to leave a step of the ${course.timesteps.length} that ${this.name} takes but received ${strength}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected strength to leave one of the ${course.timesteps.length} steps that ${this.name} takes but received ${strength}`)
     this.#course = course
     this.#begin = begin
     this.#timesteps = Object.freeze(course.timesteps.slice(begin))
@@ -168,7 +175,8 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     this.#checkIndex(i)
     if (this.multistep && i !== this.#next) {
       const expected = this.#next < this.#timesteps.length ? `step ${this.#next}` : 'setTimesteps before another run'
-      throw new AsdmError('INVALID_ARGUMENT', `Expected ${expected} but received step ${i}: ${this.name} remembers earlier steps, so they run in order`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected ${expected} but received step ${i}: ${this.name} remembers earlier steps, so they run in order`)
     }
     checkTensor(sample, 'sample')
     checkTensor(output, 'model output')
@@ -209,7 +217,10 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     return combinePerSample(original, signals, noise, noises)
   }
 
-  /** The target of a network that predicts v: sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) x_0 (Salimans and Ho 2022). Arguments as `addNoiseAt`. */
+  /**
+   * The target of a network that predicts v: sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) x_0 (Salimans and Ho 2022). Arguments as
+   * `addNoiseAt`.
+   */
   getVelocity(original: Tensor, noise: Tensor, timesteps: number | readonly number[]): Tensor {
     const { signals, noises } = this.#trainingLevels(original, noise, timesteps)
     return combinePerSample(noise, signals, original, noises.map(value => -value))
@@ -242,18 +253,23 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
   protected checkTrained(timesteps: readonly number[], steps: number): void {
     const { trainTimesteps, stepsOffset, predictionType } = this.options
     if (timesteps[0] >= trainTimesteps)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected fewer than ${steps} steps: with steps_offset ${stepsOffset} they start at timestep ${timesteps[0]}, but training ended at ${trainTimesteps - 1}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected fewer than ${steps} steps: with steps_offset ${stepsOffset} they start at timestep ${timesteps[0]}, ` +
+        `but training ended at ${trainTimesteps - 1}`)
     if (predictionType === 'epsilon' && this.alphasCumprod[timesteps[0]] === 0)
-      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected prediction_type to be v_prediction or sample but received "epsilon", which says nothing at timestep ${timesteps[0]}: the schedule leaves no signal there (zero terminal SNR)`)
+      throw new AsdmError('UNSUPPORTED_CONFIG',
+        `Expected prediction_type to be v_prediction or sample but received "epsilon", which says nothing at timestep ${timesteps[0]}: ` +
+        'the schedule leaves no signal there (zero terminal SNR)')
   }
 
   #checkIndex(i: unknown): void {
     if (this.#timesteps.length === 0) throw new AsdmError('INVALID_ARGUMENT', `Expected setTimesteps to be called before ${this.name} is used`)
     if (!Number.isInteger(i) || (i as number) < 0 || (i as number) >= this.#timesteps.length)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected the step index to be an integer from 0 to ${this.#timesteps.length - 1} but received ${shown(i)}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected the step index to be an integer from 0 to ${this.#timesteps.length - 1} but received ${shown(i)}`)
   }
 
-  #trainingLevels(original: Tensor, noise: Tensor, timesteps: number | readonly number[]): { signals: number[], noises: number[] } {
+  #trainingLevels(original: Tensor, noise: Tensor, timesteps: unknown): { signals: number[], noises: number[] } {
     checkTensor(original, 'original')
     checkTensor(noise, 'noise')
     checkSameShape(noise, 'the noise', original.shape)
@@ -262,7 +278,8 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     if (list.length !== batch) throw new AsdmError('INVALID_ARGUMENT', `Expected one timestep per sample, ${batch}, but received ${list.length}`)
     const products = list.map(timestep => {
       if (!Number.isInteger(timestep) || (timestep as number) < 0 || (timestep as number) >= this.options.trainTimesteps)
-        throw new AsdmError('INVALID_ARGUMENT', `Expected a training timestep to be an integer from 0 to ${this.options.trainTimesteps - 1} but received ${shown(timestep)}`)
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected a training timestep to be an integer from 0 to ${this.options.trainTimesteps - 1} but received ${shown(timestep)}`)
       return this.alphasCumprod[timestep as number]
     })
     return { signals: products.map(Math.sqrt), noises: products.map(product => Math.sqrt(1 - product)) }
@@ -270,12 +287,14 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
 }
 
 function checkOptions<T extends object>(options: T): T {
-  if (options === null || typeof options !== 'object') throw new AsdmError('INVALID_ARGUMENT', `Expected options to be an object but received ${shown(options)}`)
+  if (options === null || typeof options !== 'object')
+    throw new AsdmError('INVALID_ARGUMENT', `Expected options to be an object but received ${shown(options)}`)
   return options
 }
 
 function checkEta(eta: unknown = 0): number {
-  if (typeof eta !== 'number' || !(eta >= 0 && eta <= 1)) throw new AsdmError('INVALID_ARGUMENT', `Expected eta to be a number from 0 to 1 but received ${shown(eta)}`)
+  if (typeof eta !== 'number' || !(eta >= 0 && eta <= 1))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected eta to be a number from 0 to 1 but received ${shown(eta)}`)
   return eta
 }
 

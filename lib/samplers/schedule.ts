@@ -15,6 +15,8 @@ import type { ConfigReader } from './config'
 
 export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2'
 
+const betaSchedules: readonly BetaSchedule[] = ['linear', 'scaled_linear', 'squaredcos_cap_v2']
+
 const f32 = Math.fround
 
 /** `count` float32 values from start to end, counted from whichever end is nearer, as PyTorch does. */
@@ -81,7 +83,7 @@ export function readSchedule(reader: ConfigReader, defaults: ScheduleDefaults): 
   const trainTimesteps = reader.integer('num_train_timesteps', 1000, 2, mostTrainTimesteps)
   const betaStart = reader.number('beta_start', defaults.betaStart ?? 0.0001, 1e-9, 0.9999)
   const betaEnd = reader.number('beta_end', defaults.betaEnd ?? 0.02, 1e-9, 0.9999)
-  const schedule = reader.choice<BetaSchedule>('beta_schedule', defaults.betaSchedule ?? 'linear', ['linear', 'scaled_linear', 'squaredcos_cap_v2'])
+  const schedule = reader.choice('beta_schedule', defaults.betaSchedule ?? 'linear', betaSchedules)
   const trained = reader.numbers('trained_betas', null, 1e-9, 1, mostTrainTimesteps)
   if (trained !== null && trained.length !== trainTimesteps)
     throw reader.bad('trained_betas', `a list of num_train_timesteps (${trainTimesteps}) numbers`, trained)
@@ -95,6 +97,8 @@ export function readSchedule(reader: ConfigReader, defaults: ScheduleDefaults): 
   // Only the very last timestep may be without signal, and only for samplers that know how to start there.
   const least = alphasCumprod[trainTimesteps - (defaults.zeroSnr === 'exact' ? 2 : 1)]
   if (!(least > 0 && alphasCumprod[0] < 1))
-    throw new AsdmError('BAD_CONFIG', `Expected the betas of ${reader.className} to leave signal at every timestep and noise at the first, but the products of 1 - beta run from ${alphasCumprod[0]} to ${least}`)
+    throw new AsdmError('BAD_CONFIG',
+      `Expected the betas of ${reader.className} to leave signal at every timestep and noise at the first, ` +
+      `but the products of 1 - beta run from ${alphasCumprod[0]} to ${least}`)
   return { trainTimesteps, alphasCumprod }
 }

@@ -57,6 +57,25 @@ export function readSigmaRule(reader: ConfigReader, withLu: boolean): SigmaRule 
   return rules[0] ?? 'timesteps'
 }
 
+/** Ends of the Karras and exponential noise levels, where they are not those of training. */
+export interface SigmaRange {
+  sigmaMin: number | null
+  sigmaMax: number | null
+}
+
+/** Reads {@link SigmaRange}. @throws AsdmError `BAD_CONFIG` */
+export function readSigmaRange(reader: ConfigReader): SigmaRange {
+  const sigmaMin = reader.number('sigma_min', null, 1e-6, 1e6)
+  const sigmaMax = reader.number('sigma_max', null, 1e-6, 1e6)
+  if (sigmaMin !== null && sigmaMax !== null && sigmaMin >= sigmaMax) throw reader.bad('sigma_min', `below sigma_max (${sigmaMax})`, sigmaMin)
+  return { sigmaMin, sigmaMax }
+}
+
+/** Where a run ends: without noise, or at the least noise of training. */
+export type FinalSigma = 'zero' | 'sigma_min'
+
+export const finalSigmas: readonly FinalSigma[] = ['zero', 'sigma_min']
+
 /** Noise levels from `sigmaMax` down to `sigmaMin`, by a rule other than `timesteps`. */
 export function ruledSigmas(rule: Exclude<SigmaRule, 'timesteps'>, sigmaMin: number, sigmaMax: number, steps: number): number[] {
   // One step alone sits at the noisy end.

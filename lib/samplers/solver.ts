@@ -3,17 +3,18 @@ import { AsdmError } from '../errors'
 import type { ConfigReader } from './config'
 import { readLimits, type Limits } from './prediction'
 import { readCommon, Sampler, type CommonOptions, type Course } from './sampler'
-import { amplitudes, integerTimestep, interpolate, readSigmaRule, ruledSigmas, timestepOfSigma, trainingSigmas, type SigmaRule } from './sigmas'
+import {
+  amplitudes, finalSigmas, integerTimestep, interpolate, readSigmaRange, readSigmaRule, ruledSigmas, timestepOfSigma, trainingSigmas,
+  type FinalSigma, type SigmaRange, type SigmaRule,
+} from './sigmas'
 import { spacedTimesteps } from './timesteps'
 
-export interface SolverOptions extends CommonOptions {
+export interface SolverOptions extends CommonOptions, SigmaRange {
   limits: Limits
   rule: SigmaRule
   order: number
   lowerOrderFinal: boolean
-  finalSigma: 'zero' | 'sigma_min'
-  sigmaMin: number | null
-  sigmaMax: number | null
+  finalSigma: FinalSigma
   /** lambda below which the noisiest timesteps are left out. */
   lambdaMin: number
   cosine: boolean
@@ -22,18 +23,14 @@ export interface SolverOptions extends CommonOptions {
 /** Reads {@link SolverOptions}. @throws AsdmError `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
 export function readSolver(reader: ConfigReader, own: { lambdas: boolean, sigmaRange: boolean }): SolverOptions {
   const common = readCommon(reader, { spacing: 'linspace', zeroSnr: 'floor' })
-  const sigmaMin = own.sigmaRange ? reader.number('sigma_min', null, 1e-6, 1e6) : null
-  const sigmaMax = own.sigmaRange ? reader.number('sigma_max', null, 1e-6, 1e6) : null
-  if (sigmaMin !== null && sigmaMax !== null && sigmaMin >= sigmaMax) throw reader.bad('sigma_min', `below sigma_max (${sigmaMax})`, sigmaMin)
   return {
     ...common,
-    sigmaMin,
-    sigmaMax,
+    ...(own.sigmaRange ? readSigmaRange(reader) : { sigmaMin: null, sigmaMax: null }),
     limits: readLimits(reader, 'absent'),
     rule: readSigmaRule(reader, own.lambdas),
     order: reader.integer('solver_order', 2, 1, 3),
     lowerOrderFinal: reader.flag('lower_order_final', true),
-    finalSigma: reader.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']),
+    finalSigma: reader.choice('final_sigmas_type', 'zero', finalSigmas),
     lambdaMin: own.lambdas ? reader.number('lambda_min_clipped', null, -Infinity, 1e6) ?? -Infinity : -Infinity,
     cosine: reader.values['beta_schedule'] === 'squaredcos_cap_v2',
   }
@@ -70,7 +67,9 @@ export abstract class SolverSampler<Options extends SolverOptions> extends Sampl
     // Equal levels leave no slope to extrapolate.
     for (let i = 1; i < timesteps.length; i++) {
       if (sigmas[i] >= sigmas[i - 1])
-        throw new AsdmError('INVALID_ARGUMENT', `Expected fewer than ${steps} steps for ${this.name}: steps ${i - 1} and ${i} would have the same noise level`)
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected fewer than ${steps} steps for ${this.name}: the noise level must fall with every step, ` +
+          `but step ${i} would start no lower than step ${i - 1}`)
     }
     return { timesteps, sigmas }
   }

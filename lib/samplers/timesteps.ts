@@ -29,7 +29,8 @@ export interface SpacingOptions {
 }
 
 /** The timesteps of a run, noisiest first. */
-export function spacedTimesteps({ spacing, steps, trainTimesteps, stepsOffset, last = trainTimesteps, dropLast = false, fractional = false }: SpacingOptions): number[] {
+export function spacedTimesteps(options: SpacingOptions): number[] {
+  const { spacing, steps, trainTimesteps, stepsOffset, last = trainTimesteps, dropLast = false, fractional = false } = options
   const timesteps: number[] = []
   const count = steps + (dropLast ? 1 : 0)
   const first = dropLast ? 1 : 0

@@ -10,7 +10,7 @@
  * | `ratios`        | r_m = (lambda_{s_m} - lambda_{t_{i-1}}) / h                                   |
  * | `differences`   | D_m / r_m, D_m = model output at s_m minus the one at t_{i-1}                 |
  * | `basis`         | B(h)                                                                         |
- * | `rows`, `right` | R_p(h), phi_p(h) / B(h)  (eq. 4 to 6, scaled)                                 |
+ * | `right`         | phi_p(h) / B(h), the right side beside the matrix R_p of powers of r_m        |
  * | `weights`       | a_m, solving R a = phi / B                                                    |
  */
 import type { Tensor } from '../tensor'
@@ -119,7 +119,7 @@ export class UniPCSampler extends SolverSampler<UniPCOptions> {
 
 /** The weights a of the differences at `ratios`: as many equations of R a = phi / B as there are ratios. */
 function solverWeights(ratios: readonly number[], order: number, hh: number, basisType: 'bh1' | 'bh2'): number[] {
-  // One difference alone takes 1/2 whatever h is, which keeps its order (section 3.3 there).
+  // One difference alone takes 1/2 whatever h is, which keeps the order, as the paper shows.
   if (ratios.length === 1 && (order === 2 || ratios[0] === 1)) return [0.5]
   const basis = basisType === 'bh1' ? hh : Math.expm1(hh)
   const right: number[] = []
