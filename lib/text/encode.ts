@@ -28,7 +28,7 @@ export async function encodeText(
   })
   const plain = await encoder.encode(encoded.map(({ ids }) => ids), { clipSkip: request.clipSkip, signal })
   const features = request.promptWeighting ? applyPromptWeights(plain, weightsOf(encoded, tokenizer.windowLength)) : plain
-  return pick(applyPromptWeights(features, weights), texts.map(text => distinct.indexOf(text)))
+  return pick(features, texts.map(text => distinct.indexOf(text)))
 }
 
 /** One weight per token, row after row. */
