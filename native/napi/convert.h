@@ -31,6 +31,9 @@ class Value {
   // The same value, with this code in its failures and those of its properties.
   Value as(Code code) const { return Value(env_, value_, name_, code); }
 
+  // The same value under another name.
+  Value named(std::string name) const { return Value(env_, value_, std::move(name), code_); }
+
   bool boolean() const;
   double finite() const;
   int64_t integer(int64_t least, int64_t most) const;

@@ -17,7 +17,80 @@ DType storedDType(const Value& value) {
   value.as(Code::TensorDtype).fail("F32, F16 or BF16");
 }
 
+UNetConfig unetConfig(const Value& value) {
+  UNetConfig c;
+  c.inChannels = value["inChannels"].integer(0, kMostInt);
+  c.outChannels = value["outChannels"].integer(0, kMostInt);
+  c.sampleSize = value["sampleSize"].integer(0, kMostInt);
+  c.blockOutChannels = value["blockOutChannels"].integers(0, kMostInt, kStages);
+  c.downCrossAttention = value["downCrossAttention"].booleans(kStages);
+  c.upCrossAttention = value["upCrossAttention"].booleans(kStages);
+  c.layersPerBlock = value["layersPerBlock"].integers(0, kMostInt, kStages);
+  c.transformerLayersPerBlock = value["transformerLayersPerBlock"].integers(0, kMostInt, kStages);
+  c.attentionHeads = value["attentionHeads"].integers(0, kMostInt, kStages);
+  c.crossAttentionDim = value["crossAttentionDim"].integer(0, kMostInt);
+  c.hasMidBlock = value["hasMidBlock"].boolean();
+  c.normNumGroups = value["normNumGroups"].integer(0, kMostInt);
+  c.normEps = value["normEps"].finite();
+  c.useLinearProjection = value["useLinearProjection"].boolean();
+  c.onlyCrossAttention = value["onlyCrossAttention"].booleans(kStages);
+  c.downsamplePadding = value["downsamplePadding"].integer(0, kMostInt);
+  c.flipSinToCos = value["flipSinToCos"].boolean();
+  c.freqShift = value["freqShift"].finite();
+  return c;
+}
+
+VAEConfig vaeConfig(const Value& value) {
+  VAEConfig c;
+  c.inChannels = value["inChannels"].integer(0, kMostInt);
+  c.outChannels = value["outChannels"].integer(0, kMostInt);
+  c.latentChannels = value["latentChannels"].integer(0, kMostInt);
+  c.blockOutChannels = value["blockOutChannels"].integers(0, kMostInt, kStages);
+  c.layersPerBlock = value["layersPerBlock"].integer(0, kMostInt);
+  c.normNumGroups = value["normNumGroups"].integer(0, kMostInt);
+  c.useQuantConv = value["useQuantConv"].boolean();
+  c.usePostQuantConv = value["usePostQuantConv"].boolean();
+  c.midBlockAddAttention = value["midBlockAddAttention"].boolean();
+  c.scalingFactor = value["scalingFactor"].finite();
+  c.shiftFactor = value["shiftFactor"].finite();
+  return c;
+}
+
+TextEncoderConfig textEncoderConfig(const Value& value) {
+  TextEncoderConfig c;
+  c.vocabSize = value["vocabSize"].integer(0, kMostInt);
+  c.hiddenSize = value["hiddenSize"].integer(0, kMostInt);
+  c.intermediateSize = value["intermediateSize"].integer(0, kMostInt);
+  c.numHiddenLayers = value["numHiddenLayers"].integer(0, kMostInt);
+  c.numAttentionHeads = value["numAttentionHeads"].integer(0, kMostInt);
+  c.maxPositionEmbeddings = value["maxPositionEmbeddings"].integer(0, kMostInt);
+  c.hiddenAct = value["hiddenAct"].text(kNameBytes);
+  c.layerNormEps = value["layerNormEps"].finite();
+  return c;
+}
+
 }  // namespace
+
+ModelSpec modelSpec(const Value& value) {
+  const Value kind = value["kind"];
+  const std::string name = kind.text(kNameBytes);
+  // graph/ says "config.inChannels" too: the config's fields are called the same wherever they are found wrong.
+  const Value config = value["config"].as(Code::BadConfig).named("config");
+  ModelSpec spec;
+  if (name == "unet") {
+    spec.kind = ModelKind::UNet;
+    spec.unet = unetConfig(config);
+  } else if (name == "vae_decoder" || name == "vae_encoder") {
+    spec.kind = name == "vae_decoder" ? ModelKind::VAEDecoder : ModelKind::VAEEncoder;
+    spec.vae = vaeConfig(config);
+  } else if (name == "text_encoder") {
+    spec.kind = ModelKind::TextEncoder;
+    spec.textEncoder = textEncoderConfig(config);
+  } else {
+    kind.fail("unet, vae_decoder, vae_encoder or text_encoder");
+  }
+  return spec;
+}
 
 ModelOptions modelOptions(const Value& value) {
   ModelOptions options;

@@ -1,6 +1,7 @@
+import { createRequire } from 'node:module'
 import test, { type ExecutionContext } from 'ava'
 import { AsdmError, type ErrorCode } from '../../lib/errors'
-import { loadAddon } from '../../lib/native/load'
+import { loadAddon, locateAddon } from '../../lib/native/load'
 import type { ForwardInputs, NativeModel } from '../../lib/native/binding'
 import { inputsOf, loaded, options, specs, textConfig, unetConfig, unetInputs, vaeConfig, writeWeights, zeros } from './support'
 
@@ -59,7 +60,7 @@ test('createModel refuses absurd configs', t => {
     ['downCrossAttention', [true]], ['upCrossAttention', [true, false, true]], ['transformerLayersPerBlock', [2 ** 31 - 1, 1]], ['inChannels', 2 ** 31 - 1], ['blockOutChannels', [2 ** 30, 2 ** 30]],
   ]
   for (const [key, value] of unets)
-    refuses(t, () => addon.createModel({ kind: 'unet', config: { ...unetConfig, [key]: value } }, options), ['BAD_CONFIG', 'UNSUPPORTED_CONFIG', 'INVALID_ARGUMENT', 'OUT_OF_MEMORY'], /Expected/, `${key} ${String(value).slice(0, 30)}`)
+    refuses(t, () => addon.createModel({ kind: 'unet', config: { ...unetConfig, [key]: value } }, options), ['BAD_CONFIG', 'UNSUPPORTED_CONFIG', 'INVALID_ARGUMENT', 'OUT_OF_MEMORY'], /Expected/, `${key} ${Array.isArray(value) ? `array of ${value.length}` : String(value)}`)
   refuses(t, () => addon.createModel({ kind: 'text_encoder', config: { ...textConfig, hiddenAct: any('relu') } }, options), ['BAD_CONFIG', 'UNSUPPORTED_CONFIG'], /relu/, 'relu')
 })
 
@@ -71,10 +72,17 @@ test('what a getter threw is the cause', t => {
 })
 
 test('methods refuse other objects and the class makes no models', t => {
-  const model = addon.createModel(specs.unet, options)
-  t.throws(() => Reflect.construct(model.constructor, []))
-  for (const method of ['weights', 'tapNames', 'describe', 'load', 'forward', 'trim', 'dispose'] as const)
-    for (const self of [undefined, null, 5, {}, [], new Map()]) t.throws(() => (model[method] as () => void).call(self), undefined, method)
+  // The binary itself, without lib/native/wrap.ts.
+  const raw = createRequire(__filename)(locateAddon().file) as typeof addon
+  const model = raw.createModel(specs.unet, options)
+  for (const newTarget of [model.constructor, Object, class {}]) t.throws(() => Reflect.construct(model.constructor, [], newTarget))
+  t.throws(() => (model.constructor as () => void)())
+  for (const method of ['weights', 'tapNames', 'describe', 'load', 'forward', 'trim', 'dispose', 'cancel'])
+    for (const self of [undefined, null, 5, {}, [], new Map(), raw, Object.create(model), Object.create(Object.getPrototypeOf(model) as object), new Proxy(model, {})])
+      t.throws(() => (any(model)[method] as () => void).call(self), undefined, method)
+  t.throws(() => model.load([], undefined), { code: 'INVALID_ARGUMENT', message: /settle/ })
+  for (const call of [-1, NaN, 'x', undefined, 2 ** 60]) t.throws(() => any(model).cancel(call), { code: 'INVALID_ARGUMENT' })
+  for (const call of [0, 1, 2 ** 53]) t.notThrows(() => any(model).cancel(call))
   t.true(model.weights().length > 0)
   model.dispose()
 })
