@@ -150,7 +150,6 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   if (options.strength !== undefined && !hasImage) throw bad('strength only together with an image', 'none')
   if (options.latents !== undefined && hasImage) throw bad('either latents or an image to start from', 'both')
   const strength = optional(options.strength, item => number(item, 'strength', Number.MIN_VALUE, 1)) ?? (hasMask ? 1 : 0.8)
-  const { sampler, steps, samplerSetting } = parseSampler(options, facts, hasImage ? strength : undefined)
 
   const own = hasImage ? imageSize(options.image) : { width: facts.defaultSize, height: facts.defaultSize }
   const width = optional(options.width, item => side(item, 'width', facts.multiple)) ?? own?.width
@@ -162,6 +161,7 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const fixed = { width, height, check: checkSize }
   const readImage = hasImage ? checkImage(options.image, 'image', fixed) : undefined
   const readMask = hasMask ? checkImage(options.mask, 'mask', fixed) : undefined
+  const { sampler, steps, samplerSetting } = parseSampler(options, facts, hasImage ? strength : undefined)
   const latents = optional(options.latents, item => checkLatents(item, images, facts, width!, height!))
 
   return {

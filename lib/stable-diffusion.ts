@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events'
+import { EventEmitter, setMaxListeners } from 'node:events'
 import { anySignal, Queue } from './abort'
 import { parseRuntime, runtimeKeys, warn, type RuntimeOptions, type Warning, type WeightsLoadOptions } from './components/part'
 import { TextEncoder } from './components/text-encoder'
@@ -66,6 +66,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
 
   private constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, parts: { textEncoder: TextEncoder, unet: UNet, vae: VAE }) {
     super()
+    // Every call in the queue listens.
+    setMaxListeners(0, this.#life.signal)
     this.tokenizer = tokenizer
     this.textEncoder = parts.textEncoder
     this.unet = parts.unet

@@ -128,7 +128,7 @@ for (const [what, prompt] of [['empty', ''], ['of lone surrogates', '\ud800 \udf
     const [image] = await sd.generate({ prompt, steps: 1, seed: 1 })
     sd.off('warning', listen)
     t.is(image.rgba.length, 64 * 64 * 4)
-    if (prompt.length > 1000) t.true(cut.some(text => text.length > 90_000 && prompt.endsWith(text)))
+    if (prompt.length > 1000) t.true(cut.some(text => text.length > 90_000 && prompt.trim().endsWith(text)))
   })
 
 test('components refuse wrong arguments', async t => {
