@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { readAt, shownPath, withFile } from '../assembly/files'
+import { isFile, readAt, shownPath, withFile } from '../assembly/files'
 import { AsdmError, shown } from '../errors'
 import { isJsonObject, readJsonObject, type JsonObject } from '../model/json'
 import { BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
@@ -35,30 +35,27 @@ export interface TokenizerFiles {
  * Reads a CLIP tokenizer folder as published: `vocab.json`, `merges.txt`, and where they exist `tokenizer_config.json`,
  * `special_tokens_map.json` and `added_tokens.json`, which complete each other as in transformers: `added_tokens_decoder` of the
  * config, where present, decides alone; otherwise the map overrides the config. Without them CLIP's values hold: window 77,
- * `<|startoftext|>`, `<|endoftext|>` also for padding.
+ * `<|startoftext|>`, `<|endoftext|>` also for padding. A folder without `vocab.json` may have both it and the merges in
+ * `tokenizer.json`, as newer versions save them.
  * @param padToken overrides what the files say about padding
  * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `BAD_CONFIG` or `UNSUPPORTED_CONFIG`, naming file and entry
  */
 export async function readTokenizerFiles(folder: string, padToken?: string): Promise<TokenizerFiles> {
-  const vocabularyFile = path.join(folder, 'vocab.json')
-  const mergesFile = path.join(folder, 'merges.txt')
   const configFile = path.join(folder, 'tokenizer_config.json')
   const mapFile = path.join(folder, 'special_tokens_map.json')
   const addedFile = path.join(folder, 'added_tokens.json')
 
-  const vocabulary = checkIds(await readJsonObject(vocabularyFile), vocabularyFile, new Map())
-  if (vocabulary.size === 0) throw new AsdmError('BAD_CONFIG', `Expected a vocabulary in ${shownPath(vocabularyFile)} but it is empty`)
-  const merges = parseMerges(await readMerges(mergesFile), mergesFile, vocabulary)
+  const { vocabulary, merges, decoder: savedDecoder, decoderFile } = await readModel(folder)
   const config = await readOptionalJson(configFile)
   const map = { ...await readOptionalJson(mapFile), ...(padToken === undefined ? {} : { pad_token: padToken }) }
   const added = await readOptionalJson(addedFile)
   checkOptions(config, configFile)
 
-  const decoder = config['added_tokens_decoder']
+  const decoder = config['added_tokens_decoder'] ?? savedDecoder
   const named = namedTokens(config, configFile, decoder === undefined ? map : {}, mapFile)
   const tokens = new AddedTokens(vocabulary)
   if (decoder !== undefined) {
-    tokens.addDecoder(decoder, configFile)
+    tokens.addDecoder(decoder, config['added_tokens_decoder'] === undefined ? decoderFile : configFile)
   } else {
     const names = new Set(named.map(({ content }) => content))
     for (const [content, id] of checkIds(added, addedFile, vocabulary))
@@ -75,6 +72,49 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
     specialTokens: tokens.list(),
     windowLength: windowLength(config['model_max_length'], configFile),
   }
+}
+
+interface ModelFiles extends Pick<TokenizerFiles, 'vocabulary' | 'merges'> {
+  /** As `added_tokens_decoder`; from `tokenizer.json` only. */
+  decoder: JsonObject | undefined
+  decoderFile: string
+}
+
+/** Vocabulary and merges, from `vocab.json` and `merges.txt` or, where the first is missing, from `tokenizer.json`. */
+async function readModel(folder: string): Promise<ModelFiles> {
+  const vocabularyFile = path.join(folder, 'vocab.json')
+  const mergesFile = path.join(folder, 'merges.txt')
+  const file = path.join(folder, 'tokenizer.json')
+  if (await isFile(vocabularyFile) || !await isFile(file)) {
+    const vocabulary = checkVocabulary(await readJsonObject(vocabularyFile), vocabularyFile)
+    return { vocabulary, merges: parseMerges((await readMerges(mergesFile)).split(/\r?\n/), mergesFile, vocabulary), decoder: undefined, decoderFile: '' }
+  }
+  const { model, added_tokens: added = [] } = await readJsonObject(file)
+  const bad = (entry: string, expected: string, received: unknown): AsdmError =>
+    new AsdmError('BAD_CONFIG', `Expected ${entry} in ${shownPath(file)} to be ${expected} but received ${shown(received)}`)
+  if (!isJsonObject(model)) throw bad('model', 'an object', model)
+  if (model['type'] !== 'BPE' || model['end_of_word_suffix'] !== END_OF_WORD)
+    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected the model of ${shownPath(file)} to be byte-pair encoding with end_of_word_suffix "${END_OF_WORD}"`)
+  if (!isJsonObject(model['vocab'])) throw bad('model.vocab', 'an object', model['vocab'])
+  if (!Array.isArray(model['merges'])) throw bad('model.merges', 'a list', model['merges'])
+  if (!Array.isArray(added)) throw bad('added_tokens', 'a list', added)
+  const lines = model['merges'].map((merge: unknown, i) => {
+    const line = Array.isArray(merge) && merge.length === 2 ? merge.join(' ') : merge
+    if (typeof line !== 'string' || line === '') throw bad(`model.merges[${i}]`, 'two tokens', merge)
+    return line
+  })
+  const decoder = Object.fromEntries(added.map((token: unknown, i) => {
+    if (!isJsonObject(token) || typeof token['id'] !== 'number') throw bad(`added_tokens[${i}]`, 'an object with a numeric id', token)
+    return [String(token['id']), token]
+  }))
+  const vocabulary = checkVocabulary(model['vocab'], file)
+  return { vocabulary, merges: parseMerges(lines, file, vocabulary), decoder, decoderFile: file }
+}
+
+function checkVocabulary(json: JsonObject, file: string): Map<string, number> {
+  const vocabulary = checkIds(json, file, new Map())
+  if (vocabulary.size === 0) throw new AsdmError('BAD_CONFIG', `Expected a vocabulary in ${shownPath(file)} but it is empty`)
+  return vocabulary
 }
 
 /** A token as a file writes it. `form` tells entries apart as transformers does: equal forms of one token are one entry. */
@@ -222,9 +262,9 @@ function checkIds(json: JsonObject, file: string, taken: ReadonlyMap<string, num
 }
 
 /** Lines of `left right`, best first; `#version` lines and empty lines are passed over. */
-function parseMerges(text: string, file: string, vocabulary: ReadonlyMap<string, number>): TokenizerFiles['merges'] {
+function parseMerges(lines: readonly string[], file: string, vocabulary: ReadonlyMap<string, number>): TokenizerFiles['merges'] {
   const merges: TokenizerFiles['merges'] = []
-  text.split(/\r?\n/).forEach((line, index) => {
+  lines.forEach((line, index) => {
     if (line === '' || line.startsWith('#version')) return
     const parts = line.split(' ')
     const bad = (problem: string): AsdmError => new AsdmError('BAD_CONFIG', `Expected line ${index + 1} of ${shownPath(file)} to ${problem} but received ${shown(line)}`)

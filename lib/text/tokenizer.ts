@@ -61,9 +61,9 @@ export class Tokenizer {
   }
 
   /**
-   * Reads a tokenizer folder of a diffusers model: `vocab.json`, `merges.txt`, and if they exist `tokenizer_config.json`,
-   * `special_tokens_map.json` and `added_tokens.json`. A folder with only the first two is read as CLIP's: window 77,
-   * `<|startoftext|>`, `<|endoftext|>` also for padding.
+   * Reads a tokenizer folder of a diffusers model: `vocab.json`, `merges.txt` (or both from `tokenizer.json`), and if they exist
+   * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`. A folder with only the first two is read as
+   * CLIP's: window 77, `<|startoftext|>`, `<|endoftext|>` also for padding.
    * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `BAD_CONFIG` or `UNSUPPORTED_CONFIG`
    */
   static async load(folder: string): Promise<Tokenizer> {
@@ -176,7 +176,7 @@ export class Tokenizer {
       pieces.push(bytes)
       if (endsWord) pieces.push(space)
     }
-    return Buffer.concat(pieces).toString('utf8').trim()
+    return strip(Buffer.concat(pieces).toString('utf8'))
   }
 }
 
@@ -235,6 +235,16 @@ function wholeCharacters(bytes: Buffer, count: number): number {
   let end = count
   while (end > 0 && end < bytes.length && (bytes[end] & 0xc0) === 0x80) end--
   return bytes.toString('utf8', 0, end).length
+}
+
+/** Removes what Python's `strip` takes for white space (`trim` differs in U+0085, U+FEFF and the separators U+001C to U+001F). */
+function strip(text: string): string {
+  const space = /[\p{White_Space}\x1c-\x1f]/u
+  let start = 0
+  let end = text.length
+  while (start < end && space.test(text[start])) start++
+  while (end > start && space.test(text[end - 1])) end--
+  return text.slice(start, end)
 }
 
 /** The folder of asdm's own package.json, from wherever the compiled code lies in the package. */
