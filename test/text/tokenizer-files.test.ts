@@ -71,6 +71,11 @@ for (const { name, config, map, added, pad = 2013, ids } of variants) {
   })
 }
 
+test('of two special tokens at one place the longer one is found, signs and all', async t => {
+  const tokenizer = await Tokenizer.load(folderWith(t, { 'added_tokens.json': { '<a>': 2014, '<a>.*': 2015, '(b|': 2016 } }))
+  t.deepEqual(tokenizer.tokenize('<A>.*<a>.(B|'), [2015, 2014, vocab['.</w>'], 2016])
+})
+
 test('vocabulary and merges from tokenizer.json, merges written either way', async t => {
   const { cases } = loadExpected('sd15-tiny').json.tokenizer
   const lines = merges.split('\n').filter(line => line !== '' && !line.startsWith('#version'))
