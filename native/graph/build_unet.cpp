@@ -1,0 +1,116 @@
+// Config -> graph of diffusers' UNet2DConditionModel (Rombach et al. 2022), with the SD 1.x, SD 2.x and BK-SDM options.
+#include "graph/builder.h"
+
+namespace asdm {
+
+namespace {
+
+struct UNetBuilder {
+  const UNetConfig& c;
+  GraphBuilder b;
+  UnitId time, text;
+  // Long skips: value and channels, in the order in which the up blocks will take them from the back.
+  struct Skip {
+    UnitId value;
+    int64_t channels;
+  };
+  std::vector<Skip> skips;
+
+  UnitId timeEmbedding() {
+    const int64_t width = c.blockOutChannels[0], out = 4 * width;
+    UnitId t = b.timestep("time_proj", b.input("timesteps"), width, c.flipSinToCos, c.freqShift);
+    t = b.linear("time_embedding.linear_1", t, width, out);
+    t = b.activation("time_embedding.act", t, Activation::Silu);
+    t = b.linear("time_embedding.linear_2", t, out, out);
+    b.tap("time_embedding", t);
+    // Every ResNet starts with the same SiLU of it: computed once.
+    return b.activation("time_embedding.silu", t, Activation::Silu);
+  }
+
+  UnitId resnet(const std::string& name, UnitId x, int64_t in, int64_t out) {
+    return buildResnet(b, name, x, {in, out, c.normNumGroups, c.normEps, time, 4 * c.blockOutChannels[0]});
+  }
+
+  UnitId transformer(const std::string& name, UnitId x, size_t stage, bool onlyCross) {
+    return buildTransformer(b, name, x, {c.blockOutChannels[stage], c.attentionHeads[stage], c.transformerLayersPerBlock[stage],
+                                         c.normNumGroups, c.crossAttentionDim, text, onlyCross, c.useLinearProjection});
+  }
+
+  UnitId downBlock(size_t stage, UnitId x, int64_t in) {
+    const std::string name = "down_blocks." + std::to_string(stage);
+    const int64_t out = c.blockOutChannels[stage];
+    for (int64_t i = 0; i < c.layersPerBlock[stage]; i++) {
+      x = resnet(name + ".resnets." + std::to_string(i), x, i == 0 ? in : out, out);
+      if (c.downCrossAttention[stage])
+        x = transformer(name + ".attentions." + std::to_string(i), x, stage, c.onlyCrossAttention[stage]);
+      skips.push_back({x, out});
+    }
+    if (stage + 1 < c.blockOutChannels.size()) {
+      x = buildDownsampler(b, name + ".downsamplers.0", x, out, c.downsamplePadding);
+      skips.push_back({x, out});
+    }
+    b.tap(name, x);
+    return x;
+  }
+
+  UnitId midBlock(UnitId x) {
+    const size_t stage = c.blockOutChannels.size() - 1;
+    const int64_t width = c.blockOutChannels[stage];
+    x = resnet("mid_block.resnets.0", x, width, width);
+    x = transformer("mid_block.attentions.0", x, stage, false);
+    x = resnet("mid_block.resnets.1", x, width, width);
+    b.tap("mid_block", x);
+    return x;
+  }
+
+  UnitId upBlock(size_t index, UnitId x, int64_t in) {
+    const size_t stage = c.blockOutChannels.size() - 1 - index;
+    const std::string name = "up_blocks." + std::to_string(index);
+    const int64_t out = c.blockOutChannels[stage];
+    for (int64_t i = 0; i <= c.layersPerBlock[stage]; i++) {
+      const std::string number = std::to_string(i), unit = name + ".resnets." + number;
+      const Skip skip = skips.back();
+      skips.pop_back();
+      x = b.concat(unit + ".concat", x, skip.value);
+      x = resnet(unit, x, (i == 0 ? in : out) + skip.channels, out);
+      if (c.upCrossAttention[index]) x = transformer(name + ".attentions." + number, x, stage, c.onlyCrossAttention[stage]);
+    }
+    // To the size of the next skip: twice this one, or one less where an odd size was halved.
+    if (stage > 0) x = buildUpsampler(b, name + ".upsamplers.0", x, out, skips.back().value);
+    b.tap(name, x);
+    return x;
+  }
+};
+
+}  // namespace
+
+Status buildUNet(const UNetConfig& c, Graph* graph) {
+  ASDM_TRY(checkConfig(c));
+  Graph made;
+  UNetBuilder u{c, GraphBuilder(made), kNoUnit, kNoUnit, {}};
+  const size_t stages = c.blockOutChannels.size();
+  const int64_t first = c.blockOutChannels[0];
+  const UnitId sample = u.b.input("sample");
+  u.time = u.timeEmbedding();
+  u.text = u.b.input("encoder_hidden_states");
+
+  UnitId x = u.b.conv3x3("conv_in", sample, c.inChannels, first);
+  u.b.tap("conv_in", x);
+  u.skips.push_back({x, first});
+  int64_t width = first;
+  for (size_t stage = 0; stage < stages; stage++) {
+    x = u.downBlock(stage, x, width);
+    width = c.blockOutChannels[stage];
+  }
+  if (c.hasMidBlock) x = u.midBlock(x);
+  for (size_t index = 0; index < stages; index++) {
+    x = u.upBlock(index, x, width);
+    width = c.blockOutChannels[stages - 1 - index];
+  }
+  x = u.b.groupNorm("conv_norm_out", x, first, c.normNumGroups, c.normEps, true);
+  u.b.output(u.b.conv3x3("conv_out", x, first, c.outChannels));
+  *graph = std::move(made);
+  return Status::good();
+}
+
+}  // namespace asdm

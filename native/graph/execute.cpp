@@ -1,0 +1,141 @@
+#include "graph/execute.h"
+
+#include <cstring>
+
+namespace asdm {
+
+namespace {
+
+// Binds the pointers of one step and calls its kernel.
+struct Runner {
+  const Program& program;
+  const KernelTable& table;
+  const WeightStore& weights;
+  const RunBindings& bindings;
+  KernelContext context;
+  const Step* step = nullptr;
+
+  const void* read(const Place& place) const {
+    switch (place.kind) {
+      case Place::Arena: return bindings.arena + place.offset;
+      case Place::Input: return bindings.inputs[place.offset];
+      case Place::Output: return bindings.outputs[place.offset];
+      case Place::None: break;
+    }
+    return nullptr;
+  }
+  const float* in(int i) const { return static_cast<const float*>(read(step->in[i])); }
+  const float* residual() const { return static_cast<const float*>(read(step->residualPlace)); }
+  float* out() const { return static_cast<float*>(const_cast<void*>(read(step->out))); }
+  const void* weight(int i) const { return step->weights[i] == kNoWeight ? nullptr : weights.data(step->weights[i]); }
+  const float* vector(int i) const { return static_cast<const float*>(weight(i)); }
+
+  void operator()(LinearArgs a) {
+    a.x = in(0);
+    a.weight = weight(0);
+    a.bias = vector(1);
+    a.residual = residual();
+    a.y = out();
+    table.linear.run(a, context);
+  }
+  void operator()(ConvArgs a) {
+    a.x = in(0);
+    a.weight = weight(0);
+    a.bias = vector(1);
+    a.rowBias = in(1);
+    a.residual = residual();
+    a.y = out();
+    table.conv.run(a, context);
+  }
+  void operator()(GroupNormArgs a) {
+    a.x = in(0);
+    a.gamma = vector(0);
+    a.beta = vector(1);
+    a.y = out();
+    table.groupNorm.run(a, context);
+  }
+  void operator()(LayerNormArgs a) {
+    a.x = in(0);
+    a.gamma = vector(0);
+    a.beta = vector(1);
+    a.y = out();
+    table.layerNorm.run(a, context);
+  }
+  void operator()(AttentionArgs a) {
+    a.q = in(0) + step->columns[0];
+    a.k = in(1) + step->columns[1];
+    a.v = in(2) + step->columns[2];
+    a.o = out();
+    table.attention.run(a, context);
+  }
+  void operator()(GegluArgs a) {
+    a.x = in(0);
+    a.y = out();
+    table.geglu.run(a, context);
+  }
+  void operator()(ActivationArgs a) {
+    a.x = in(0);
+    a.y = out();
+    table.activation.run(a, context);
+  }
+  void operator()(AddArgs a) {
+    a.a = in(0);
+    a.b = in(1);
+    a.y = out();
+    table.add.run(a, context);
+  }
+  void operator()(ConcatArgs a) {
+    a.a = in(0);
+    a.b = in(1);
+    a.y = out();
+    table.concat.run(a, context);
+  }
+  void operator()(EmbedArgs a) {
+    a.ids = static_cast<const int32_t*>(read(step->in[0]));
+    a.token = vector(0);
+    a.position = vector(1);
+    a.y = out();
+    table.embed.run(a, context);
+  }
+  void operator()(TimestepArgs a) {
+    a.t = in(0);
+    a.y = out();
+    table.timestep.run(a, context);
+  }
+  void operator()(LayoutArgs a) {
+    a.x = in(0);
+    a.y = out();
+    (step->op == Op::ToChannelsLast ? table.toChannelsLast : table.toChannelsFirst).run(a, context);
+  }
+
+  void poison() const {
+    std::memset(context.scratch, 0xff, program.scratchBytes);
+    if (step->out.kind != Place::Arena || step->inPlace) return;
+    const Shape& shape = program.shapes[static_cast<size_t>(step->result)];
+    std::memset(bindings.arena + step->out.offset, 0xff, static_cast<size_t>(shape.count()) * sizeof(float));
+  }
+};
+
+struct CancelScope {
+  ThreadPool& pool;
+  CancelScope(ThreadPool& p, const std::atomic<bool>& cancel) : pool(p) { pool.setCancel(&cancel); }
+  ~CancelScope() { pool.setCancel(nullptr); }
+};
+
+}  // namespace
+
+Status execute(const Program& program, const KernelTable& table, const WeightStore& weights, const RunBindings& bindings,
+               ThreadPool& pool, const std::atomic<bool>& cancel) {
+  const CancelScope scope(pool, cancel);
+  Runner runner{program, table, weights, bindings, KernelContext{pool, bindings.arena + program.arenaBytes}};
+  for (const Step& step : program.steps) {
+    if (cancel.load(std::memory_order_relaxed)) break;
+    runner.step = &step;
+    if (bindings.poison) runner.poison();
+    std::visit([&](const auto& args) { runner(args); }, step.args);
+  }
+  if (cancel.load(std::memory_order_relaxed)) return {Code::Aborted, "The operation was aborted"};
+  return Status::good();
+}
+
+}  // namespace asdm

@@ -1,0 +1,25 @@
+// Runs a program forward on a backend's kernels.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "graph/program.h"
+#include "weights/store.h"
+
+namespace asdm {
+
+struct RunBindings {
+  std::vector<const void*> inputs;  // of graph.inputs, in PyTorch's layout; null for those the program does not read
+  std::vector<float*> outputs;      // of program.outputs
+  std::byte* arena = nullptr;       // program.arenaBytes + program.scratchBytes, 64-byte aligned
+  // For tests: before each call its result, unless in place, and the scratch are filled with NaN, which shows whatever reads
+  // memory before it was written, or writes over a value that is still needed.
+  bool poison = false;
+};
+
+// Fails with Aborted when cancel turns true before the end; outputs are then unspecified.
+Status execute(const Program& program, const KernelTable& table, const WeightStore& weights, const RunBindings& bindings,
+               ThreadPool& pool, const std::atomic<bool>& cancel);
+
+}  // namespace asdm

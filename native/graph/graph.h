@@ -1,0 +1,43 @@
+// A model as named units in an order in which they can run, independent of input sizes.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/status.h"
+#include "graph/configs.h"
+#include "graph/unit.h"
+
+namespace asdm {
+
+struct Graph {
+  std::vector<Unit> units;         // each after its inputs
+  std::vector<WeightRef> weights;  // in the order of their first use; several units may share one
+  std::vector<UnitId> inputs;      // the Input units
+  // What the model gives. A text encoder has several: outputs[s] leaves out the last s layers.
+  std::vector<UnitId> outputs;
+  // Values that have a name of their own: module paths of the diffusers model.
+  std::map<std::string, UnitId> taps;
+
+  const Unit& operator[](UnitId id) const { return units[static_cast<size_t>(id)]; }
+  UnitId size() const { return static_cast<UnitId>(units.size()); }
+  uint64_t parameters(UnitId id) const {
+    uint64_t count = 0;
+    for (WeightId w : (*this)[id].weights) count += static_cast<uint64_t>(weights[static_cast<size_t>(w)].count());
+    return count;
+  }
+};
+
+// The graphs. Inputs, channels last, by the names of their units:
+//   UNet          sample [N,H,W,inChannels], timesteps [N], encoder_hidden_states [N,L,crossAttentionDim]
+//   VAE decoder   sample [N,H,W,latentChannels]; encoder: sample [N,H,W,inChannels], gives the moments [N,h,w,2*latentChannels]
+//   text encoder  ids [N,L] (I32)
+// They fail as checkConfig does.
+Status buildUNet(const UNetConfig& config, Graph* graph);
+Status buildVAEDecoder(const VAEConfig& config, Graph* graph);
+Status buildVAEEncoder(const VAEConfig& config, Graph* graph);
+Status buildTextEncoder(const TextEncoderConfig& config, Graph* graph);
+Status buildGraph(const ModelSpec& spec, Graph* graph);
+
+}  // namespace asdm

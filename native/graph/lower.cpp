@@ -1,0 +1,138 @@
+// Units as kernel calls: attributes and shapes become the argument structs of backend/kernels.h, and back at a table's entry.
+#include <cmath>
+
+#include "graph/program.h"
+
+namespace asdm {
+
+namespace {
+
+StepArgs conv(const Unit& u, const WeightShape& w, const Shape& x, const Shape& y, const std::vector<Shape>& shapes) {
+  const Attributes& at = u.attributes;
+  ConvArgs a{};
+  a.n = x[0];
+  a.h = x[1];
+  a.w = x[2];
+  if (at.doubleSize) {
+    a.resizeH = 2 * a.h;
+    a.resizeW = 2 * a.w;
+  } else if (at.sizeOf != kNoUnit) {
+    const Shape& like = shapes[static_cast<size_t>(at.sizeOf)];
+    a.resizeH = like[1];
+    a.resizeW = like[2];
+  }
+  a.kernelH = a.kernelW = at.kernel;
+  a.stride = at.stride;
+  a.padTop = a.padLeft = at.padBefore;
+  a.outH = y[1];
+  a.outW = y[2];
+  a.shape = w;
+  a.ldRowBias = w.n;
+  return a;
+}
+
+StepArgs attention(const Attributes& at, const Shape& q, const Shape& k, const Shape& v) {
+  AttentionArgs a{};
+  a.ldq = q[2];
+  a.ldk = k[2];
+  a.ldv = v[2];
+  a.batch = q[0];
+  a.heads = at.heads;
+  a.qLength = q[1];
+  a.kLength = k[1];
+  a.headDim = at.headDim;
+  a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(at.headDim)));
+  a.causal = at.causal;
+  a.ldo = at.heads * at.headDim;
+  return a;
+}
+
+}  // namespace
+
+Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>& shapes) {
+  const Unit& u = graph[fused.head];
+  const Attributes& at = u.attributes;
+  const auto shapeOf = [&](size_t input) -> const Shape& { return shapes[static_cast<size_t>(u.inputs[input])]; };
+  Step step;
+  step.op = u.op;
+  step.unit = fused.head;
+  step.result = fused.result;
+  step.residual = fused.residual;
+  for (size_t i = 0; i < u.inputs.size(); i++) step.operands[i] = u.inputs[i];
+  for (size_t i = 0; i < u.weights.size(); i++) step.weights[i] = u.weights[i];
+  const Shape& y = shapes[static_cast<size_t>(fused.head)];
+  const Shape x = u.inputs.empty() ? y : shapeOf(0);
+  switch (u.op) {
+    case Op::Input: {  // a feature map on its way in
+      step.op = Op::ToChannelsLast;
+      step.args = LayoutArgs{nullptr, y[0], y[3], y[1] * y[2], nullptr};
+      break;
+    }
+    case Op::Linear: {
+      LinearArgs a{};
+      a.shape = graph.weights[static_cast<size_t>(u.weights[0])].shape;
+      a.m = x.rows();
+      a.ldx = x.channels();
+      a.activation = fused.activation;
+      a.ldr = a.ldy = a.shape.n;
+      step.args = a;
+      break;
+    }
+    case Op::Conv2d: step.args = conv(u, graph.weights[static_cast<size_t>(u.weights[0])].shape, x, y, shapes); break;
+    case Op::GroupNorm:
+      step.args = GroupNormArgs{nullptr, x[0], x[1] * x[2], x[3], at.groups, at.eps, nullptr, nullptr, at.silu, nullptr};
+      break;
+    case Op::LayerNorm: step.args = LayerNormArgs{nullptr, x.rows(), x.channels(), at.eps, nullptr, nullptr, nullptr}; break;
+    case Op::Attention:
+      step.args = attention(at, x, shapeOf(1), shapeOf(2));
+      step.columns[0] = at.qColumn;
+      step.columns[1] = at.kColumn;
+      step.columns[2] = at.vColumn;
+      break;
+    case Op::Geglu: step.args = GegluArgs{nullptr, y.rows(), y.channels(), nullptr}; break;
+    case Op::Activation: step.args = ActivationArgs{nullptr, y.count(), at.activation, nullptr}; break;
+    case Op::Add: step.args = AddArgs{nullptr, nullptr, y.count(), nullptr}; break;
+    case Op::Concat: step.args = ConcatArgs{nullptr, nullptr, y.rows(), x.channels(), shapeOf(1).channels(), nullptr}; break;
+    case Op::Embed: step.args = EmbedArgs{nullptr, y[0], y[1], y[2], nullptr, nullptr, nullptr}; break;
+    case Op::Timestep: step.args = TimestepArgs{nullptr, y[0], at.dim, at.flip, at.freqShift, nullptr}; break;
+    case Op::ToChannelsLast: case Op::ToChannelsFirst: break;  // shape inference lets none through
+  }
+  return step;
+}
+
+namespace {
+
+struct ScratchOf {
+  const KernelTable& table;
+  Op op;
+  int threads;
+  uint64_t* bytes;
+
+  template <class Args>
+  bool of(const Kernel<Args>& kernel, const Args& args) const {
+    *bytes = kernel.scratch != nullptr ? kernel.scratch(args, threads) : 0;
+    return kernel.run != nullptr;
+  }
+  bool operator()(const LinearArgs& a) const { return of(table.linear, a); }
+  bool operator()(const ConvArgs& a) const { return of(table.conv, a); }
+  bool operator()(const GroupNormArgs& a) const { return of(table.groupNorm, a); }
+  bool operator()(const LayerNormArgs& a) const { return of(table.layerNorm, a); }
+  bool operator()(const AttentionArgs& a) const { return of(table.attention, a); }
+  bool operator()(const GegluArgs& a) const { return of(table.geglu, a); }
+  bool operator()(const ActivationArgs& a) const { return of(table.activation, a); }
+  bool operator()(const AddArgs& a) const { return of(table.add, a); }
+  bool operator()(const ConcatArgs& a) const { return of(table.concat, a); }
+  bool operator()(const EmbedArgs& a) const { return of(table.embed, a); }
+  bool operator()(const TimestepArgs& a) const { return of(table.timestep, a); }
+  bool operator()(const LayoutArgs& a) const {
+    return of(op == Op::ToChannelsLast ? table.toChannelsLast : table.toChannelsFirst, a);
+  }
+};
+
+}  // namespace
+
+bool stepScratch(const KernelTable& table, const Step& step, int threads, uint64_t* bytes) {
+  return std::visit(ScratchOf{table, step.op, threads, bytes}, step.args);
+}
+
+}  // namespace asdm

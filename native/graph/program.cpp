@@ -1,0 +1,145 @@
+#include "graph/program.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+#include "graph/reach.h"
+#include "ops/shapes.h"
+
+namespace asdm {
+
+namespace {
+
+// Values and steps up to here; `values` and `lifetimes` describe what lies in the arena.
+struct Compiler {
+  const Graph& graph;
+  const CompileRequest& request;
+  Program& p;
+  std::vector<int> valueOf;  // unit -> index in p.values, or -1
+
+  // Inputs that kernels read where the caller has them; feature maps are turned to channels last first.
+  bool isBound(UnitId id) const { return graph[id].op == Op::Input && p.shapes[static_cast<size_t>(id)].rank != 4; }
+
+  uint64_t bytes(UnitId id) const {
+    return static_cast<uint64_t>(p.shapes[static_cast<size_t>(id)].count() * dtypeBytes(graph[id].dtype));
+  }
+
+  // The way out, at once after the value is there, so that a tap does not live longer than its readers need it.
+  void addExport(UnitId id) {
+    const auto found = std::find_if(p.outputs.begin(), p.outputs.end(), [&](const ProgramOutput& o) { return o.unit == id; });
+    if (found == p.outputs.end()) return;
+    const Shape& s = p.shapes[static_cast<size_t>(id)];
+    Step step;
+    step.op = Op::ToChannelsFirst;
+    step.unit = step.result = id;
+    step.operands[0] = id;
+    // With one channel the transposition is a copy, which is all that other values need.
+    step.args = s.rank == 4 ? LayoutArgs{nullptr, s[0], s[3], s[1] * s[2], nullptr} : LayoutArgs{nullptr, 1, 1, s.count(), nullptr};
+    step.out = {Place::Output, static_cast<uint64_t>(found - p.outputs.begin())};
+    p.steps.push_back(step);
+  }
+
+  void addSteps(const std::vector<Fused>& calls) {
+    for (const Fused& call : calls) {
+      if (!isBound(call.head)) p.steps.push_back(lowerUnit(graph, call, p.shapes));
+      addExport(call.result);
+    }
+  }
+
+  void findLifetimes() {
+    valueOf.assign(graph.units.size(), -1);
+    for (size_t s = 0; s < p.steps.size(); s++) {
+      const Step& step = p.steps[s];
+      const int now = static_cast<int>(s);
+      const auto read = [&](UnitId id) {
+        if (id != kNoUnit && valueOf[static_cast<size_t>(id)] >= 0)
+          p.lifetimes[static_cast<size_t>(valueOf[static_cast<size_t>(id)])].last = now;
+      };
+      for (UnitId id : step.operands) read(id);
+      read(step.residual);
+      if (step.out.kind == Place::Output) continue;
+      valueOf[static_cast<size_t>(step.result)] = static_cast<int>(p.values.size());
+      p.values.push_back(step.result);
+      p.lifetimes.push_back({now, now, bytes(step.result), -1});
+    }
+  }
+
+  bool mayTakeOver(const Step& step, UnitId from, int now) const {
+    if (from == kNoUnit || valueOf[static_cast<size_t>(from)] < 0) return false;
+    const Lifetime& dying = p.lifetimes[static_cast<size_t>(valueOf[static_cast<size_t>(from)])];
+    return dying.last == now && dying.bytes == bytes(step.result);
+  }
+
+  // In-place results, where an op allows it and its operand is not needed afterwards.
+  void findTakeOvers() {
+    for (size_t s = 0; s < p.steps.size(); s++) {
+      Step& step = p.steps[s];
+      if (step.out.kind == Place::Output) continue;
+      const int now = static_cast<int>(s);
+      // A product never takes over its residual: its output holds partial sums before the residual joins them.
+      if (step.residual != kNoUnit) continue;
+      UnitId from = kNoUnit;
+      for (unsigned i = 0; i < 3 && from == kNoUnit; i++)
+        if ((opInfo(step.op).overwrites >> i & 1u) != 0 && mayTakeOver(step, step.operands[i], now)) from = step.operands[i];
+      if (from == kNoUnit) continue;
+      step.inPlace = true;
+      p.lifetimes[static_cast<size_t>(valueOf[static_cast<size_t>(step.result)])].takesOver = valueOf[static_cast<size_t>(from)];
+    }
+  }
+
+  Place placeOf(UnitId id) const {
+    if (id == kNoUnit) return {};
+    if (valueOf[static_cast<size_t>(id)] >= 0) return {Place::Arena, p.offsets[static_cast<size_t>(valueOf[static_cast<size_t>(id)])]};
+    return inputPlace(id);
+  }
+
+  void bindPlaces() {
+    Placement placement = placeValues(p.lifetimes);
+    p.offsets = std::move(placement.offsets);
+    p.arenaBytes = placement.bytes;
+    for (Step& step : p.steps) {
+      for (int i = 0; i < 3; i++) step.in[i] = placeOf(step.operands[i]);
+      step.residualPlace = placeOf(step.residual);
+      if (step.op == Op::ToChannelsLast) step.in[0] = inputPlace(step.unit);
+      if (step.out.kind != Place::Output) step.out = placeOf(step.result);
+    }
+  }
+
+  Place inputPlace(UnitId id) const {
+    const auto found = std::find(graph.inputs.begin(), graph.inputs.end(), id);
+    return {Place::Input, static_cast<uint64_t>(found - graph.inputs.begin())};
+  }
+};
+
+std::vector<int64_t> outputShape(const Shape& s) {
+  if (s.rank == 4) return {s[0], s[3], s[1], s[2]};
+  return std::vector<int64_t>(s.dims.begin(), s.dims.begin() + s.rank);
+}
+
+}  // namespace
+
+Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program) {
+  Program made;
+  ASDM_TRY(inferShapes(graph, request.inputs, &made.shapes));
+  const Reach needed = reach(graph, request.outputs, {});
+  for (UnitId u = 0; u < graph.size(); u++)
+    if (needed.run[static_cast<size_t>(u)] && graph[u].op != Op::Input) made.units.push_back(u);
+  for (UnitId o : request.outputs) made.outputs.push_back({o, outputShape(made.shapes[static_cast<size_t>(o)])});
+
+  Compiler compiler{graph, request, made, {}};
+  compiler.addSteps(fuseUnits(graph, needed.run, request.outputs, request.fuse));
+  compiler.findLifetimes();
+  compiler.findTakeOvers();
+  compiler.bindPlaces();
+  for (const Step& step : made.steps) {
+    uint64_t bytes = 0;
+    if (!stepScratch(table, step, request.threads, &bytes))
+      return {Code::UnsupportedConfig, std::string("Expected the kernel set ") + table.name + " to have " + opInfo(step.op).name +
+                                           ", which " + graph[step.unit].name + " needs, but it has not"};
+    made.scratchBytes = std::max(made.scratchBytes, static_cast<uint64_t>(alignUp(bytes)));
+  }
+  *program = std::move(made);
+  return Status::good();
+}
+
+}  // namespace asdm

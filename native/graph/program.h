@@ -1,0 +1,78 @@
+// A graph compiled for input shapes and a set of outputs: kernel calls in order, with their places in the arena.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "graph/graph.h"
+#include "graph/lifetime.h"
+
+namespace asdm {
+
+// Where an operand lies. Pointers are bound when the program runs.
+struct Place {
+  enum Kind : uint8_t { None, Arena, Input, Output } kind = None;
+  uint64_t offset = 0;  // Arena: bytes. Input, Output: index in graph.inputs, program.outputs
+};
+
+using StepArgs = std::variant<LinearArgs, ConvArgs, GroupNormArgs, LayerNormArgs, AttentionArgs, GegluArgs, ActivationArgs,
+                              AddArgs, ConcatArgs, EmbedArgs, TimestepArgs, LayoutArgs>;
+
+// One kernel call.
+struct Step {
+  Op op = Op::Input;
+  UnitId unit = kNoUnit;                        // whose weights it uses
+  UnitId result = kNoUnit;                      // whose value it gives: a later one where units were fused
+  StepArgs args;                                // pointers null
+  UnitId operands[3] = {kNoUnit, kNoUnit, kNoUnit};
+  UnitId residual = kNoUnit;
+  WeightId weights[2] = {kNoWeight, kNoWeight};
+  int64_t columns[3] = {0, 0, 0};               // first column of each operand
+  Place in[3], residualPlace, out;
+  bool inPlace = false;                         // the result takes over an operand's memory
+};
+
+struct ProgramOutput {
+  UnitId unit = kNoUnit;
+  std::vector<int64_t> shape;  // PyTorch's: feature maps [N,C,H,W], sequences [N,L,C]
+};
+
+struct Program {
+  std::vector<Shape> shapes;            // of every unit's value, channels last
+  std::vector<UnitId> units;            // that have to run, in order
+  std::vector<Step> steps;
+  std::vector<ProgramOutput> outputs;   // as asked for
+  std::vector<UnitId> values;           // those in the arena
+  std::vector<Lifetime> lifetimes;      // of them, in steps
+  std::vector<uint64_t> offsets;        // of them, in bytes
+  uint64_t arenaBytes = 0;              // for values; scratch follows
+  uint64_t scratchBytes = 0;
+};
+
+struct CompileRequest {
+  std::vector<Shape> inputs;     // of graph.inputs, channels last
+  std::vector<UnitId> outputs;   // each once
+  int threads = 1;
+  bool fuse = true;              // false keeps every unit a call of its own; the bits are the same
+};
+
+// Fails with ShapeMismatch, OutOfMemory (sizes beyond addressing) or UnsupportedConfig (the backend lacks a kernel). Inheriting a
+// value from an earlier run would enter here: reach() takes such values, and their Place would be a kept one.
+Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program);
+
+// Part of compile. fuse.cpp: which units become one call. A product (Linear, Conv2d) takes in an activation and a sum after it
+// where nobody else reads what lies between.
+struct Fused {
+  UnitId head;                        // the unit that computes
+  UnitId result;                      // the last one taken in
+  UnitId residual = kNoUnit;          // the sum's other input
+  Activation activation = Activation::None;
+};
+std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse);
+
+// Part of compile. lower.cpp: a unit (or fused ones) as a kernel call with shapes filled in.
+Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>& shapes);
+// Scratch bytes that a step's kernel wants; false where the table has no kernel for it.
+bool stepScratch(const KernelTable& table, const Step& step, int threads, uint64_t* bytes);
+
+}  // namespace asdm

@@ -1,0 +1,72 @@
+// One node of a graph. A unit gives one value, so unit ids are value ids too.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backend/kernels.h"
+#include "core/tensor.h"
+#include "ops/op.h"
+
+namespace asdm {
+
+using UnitId = int32_t;
+using WeightId = int32_t;
+constexpr UnitId kNoUnit = -1;
+constexpr WeightId kNoWeight = -1;
+
+// How a kernel wants a weight: a product's right-hand side packed in the kernel set's format, or plain float rows.
+enum class WeightRole : uint8_t { Matrix, Vector, Table };
+
+// One tensor of the checkpoint.
+struct WeightPart {
+  std::string name;            // diffusers key
+  std::vector<int64_t> shape;  // PyTorch's
+  int64_t rows = 0;            // output features (Matrix), numbers (Vector), table rows (Table)
+};
+
+// What one unit reads as a whole: usually one tensor; several stacked along the output features where a product is fused
+// (queries, keys and values).
+struct WeightRef {
+  WeightRole role = WeightRole::Matrix;
+  WeightShape shape;  // Matrix: n of all parts together. Vector: n numbers. Table: n rows of `channels` numbers.
+  std::vector<WeightPart> parts;
+
+  int64_t rowWidth() const { return role == WeightRole::Matrix ? shape.k() : role == WeightRole::Table ? shape.channels : 1; }
+  int64_t count() const { return shape.n * rowWidth(); }
+};
+
+// How a Linear shapes its output: as its input, [N,H,W,C] -> [N,H*W,C], or [N,H*W,C] -> the map that `sizeOf` names.
+enum class Layout : uint8_t { Same, ToSequence, ToMap };
+
+// The attributes of all ops; each reads its own.
+struct Attributes {
+  // Conv2d. The input may first be resized by nearest neighbour: doubled, or to the height and width of the value `sizeOf`.
+  int64_t kernel = 1, stride = 1, padBefore = 0, padAfter = 0;
+  bool doubleSize = false;
+  // Only the shape of this value is looked at: it is no input, and does not keep its unit alive.
+  UnitId sizeOf = kNoUnit;
+  Layout layout = Layout::Same;  // Linear
+  int64_t groups = 1;            // GroupNorm
+  float eps = 0;                 // GroupNorm, LayerNorm
+  bool silu = false;             // GroupNorm
+  Activation activation = Activation::None;
+  // Attention: first columns of q, k and v in their values.
+  int64_t heads = 1, headDim = 1, qColumn = 0, kColumn = 0, vColumn = 0;
+  bool causal = false;
+  int64_t dim = 0;               // Timestep
+  bool flip = false;
+  float freqShift = 0;
+};
+
+struct Unit {
+  std::string name;  // the diffusers prefix of its weights, or a name under the same prefix
+  Op op = Op::Input;
+  std::vector<UnitId> inputs;
+  std::vector<WeightId> weights;
+  Attributes attributes;
+  DType dtype = DType::F32;  // of its value
+};
+
+}  // namespace asdm

@@ -1,0 +1,224 @@
+#include "runtime/model.h"
+
+#include <algorithm>
+#include <list>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+
+#include "cpu/registry.h"
+#include "graph/execute.h"
+#include "graph/program.h"
+#include "ops/macs.h"
+#include "runtime/memory_limit.h"
+#include "runtime/requests.h"
+#include "weights/load.h"
+
+namespace asdm {
+
+namespace {
+
+// Programs kept per model; a generation uses one or two shapes.
+constexpr size_t kMaxPrograms = 8;
+
+// No exception crosses the border of a Model.
+template <class Body>
+Status guarded(const char* what, const Body& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return {Code::OutOfMemory, std::string("Expected memory for ") + what + ", but the system gave none"};
+  } catch (const std::length_error&) {
+    return {Code::OutOfMemory, std::string("Expected memory for ") + what + ", but it is more than can be addressed"};
+  } catch (const std::system_error& error) {
+    return {Code::OutOfMemory, std::string("Expected threads for ") + what + ", but the system gave none: " + error.what()};
+  } catch (const std::exception& error) {
+    return {Code::Internal, std::string("Expected ") + what + " to work but received: " + error.what()};
+  }
+}
+
+// Each value once, in order of first mention.
+std::vector<UnitId> distinct(const std::vector<UnitId>& ids) {
+  std::vector<UnitId> result;
+  for (UnitId id : ids)
+    if (std::find(result.begin(), result.end(), id) == result.end()) result.push_back(id);
+  return result;
+}
+
+}  // namespace
+
+struct Model::Impl {
+  Impl(const ModelSpec& s, const ModelOptions& o) : spec(s), pool(o.threads) {}
+
+  ModelSpec spec;
+  Graph graph;
+  const KernelTable* table = nullptr;
+  std::string cpu;
+  ThreadPool pool;
+  std::mutex running;  // load, forward and trim exclude each other
+  WeightStore store;
+  bool loaded = false;
+  Block arena;
+  std::list<std::pair<CompileRequest, Program>> programs;  // most recently used first
+
+  Status compileFor(const ForwardShape& shape, std::vector<UnitId> outputs, Program* program, CompileRequest* request) const {
+    request->outputs = distinct(outputs);
+    request->threads = pool.threads();
+    ASDM_TRY(graphInputs(spec, shape, &request->inputs));
+    return compile(graph, *table, *request, program);
+  }
+
+  Status programFor(const ForwardShape& shape, const std::vector<UnitId>& outputs, const Program** program) {
+    CompileRequest request;
+    request.outputs = distinct(outputs);
+    ASDM_TRY(graphInputs(spec, shape, &request.inputs));
+    for (auto it = programs.begin(); it != programs.end(); ++it) {
+      if (it->first.inputs != request.inputs || it->first.outputs != request.outputs) continue;
+      programs.splice(programs.begin(), programs, it);
+      *program = &programs.front().second;
+      return Status::good();
+    }
+    Program made;
+    ASDM_TRY(compileFor(shape, outputs, &made, &request));
+    programs.emplace_front(std::move(request), std::move(made));
+    if (programs.size() > kMaxPrograms) programs.pop_back();
+    *program = &programs.front().second;
+    return Status::good();
+  }
+
+  Status reserveArena(const Program& program) {
+    const uint64_t bytes = program.arenaBytes + program.scratchBytes;
+    if (arena.bytes() >= bytes && arena.data() != nullptr) return Status::good();
+    ASDM_TRY(checkMemory(static_cast<double>(bytes) + static_cast<double>(store.bytes()), "weights and activations"));
+    arena.release();  // the old one first: both together might not fit
+    return arena.allocate(std::max<uint64_t>(bytes, kAlignment)) ? Status::good()
+                                                                 : outOfMemory(static_cast<double>(bytes), "activations");
+  }
+
+  Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+    if (!loaded) return {Code::InvalidArgument, "Expected weights to be loaded before a forward pass but this model has none"};
+    ForwardShape shape;
+    ASDM_TRY(checkInputs(spec, inputs, &shape));
+    std::vector<UnitId> wanted{graph.outputs[static_cast<size_t>(inputs.clipSkip)]};
+    ASDM_TRY(findTaps(graph, inputs.taps, &wanted));
+    const Program* program = nullptr;
+    ASDM_TRY(programFor(shape, wanted, &program));
+    ASDM_TRY(reserveArena(*program));
+
+    std::vector<HostTensor> results(program->outputs.size());
+    RunBindings bindings;
+    bindings.arena = arena.data();
+    for (size_t i = 0; i < results.size(); i++) {
+      const ProgramOutput& output = program->outputs[i];
+      results[i].shape = output.shape;
+      results[i].data.resize(static_cast<size_t>(program->shapes[static_cast<size_t>(output.unit)].count()));
+      bindings.outputs.push_back(results[i].data.data());
+    }
+    if (spec.kind == ModelKind::TextEncoder) bindings.inputs = {inputs.ids.data()};
+    else bindings.inputs = {inputs.sample.data.data(), inputs.timesteps.data(), inputs.encoderHiddenStates.data.data()};
+    ASDM_TRY(execute(*program, *table, store, bindings, pool, cancel));
+
+    ForwardOutputs made;
+    for (size_t t = 0; t < inputs.taps.size(); t++) {
+      const auto at = std::find_if(program->outputs.begin(), program->outputs.end(),
+                                   [&](const ProgramOutput& o) { return o.unit == wanted[t + 1]; });
+      made.taps[inputs.taps[t]] = results[static_cast<size_t>(at - program->outputs.begin())];
+    }
+    made.sample = std::move(results[0]);
+    *out = std::move(made);
+    return Status::good();
+  }
+};
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::unique_ptr<Model>* out) {
+  return guarded("a model", [&]() -> Status {
+    if (options.threads < 1 || options.threads > 256)
+      return {Code::InvalidArgument, "Expected threads from 1 to 256 but received " + std::to_string(options.threads)};
+    if (options.dtype != DType::F32) return {Code::InvalidArgument, "Expected dtype to be fp32"};
+    const KernelTable* table = nullptr;
+    ASDM_TRY(cpu::kernels(options.cpu, &table));
+    Graph graph;
+    ASDM_TRY(buildGraph(spec, &graph));
+    auto impl = std::make_unique<Impl>(spec, options);
+    impl->graph = std::move(graph);
+    impl->table = table;
+    impl->cpu = table->name;
+    out->reset(new Model(std::move(impl)));
+    return Status::good();
+  });
+}
+
+const std::string& Model::cpu() const { return impl_->cpu; }
+
+std::vector<WeightRequest> Model::weights() const {
+  std::vector<WeightRequest> list;
+  for (const WeightRef& w : impl_->graph.weights)
+    for (const WeightPart& part : w.parts) list.push_back({part.name, part.shape});
+  return list;
+}
+
+std::vector<std::string> Model::tapNames() const {
+  std::vector<std::string> names;
+  for (const auto& tap : impl_->graph.taps) names.push_back(tap.first);
+  return names;
+}
+
+Status Model::describe(const ForwardShape& shape, const std::vector<std::string>& taps, ProgramInfo* out) const {
+  return guarded("a program", [&]() -> Status {
+    const Graph& graph = impl_->graph;
+    std::vector<UnitId> wanted{graph.outputs[0]};
+    ASDM_TRY(findTaps(graph, taps, &wanted));
+    Program program;
+    CompileRequest request;
+    ASDM_TRY(impl_->compileFor(shape, wanted, &program, &request));
+    ProgramInfo info;
+    for (UnitId id : program.units) {
+      const Shape& s = program.shapes[static_cast<size_t>(id)];
+      UnitRow row{graph[id].name, opInfo(graph[id].op).name, {s.dims.begin(), s.dims.begin() + s.rank}, graph.parameters(id),
+                  unitMacs(graph, id, program.shapes)};
+      info.parameters += row.parameters;
+      info.macs = row.macs > UINT64_MAX - info.macs ? UINT64_MAX : info.macs + row.macs;
+      info.units.push_back(std::move(row));
+    }
+    info.arenaBytes = program.arenaBytes;
+    info.scratchBytes = program.scratchBytes;
+    *out = std::move(info);
+    return Status::good();
+  });
+}
+
+Status Model::load(const std::vector<WeightSource>& sources, const std::atomic<bool>& cancel, const Progress& progress,
+                   LoadResult* out) {
+  return guarded("weights", [&]() -> Status {
+    const std::lock_guard<std::mutex> lock(impl_->running);
+    impl_->loaded = false;
+    impl_->store.release();
+    struct Scope {  // after any failure, thrown ones too, the model holds no weights
+      Impl& impl;
+      ~Scope() {
+        if (!impl.loaded) impl.store.release();
+      }
+    } scope{*impl_};
+    ASDM_TRY(loadWeights(impl_->graph, *impl_->table, sources, impl_->pool, cancel, progress, &impl_->store, out));
+    impl_->loaded = true;
+    return Status::good();
+  });
+}
+
+Status Model::forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+  return guarded("a forward pass", [&]() -> Status {
+    const std::lock_guard<std::mutex> lock(impl_->running);
+    return impl_->forward(inputs, cancel, out);
+  });
+}
+
+void Model::trim() {
+  const std::lock_guard<std::mutex> lock(impl_->running);
+  impl_->arena.release();
+}
+
+}  // namespace asdm

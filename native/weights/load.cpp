@@ -1,0 +1,228 @@
+#include "weights/load.h"
+
+#include <algorithm>
+#include <mutex>
+#include <unordered_map>
+
+#include "weights/convert.h"
+#include "weights/file.h"
+
+namespace asdm {
+
+namespace {
+
+std::string shapeText(const std::vector<int64_t>& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); i++) out += (i ? "," : "") + std::to_string(shape[i]);
+  return out + "]";
+}
+
+bool sameView(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
+  for (size_t i = 0; i < std::max(a.size(), b.size()); i++)
+    if ((i < a.size() ? a[i] : 1) != (i < b.size() ? b[i] : 1)) return false;
+  return true;
+}
+
+// The first names of a list, and how many more there are.
+std::string firstFew(const std::vector<std::string>& names) {
+  constexpr size_t kFew = 4;
+  std::string out;
+  for (size_t i = 0; i < std::min(names.size(), kFew); i++) out += (i ? ", " : "") + names[i].substr(0, 160);
+  return names.size() > kFew ? out + " and " + std::to_string(names.size() - kFew) + " more" : out;
+}
+
+// A wanted tensor and where it comes from.
+struct Item {
+  WeightId weight;
+  size_t part;
+  const WeightPart* wanted;
+  const WeightSource* source = nullptr;
+  size_t file = 0;
+  bool finite = true;
+};
+
+// Rows of one tensor, read and packed as one task.
+struct Piece {
+  size_t item;
+  int64_t first, rows;
+};
+
+class Loader {
+ public:
+  Loader(const Graph& graph, const KernelTable& table, ThreadPool& pool, const std::atomic<bool>& cancel, WeightStore& store)
+      : graph_(graph), table_(table), pool_(pool), cancel_(cancel), store_(store) {}
+
+  Status run(const std::vector<WeightSource>& sources, const Model::Progress& progress, LoadResult* result) {
+    ASDM_TRY(match(sources));
+    ASDM_TRY(openFiles());
+    ASDM_TRY(store_.allocate(graph_, table_));
+    cutPieces();
+    ASDM_TRY(readAll(progress));
+    for (const Item& item : items_)
+      if (!item.finite) result->nonFinite.push_back(item.wanted->name);
+    result->weightBytes = store_.bytes();
+    return Status::good();
+  }
+
+ private:
+  Status match(const std::vector<WeightSource>& sources) {
+    std::unordered_map<std::string, size_t> index;
+    for (size_t w = 0; w < graph_.weights.size(); w++)
+      for (size_t p = 0; p < graph_.weights[w].parts.size(); p++) {
+        index[graph_.weights[w].parts[p].name] = items_.size();
+        items_.push_back({static_cast<WeightId>(w), p, &graph_.weights[w].parts[p]});
+      }
+    std::vector<std::string> extra, twice, missing, misshaped;
+    for (const WeightSource& source : sources) {
+      const auto found = index.find(source.name);
+      if (found == index.end()) {
+        extra.push_back(source.name);
+      } else if (items_[found->second].source != nullptr) {
+        twice.push_back(source.name);
+      } else {
+        items_[found->second].source = &source;
+      }
+    }
+    for (const Item& item : items_) {
+      if (item.source == nullptr) {
+        missing.push_back(item.wanted->name);
+      } else if (!sameView(item.source->shape, item.wanted->shape)) {
+        misshaped.push_back(item.wanted->name + " (expected " + shapeText(item.wanted->shape) + ", received " +
+                            shapeText(item.source->shape) + ")");
+      }
+    }
+    const std::string all = "Expected " + std::to_string(items_.size()) + " weights, each once, but ";
+    if (!missing.empty()) return {Code::TensorMissing, all + "received none for " + firstFew(missing)};
+    if (!extra.empty()) return {Code::TensorExtra, all + "received unknown ones: " + firstFew(extra)};
+    if (!twice.empty()) return {Code::TensorExtra, all + "received twice: " + firstFew(twice)};
+    if (!misshaped.empty()) return {Code::TensorShape, all + "these have other shapes: " + firstFew(misshaped)};
+    for (const Item& item : items_) ASDM_TRY(checkRange(item));
+    return Status::good();
+  }
+
+  Status checkRange(const Item& item) {
+    const WeightSource& s = *item.source;
+    if (s.dtype != DType::F32 && s.dtype != DType::F16 && s.dtype != DType::BF16)
+      return {Code::TensorDtype, "Expected weight " + s.name + " to be stored as F32, F16 or BF16"};
+    // The wanted shape's count is small (checkConfig), so this product does not overflow.
+    const uint64_t wanted = static_cast<uint64_t>(item.wanted->rows * rowWidth(item) * dtypeBytes(s.dtype));
+    if (s.begin <= s.end && s.end - s.begin == wanted) return Status::good();
+    return {Code::TensorShape, "Expected weight " + s.name + " of shape " + shapeText(item.wanted->shape) + " to take " +
+                                   std::to_string(wanted) + " bytes but received bytes " + std::to_string(s.begin) + " to " +
+                                   std::to_string(s.end) + " of \"" + s.file + "\""};
+  }
+
+  int64_t rowWidth(const Item& item) const { return graph_.weights[static_cast<size_t>(item.weight)].rowWidth(); }
+
+  Status openFiles() {
+    std::unordered_map<std::string, size_t> index;
+    for (Item& item : items_) {
+      const WeightSource& s = *item.source;
+      const auto added = index.emplace(s.file, files_.size());
+      if (added.second) {
+        File file;
+        ASDM_TRY(file.open(s.file));
+        files_.push_back(std::move(file));
+      }
+      item.file = added.first->second;
+      if (s.end > files_[item.file].bytes())
+        return {Code::FileRead, "Expected \"" + s.file + "\" to hold weight " + s.name + " up to byte " + std::to_string(s.end) +
+                                    " but it ends at " + std::to_string(files_[item.file].bytes())};
+      total_ += s.end - s.begin;
+    }
+    return Status::good();
+  }
+
+  void cutPieces() {
+    // All threads' staging together stays within some 32 MiB, but for single rows of a megabyte.
+    const int64_t target = std::clamp<int64_t>((int64_t{1} << 23) / pool_.threads(), 1 << 15, 1 << 19);
+    for (size_t i = 0; i < items_.size(); i++) {
+      const int64_t width = rowWidth(items_[i]), rows = items_[i].wanted->rows;
+      const int64_t each = std::max<int64_t>(1, target / width);
+      for (int64_t first = 0; first < rows; first += each) pieces_.push_back({i, first, std::min(each, rows - first)});
+      stagingCount_ = std::max(stagingCount_, std::min(each, rows) * width);
+    }
+  }
+
+  Status readAll(const Model::Progress& progress) {
+    std::vector<Block> staging(static_cast<size_t>(pool_.threads()));
+    for (Block& block : staging)
+      if (!block.allocate(static_cast<size_t>(stagingCount_) * 2 * sizeof(float)))
+        return {Code::OutOfMemory, "Expected memory to read weights through, but the system gave none"};
+    failed_ = pieces_.size();
+    finite_.assign(pieces_.size(), 1);
+    uint64_t done = 0;
+    const size_t perRound = static_cast<size_t>(pool_.threads()) * 8;
+    for (size_t begin = 0; begin < pieces_.size(); begin += perRound) {
+      if (cancel_.load(std::memory_order_relaxed)) return {Code::Aborted, "The operation was aborted"};
+      const size_t end = std::min(begin + perRound, pieces_.size());
+      pool_.run(static_cast<int64_t>(end - begin), [&](int64_t task, int worker) {
+        readPiece(begin + static_cast<size_t>(task), staging[static_cast<size_t>(worker)]);
+      });
+      if (failed_ < pieces_.size()) return readFailure(items_[pieces_[failed_].item]);
+      for (size_t i = begin; i < end; i++) {
+        Item& item = items_[pieces_[i].item];
+        done += static_cast<uint64_t>(pieces_[i].rows * rowWidth(item) * dtypeBytes(item.source->dtype));
+        if (finite_[i] == 0) item.finite = false;
+      }
+      if (progress) progress(done, total_);
+    }
+    return Status::good();
+  }
+
+  void readPiece(size_t index, const Block& staging) {
+    if (cancel_.load(std::memory_order_relaxed)) return;
+    const Piece& piece = pieces_[index];
+    const Item& item = items_[piece.item];
+    const WeightSource& s = *item.source;
+    const size_t count = static_cast<size_t>(piece.rows * rowWidth(item));
+    const uint64_t offset = s.begin + static_cast<uint64_t>(piece.first * rowWidth(item) * dtypeBytes(s.dtype));
+    float* floats = reinterpret_cast<float*>(staging.data());
+    void* raw = s.dtype == DType::F32 ? floats : floats + stagingCount_;
+    if (!files_[item.file].read(offset, raw, count * static_cast<size_t>(dtypeBytes(s.dtype)))) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      failed_ = std::min(failed_, index);
+      return;
+    }
+    convertToFloat(s.dtype, raw, count, floats);
+    finite_[index] = allFinite(floats, count) ? 1 : 0;
+    store_.write(graph_, item.weight, item.part, piece.first, piece.rows, floats);
+  }
+
+  static Status readFailure(const Item& item) {
+    return {Code::FileRead, "Expected to read weight " + item.source->name + ", bytes " + std::to_string(item.source->begin) + " to " +
+                                std::to_string(item.source->end) + ", from \"" + item.source->file +
+                                "\" but the file has become shorter or cannot be read"};
+  }
+
+  const Graph& graph_;
+  const KernelTable& table_;
+  ThreadPool& pool_;
+  const std::atomic<bool>& cancel_;
+  WeightStore& store_;
+  std::vector<Item> items_;
+  std::vector<File> files_;
+  std::vector<Piece> pieces_;
+  std::vector<char> finite_;  // per piece, each written by one task
+  int64_t stagingCount_ = 0;  // numbers in the largest piece
+  uint64_t total_ = 0;
+  std::mutex mutex_;
+  size_t failed_ = 0;         // the first piece that could not be read
+};
+
+}  // namespace
+
+Status loadWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool,
+                   const std::atomic<bool>& cancel, const Model::Progress& progress, WeightStore* store, LoadResult* result) {
+  LoadResult loaded;
+  Status status = Loader(graph, table, pool, cancel, *store).run(sources, progress, &loaded);
+  if (status.ok() && cancel.load(std::memory_order_relaxed)) status = {Code::Aborted, "The operation was aborted"};
+  if (!status.ok()) {
+    store->release();
+    return status;
+  }
+  *result = std::move(loaded);
+  return status;
+}
+
+}  // namespace asdm

@@ -1,0 +1,19 @@
+// From safetensors files into a weight store.
+#pragma once
+
+#include <atomic>
+#include <functional>
+
+#include "runtime/model.h"
+#include "weights/store.h"
+
+namespace asdm {
+
+// Fills the store. Each weight that the graph asks for exactly once among the sources, with the shape asked for (trailing ones
+// aside: a 1x1 convolution's weight may be handed as a matrix). Tensors are read in pieces, so that beside the store only a few
+// megabytes are held. Fails with TensorMissing, TensorExtra, TensorShape, TensorDtype, FileNotFound, FileRead, OutOfMemory or
+// Aborted, and then leaves the store empty. NaN and infinity are no failure; result->nonFinite names their tensors.
+Status loadWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool,
+                   const std::atomic<bool>& cancel, const Model::Progress& progress, WeightStore* store, LoadResult* result);
+
+}  // namespace asdm

@@ -1,0 +1,46 @@
+#include "weights/store.h"
+
+#include <cstring>
+
+#include "runtime/memory_limit.h"
+
+namespace asdm {
+
+Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
+  table_ = &table;
+  blocks_.clear();
+  std::vector<size_t> sizes;
+  double total = 0;
+  for (const WeightRef& w : graph.weights) {
+    sizes.push_back(w.role == WeightRole::Matrix ? table.packedBytes(w.shape) : static_cast<size_t>(w.count()) * sizeof(float));
+    total += static_cast<double>(sizes.back());
+  }
+  ASDM_TRY(checkMemory(total, "the weights"));
+  blocks_.resize(sizes.size());
+  for (size_t i = 0; i < sizes.size(); i++) {
+    if (blocks_[i].allocate(sizes[i])) continue;
+    blocks_.clear();
+    return outOfMemory(total, "the weights");
+  }
+  return Status::good();
+}
+
+void WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, const float* values) {
+  const WeightRef& w = graph.weights[static_cast<size_t>(id)];
+  for (size_t p = 0; p < part; p++) first += w.parts[p].rows;
+  std::byte* to = blocks_[static_cast<size_t>(id)].data();
+  if (w.role == WeightRole::Matrix) {
+    table_->pack(PackArgs{w.shape, values, first, rows, to});
+  } else {
+    const size_t rowBytes = static_cast<size_t>(w.rowWidth()) * sizeof(float);
+    std::memcpy(to + static_cast<size_t>(first) * rowBytes, values, static_cast<size_t>(rows) * rowBytes);
+  }
+}
+
+uint64_t WeightStore::bytes() const {
+  uint64_t total = 0;
+  for (const Block& block : blocks_) total += block.bytes();
+  return total;
+}
+
+}  // namespace asdm
