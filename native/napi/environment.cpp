@@ -78,6 +78,13 @@ void Environment::enqueue(const std::shared_ptr<Worker>& worker, std::shared_ptr
   if (awaited && open_.size() == 1) check(env_, napi_ref_threadsafe_function(env_, channel_));
 }
 
+void Environment::cancel(const std::shared_ptr<Worker>& worker, uint64_t id) noexcept {
+  const auto found = open_.find(id);
+  if (found == open_.end() || found->second->worker != worker) return;
+  found->second->cancelled.store(true, std::memory_order_relaxed);
+  worker->cancel(id);
+}
+
 void Environment::shutDown() noexcept {
   ended_ = true;
   for (const std::shared_ptr<Worker>& worker : workers_) worker->dispose();

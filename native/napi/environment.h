@@ -26,6 +26,9 @@ class Environment final : public Outlet {
   // Sends a call to a model's thread and keeps the event loop alive until it is settled. Numbers the call.
   void enqueue(const std::shared_ptr<Worker>& worker, std::shared_ptr<Call> call);
 
+  // The call will be told to have been aborted, unless it has been settled; also where it is done but not delivered yet.
+  void cancel(const std::shared_ptr<Worker>& worker, uint64_t id) noexcept;
+
   // Stops and joins every thread; calls after it throw DISPOSED.
   void shutDown() noexcept;
 

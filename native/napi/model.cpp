@@ -137,7 +137,7 @@ napi_value cancel(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const int64_t id = Value(env, arguments[0], "call").integer(0, int64_t{1} << 53);
   Handle& handle = handleOf(env, arguments.self);
-  if (!handle.disposed) handle.worker->cancel(static_cast<uint64_t>(id));
+  if (!handle.disposed) Environment::of(env).cancel(handle.worker, static_cast<uint64_t>(id));
   return undefined(env);
 }
 

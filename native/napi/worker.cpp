@@ -43,7 +43,6 @@ void Worker::cancel(uint64_t id) noexcept {
   std::shared_ptr<Call> dropped;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (running_ && running_->id == id) running_->cancelled.store(true, std::memory_order_relaxed);
     for (auto it = queue_.begin(); it != queue_.end(); ++it) {
       if ((*it)->id != id) continue;
       dropped = std::move(*it);
@@ -51,9 +50,7 @@ void Worker::cancel(uint64_t id) noexcept {
       break;
     }
   }
-  if (!dropped) return;
-  dropped->cancelled.store(true, std::memory_order_relaxed);
-  settle(std::move(dropped));
+  if (dropped) settle(std::move(dropped));
 }
 
 void Worker::release() noexcept {

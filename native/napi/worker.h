@@ -69,7 +69,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
   // Starts the thread at the first call; true when this call started it. Throws Failure when there is no thread to be had.
   bool enqueue(std::shared_ptr<Call> call);
-  // A queued call is settled at once, a running one stops within tens of milliseconds, any other id does nothing.
+  // For a call whose `cancelled` is set: settles it at once if it is queued. A running one stops within tens of milliseconds.
   void cancel(uint64_t id) noexcept;
   // Frees the model once the queue is empty: for a wrapper that was collected while promises are open.
   void release() noexcept;
