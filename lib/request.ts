@@ -27,7 +27,7 @@ export interface GenerateOptions {
   eta?: number
   /** Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out. */
   seed?: number | bigint
-  /** Size in pixels: multiples of the VAE's factor times the UNet's (64 for Stable Diffusion). The model's own size, or the image's, if left out. */
+  /** Size in pixels: multiples of the VAE's factor (8 for Stable Diffusion). The model's own size, or the image's, if left out. */
   width?: number
   height?: number
   /** Pictures for each prompt, made as one batch; 1 if left out. */
@@ -64,10 +64,8 @@ export const maxImages = 256
 
 /** What a request must fit: facts of the model. */
 export interface ModelFacts {
-  /** Side of a picture over the side of its latents. */
+  /** Side of a picture over the side of its latents; width and height are multiples of it. The UNet takes latents of any size. */
   vaeFactor: number
-  /** Pixels that width and height are multiples of. */
-  multiple: number
   /** Width and height where none are asked for. */
   defaultSize: number
   latentChannels: number
@@ -83,7 +81,6 @@ export function modelFacts(
 ): ModelFacts {
   return {
     vaeFactor: vae.factor,
-    multiple: vae.factor * 2 ** (unet.config.blockOutChannels.length - 1),
     defaultSize: unet.config.sampleSize * vae.factor,
     latentChannels: vae.config.latentChannels,
     inpainting: unet.config.inChannels !== vae.config.latentChannels,
@@ -152,11 +149,11 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const strength = optional(options.strength, item => number(item, 'strength', Number.MIN_VALUE, 1)) ?? (hasMask ? 1 : 0.8)
 
   const own = hasImage ? imageSize(options.image) : { width: facts.defaultSize, height: facts.defaultSize }
-  const width = optional(options.width, item => side(item, 'width', facts.multiple)) ?? own?.width
-  const height = optional(options.height, item => side(item, 'height', facts.multiple)) ?? own?.height
+  const width = optional(options.width, item => side(item, 'width', facts.vaeFactor)) ?? own?.width
+  const height = optional(options.height, item => side(item, 'height', facts.vaeFactor)) ?? own?.height
   const checkSize = (pixels: { width: number, height: number }): void => {
-    side(pixels.width, 'the width of the image', facts.multiple)
-    side(pixels.height, 'the height of the image', facts.multiple)
+    side(pixels.width, 'the width of the image', facts.vaeFactor)
+    side(pixels.height, 'the height of the image', facts.vaeFactor)
   }
   const fixed = { width, height, check: checkSize }
   const readImage = hasImage ? checkImage(options.image, 'image', fixed) : undefined

@@ -115,7 +115,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
 
   /** Width and height of a picture where none are asked for, and the number of pixels that they are multiples of. */
   get sizes(): { default: number, multiple: number } {
-    return { default: this.#facts.defaultSize, multiple: this.#facts.multiple }
+    return { default: this.#facts.defaultSize, multiple: this.#facts.vaeFactor }
   }
 
   /**

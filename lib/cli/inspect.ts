@@ -77,7 +77,7 @@ async function measure({ unet, vae, textEncoder }: Checkpoint, flags: Flags): Pr
     const v = keep(new VAE(addon, vae, options))
     const t = keep(new TextEncoder(addon, textEncoder, options))
     const batch = integer(flags.batch ?? 2, '--batch', 1, 256)
-    const multiple = v.factor * 2 ** (u.config.blockOutChannels.length - 1)
+    const multiple = v.factor
     const [width, height] = [flags.width, flags.height].map((side, i) => {
       const value = integer(side ?? u.config.sampleSize * v.factor, i === 0 ? '--width' : '--height', multiple, 8192)
       if (value % multiple !== 0) throw new AsdmError('INVALID_ARGUMENT', `Expected ${i === 0 ? '--width' : '--height'} to be a multiple of ${multiple} but received ${value}`)

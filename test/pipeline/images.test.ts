@@ -34,13 +34,15 @@ function rightHalf(side = 64): { data: Uint8Array, width: number, height: number
   return { data: Uint8Array.from({ length: side * side }, (_, i) => (i % side >= side / 2 ? 255 : 0)), width: side, height: side }
 }
 
-test('pictures of any multiple of the unit come out, wide, tall and odd', async t => {
-  t.deepEqual(sd.sizes, { default: 64, multiple: 32 })
-  for (const [width, height] of [[32, 32], [96, 32], [32, 160], [224, 96]]) {
+test('pictures of any multiple of the VAE factor come out, wide, tall and odd', async t => {
+  t.deepEqual(sd.sizes, { default: 64, multiple: 4 })
+  for (const [width, height] of [[32, 32], [96, 32], [36, 44], [52, 100], [220, 92]]) {
     const [image] = await sd.generate({ ...base, steps: 2, width, height })
     t.deepEqual([image.width, image.height, image.rgba.length], [width, height, width * height * 4])
     t.true(new Set(image.rgba).size > 20, 'not a flat picture')
   }
+  const [dot] = await sd.generate({ ...base, steps: 2, width: 4, height: 4 })
+  t.is(dot.rgba.length, 64)
 })
 
 test('a batch is its pictures, one generator drawing all their noise at once', async t => {
