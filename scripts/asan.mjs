@@ -56,6 +56,6 @@ if (caught.exitCode === 0 || !caught.stderr.includes('heap-buffer-overflow'))
 console.log('the planted bug is caught; running the tests')
 
 // Whole-model tests and those that measure memory are left out: they take long here and tell nothing new.
-const folders = argv._.length > 0 ? argv._ : await glob(['build/ts/test/{ops,graph,weights,boundary,runtime,native}/**/*.test.js'])
+const folders = argv._.length > 0 ? argv._ : await glob(['build/ts/test/{ops,graph,weights,boundary,runtime,native}/**/*.test.js', '!**/leak.test.js'])
 const run = await $({ ...inherit, nothrow: true, env })`node node_modules/ava/entrypoints/cli.mjs --concurrency=1 --timeout=20m ${folders}`
 process.exit(run.exitCode ?? 1)

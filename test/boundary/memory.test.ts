@@ -50,7 +50,7 @@ test('a config of absurd but well-formed size is refused without touching memory
   }
 })
 
-test('fifty loads, forwards and disposals leave resident memory flat', async t => {
+test('loads, forwards, aborts, failures and disposals leave resident memory flat', async t => {
   const { code, stdout, stderr } = await runScript(`
     const inputs = support.unetInputs(32)
     const kept = await support.loaded('unet', { threads: 2 })
@@ -69,15 +69,20 @@ test('fifty loads, forwards and disposals leave resident memory flat', async t =
       model.dispose()
     }
     const resident = async () => { for (let i = 0; i < 3; i++) { gc(); await support.delay(20) } return process.memoryUsage.rss() }
-    for (let i = 0; i < 15; i++) await round()
-    const before = await resident()
-    for (let i = 0; i < 50; i++) await round()
-    console.log((await resident()) - before)
-  `, { flags: ['--expose-gc'] })
+    // Garbage collection and malloc make single samples jump by megabytes; what leaks raises the lowest ones.
+    const lowest = async () => {
+      const samples = []
+      for (let sample = 0; sample < 4; sample++) { for (let i = 0; i < 10; i++) await round(); samples.push(await resident()) }
+      return Math.min(...samples)
+    }
+    for (let i = 0; i < 20; i++) await round()
+    const before = await lowest()
+    console.log((await lowest()) - before)
+  `, { flags: ['--expose-gc', '--max-semi-space-size=1'], env: { MALLOC_ARENA_MAX: '1' } })
   t.is(code, 0, stderr)
   if (process.env.ASDM_SANITIZED === '1') return // its quarantine grows
   const grown = Number(stdout)
-  t.true(grown < 6e6, `${(grown / 1e6).toFixed(1)} MB more after 50 rounds`)
+  t.true(grown < 4e6, `${(grown / 1e6).toFixed(1)} MB more after 40 rounds`)
 })
 
 test('many calls at once are served', async t => {

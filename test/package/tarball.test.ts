@@ -76,7 +76,7 @@ test.serial('the installed addon loads and computes', async t => {
     const { StableDiffusion } = require('asdm')
     StableDiffusion.load(${models}).then(async sd => {
       const [image] = await sd.generate({ prompt: 'a 3d emoji of red apple', steps: 1, seed: 1 })
-      console.log(image.width, image.height, image.rgba.length, image.png().subarray(1, 4).toString())
+      console.log(image.width, image.height, image.rgba.length, Buffer.from(await image.png()).subarray(1, 4).toString())
       await sd.dispose()
     }).catch(error => { console.error(error); process.exitCode = 1 })`
   const [width, height, bytes, kind] = (await node('generate.cjs', script)).split(' ')
