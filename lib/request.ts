@@ -62,6 +62,9 @@ export const maxSide = 8192
 /** Most pictures of one request. */
 export const maxImages = 256
 
+/** Most pixels of one request, all pictures together: 256 pictures of 512x512, or one of 8192x8192. */
+export const maxPixels = 2 ** 26
+
 /** What a request must fit: facts of the model. */
 export interface ModelFacts {
   /** Side of a picture over the side of its latents; width and height are multiples of it. The UNet takes latents of any size. */
@@ -89,10 +92,14 @@ export function modelFacts(
   }
 }
 
-/** A request's pictures and size, once they are read. */
-export interface Opened {
+/** In pixels. */
+interface Size {
   width: number
   height: number
+}
+
+/** A request's pictures and size, once they are read. */
+export interface Opened extends Size {
   image: Tensor | undefined
   /** Ones (repaint) and zeros (keep), one a pixel. */
   mask: Float32Array | undefined
@@ -140,6 +147,26 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const clipSkip = optional(options.clipSkip, item => integer(item, 'clipSkip', 0, facts.textLayers - 1)) ?? 0
   const promptWeighting = optional(options.promptWeighting, item => boolean(item, 'promptWeighting')) ?? false
 
+  const pictures = parsePictures(options, facts, images)
+  const { sampler, steps, samplerSetting } = parseSampler(options, facts, pictures.from === undefined ? undefined : pictures.strength)
+
+  return {
+    prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
+    sampler, eta, seed, latents: pictures.latents, strength: pictures.strength, open: pictures.open,
+    preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
+    signal: optional(options.signal, item => abortSignal(item, 'signal')),
+    onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress')),
+    settings: (index, opened) => ({
+      prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps, sampler: samplerSetting, eta, seed,
+      width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,
+      ...(pictures.from !== undefined && { from: pictures.from, strength: pictures.strength }),
+      ...(pictures.latents !== undefined && { latents: true }),
+    }),
+  }
+}
+
+/** Size, image, mask, strength and latents: everything that has to do with pixels. */
+function parsePictures(options: Record<string, unknown>, facts: ModelFacts, images: number) {
   const hasImage = options.image !== undefined
   const hasMask = options.mask !== undefined
   if (hasMask && !hasImage) throw bad('an image together with the mask', 'none')
@@ -148,39 +175,34 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   if (options.latents !== undefined && hasImage) throw bad('either latents or an image to start from', 'both')
   const strength = optional(options.strength, item => number(item, 'strength', Number.MIN_VALUE, 1)) ?? (hasMask ? 1 : 0.8)
 
+  // The size of a picture in a file is not known before the file is read.
   const own = hasImage ? imageSize(options.image) : { width: facts.defaultSize, height: facts.defaultSize }
   const width = optional(options.width, item => side(item, 'width', facts.vaeFactor)) ?? own?.width
   const height = optional(options.height, item => side(item, 'height', facts.vaeFactor)) ?? own?.height
-  const checkSize = (pixels: { width: number, height: number }): void => {
-    side(pixels.width, 'the width of the image', facts.vaeFactor)
-    side(pixels.height, 'the height of the image', facts.vaeFactor)
+  const checkSides = (size: Size): void => {
+    side(size.width, 'the width of the image', facts.vaeFactor)
+    side(size.height, 'the height of the image', facts.vaeFactor)
   }
-  const fixed = { width, height, check: checkSize }
-  const readImage = hasImage ? checkImage(options.image, 'image', fixed) : undefined
-  const readMask = hasMask ? checkImage(options.mask, 'mask', fixed) : undefined
-  const { sampler, steps, samplerSetting } = parseSampler(options, facts, hasImage ? strength : undefined)
+  const checkPixels = (size: Size): void => {
+    if (images * size.width * size.height > maxPixels)
+      throw bad(`at most ${maxPixels} pixels in one request`, `${images} pictures of ${size.width}x${size.height}; make fewer at a time`)
+  }
+  if (width !== undefined && height !== undefined) checkPixels({ width, height })
+  const wanted = { width, height, check: checkSides }
+  const readImage = hasImage ? checkImage(options.image, 'image', wanted) : undefined
+  const readMask = hasMask ? checkImage(options.mask, 'mask', wanted) : undefined
   const latents = optional(options.latents, item => checkLatents(item, images, facts, width!, height!))
-
   return {
-    prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
-    sampler, eta, seed, latents, strength,
-    preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
-    signal: optional(options.signal, item => abortSignal(item, 'signal')),
-    onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress')),
-    async open() {
+    from: hasImage ? hasMask ? 'inpaint' as const : 'image' as const : undefined, strength, latents,
+    async open(): Promise<Opened> {
       const image = await readImage?.()
       const size = image === undefined ? { width: width!, height: height! } : { width: image.width, height: image.height }
+      checkPixels(size)
       const mask = await readMask?.()
       if (mask !== undefined && (mask.width !== size.width || mask.height !== size.height))
         throw bad(`mask to be ${size.width}x${size.height} pixels like the image`, `${mask.width}x${mask.height}`)
       return { ...size, image: image && imageTensor(image), mask: mask && maskValues(mask) }
     },
-    settings: (index, opened) => ({
-      prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps, sampler: samplerSetting, eta, seed,
-      width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,
-      ...(hasImage && { from: hasMask ? 'inpaint' : 'image', strength }),
-      ...(latents !== undefined && { latents: true }),
-    }),
   }
 }
 

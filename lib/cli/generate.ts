@@ -26,7 +26,7 @@ interface Flags {
   mask?: string
   strength?: number
   clipSkip?: number
-  weights?: true
+  promptWeighting?: true
   threads?: number
   cpu?: string
   dtype?: string
@@ -56,7 +56,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--mask <png>', 'what to repaint of --image: white is made anew')
     .option('--strength <number>', 'how much of --image is made anew, 0 to 1', parseNumber)
     .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
-    .option('--weights', 'read (word:1.2) in prompts as a weight')
+    .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
     .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
     .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
     .addOption(new Option('--dtype <dtype>', 'number format (fp32)'))
@@ -89,7 +89,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
       ...given({
         negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta, seed: flags.seed,
         width: flags.width, height: flags.height, count: flags.count, image: flags.image, mask: flags.mask, strength: flags.strength,
-        clipSkip: flags.clipSkip, promptWeighting: flags.weights,
+        clipSkip: flags.clipSkip, promptWeighting: flags.promptWeighting,
       }),
       signal, onProgress: step => bar?.step(step),
     })

@@ -68,7 +68,7 @@ test('a picture can be handed in, with every other option', async t => {
   const image = first.stdout.trim()
   t.is(path.dirname(image), path.join(cwd, 'in'))
   const { code, stderr } = await asdm(['generate', '-m', emoji, '-s', '2', '--seed', '1', '-o', 'b.png', '-n', 'blue', '--sampler', 'euler', '--image', image, '--mask', image, '--strength', '0.9',
-    '--clip-skip', '1', '--weights', '-W', '64', '-H', '64', '-t', '1', '--cpu', 'auto', '--dtype', 'fp32', '--device', 'cpu', '--eta', '0', '(star:1.2)'], { cwd })
+    '--clip-skip', '1', '--prompt-weighting', '-W', '64', '-H', '64', '-t', '1', '--cpu', 'auto', '--dtype', 'fp32', '--device', 'cpu', '--eta', '0', '(star:1.2)'], { cwd })
   t.is(code, 0, stderr)
   t.like(await readSettings(path.join(cwd, 'b.png')), { negativePrompt: 'blue', sampler: 'euler', from: 'inpaint', strength: 0.9, clipSkip: 1, promptWeighting: true })
 })

@@ -61,6 +61,7 @@ const refused: [string, unknown, ErrorCode, RegExp?][] = [
   ['count 0', { ...fine, count: 0 }, 'INVALID_ARGUMENT', /count/],
   ['count 257', { ...fine, count: 257 }, 'INVALID_ARGUMENT', /count/],
   ['too many pictures', { ...fine, prompt: ['a', 'b'], count: 200 }, 'INVALID_ARGUMENT', /256/],
+  ['too many pixels', { ...fine, count: 17, width: 2048, height: 2048 }, 'INVALID_ARGUMENT', /17 pictures of 2048x2048; make fewer/],
   ['latents of a wrong type', { ...fine, latents: new Float32Array(1024) }, 'INVALID_ARGUMENT', /latents/],
   ['latents of a wrong shape', { ...fine, latents: { data: new Float32Array(1024), shape: [1, 4, 8, 32] } }, 'SHAPE_MISMATCH', /\[1,4,16,16\]/],
   ['latents for fewer pictures', { ...fine, count: 2, latents: { data: new Float32Array(1024), shape: [1, 4, 16, 16] } }, 'SHAPE_MISMATCH', /\[2,4,16,16\]/],
