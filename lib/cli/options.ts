@@ -30,8 +30,9 @@ export function formatCount(count: number): string {
   return `${unit === 0 ? count : count.toPrecision(3)}${units[unit]}`
 }
 
-/** 12 s, 3 min 05 s. */
+/** 1.2 s, 12 s, 3 min 05 s. */
 export function formatMs(ms: number): string {
+  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`
   const seconds = Math.round(ms / 1000)
   return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`
 }
