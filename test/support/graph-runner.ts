@@ -1,0 +1,55 @@
+import { repoPath } from './fixtures'
+
+/** A value of a program: alive from step `first` to step `last`; `takesOver`: index of the value whose memory it continues, or -1. */
+export interface Lifetime {
+  first: number
+  last: number
+  bytes: number
+  takesOver: number
+}
+
+/** How a random graph is to be run; see native/testing/graph_properties.cpp. */
+export interface RandomRun {
+  seed: number
+  set: string
+  threads: number
+  fuse: boolean
+  poison: boolean
+  taps: boolean
+  cancel?: boolean
+}
+
+/** The graph part of the testing addon. */
+export interface GraphRunner {
+  sets(): string[]
+  reach(inputs: number[][], outputs: number[], inherited: number[]): { run: boolean[], read: boolean[] }
+  place(values: Lifetime[]): { offsets: number[], bytes: number }
+  convert(dtype: 'F32' | 'F16' | 'BF16', bytes: Uint8Array): Float32Array
+  randomGraph(run: RandomRun): {
+    outputs: Record<string, Float32Array>, units: number, fused: number, inPlace: number, lifetimes: (Lifetime & { offset: number })[], arenaBytes: number
+  }
+}
+
+// eslint-disable-next-line @typescript-eslint/no-require-imports
+export const graphs: GraphRunner = require(process.env.ASDM_TESTING_BINARY ?? repoPath('build', 'Release', 'asdm_testing.node'))
+
+/**
+ * What is wrong with a placement: values that live at the same time and share memory (taking over is allowed from one step on),
+ * offsets that are not aligned, values beyond the end. Empty when all is well.
+ */
+export function placementFaults(values: readonly Lifetime[], offsets: readonly number[], bytes: number): string[] {
+  const faults: string[] = []
+  values.forEach((a, i) => {
+    if (offsets[i] % 64 !== 0) faults.push(`value ${i} is not aligned`)
+    if (offsets[i] + a.bytes > bytes) faults.push(`value ${i} ends beyond the arena`)
+    if (a.takesOver >= 0 && offsets[i] !== offsets[a.takesOver]) faults.push(`value ${i} does not lie where value ${a.takesOver} lay`)
+    for (let j = 0; j < i; j++) {
+      const b = values[j]
+      const together = Math.min(a.last, b.last) - Math.max(a.first, b.first)
+      if (together < 0 || offsets[i] >= offsets[j] + b.bytes || offsets[j] >= offsets[i] + a.bytes) continue
+      if (a.takesOver === j && b.last === a.first) continue
+      faults.push(`values ${j} and ${i} share memory`)
+    }
+  })
+  return faults
+}
