@@ -1,7 +1,8 @@
 // Share of the machine's peak that linear layers and convolutions reach, on the shapes of SD 1.5 and its VAE, one thread.
 //
-//   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gemm_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp \
-//     native/core/thread_pool.cpp -pthread -o /tmp/gemm_bench && /tmp/gemm_bench [set] [filter]
+//   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gemm_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
+//     native/core/thread_pool.cpp -pthread -o /tmp/gemm_bench          (one line)
+//   /tmp/gemm_bench [set] [filter]
 //
 // Peak is a loop of independent vector FMAs. Both are timed by the thread's processor time, in turn, best of several, so that
 // other programs disturb little. First each result is compared with double precision at some points.
@@ -16,6 +17,10 @@
 #include <vector>
 
 #include <immintrin.h>
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own header, its bug 105593
+#endif
 
 #include "cpu/conv/conv.h"
 #include "cpu/gemm/gemm.h"

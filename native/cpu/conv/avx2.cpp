@@ -1,0 +1,16 @@
+#include "cpu/conv/conv.h"
+#include "cpu/gemm/gemm.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+
+ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
+#define ASDM_SET avx2
+#include "cpu/vec/avx2.h"
+#include "cpu/conv/conv.inc.h"
+ASDM_TARGET_END
+
+#endif

@@ -1,0 +1,14 @@
+#include "cpu/conv/conv.h"
+#include "cpu/gemm/gemm.h"
+
+#if defined(ASDM_ARM64)
+
+#include <cmath>
+#include <cstdint>
+#include <arm_neon.h>
+
+#define ASDM_SET neon
+#include "cpu/vec/neon.h"
+#include "cpu/conv/conv.inc.h"
+
+#endif

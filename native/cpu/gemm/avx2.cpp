@@ -1,0 +1,28 @@
+#include "cpu/gemm/gemm.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+
+ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
+#define ASDM_SET avx2
+#include "cpu/vec/avx2.h"
+#include "cpu/vec/math.inc.h"
+
+namespace asdm::cpu::avx2 {
+// 6 x 16: 12 sums, two vectors of weights and a broadcast value fill 15 of the 16 registers.
+constexpr int kMr = 6;
+constexpr int kNv = 2;
+constexpr int64_t kKc = 512;
+constexpr int64_t kMaxTiles = 24;
+constexpr int64_t kMaxPanels = 40;
+constexpr int64_t kPrefetch = 512;
+}  // namespace asdm::cpu::avx2
+
+#include "cpu/gemm/tile.inc.h"
+#include "cpu/gemm/gemm.inc.h"
+ASDM_TARGET_END
+
+#endif

@@ -1,0 +1,33 @@
+#include "cpu/gemm/gemm.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
+#define ASDM_SET avx512
+#include "cpu/vec/avx512.h"
+#include "cpu/vec/math.inc.h"
+
+namespace asdm::cpu::avx512 {
+// 14 x 32: 28 sums, two vectors of weights and a broadcast value fill 31 of the 32 registers.
+constexpr int kMr = 14;
+constexpr int kNv = 2;
+constexpr int64_t kKc = 512;
+constexpr int64_t kMaxTiles = 16;
+constexpr int64_t kMaxPanels = 20;
+constexpr int64_t kPrefetch = 512;
+}  // namespace asdm::cpu::avx512
+
+#include "cpu/gemm/tile.inc.h"
+#include "cpu/gemm/gemm.inc.h"
+ASDM_TARGET_END
+
+#endif

@@ -1,0 +1,66 @@
+// Matrix products in float32: y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]; contracts in backend/kernels.h (LinearArgs).
+//
+// One blocked product (gemm.inc.h) serves linear layers and convolutions; what differs is where a row of the left side comes from.
+// Packed weights: for each block of k, for each panel of kNv vectors of output features: [k of the block][panel width]. So a task
+// that walks a block's panels in order reads memory in order.
+// The left side is copied, a tile of kMr rows times one k block at a time, to rows of fixed distance: the tile kernel then
+// addresses all its rows from one register, and neither padding nor strides reach it.
+// Sums: within a k block one chain per element in ascending k; the blocks' sums are added in ascending order, kept in scratch
+// between blocks (not in y, which may be the residual). Blocks of k follow from k alone, so neither the number of threads nor the
+// place in a tile changes an element's bits.
+#pragma once
+
+#include "backend/kernels.h"
+#include "cpu/target.h"
+
+namespace asdm::cpu {
+
+// A product whose left rows come from a callback. Rows form groups (samples) of equal size; a tile never straddles two.
+struct Product {
+  int64_t groups, groupRows;
+  WeightShape shape;
+  const void* weight;
+  // Writes x[row + i, first : first + count] to `to + i * stride` for i < rows; rows are of one group.
+  void (*copyRows)(const void* source, int64_t row, int rows, int64_t first, int64_t count, float* to, int64_t stride);
+  const void* source;
+  const float* bias;     // [n] or null
+  const float* rowBias;  // [groups, n] of row distance ldRowBias, or null
+  int64_t ldRowBias;
+  Activation activation;
+  const float* residual;  // or null
+  int64_t ldr;
+  float* y;
+  int64_t ldy;
+};
+
+// How a product is cut into tasks: `rows` blocks of tiles times `columns` blocks of panels, all of nearly equal size.
+struct Grid {
+  int64_t rows, columns;
+};
+
+// The cheapest cut by a small cost model. tiles, panels: of the whole product; tileRows, panelVectors, lanes: of a tile;
+// maxTiles, maxPanels: the most that one task may span.
+Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int panelVectors, int lanes, int64_t maxTiles,
+                int64_t maxPanels, int threads) noexcept;
+
+}  // namespace asdm::cpu
+
+#define ASDM_DECLARE_GEMM(set)                                       \
+  namespace asdm::cpu::set {                                         \
+  size_t packedBytes(const WeightShape&) noexcept;                   \
+  void pack(const PackArgs&) noexcept;                               \
+  void linear(const LinearArgs&, KernelContext&) noexcept;           \
+  size_t linearScratch(const LinearArgs&, int threads) noexcept;     \
+  void product(const Product&, KernelContext&) noexcept;             \
+  size_t productScratch(const Product&, int threads) noexcept;       \
+  }
+
+ASDM_DECLARE_GEMM(portable)
+#if defined(ASDM_X86)
+ASDM_DECLARE_GEMM(avx2)
+ASDM_DECLARE_GEMM(avx512)
+#endif
+#if defined(ASDM_ARM64)
+ASDM_DECLARE_GEMM(neon)
+#endif
+#undef ASDM_DECLARE_GEMM

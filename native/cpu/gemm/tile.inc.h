@@ -1,0 +1,173 @@
+// The register tile, for every set: R rows times V vectors of output features over one block of k. Include after a vocabulary and
+// math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, a multiple of 32) defined in the set's namespace.
+#pragma once
+
+#if defined(__clang__)
+#define ASDM_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define ASDM_UNROLL _Pragma("GCC unroll 32")
+#else
+#define ASDM_UNROLL
+#endif
+
+#if defined(_MSC_VER)
+#define ASDM_NOINLINE __declspec(noinline)
+#else
+#define ASDM_NOINLINE __attribute__((noinline))
+#endif
+
+#if defined(__GNUC__)
+#define ASDM_PREFETCH(p) __builtin_prefetch(p)
+#else
+#define ASDM_PREFETCH(p) (void)(p)
+#endif
+
+namespace asdm::cpu::ASDM_SET {
+
+constexpr int kNr = kNv * kVf;
+// Distance of copied rows: an odd number of cache lines, so that a tile's rows fall into different cache sets.
+constexpr int64_t kStride = kKc + 16;
+
+// One tile's work; pointers are to the tile's first element. The sum of earlier k blocks lies in `sums` [rows][kNr] unless this is
+// the first; before the last, the new sum goes there too, and what concerns y is ignored.
+struct Tile {
+  const float* a;  // [rows][kStride]
+  const float* b;  // [kc][kNr]
+  int64_t kc;
+  int rows, columns;
+  bool first, last;
+  float* sums;
+  const float* bias;
+  const float* rowBias;
+  Activation activation;
+  const float* residual;
+  int64_t ldr;
+  float* y;
+  int64_t ldy;
+};
+
+// The slow way out, for activations and narrow panels: finishes whole sums [rows][kNr] to y.
+ASDM_NOINLINE inline void finishTile(const Tile& t, const float* sums) {
+  for (int r = 0; r < t.rows; r++) {
+    float* y = t.y + r * t.ldy;
+    for (int j = 0; j < t.columns; j += kVf) {
+      const int n = t.columns - j < kVf ? t.columns - j : kVf;
+      vf v = vload(sums + r * kNr + j);
+      if (t.bias != nullptr) v = vadd(v, vloadn(t.bias + j, n));
+      if (t.rowBias != nullptr) v = vadd(v, vloadn(t.rowBias + j, n));
+      v = vactivate(t.activation, v);
+      if (t.residual != nullptr) v = vadd(v, vloadn(t.residual + r * t.ldr + j, n));
+      vstoren(y + j, v, n);
+    }
+  }
+}
+
+template <int R, int V>
+ASDM_INLINE void tileStep(const float* a, const float* b, vf (&sum)[R][V]) {
+  vf right[V];
+  ASDM_UNROLL
+  for (int v = 0; v < V; v++) right[v] = vload(b + v * kVf);
+  ASDM_UNROLL
+  for (int r = 0; r < R; r++) {
+    const vf left = vset(a[r * kStride]);
+    ASDM_UNROLL
+    for (int v = 0; v < V; v++) sum[r][v] = vfma(left, right[v], sum[r][v]);
+  }
+}
+
+template <int R, int V>
+ASDM_INLINE void addToRows(const float* bias, vf (&sum)[R][V]) {
+  ASDM_UNROLL
+  for (int v = 0; v < V; v++) {
+    const vf add = vload(bias + v * kVf);
+    ASDM_UNROLL
+    for (int r = 0; r < R; r++) sum[r][v] = vadd(sum[r][v], add);
+  }
+}
+
+template <int R, int V>
+ASDM_INLINE void storeRows(const vf (&sum)[R][V], float* to, int64_t ld) {
+  ASDM_UNROLL
+  for (int r = 0; r < R; r++) {
+    ASDM_UNROLL
+    for (int v = 0; v < V; v++) vstore(to + r * ld + v * kVf, sum[r][v]);
+  }
+}
+
+template <int R, int V>
+void tileKernel(const Tile& t) {
+  vf sum[R][V];
+  ASDM_UNROLL
+  for (int r = 0; r < R; r++) {
+    ASDM_UNROLL
+    for (int v = 0; v < V; v++) sum[r][v] = vzero();
+  }
+  const float* a = t.a;
+  const float* b = t.b;
+  // What is read after some thousand cycles may come meanwhile.
+  if (!t.first)
+    for (int i = 0; i < R * kNr; i += 16) ASDM_PREFETCH(t.sums + i);
+  if (t.last && t.residual != nullptr)
+    for (int r = 0; r < R; r++)
+      for (int j = 0; j < t.columns; j += 16) ASDM_PREFETCH(t.residual + r * t.ldr + j);
+  int64_t k = 0;
+  for (; k + 4 <= t.kc; k += 4) {
+    ASDM_UNROLL
+    for (int step = 0; step < 4; step++) {
+      for (int v = 0; v < kNr; v += 16) ASDM_PREFETCH(b + kPrefetch + step * kNr + v);
+      tileStep<R, V>(a + step, b + step * kNr, sum);
+    }
+    a += 4;
+    b += 4 * kNr;
+  }
+  for (; k < t.kc; k++, a++, b += kNr) tileStep<R, V>(a, b, sum);
+
+  if (!t.first) {
+    ASDM_UNROLL
+    for (int r = 0; r < R; r++) {
+      ASDM_UNROLL
+      for (int v = 0; v < V; v++) sum[r][v] = vadd(vload(t.sums + r * kNr + v * kVf), sum[r][v]);
+    }
+  }
+  if (!t.last) {
+    storeRows<R, V>(sum, t.sums, kNr);
+    return;
+  }
+  if (t.columns != V * kVf || t.activation != Activation::None) {
+    float sums[R * kNr];
+    storeRows<R, V>(sum, sums, kNr);
+    finishTile(t, sums);
+    return;
+  }
+  if (t.bias != nullptr) addToRows<R, V>(t.bias, sum);
+  if (t.rowBias != nullptr) addToRows<R, V>(t.rowBias, sum);
+  if (t.residual != nullptr) {
+    ASDM_UNROLL
+    for (int r = 0; r < R; r++) {
+      ASDM_UNROLL
+      for (int v = 0; v < V; v++) sum[r][v] = vadd(sum[r][v], vload(t.residual + r * t.ldr + v * kVf));
+    }
+  }
+  storeRows<R, V>(sum, t.y, t.ldy);
+}
+
+// table[V - 1][R - 1]: all heights up to kMr; heights differ by at most one within a product, so few are ever used.
+using TileKernel = void (*)(const Tile&);
+
+template <int V, int R>
+struct FillKernels {
+  static void into(TileKernel (*table)[kMr]) {
+    table[V - 1][R - 1] = &tileKernel<R, V>;
+    FillKernels<V, R - 1>::into(table);
+  }
+};
+template <int V>
+struct FillKernels<V, 0> {
+  static void into(TileKernel (*table)[kMr]) { FillKernels<V - 1, kMr>::into(table); }
+};
+template <>
+struct FillKernels<0, kMr> {
+  static void into(TileKernel (*)[kMr]) {}
+};
+
+}  // namespace asdm::cpu::ASDM_SET
