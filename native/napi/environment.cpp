@@ -113,7 +113,7 @@ void Environment::deliver(napi_env env, napi_value, void* context, void* data) {
   Environment& state = *static_cast<Environment*>(context);
   try {
     switch (message->kind) {
-      case Message::Kind::Progress: return state.tellProgress(*message->call);
+      case Message::Kind::Progress: return state.tellProgress(*message);
       case Message::Kind::Done: return state.settle(*message->call);
       case Message::Kind::Finished: return state.finish(message->worker);
     }
@@ -122,11 +122,11 @@ void Environment::deliver(napi_env env, napi_value, void* context, void* data) {
   }
 }
 
-void Environment::tellProgress(Call& call) {
-  call.progressPosted.store(false);
+void Environment::tellProgress(const Message& message) {
+  const Call& call = *message.call;
   if (call.progress == nullptr || call.cancelled.load(std::memory_order_relaxed)) return;
-  napi_value callback, arguments[2] = {number(env_, static_cast<double>(call.bytesDone.load(std::memory_order_relaxed))),
-                                       number(env_, static_cast<double>(call.bytesTotal.load(std::memory_order_relaxed)))};
+  napi_value callback, arguments[2] = {number(env_, static_cast<double>(message.bytesDone)),
+                                       number(env_, static_cast<double>(message.bytesTotal))};
   check(env_, napi_get_reference_value(env_, call.progress, &callback));
   if (napi_call_function(env_, undefined(env_), callback, 2, arguments, nullptr) == napi_ok) return;
   napi_value thrown;  // wrap.ts hands in a callback that never throws; whoever does without it learns nothing

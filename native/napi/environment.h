@@ -46,7 +46,7 @@ class Environment final : public Outlet {
   explicit Environment(napi_env env) : env_(env) {}
   static void deliver(napi_env env, napi_value, void* context, void* data);
   void settle(Call& call);
-  void tellProgress(Call& call);
+  void tellProgress(const Message& message);
   void finish(const std::shared_ptr<Worker>& worker);
   void dropReferences() noexcept;
 

@@ -83,7 +83,7 @@ napi_value describe(napi_env env, napi_callback_info info) {
 // Queues the call; its references are taken last, when nothing else can fail but the queueing itself.
 napi_value enqueue(napi_env env, const std::shared_ptr<Worker>& worker, const std::shared_ptr<Call>& call, napi_value settle,
                    napi_value progress) {
-  call->done.reset(new Message{Message::Kind::Done, nullptr, nullptr});
+  call->done.reset(new Message{Message::Kind::Done});
   Environment& state = Environment::of(env);
   try {
     check(env, napi_create_reference(env, settle, 1, &call->settle));

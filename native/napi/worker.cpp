@@ -23,7 +23,7 @@ bool Worker::enqueue(std::shared_ptr<Call> call) {
     queue_.push_back(std::move(call));
     if (start) {
       try {
-        finished_.reset(new Message{Message::Kind::Finished, nullptr, nullptr});
+        finished_.reset(new Message{Message::Kind::Finished});
         thread_ = std::thread([this] { loop(); });
       } catch (const std::system_error& error) {
         queue_.pop_back();
@@ -120,13 +120,10 @@ void Worker::settle(std::shared_ptr<Call> call) noexcept {
 }
 
 void postProgress(Outlet& outlet, const std::shared_ptr<Call>& call, uint64_t done, uint64_t total) noexcept {
-  call->bytesDone.store(done, std::memory_order_relaxed);
-  call->bytesTotal.store(total, std::memory_order_relaxed);
-  if (call->progressPosted.exchange(true)) return;
   try {
-    outlet.post(std::unique_ptr<Message>(new Message{Message::Kind::Progress, call, nullptr}));
+    outlet.post(std::unique_ptr<Message>(new Message{Message::Kind::Progress, call, nullptr, done, total}));
   } catch (...) {
-    call->progressPosted.store(false);  // no memory for a message about progress: the next one may do
+    // No memory for a message about progress: the load goes on, and the next one may do.
   }
 }
 

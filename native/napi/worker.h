@@ -21,11 +21,12 @@ namespace asdm::napi {
 class Worker;
 struct Call;
 
-// What a thread tells the JavaScript thread. Made before the work, so that reporting needs no memory.
+// What a thread tells the JavaScript thread. Done and Finished are made before the work, so that reporting needs no memory.
 struct Message {
   enum class Kind { Progress, Done, Finished } kind;
-  std::shared_ptr<Call> call;      // Progress, Done
-  std::shared_ptr<Worker> worker;  // Finished: the thread is about to end and may be joined
+  std::shared_ptr<Call> call = nullptr;      // Progress, Done
+  std::shared_ptr<Worker> worker = nullptr;  // Finished: the thread is about to end and may be joined
+  uint64_t bytesDone = 0, bytesTotal = 0;    // Progress
 };
 
 // Takes the message over. Callable from any thread.
@@ -44,10 +45,6 @@ struct Call {
   std::function<Status(Model&, const std::shared_ptr<Call>& self)> work;  // on the worker thread
   Status status;
   std::unique_ptr<Message> done;  // null for calls that nobody waits for
-
-  // At most one progress message is under way; the JavaScript side reads the newest numbers.
-  std::atomic<uint64_t> bytesDone{0}, bytesTotal{0};
-  std::atomic<bool> progressPosted{false};
 
   // Of the JavaScript thread alone.
   LoadResult loaded;
