@@ -33,15 +33,18 @@ for (const [width, height] of [[1, 1], [7, 13], [64, 64], [200, 131]])
   })
 
 test('encoding leaves the caller its pixels and does not block the event loop', async t => {
-  const rgba = picture(768, 768)
+  const rgba = picture(1024, 1024)
   const copy = rgba.slice()
-  const before = performance.eventLoopUtilization()
-  const png = await encodePng(rgba, 768, 768)
-  const { utilization } = performance.eventLoopUtilization(before)
+  let busy = 1
+  // Other processes can only make it worse, so the best of five counts. Encoding on this thread would keep it busy nearly all the time.
+  for (let attempt = 0; attempt < 5 && busy >= 0.5; attempt++) {
+    const before = performance.eventLoopUtilization()
+    const png = await encodePng(rgba, 1024, 1024)
+    busy = Math.min(busy, performance.eventLoopUtilization(before).utilization)
+    t.is(PNG.sync.read(png).width, 1024)
+  }
   t.deepEqual(rgba, copy)
-  t.is(PNG.sync.read(png).width, 768)
-  // Encoding on this thread would keep it busy nearly all the time.
-  t.true(utilization < 0.5, `${utilization}`)
+  t.true(busy < 0.5, `${busy}`)
 })
 
 test('settings survive in the text chunk, whatever the texts hold', async t => {

@@ -14,9 +14,8 @@ async function child(what: string, count: number): Promise<any> {
 }
 
 test('the event loop goes on during a generation', async t => {
-  let p99Ms = Infinity
-  // Other processes can only make it worse, so the best of three counts.
-  for (let attempt = 0; attempt < 3 && p99Ms >= 20; attempt++) p99Ms = Math.min(p99Ms, (await child('delay', 6)).p99Ms)
+  const { p99Ms, ticks } = await child('delay', 6)
+  t.true(ticks > 50, `${ticks} ticks`)
   t.true(p99Ms < 20, `${p99Ms} ms`)
 })
 
