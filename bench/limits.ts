@@ -1,0 +1,105 @@
+/**
+ * Checks the promises about memory and aborts on an SD 1.5-sized model with random weights, and fails where one is broken.
+ *
+ *   npm run bench:limits -- [--threads 2] [--aborts 20]
+ *
+ * UNet forward (batch 2, 64x64 latents): peak memory at most weights + 1 GiB. VAE decode of 64x64 latents: at most 1 GiB above its
+ * weights. Loading never holds two copies of the weights. An abort at a random moment of a UNet call rejects within 100 ms, and
+ * the next call gives the same bits as before. Each measurement is a process of its own, since a peak cannot be reset.
+ */
+import { spawnSync } from 'node:child_process'
+import os from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { UNet, VAE, type Tensor } from '../lib/index'
+import { randomModel } from './random-model'
+
+const GiB = 2 ** 30
+
+/** Peak resident memory of this process so far, in bytes. */
+const peakBytes = (): number => process.resourceUsage().maxRSS * 1024
+
+/** Values of roughly unit size that are the same each time. */
+function values(shape: number[], seed: number): Tensor {
+  let state = seed
+  const next = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 4294967296 - 0.5
+  return { shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => 3 * next()) }
+}
+
+const unetInputs = () => ({ sample: values([2, 4, 64, 64], 1), timestep: 601, encoderHiddenStates: values([2, 77, 768], 2) })
+
+async function measureUNet(folder: string, threads: number): Promise<Record<string, number>> {
+  const before = peakBytes()
+  const unet = await UNet.load(path.join(folder, 'unet'), { threads })
+  const loaded = peakBytes()
+  await unet.forward(unetInputs())
+  const weights = unet.describe({ batch: 2, height: 64, width: 64, length: 77 }).parameters * 4
+  await unet.dispose()
+  return { weights, 'load peak above weights': loaded - before - weights, 'forward peak above weights': peakBytes() - before - weights }
+}
+
+async function measureVAE(folder: string, threads: number): Promise<Record<string, number>> {
+  const vae = await VAE.load(path.join(folder, 'vae'), { threads })
+  const loaded = process.memoryUsage.rss()
+  await vae.decode(values([1, 4, 64, 64], 3))
+  await vae.dispose()
+  return { 'decode peak above loaded': peakBytes() - loaded }
+}
+
+async function measureAborts(folder: string, threads: number, count: number): Promise<Record<string, number>> {
+  const unet = await UNet.load(path.join(folder, 'unet'), { threads })
+  const started = performance.now()
+  const first = await unet.forward(unetInputs())
+  const duration = performance.now() - started
+  let worst = 0
+  for (let i = 0; i < count; i++) {
+    const controller = new AbortController()
+    const call = unet.forward({ ...unetInputs(), signal: controller.signal }).then(() => { throw new Error('the call ended before its abort') }, error => {
+      if (error.name !== 'AbortError') throw error
+    })
+    // Spread over the call, so that every kind of layer is met.
+    await new Promise(resolve => setTimeout(resolve, (0.9 * duration * (i + 0.5)) / count))
+    const aborted = performance.now()
+    controller.abort()
+    await call
+    worst = Math.max(worst, performance.now() - aborted)
+  }
+  const again = await unet.forward(unetInputs())
+  if (Buffer.compare(Buffer.from(first.sample.data.buffer), Buffer.from(again.sample.data.buffer)) !== 0) throw new Error('the model gives other bits after aborts')
+  await unet.dispose()
+  return { 'call ms': duration, 'worst abort ms': worst }
+}
+
+async function main(): Promise<void> {
+  const { values: options } = parseArgs({
+    options: { threads: { type: 'string', default: String(os.availableParallelism()) }, aborts: { type: 'string', default: '20' }, measure: { type: 'string' } },
+  })
+  const folder = await randomModel('sd15', path.join(path.dirname(require.resolve('../../../package.json')), 'build', 'bench', 'sd15'))
+  const threads = Number(options.threads)
+  if (options.measure !== undefined) {
+    const measured = options.measure === 'unet' ? measureUNet(folder, threads) : options.measure === 'vae' ? measureVAE(folder, threads) : measureAborts(folder, threads, Number(options.aborts))
+    console.log(JSON.stringify(await measured))
+    return
+  }
+  const ask = (measure: string): Record<string, number> => {
+    const child = spawnSync(process.execPath, [__filename, '--measure', measure, '--threads', options.threads, '--aborts', options.aborts], { encoding: 'utf8' })
+    if (child.status !== 0) throw new Error(`${measure} ended with ${child.status}: ${child.stderr}`)
+    return JSON.parse(child.stdout.trim().split('\n').at(-1)!)
+  }
+  let broken = 0
+  const check = (name: string, value: number, limit: number, unit: string) => {
+    const scale = unit === 'GiB' ? GiB : 1
+    const ok = value <= limit
+    if (!ok) broken++
+    console.log(`${ok ? 'ok    ' : 'BROKEN'} ${name}: ${(value / scale).toFixed(unit === 'GiB' ? 2 : 0)} ${unit} (limit ${limit / scale} ${unit})`)
+  }
+  const unet = ask('unet')
+  check(`UNet load, peak above ${(unet.weights / GiB).toFixed(2)} GiB of weights`, unet['load peak above weights'], 0.25 * GiB, 'GiB')
+  check('UNet forward, peak above weights', unet['forward peak above weights'], GiB, 'GiB')
+  check('VAE decode of 64x64 latents, peak above the loaded model', ask('vae')['decode peak above loaded'], GiB, 'GiB')
+  const aborts = ask('aborts')
+  check(`abort of a UNet call of ${(aborts['call ms'] / 1000).toFixed(1)} s, worst of ${options.aborts}`, aborts['worst abort ms'], 100, 'ms')
+  process.exitCode = broken === 0 ? 0 : 1
+}
+
+void main()
