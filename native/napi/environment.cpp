@@ -156,7 +156,7 @@ void Environment::settle(Call& call) {
   }
   if (!call.status.ok()) {
     arguments[0] = string(env_, codeName(call.status.code));
-    arguments[1] = string(env_, call.status.message);
+    arguments[1] = string(env_, sentence(call.status));
   }
   napi_value callback;
   check(env_, napi_get_reference_value(env_, call.settle, &callback));

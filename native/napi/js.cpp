@@ -47,15 +47,30 @@ void checkUserCode(napi_env env, napi_status status, const std::string& what) {
   throw Failure{{Code::InvalidArgument, "Expected " + what + " to be readable but reading it threw"}, thrown};
 }
 
-void throwToJs(napi_env env, const Failure& failure) noexcept {
+std::string sentence(const Status& status) {
+  constexpr size_t kMost = 1500, kHead = 900, kTail = 500;
+  const std::string& text = status.message;
+  if (text.size() <= kMost) return text;
+  // Cuts fall between characters: bytes 10xxxxxx continue one.
+  const auto continues = [&](size_t at) { return (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80; };
+  size_t head = kHead, tail = text.size() - kTail;
+  while (head > 0 && continues(head)) head--;
+  while (tail < text.size() && continues(tail)) tail++;
+  return text.substr(0, head) + " [...] " + text.substr(tail);
+}
+
+void throwToJs(napi_env env, const Failure& failure) noexcept try {
+  const std::string text = sentence(failure.status);
   // Each call may fail when memory is out or the environment is going down; then nothing is thrown, or what is already pending.
   napi_value code, message, error;
   const char* name = codeName(failure.status.code);
   if (napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &code) != napi_ok) return;
-  if (napi_create_string_utf8(env, failure.status.message.data(), failure.status.message.size(), &message) != napi_ok) return;
+  if (napi_create_string_utf8(env, text.data(), text.size(), &message) != napi_ok) return;
   if (napi_create_error(env, code, message, &error) != napi_ok) return;
   if (failure.cause != nullptr && napi_set_named_property(env, error, "cause", failure.cause) != napi_ok) return;
   (void)napi_throw(env, error);
+} catch (...) {
+  // No memory for the sentence: undefined is returned.
 }
 
 napi_value undefined(napi_env env) {

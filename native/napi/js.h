@@ -39,6 +39,8 @@ inline void require(const Status& status) {
   if (!status.ok()) throw Failure{status};
 }
 
+// The sentence, shortened in its middle where a name in it is absurdly long.
+std::string sentence(const Status& status);
 void throwToJs(napi_env env, const Failure& failure) noexcept;
 
 napi_value undefined(napi_env env);

@@ -39,7 +39,13 @@ Napi::Value sets(const Napi::CallbackInfo& info) {
   return array;
 }
 
+// externalMemory() -> bytes outside of its heap that V8 has been told of
+Napi::Value externalMemory(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("externalMemory", Napi::Function::New(env, externalMemory));
   exports.Set("run", Napi::Function::New(env, run));
   exports.Set("sets", Napi::Function::New(env, sets));
   addGraphTests(env, exports);

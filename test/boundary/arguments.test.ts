@@ -125,6 +125,7 @@ test('load rejects sources that do not fit, and works after each', async t => {
     ['twice', 'TENSOR_EXTRA', [...sources, first]],
     ['shape', 'TENSOR_SHAPE', [{ ...first, shape: [...first.shape, 2] }, ...rest]],
     ['no file', 'FILE_NOT_FOUND', [{ ...first, file: '/nowhere/at/all' }, ...rest]],
+    ['a long name', 'FILE_READ', [{ ...first, file: `/${'\u{1f34e}'.repeat(5000)}` }, ...rest]],
     ['a folder', 'FILE_READ', [{ ...first, file: '/' }, ...rest]],
     ['past the end', 'FILE_READ', [{ ...first, begin: 2 ** 40, end: 2 ** 40 + first.end - first.begin }, ...rest]],
     ['end before begin', 'TENSOR_SHAPE', [{ ...first, begin: first.end, end: first.begin }, ...rest]],
@@ -135,6 +136,7 @@ test('load rejects sources that do not fit, and works after each', async t => {
     // Some faults may be told in more than one way; what matters is that it is an error with a code and the model lives.
     if (['end before begin', 'too few bytes', 'past the end', 'twice'].includes(name)) t.true(error instanceof AsdmError && error.code !== 'INTERNAL', `${name}: ${error?.code}`)
     else t.is(error?.code, code, `${name}: ${error?.message}`)
+    t.true(error!.message.length < 2000 && !error!.message.includes('\ufffd'), name)
   }
   const unloaded = await t.throwsAsync(model.forward(unetInputs()).promise, { instanceOf: AsdmError })
   t.true(unloaded instanceof AsdmError && unloaded.code !== 'INTERNAL', String(unloaded))

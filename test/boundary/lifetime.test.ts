@@ -123,6 +123,26 @@ test('a getter that disposes the model is survived', async t => {
   }
 })
 
+test('V8 knows of the weights, and of their end', async t => {
+  const { code, stdout, stderr } = await runScript(`
+    const model = loadAddon().createModel(support.specs.unet, support.options)
+    const sources = support.writeWeights(model)
+    const { runner } = require(${JSON.stringify(require.resolve('../support/op-runner'))})
+    const external = async () => { gc(); await support.delay(100); gc(); return runner.externalMemory() }
+    const before = await external()
+    const { weightBytes } = await model.load(sources).promise
+    const once = await external() - before
+    await model.load(sources).promise
+    const twice = await external() - before
+    model.dispose()
+    console.log(JSON.stringify([once, twice, await external() - before].map(bytes => bytes / weightBytes)))
+  `, { flags: ['--expose-gc'] })
+  t.is(code, 0, stderr)
+  // A second load replaces the first: the same weights count once.
+  const [once, twice, disposed] = JSON.parse(stdout) as number[]
+  t.true(Math.abs(once - 1) < 0.1 && Math.abs(twice - 1) < 0.1 && Math.abs(disposed) < 0.1, stdout)
+})
+
 test('calls on one model run in order', async t => {
   const model = await loaded()
   const order: number[] = []

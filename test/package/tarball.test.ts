@@ -5,6 +5,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { locateAddon } from '../../lib/native/load'
+import { libc, platformPackage } from '../../lib/native/platform'
 import { repoPath, root } from '../support/fixtures'
 
 // The package as users get it: packed, installed in a project of its own, used in both module systems and by TypeScript. The native
@@ -89,6 +90,24 @@ test.serial('the command runs', async t => {
   const bin = path.join(folder, 'node_modules', '.bin', process.platform === 'win32' ? 'asdm.cmd' : 'asdm')
   const { stdout } = await run(bin, ['--version'], { cwd: folder, env: runtimeEnv(), shell: process.platform === 'win32' })
   t.is(stdout.trim(), (JSON.parse(fs.readFileSync(repoPath('package.json'), 'utf8')) as { version: string }).version)
+})
+
+test.serial('a prebuilt binary beside it is used, and nothing is compiled', async t => {
+  const project = path.join(folder, 'prebuilt')
+  const platform = path.join(folder, 'platform')
+  for (const made of [project, platform]) fs.mkdirSync(made)
+  fs.copyFileSync(binary, path.join(platform, 'asdm.node'))
+  const kind = `${process.platform}${libc() === 'musl' ? 'musl' : ''}-${process.arch}`
+  fs.copyFileSync(repoPath('npm', kind, 'package.json'), path.join(platform, 'package.json'))
+  const [{ filename, files }] = JSON.parse(await runNpm(platform, ['pack', '--json', `--pack-destination=${folder}`], cleanEnv())) as Packed[]
+  t.deepEqual(files.map(file => file.path).sort(), ['asdm.node', 'package.json'])
+  fs.writeFileSync(path.join(project, 'package.json'), JSON.stringify({ name: 'prebuilt', version: '1.0.0', private: true }))
+  await runNpm(project, ['install', '--no-package-lock', `../${filename}`, `../${packed.filename}`], cleanEnv({ ASDM_BINARY: '' }))
+  t.false(fs.existsSync(path.join(project, 'node_modules', 'asdm', 'build')))
+  const script = 'const { locateAddon } = require(require("path").resolve("node_modules/asdm/dist/native/load.js")); console.log(JSON.stringify(locateAddon()))'
+  const { source, file } = JSON.parse((await run(process.execPath, ['-e', script], { cwd: project, env: cleanEnv({ ASDM_BINARY: '' }) })).stdout) as { source: string, file: string }
+  t.is(source, 'package')
+  t.true(file.includes(platformPackage().replace('/', path.sep)), file)
 })
 
 const program = `

@@ -3,6 +3,8 @@ import { repoPath } from './fixtures'
 /** The testing addon (native/testing): runs one kernel of one set; throws when a sentinel around an output or scratch was touched. */
 export interface OpRunner {
   sets(): string[]
+  /** Bytes outside of its heap that V8 has been told of. */
+  externalMemory(): number
   run(op: string, set: string, threads: number, args: Record<string, unknown>): Float32Array
 }
 
