@@ -108,6 +108,52 @@ export interface NativeCall<T> {
   cancel(): void
 }
 
+/** One inherited feature. The prefix is cut at dots: a block (`up_blocks.2`), a layer (`up_blocks.2.1`: `resnets.1` and `attentions.1` of the block) or a unit (`….resnets.0`, `….attentions.0`, `….attn1`, `….attn2`, `….ff`). */
+export interface NativeInherit {
+  prefix: string
+  /**
+   * `output`: every value made under the prefix that is read outside it (of a block also its skips and resampled output).
+   * `branch`, for residual units only: what the unit adds to the stream, before the sum; the stream stays fresh.
+   */
+  feature: 'output' | 'branch'
+}
+
+/** One forward pass of a run. */
+export interface NativeRunStep {
+  inherit: NativeInherit[]
+  /** Only the second half of the batch, the conditional one, runs: guidance is off at this step. */
+  conditionalOnly: boolean
+}
+
+/** What a run's step does, known before it starts. */
+export interface NativeRunStepInfo {
+  /** Steps with the same number run the same program. */
+  program: number
+  /** Multiply-accumulates that are computed. */
+  macs: number
+  /** Names of the units that run; a residual sum counts as part of its unit. */
+  units: number
+  /** Values read from an earlier step: the unit that gives the value, and the step that computed it. */
+  inherited: { name: string, source: number }[]
+}
+
+export interface NativeRunInfo {
+  steps: NativeRunStepInfo[]
+  /** Multiply-accumulates of one full pass of the whole batch. */
+  fullMacs: number
+  /** Bytes held between steps for inherited values. */
+  keptBytes: number
+}
+
+/** Forward passes of one shape, in order, that hand features on; what a plan compiles to. Features live in it alone. */
+export interface NativeRun {
+  readonly info: NativeRunInfo
+  /** Pass number `step`; steps run in order, each once (taps are not given). A conditional-only step takes and gives half the batch. */
+  forward(step: number, inputs: ForwardInputs): NativeCall<ForwardOutputs>
+  /** Frees the features once a running call is done. Idempotent. */
+  dispose(): void
+}
+
 /** A graph with its weights, thread pool and arena. Calls on one model queue in order. Garbage collection frees it too. */
 export interface NativeModel {
   /** The kernel set it runs on. */
@@ -117,6 +163,11 @@ export interface NativeModel {
   tapNames(): string[]
   /** Compiles (without running) for a shape: units, multiply-accumulates, memory. */
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
+  /**
+   * Compiles a run (UNets only): which units run at each step and which values are kept for later ones.
+   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed
+   */
+  createRun(shape: ForwardShape, steps: NativeRunStep[]): NativeRun
   /** Reads and packs all weights; every requested name exactly once. */
   load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void): NativeCall<LoadResult>
   /** Copies its inputs before it returns. */
@@ -135,4 +186,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 1
+export const ABI = 2

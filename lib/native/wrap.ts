@@ -1,5 +1,5 @@
 import { AsdmError, abortError, type ErrorCode } from '../errors'
-import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, ProgramInfo, WeightRequest } from './binding'
+import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, ProgramInfo, WeightRequest } from './binding'
 import type { WeightSource } from '../model/config'
 
 /** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
@@ -13,6 +13,9 @@ interface RawModel {
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
   load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
+  createRun(shape: ForwardShape, steps: NativeRunStep[]): { id: number, info: NativeRunInfo }
+  forwardRun(run: number, step: number, inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
+  disposeRun(run: number): void
   cancel(call: number): void
   trim(): void
   dispose(): void
@@ -44,6 +47,9 @@ function translated<T>(call: () => T): T {
     throw new AsdmError(code as ErrorCode, String(message), cause === undefined ? undefined : { cause })
   }
 }
+
+/** Frees the features of runs that were collected before they were disposed. */
+const abandoned = new FinalizationRegistry<() => void>(free => free())
 
 class Model implements NativeModel {
   readonly #raw: RawModel
@@ -86,6 +92,20 @@ class Model implements NativeModel {
 
   forward(inputs: ForwardInputs): NativeCall<ForwardOutputs> {
     return this.#start(settle => this.#raw.forward(inputs, settle))
+  }
+
+  createRun(shape: ForwardShape, steps: NativeRunStep[]): NativeRun {
+    const { id, info } = translated(() => this.#raw.createRun(shape, steps))
+    const run: NativeRun = {
+      info,
+      forward: (step, inputs) => this.#start(settle => this.#raw.forwardRun(id, step, inputs, settle)),
+      dispose: () => {
+        abandoned.unregister(run)
+        translated(() => this.#raw.disposeRun(id))
+      },
+    }
+    abandoned.register(run, () => this.#raw.disposeRun(id), run)
+    return run
   }
 
   trim(): void {

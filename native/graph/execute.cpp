@@ -20,6 +20,7 @@ struct Runner {
       case Place::Arena: return bindings.arena + place.offset;
       case Place::Input: return bindings.inputs[place.offset];
       case Place::Output: return bindings.outputs[place.offset];
+      case Place::Kept: return bindings.kept + place.offset;
       case Place::None: break;
     }
     return nullptr;

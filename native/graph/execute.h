@@ -12,6 +12,7 @@ namespace asdm {
 struct RunBindings {
   std::vector<const void*> inputs;  // of graph.inputs, in PyTorch's layout; null for those the program does not read
   std::vector<float*> outputs;      // of program.outputs
+  std::byte* kept = nullptr;        // for values that outlive the program; null where it has none
   std::byte* arena = nullptr;       // program.arenaBytes + program.scratchBytes, 64-byte aligned
   // For tests: before each call its result, unless in place, and the scratch are filled with NaN, which shows whatever reads
   // memory before it was written, or writes over a value that is still needed.

@@ -57,11 +57,18 @@ struct Compiler {
       };
       for (UnitId id : step.operands) read(id);
       read(step.residual);
-      if (step.out.kind == Place::Output) continue;
+      if (step.out.kind == Place::Output || keptPlace(step.result).kind == Place::Kept) continue;
       valueOf[static_cast<size_t>(step.result)] = static_cast<int>(p.values.size());
       p.values.push_back(step.result);
       p.lifetimes.push_back({now, now, bytes(step.result), -1});
     }
+  }
+
+  // Where a value lies that outlives the program; None for all others.
+  Place keptPlace(UnitId id) const {
+    for (const KeptValue& kept : request.kept)
+      if (kept.unit == id) return {Place::Kept, kept.offset};
+    return {};
   }
 
   bool mayTakeOver(const Step& step, UnitId from, int now) const {
@@ -74,7 +81,7 @@ struct Compiler {
   void findTakeOvers() {
     for (size_t s = 0; s < p.steps.size(); s++) {
       Step& step = p.steps[s];
-      if (step.out.kind == Place::Output) continue;
+      if (step.out.kind == Place::Output || keptPlace(step.result).kind == Place::Kept) continue;
       const int now = static_cast<int>(s);
       // A product never takes over its residual: its output holds partial sums before the residual joins them.
       if (step.residual != kNoUnit) continue;
@@ -89,6 +96,8 @@ struct Compiler {
 
   Place placeOf(UnitId id) const {
     if (id == kNoUnit) return {};
+    const Place kept = keptPlace(id);
+    if (kept.kind == Place::Kept) return kept;
     if (valueOf[static_cast<size_t>(id)] >= 0) return {Place::Arena, p.offsets[static_cast<size_t>(valueOf[static_cast<size_t>(id)])]};
     return inputPlace(id);
   }
@@ -121,13 +130,16 @@ std::vector<int64_t> outputShape(const Shape& s) {
 Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program) {
   Program made;
   ASDM_TRY(inferShapes(graph, request.inputs, &made.shapes));
-  const Reach needed = reach(graph, request.outputs, {});
+  std::vector<UnitId> inherited;
+  std::vector<UnitId> observed = request.outputs;  // values that must come to be, so no call may swallow them
+  for (const KeptValue& kept : request.kept) (kept.inherited ? inherited : observed).push_back(kept.unit);
+  const Reach needed = reach(graph, request.outputs, inherited);
   for (UnitId u = 0; u < graph.size(); u++)
     if (needed.run[static_cast<size_t>(u)] && graph[u].op != Op::Input) made.units.push_back(u);
   for (UnitId o : request.outputs) made.outputs.push_back({o, outputShape(made.shapes[static_cast<size_t>(o)])});
 
   Compiler compiler{graph, request, made, {}};
-  compiler.addSteps(fuseUnits(graph, needed.run, request.outputs, request.fuse));
+  compiler.addSteps(fuseUnits(graph, needed.run, observed, request.fuse));
   compiler.findLifetimes();
   compiler.findTakeOvers();
   compiler.bindPlaces();

@@ -11,8 +11,8 @@ namespace asdm {
 
 // Where an operand lies. Pointers are bound when the program runs.
 struct Place {
-  enum Kind : uint8_t { None, Arena, Input, Output } kind = None;
-  uint64_t offset = 0;  // Arena: bytes. Input, Output: index in graph.inputs, program.outputs
+  enum Kind : uint8_t { None, Arena, Input, Output, Kept } kind = None;
+  uint64_t offset = 0;  // Arena, Kept: bytes. Input, Output: index in graph.inputs, program.outputs
 };
 
 using StepArgs = std::variant<LinearArgs, ConvArgs, GroupNormArgs, LayerNormArgs, AttentionArgs, GegluArgs, ActivationArgs,
@@ -49,15 +49,22 @@ struct Program {
   uint64_t scratchBytes = 0;
 };
 
+// A value in the memory that outlives the program: read from there (inherited), or computed into it for a later program.
+struct KeptValue {
+  UnitId unit = kNoUnit;
+  uint64_t offset = 0;
+  bool inherited = false;
+};
+
 struct CompileRequest {
   std::vector<Shape> inputs;     // of graph.inputs, channels last
   std::vector<UnitId> outputs;   // each once
   int threads = 1;
   bool fuse = true;              // false keeps every unit a call of its own; the bits are the same
+  std::vector<KeptValue> kept;   // computed ones must be values that run
 };
 
-// Fails with ShapeMismatch, OutOfMemory (sizes beyond addressing) or UnsupportedConfig (the backend lacks a kernel). Inheriting a
-// value from an earlier run would enter here: reach() takes such values, and their Place would be a kept one.
+// Fails with ShapeMismatch, OutOfMemory (sizes beyond addressing) or UnsupportedConfig (the backend lacks a kernel).
 Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program);
 
 // Part of compile. fuse.cpp: which units become one call. A product (Linear, Conv2d) takes in an activation and a sum after it

@@ -133,6 +133,45 @@ napi_value forward(napi_env env, napi_callback_info info) {
   return enqueue(env, handle.worker, call, settle, nullptr);
 }
 
+constexpr int64_t kMostId = int64_t{1} << 53;
+
+napi_value createRun(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  handleOf(env, arguments.self);
+  const ForwardShape shape = forwardShape(Value(env, arguments[0], "shape"));
+  const std::vector<RunStep> steps = runSteps(Value(env, arguments[1], "steps"));
+  uint64_t id = 0;
+  RunInfo result;
+  Worker& worker = *liveHandleOf(env, arguments.self).worker;
+  require(worker.model().createRun(shape, steps, &id, &result));
+  return runInfo(env, id, result);
+}
+
+napi_value forwardRun(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  const ModelKind kind = handleOf(env, arguments.self).kind;
+  const auto run = static_cast<uint64_t>(Value(env, arguments[0], "run").integer(0, kMostId));
+  const auto step = static_cast<size_t>(Value(env, arguments[1], "step").integer(0, kMostId));
+  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[2], "inputs"), kind));
+  const napi_value settle = Value(env, arguments[3], "settle").function();
+  Handle& handle = liveHandleOf(env, arguments.self);
+
+  const auto call = std::make_shared<Call>();
+  call->work = [run, step, inputs](Model& model, const std::shared_ptr<Call>& self) {
+    return model.forwardRun(run, step, *inputs, self->cancelled, &self->outputs);
+  };
+  return enqueue(env, handle.worker, call, settle, nullptr);
+}
+
+// After dispose() of the model there is nothing left to free.
+napi_value disposeRun(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const auto run = static_cast<uint64_t>(Value(env, arguments[0], "run").integer(0, kMostId));
+  Handle& handle = handleOf(env, arguments.self);
+  if (!handle.disposed) handle.worker->model().disposeRun(run);
+  return undefined(env);
+}
+
 napi_value cancel(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const int64_t id = Value(env, arguments[0], "call").integer(0, int64_t{1} << 53);
@@ -175,6 +214,9 @@ void defineModelClass(napi_env env) {
       method("describe", guarded<describe>),
       method("load", guarded<load>),
       method("forward", guarded<forward>),
+      method("createRun", guarded<createRun>),
+      method("forwardRun", guarded<forwardRun>),
+      method("disposeRun", guarded<disposeRun>),
       method("cancel", guarded<cancel>),
       method("trim", guarded<trim>),
       method("dispose", guarded<dispose>),

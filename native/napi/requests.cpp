@@ -8,6 +8,8 @@ namespace {
 
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
 constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20;
+// A run has at most as many steps as models are trained with; a step inherits at most what a large UNet has of units.
+constexpr size_t kRunSteps = 1000, kInherits = 4096;
 
 DType storedDType(const Value& value) {
   const std::string name = value.text(kNameBytes);
@@ -129,6 +131,25 @@ ForwardShape forwardShape(const Value& value) {
 
 std::vector<std::string> tapList(const Value& value) {
   return value.missing() ? std::vector<std::string>() : value.texts(kNameBytes, kTaps);
+}
+
+std::vector<RunStep> runSteps(const Value& value) {
+  std::vector<RunStep> steps;
+  for (const Value& item : value.list(kRunSteps)) {
+    RunStep step;
+    step.conditionalOnly = item["conditionalOnly"].boolean();
+    for (const Value& entry : item["inherit"].list(kInherits)) {
+      Inherit inherit;
+      inherit.prefix = entry["prefix"].text(kNameBytes);
+      const Value feature = entry["feature"];
+      const std::string kind = feature.text(kNameBytes);
+      if (kind != "branch" && kind != "output") feature.fail("branch or output");
+      inherit.branch = kind == "branch";
+      step.inherit.push_back(std::move(inherit));
+    }
+    steps.push_back(std::move(step));
+  }
+  return steps;
 }
 
 ForwardInputs forwardInputs(const Value& value, ModelKind kind) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "graph/configs.h"
+#include "graph/run_plan.h"
 #include "napi/convert.h"
 
 namespace asdm::napi {
@@ -12,6 +13,7 @@ ModelOptions modelOptions(const Value& value);
 std::vector<WeightSource> weightSources(const Value& value);
 ForwardShape forwardShape(const Value& value);
 std::vector<std::string> tapList(const Value& value);
+std::vector<RunStep> runSteps(const Value& value);
 ForwardInputs forwardInputs(const Value& value, ModelKind kind);
 
 }  // namespace asdm::napi

@@ -23,6 +23,36 @@ napi_value weightRequests(napi_env env, const std::vector<WeightRequest>& reques
   return array;
 }
 
+napi_value runInfo(napi_env env, uint64_t id, const RunInfo& info) {
+  napi_value steps;
+  check(env, napi_create_array_with_length(env, info.steps.size(), &steps));
+  for (size_t i = 0; i < info.steps.size(); i++) {
+    const RunStepInfo& step = info.steps[i];
+    napi_value inherited;
+    check(env, napi_create_array_with_length(env, step.inherited.size(), &inherited));
+    for (size_t j = 0; j < step.inherited.size(); j++) {
+      const napi_value entry = object(env);
+      set(env, entry, "name", string(env, step.inherited[j].first));
+      set(env, entry, "source", number(env, step.inherited[j].second));
+      check(env, napi_set_element(env, inherited, static_cast<uint32_t>(j), entry));
+    }
+    const napi_value row = object(env);
+    set(env, row, "program", number(env, static_cast<double>(step.program)));
+    set(env, row, "macs", number(env, static_cast<double>(step.macs)));
+    set(env, row, "units", number(env, static_cast<double>(step.units)));
+    set(env, row, "inherited", inherited);
+    check(env, napi_set_element(env, steps, static_cast<uint32_t>(i), row));
+  }
+  const napi_value told = object(env);
+  set(env, told, "steps", steps);
+  set(env, told, "fullMacs", number(env, static_cast<double>(info.fullMacs)));
+  set(env, told, "keptBytes", number(env, static_cast<double>(info.keptBytes)));
+  const napi_value value = object(env);
+  set(env, value, "id", number(env, static_cast<double>(id)));
+  set(env, value, "info", told);
+  return value;
+}
+
 napi_value programInfo(napi_env env, const ProgramInfo& info) {
   napi_value units;
   check(env, napi_create_array_with_length(env, info.units.size(), &units));

@@ -76,7 +76,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void join() noexcept;
   bool started() const { return thread_.joinable(); }
   // Not to be used after release or dispose.
-  const Model& model() const { return *model_; }
+  Model& model() const { return *model_; }
 
   // Bytes that V8 was told about.
   int64_t externalBytes = 0;

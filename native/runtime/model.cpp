@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <list>
+#include <map>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -10,6 +11,7 @@
 #include "cpu/registry.h"
 #include "graph/execute.h"
 #include "graph/program.h"
+#include "graph/run_plan.h"
 #include "ops/macs.h"
 #include "runtime/memory_limit.h"
 #include "runtime/requests.h"
@@ -48,6 +50,16 @@ std::vector<UnitId> distinct(const std::vector<UnitId>& ids) {
 
 }  // namespace
 
+// Passes that hand features on, and the features.
+struct Run {
+  ForwardShape shape;
+  std::vector<RunStep> requested;
+  RunPlan plan;
+  Block kept;
+  size_t next = 0;      // the step that comes next
+  bool broken = false;  // a pass did not end: what is kept is neither old nor new
+};
+
 struct Model::Impl {
   Impl(const ModelSpec& s, const ModelOptions& o) : spec(s), pool(o.threads) {}
 
@@ -61,6 +73,9 @@ struct Model::Impl {
   bool loaded = false;
   Block arena;
   std::list<std::pair<CompileRequest, Program>> programs;  // most recently used first
+  std::mutex runsMutex;  // guards the map; a Run itself is used under `running`
+  std::map<uint64_t, std::shared_ptr<Run>> runs;
+  uint64_t nextRun = 1;
 
   Status compileFor(const ForwardShape& shape, std::vector<UnitId> outputs, Program* program, CompileRequest* request) const {
     request->outputs = distinct(outputs);
@@ -96,6 +111,54 @@ struct Model::Impl {
                                                                  : outOfMemory(static_cast<double>(bytes), "activations");
   }
 
+  // kept: memory for values that outlive the program, or null. results: one per program output.
+  Status runProgram(const Program& program, const ForwardInputs& inputs, std::byte* kept, const std::atomic<bool>& cancel,
+                    std::vector<HostTensor>* results) {
+    ASDM_TRY(reserveArena(program));
+    results->resize(program.outputs.size());
+    RunBindings bindings;
+    bindings.arena = arena.data();
+    bindings.kept = kept;
+    for (size_t i = 0; i < results->size(); i++) {
+      const ProgramOutput& output = program.outputs[i];
+      (*results)[i].shape = output.shape;
+      (*results)[i].data.resize(static_cast<size_t>(program.shapes[static_cast<size_t>(output.unit)].count()));
+      bindings.outputs.push_back((*results)[i].data.data());
+    }
+    if (spec.kind == ModelKind::TextEncoder) bindings.inputs = {inputs.ids.data()};
+    else bindings.inputs = {inputs.sample.data.data(), inputs.timesteps.data(), inputs.encoderHiddenStates.data.data()};
+    return execute(program, *table, store, bindings, pool, cancel);
+  }
+
+  Status forwardRun(Run& run, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+    if (!loaded) return {Code::InvalidArgument, "Expected weights to be loaded before a forward pass but this model has none"};
+    if (run.broken) return {Code::InvalidArgument, "Expected a run whose passes all ended but an earlier one was aborted or failed"};
+    if (step != run.next || step >= run.plan.steps.size())
+      return {Code::InvalidArgument, "Expected step " + std::to_string(run.next) + " of " + std::to_string(run.plan.steps.size()) +
+                                         " to come next but received " + std::to_string(step)};
+    if (!inputs.taps.empty()) return {Code::InvalidArgument, "Expected no taps in a run but received " + std::to_string(inputs.taps.size())};
+    ForwardShape shape;
+    ASDM_TRY(checkInputs(spec, inputs, &shape));
+    const int64_t batch = run.requested[step].conditionalOnly ? run.shape.batch / 2 : run.shape.batch;
+    if (shape.batch != batch || shape.height != run.shape.height || shape.width != run.shape.width || shape.length != run.shape.length)
+      return {Code::ShapeMismatch, "Expected inputs of the run's size (batch " + std::to_string(batch) + ") at step " + std::to_string(step) +
+                                       " but received batch " + std::to_string(shape.batch) + ", " + std::to_string(shape.height) + " by " +
+                                       std::to_string(shape.width) + ", length " + std::to_string(shape.length)};
+    if (run.kept.bytes() < run.plan.keptBytes) {
+      ASDM_TRY(checkMemory(static_cast<double>(run.plan.keptBytes) + static_cast<double>(store.bytes()), "weights and kept features"));
+      if (!run.kept.allocate(run.plan.keptBytes)) return outOfMemory(static_cast<double>(run.plan.keptBytes), "kept features");
+    }
+    run.broken = true;  // until the pass has ended
+    std::vector<HostTensor> results;
+    ASDM_TRY(runProgram(run.plan.programs[run.plan.steps[step].program], inputs, run.kept.data(), cancel, &results));
+    run.broken = false;
+    run.next++;
+    ForwardOutputs made;
+    made.sample = std::move(results[0]);
+    *out = std::move(made);
+    return Status::good();
+  }
+
   Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
     if (!loaded) return {Code::InvalidArgument, "Expected weights to be loaded before a forward pass but this model has none"};
     ForwardShape shape;
@@ -104,20 +167,8 @@ struct Model::Impl {
     ASDM_TRY(findTaps(graph, inputs.taps, &wanted));
     const Program* program = nullptr;
     ASDM_TRY(programFor(shape, wanted, &program));
-    ASDM_TRY(reserveArena(*program));
-
-    std::vector<HostTensor> results(program->outputs.size());
-    RunBindings bindings;
-    bindings.arena = arena.data();
-    for (size_t i = 0; i < results.size(); i++) {
-      const ProgramOutput& output = program->outputs[i];
-      results[i].shape = output.shape;
-      results[i].data.resize(static_cast<size_t>(program->shapes[static_cast<size_t>(output.unit)].count()));
-      bindings.outputs.push_back(results[i].data.data());
-    }
-    if (spec.kind == ModelKind::TextEncoder) bindings.inputs = {inputs.ids.data()};
-    else bindings.inputs = {inputs.sample.data.data(), inputs.timesteps.data(), inputs.encoderHiddenStates.data.data()};
-    ASDM_TRY(execute(*program, *table, store, bindings, pool, cancel));
+    std::vector<HostTensor> results;
+    ASDM_TRY(runProgram(*program, inputs, nullptr, cancel, &results));
 
     ForwardOutputs made;
     for (size_t t = 0; t < inputs.taps.size(); t++) {
@@ -214,6 +265,63 @@ Status Model::forward(const ForwardInputs& inputs, const std::atomic<bool>& canc
     const std::lock_guard<std::mutex> lock(impl_->running);
     return impl_->forward(inputs, cancel, out);
   });
+}
+
+Status Model::createRun(const ForwardShape& shape, const std::vector<RunStep>& steps, uint64_t* id, RunInfo* info) {
+  return guarded("a run", [&]() -> Status {
+    if (impl_->spec.kind != ModelKind::UNet) return {Code::InvalidArgument, "Expected a run of a UNet but this model is another kind"};
+    auto run = std::make_shared<Run>();
+    run->shape = shape;
+    if (run->shape.length == 0) run->shape.length = 77;  // as graphInputs takes it
+    run->requested = steps;
+    RunRequest request;
+    request.steps = steps;
+    request.threads = impl_->pool.threads();
+    ASDM_TRY(graphInputs(impl_->spec, run->shape, &request.inputs));
+    if (std::any_of(steps.begin(), steps.end(), [](const RunStep& step) { return step.conditionalOnly; })) {
+      if (shape.batch % 2 != 0)
+        return {Code::ShapeMismatch, "Expected an even batch, unconditional half first, for steps without guidance but received " + std::to_string(shape.batch)};
+      ForwardShape half = run->shape;
+      half.batch /= 2;
+      ASDM_TRY(graphInputs(impl_->spec, half, &request.halfInputs));
+    }
+    ASDM_TRY(compileRun(impl_->graph, *impl_->table, request, &run->plan));
+    RunInfo made;
+    made.fullMacs = run->plan.fullMacs;
+    made.keptBytes = run->plan.keptBytes;
+    for (const PlannedStep& step : run->plan.steps) {
+      RunStepInfo row;
+      row.program = step.program;
+      row.macs = step.macs;
+      row.units = run->plan.programs[step.program].units.size();
+      for (const InheritedValue& value : step.inherited) row.inherited.emplace_back(impl_->graph[value.unit].name, value.source);
+      made.steps.push_back(std::move(row));
+    }
+    const std::lock_guard<std::mutex> lock(impl_->runsMutex);
+    *id = impl_->nextRun++;
+    impl_->runs.emplace(*id, std::move(run));
+    *info = std::move(made);
+    return Status::good();
+  });
+}
+
+Status Model::forwardRun(uint64_t id, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+  return guarded("a forward pass", [&]() -> Status {
+    const std::lock_guard<std::mutex> lock(impl_->running);
+    std::shared_ptr<Run> run;
+    {
+      const std::lock_guard<std::mutex> runsLock(impl_->runsMutex);
+      const auto found = impl_->runs.find(id);
+      if (found != impl_->runs.end()) run = found->second;
+    }
+    if (!run) return {Code::Disposed, "Expected a live run but it was disposed"};
+    return impl_->forwardRun(*run, step, inputs, cancel, out);
+  });
+}
+
+void Model::disposeRun(uint64_t id) {
+  const std::lock_guard<std::mutex> lock(impl_->runsMutex);
+  impl_->runs.erase(id);
 }
 
 void Model::trim() {

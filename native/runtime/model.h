@@ -17,6 +17,7 @@ struct UNetConfig;         // graph/configs.h: mirrors lib/model/config.ts field
 struct VAEConfig;
 struct TextEncoderConfig;
 struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
+struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
 
 struct ModelOptions {
   DType dtype = DType::F32;
@@ -78,6 +79,17 @@ struct ProgramInfo {
   uint64_t parameters = 0, macs = 0, arenaBytes = 0, scratchBytes = 0;
 };
 
+struct RunStepInfo {
+  size_t program = 0;           // steps with the same number run the same program
+  uint64_t macs = 0, units = 0;
+  std::vector<std::pair<std::string, int>> inherited;  // the unit that gives the value, and the step that computed it
+};
+
+struct RunInfo {
+  std::vector<RunStepInfo> steps;
+  uint64_t fullMacs = 0, keptBytes = 0;
+};
+
 // May be called from any thread; forward and load are for one thread at a time (napi's queue sees to that).
 class Model {
  public:
@@ -95,6 +107,14 @@ class Model {
               LoadResult* out);
   // Fails with Aborted within tens of milliseconds after cancel turns true; the model works on afterwards.
   Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
+  // Compiles forward passes that hand features on, UNets only; `id` names them below. Fails with InvalidArgument (naming prefix and
+  // step), ShapeMismatch or OutOfMemory.
+  Status createRun(const ForwardShape& shape, const std::vector<RunStep>& steps, uint64_t* id, RunInfo* info);
+  // Pass number `step`; steps come in order, each once. A conditional-only step takes and gives half the batch. After a failure or
+  // abort the run's features are unknown and its further passes fail with InvalidArgument.
+  Status forwardRun(uint64_t id, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
+  // Frees the features once a pass under way is done; unknown ids are none of its business.
+  void disposeRun(uint64_t id);
   // Frees the arena; the next forward allocates it again.
   void trim();
 

@@ -1,0 +1,192 @@
+import test from 'ava'
+import { openUNet } from '../../lib/model/folder'
+import { matchWeights } from '../../lib/model/weights'
+import type { ForwardInputs, NativeModel, NativeRunStep } from '../../lib/native/binding'
+import { loadAddon } from '../../lib/native/load'
+import { fixture } from '../support/fixtures'
+import { randomFloats } from '../support/op-runner'
+
+const shape = { batch: 2, height: 8, width: 8, length: 5 }
+
+async function model(set: string, threads = 2): Promise<NativeModel> {
+  const { config, weights } = await openUNet(fixture(set, 'unet'))
+  const unet = loadAddon().createModel({ kind: 'unet', config }, { dtype: 'fp32', threads, cpu: 'auto' })
+  await unet.load(matchWeights(unet.weights(), weights, set)).promise
+  return unet
+}
+
+const textWidth = (set: string): number => ({ 'sd15-tiny': 48, 'sd21-tiny': 40, 'bk-sdm-tiny-tiny': 32 })[set]!
+
+function inputs(set: string, seed: number, batch = shape.batch): ForwardInputs {
+  return {
+    sample: { shape: [batch, 4, 8, 8], data: randomFloats(batch * 4 * 64, seed) },
+    timesteps: new Float32Array(batch).fill(500 + seed),
+    encoderHiddenStates: { shape: [batch, 5, textWidth(set)], data: randomFloats(batch * 5 * textWidth(set), seed + 1) },
+  }
+}
+
+/** Samples [from, to) of a batch. */
+function part({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs, from: number, to: number): ForwardInputs {
+  const cut = (t: { shape: number[], data: Float32Array }) => {
+    const each = t.data.length / t.shape[0]
+    return { shape: [to - from, ...t.shape.slice(1)], data: t.data.slice(from * each, to * each) }
+  }
+  return { sample: cut(sample!), timesteps: timesteps!.slice(from, to), encoderHiddenStates: cut(text!) }
+}
+
+const full: NativeRunStep = { inherit: [], conditionalOnly: false }
+const step = (inherit: NativeRunStep['inherit'], conditionalOnly = false): NativeRunStep => ({ inherit, conditionalOnly })
+const same = (a: Float32Array, b: Float32Array): boolean => Buffer.compare(Buffer.from(a.buffer, a.byteOffset, a.byteLength), Buffer.from(b.buffer, b.byteOffset, b.byteLength)) === 0
+
+/** Prefixes of every level that the model has, each with the features it can give. */
+function choices(unet: NativeModel): NativeRunStep['inherit'] {
+  const all: NativeRunStep['inherit'] = []
+  const names = unet.tapNames().filter(name => /^(down|up|mid)_block/.test(name))
+  for (const name of names) {
+    all.push({ prefix: name, feature: 'output' })
+    if (/(resnets\.\d+|attentions\.\d+|attn1|attn2|ff)$/.test(name)) all.push({ prefix: name, feature: 'branch' })
+    const layer = /^((?:down|up)_blocks\.\d+)\.resnets\.(\d+)$/.exec(name)
+    if (layer) all.push({ prefix: `${layer[1]}.${layer[2]}`, feature: 'output' })
+  }
+  return all
+}
+
+for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-tiny-tiny']) {
+  test(`${set}: a step repeated with the same inputs, inheriting any set, gives the same bits`, async t => {
+    const unet = await model(set, 1)
+    const given = inputs(set, 3)
+    const plain = (await unet.forward(given).promise).sample.data
+    const all = choices(unet)
+    let state = 7
+    const random = (): number => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 4294967296
+    const sets = [...all.filter((_, i) => i % 3 === 0).map(one => [one]), ...Array.from({ length: 16 }, () => all.filter(() => random() < [0.03, 0.2, 0.6][Math.floor(random() * 3)]))]
+    let saved = 0
+    for (const inherit of sets) {
+      const run = unet.createRun(shape, [full, step(inherit)])
+      t.true(same((await run.forward(0, given).promise).sample.data, plain), 'the full step of a run is a plain pass')
+      t.true(same((await run.forward(1, given).promise).sample.data, plain), JSON.stringify(inherit))
+      if (run.info.steps[1].macs < run.info.fullMacs) saved++
+      t.is(run.info.steps[0].macs, run.info.fullMacs)
+      run.dispose()
+    }
+    t.true(saved > sets.length / 2)
+    unet.dispose()
+  })
+}
+
+test('an inherited feature is the earlier one: the step differs from a full one, and what is fresh stays fresh', async t => {
+  const set = 'sd15-tiny'
+  const unet = await model(set)
+  const run = unet.createRun(shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), full])
+  const [a, b] = [inputs(set, 1), inputs(set, 2)]
+  await run.forward(0, a).promise
+  const cached = (await run.forward(1, b).promise).sample.data
+  const fresh = (await unet.forward(b).promise).sample.data
+  t.false(same(cached, fresh))
+  t.true(same((await run.forward(2, b).promise).sample.data, fresh))
+  t.deepEqual(run.info.steps[1].inherited.map(value => value.source), [0])
+  // What runs is conv_in, the skips of the first block and the last up block: its counted share of the whole.
+  const units = unet.describe(shape).units
+  const runs = units.filter(unit => /^(conv_|time_|up_blocks\.3|down_blocks\.0\.(resnets|attentions))/.test(unit.name))
+  t.is(run.info.steps[1].macs, runs.reduce((sum, unit) => sum + unit.macs, 0))
+  t.is(run.info.steps[1].units, runs.length)
+  // One value of [2, 8, 8, 64] floats: the block's output after its upsampler.
+  t.is(run.info.keptBytes, 2 * 8 * 8 * 64 * 4)
+  run.dispose()
+  unet.dispose()
+})
+
+test('without guidance only the conditional half runs, with its own features', async t => {
+  const set = 'sd15-tiny'
+  const unet = await model(set)
+  const inherit: NativeRunStep['inherit'] = [{ prefix: 'mid_block', feature: 'output' }, { prefix: 'up_blocks.1.1', feature: 'output' }, { prefix: 'down_blocks.0.attentions.0.transformer_blocks.0.attn2', feature: 'branch' }]
+  const [a, b] = [inputs(set, 1), inputs(set, 2)]
+  const run = unet.createRun(shape, [full, step(inherit, true), step([], true), step(inherit)])
+  await run.forward(0, a).promise
+  const half = (await run.forward(1, part(b, 1, 2)).promise).sample
+  t.deepEqual(half.shape, [1, 4, 8, 8])
+  // The same step with both halves: its conditional half must be what the half alone gave.
+  const both = unet.createRun(shape, [full, step(inherit)])
+  await both.forward(0, a).promise
+  const whole = (await both.forward(1, b).promise).sample.data
+  t.true(same(half.data, whole.slice(whole.length / 2)))
+  // After a conditional-only full step, the unconditional half still has the features of step 0, the conditional one those of step 2.
+  await run.forward(2, part(b, 1, 2)).promise
+  const mixed = (await run.forward(3, b).promise).sample.data
+  t.true(same(mixed.slice(0, mixed.length / 2), whole.slice(0, whole.length / 2)))
+  const plain = (await unet.forward(b).promise).sample.data
+  t.true(same(mixed.slice(mixed.length / 2), plain.slice(plain.length / 2)))
+  t.deepEqual(new Set(run.info.steps[3].inherited.map(value => value.source)), new Set([2]))
+  t.true(run.info.steps[2].macs * 2 === run.info.fullMacs)
+  run.dispose()
+  both.dispose()
+  unet.dispose()
+})
+
+test('equal steps share a program; a later full step refreshes', async t => {
+  const unet = await model('sd15-tiny')
+  const inherit: NativeRunStep['inherit'] = [{ prefix: 'up_blocks.2', feature: 'output' }]
+  const run = unet.createRun(shape, [full, step(inherit), step(inherit), full, step(inherit)])
+  t.deepEqual(run.info.steps.map(one => one.program), [0, 1, 1, 0, 1])
+  t.deepEqual(run.info.steps.map(one => one.inherited.map(value => value.source)), [[], [0], [0], [], [3]])
+  run.dispose()
+  unet.dispose()
+})
+
+test('what cannot run is refused, naming prefix and step', async t => {
+  const unet = await model('sd15-tiny')
+  const refused = (steps: NativeRunStep[], pattern: RegExp, changed = {}) => {
+    t.throws(() => unet.createRun({ ...shape, ...changed }, steps), { name: 'AsdmError', message: pattern })
+  }
+  refused([step([{ prefix: 'mid_block', feature: 'output' }])], /step 0 inherits by "mid_block".*none did/)
+  refused([full, step([{ prefix: 'up_blocks.9', feature: 'output' }])], /"up_blocks.9" at step 1/)
+  refused([full, step([{ prefix: 'mid_block', feature: 'branch' }])], /residual unit.*"mid_block" at step 1/)
+  refused([step([], true), step([{ prefix: 'mid_block', feature: 'output' }])], /unconditional half/)
+  refused([full, step([], true)], /even batch/, { batch: 3 })
+  refused([full], /batch/, { batch: 2 ** 30 })
+  // A step that skipped a unit did not compute it: only the first step is a source for the third.
+  const run = unet.createRun(shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), step([{ prefix: 'mid_block', feature: 'output' }])])
+  t.is(run.info.steps[2].inherited[0].source, 0)
+  const given = inputs('sd15-tiny', 1)
+  await t.throwsAsync(run.forward(1, given).promise, { message: /step 0 of 3 to come next/ })
+  await run.forward(0, given).promise
+  await t.throwsAsync(run.forward(1, part(given, 0, 1)).promise, { code: 'SHAPE_MISMATCH' })
+  await t.throwsAsync(run.forward(1, { ...given, taps: ['mid_block'] }).promise, { message: /no taps/ })
+  run.dispose()
+  run.dispose()
+  await t.throwsAsync(run.forward(1, given).promise, { code: 'DISPOSED' })
+  for (const wrong of [null, 5, [null], [{ inherit: 5, conditionalOnly: false }], [{ inherit: [], conditionalOnly: 1 }], [{ inherit: [{ prefix: 3, feature: 'output' }], conditionalOnly: false }], [{ inherit: [{ prefix: 'mid_block', feature: 'x' }], conditionalOnly: false }]])
+    t.throws(() => unet.createRun(shape, wrong as never), { code: 'INVALID_ARGUMENT' })
+  unet.dispose()
+  t.throws(() => unet.createRun(shape, [full]), { code: 'DISPOSED' })
+})
+
+test('an aborted pass breaks its run and nothing else', async t => {
+  const unet = await model('sd15-tiny')
+  const given = inputs('sd15-tiny', 1)
+  const run = unet.createRun(shape, [full, step([{ prefix: 'mid_block', feature: 'output' }])])
+  const call = run.forward(0, given)
+  call.cancel()
+  await t.throwsAsync(call.promise.catch(error => { throw new Error(error.name) }), { message: 'AbortError' })
+  const plain = (await unet.forward(given).promise).sample.data
+  const again = unet.createRun(shape, [full])
+  t.true(same((await again.forward(0, given).promise).sample.data, plain))
+  run.dispose()
+  again.dispose()
+  unet.dispose()
+})
+
+test('threads change nothing', async t => {
+  const inherit: NativeRunStep['inherit'] = [{ prefix: 'up_blocks.1', feature: 'output' }, { prefix: 'up_blocks.3.attentions.1.transformer_blocks.0.ff', feature: 'branch' }]
+  const results: Float32Array[] = []
+  for (const threads of [1, 2, 5]) {
+    const unet = await model('sd15-tiny', threads)
+    const run = unet.createRun(shape, [full, step(inherit)])
+    await run.forward(0, inputs('sd15-tiny', 1)).promise
+    results.push((await run.forward(1, inputs('sd15-tiny', 2)).promise).sample.data)
+    run.dispose()
+    unet.dispose()
+  }
+  t.true(same(results[0], results[1]))
+  t.true(same(results[0], results[2]))
+})
