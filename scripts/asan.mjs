@@ -21,8 +21,11 @@ await $(inherit)`npx tsc -p test/tsconfig.json`
 const library = async name => (await $`${compiler} -print-file-name=${name}`).stdout.trim()
 const preload = [await library('libasan.so'), await library('libubsan.so'), await library('libstdc++.so')].join(' ')
 // Leaks are looked for in a process of their own, below: ava ends its processes without tearing V8 down.
+const temporary = path.join(out, 'tmp') // what ends without tidying up leaves its files here
+fs.mkdirSync(temporary, { recursive: true })
 const env = {
   ...process.env,
+  TMPDIR: temporary,
   LD_PRELOAD: preload,
   ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0:allocator_may_return_null=1:detect_stack_use_after_return=0',
   UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
