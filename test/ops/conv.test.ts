@@ -1,0 +1,183 @@
+import test from 'ava'
+import fc from 'fast-check'
+import { loadExpected, maxAbsDiff } from '../support/fixtures'
+import { EPS, randomFloats, runEverywhere, runner } from '../support/op-runner'
+
+interface Shape {
+  n: number, h: number, w: number, c: number, co: number, kernel: [number, number]
+  stride?: number
+  /** top, left, bottom, right */
+  pad?: [number, number, number, number]
+  resize?: [number, number]
+  bias?: boolean, rowBias?: boolean, residual?: boolean, inPlace?: boolean
+}
+
+function outputSize(s: Shape): [number, number] {
+  const [height, width] = s.resize ?? [s.h, s.w], [top, left, bottom, right] = s.pad ?? [0, 0, 0, 0], stride = s.stride ?? 1
+  return [Math.floor((height + top + bottom - s.kernel[0]) / stride) + 1, Math.floor((width + left + right - s.kernel[1]) / stride) + 1]
+}
+
+function makeArguments(s: Shape) {
+  const [outH, outW] = outputSize(s)
+  const ldRowBias = s.co + 5
+  return {
+    n: s.n, h: s.h, w: s.w, c: s.c, co: s.co, kernelH: s.kernel[0], kernelW: s.kernel[1], outH, outW,
+    stride: s.stride ?? 1, padTop: s.pad?.[0] ?? 0, padLeft: s.pad?.[1] ?? 0, ldRowBias,
+    resizeH: s.resize?.[0] ?? 0, resizeW: s.resize?.[1] ?? 0, inPlace: s.inPlace,
+    x: randomFloats(s.n * s.h * s.w * s.c, s.h * 31 + s.c), weight: randomFloats(s.co * s.c * s.kernel[0] * s.kernel[1], s.co),
+    bias: s.bias ? randomFloats(s.co, 5) : undefined,
+    rowBias: s.rowBias ? randomFloats((s.n - 1) * ldRowBias + s.co, 6) : undefined,
+    residual: s.residual ? randomFloats(s.n * outH * outW * s.co, 7) : undefined,
+  }
+}
+
+/** Runs one shape on every set and compares each element with float64: within k eps (|A||B|), on average within 2 sqrt(k) eps of it. */
+function check(s: Shape): string | undefined {
+  const a = makeArguments(s)
+  const [height, width] = s.resize ?? [s.h, s.w]
+  const count = s.n * a.outH * a.outW * s.co, k = s.c * s.kernel[0] * s.kernel[1]
+  const want = new Float64Array(count), size = new Float64Array(count)
+  for (let at = 0; at < count; at++) {
+    const o = at % s.co, pixel = Math.floor(at / s.co), sample = Math.floor(pixel / (a.outH * a.outW))
+    const oy = Math.floor(pixel / a.outW) % a.outH, ox = pixel % a.outW
+    const add = (value: number) => {
+      want[at] += value
+      size[at] += Math.abs(value)
+    }
+    for (let kh = 0; kh < s.kernel[0]; kh++) {
+      for (let kw = 0; kw < s.kernel[1]; kw++) {
+        const y = oy * a.stride - a.padTop + kh, x = ox * a.stride - a.padLeft + kw
+        if (y < 0 || x < 0 || y >= height || x >= width) continue
+        const from = ((sample * s.h + Math.floor((y * s.h) / height)) * s.w + Math.floor((x * s.w) / width)) * s.c
+        for (let i = 0; i < s.c; i++) add(a.x[from + i] * a.weight[((o * s.c + i) * s.kernel[0] + kh) * s.kernel[1] + kw])
+      }
+    }
+    if (a.bias) add(a.bias[o])
+    if (a.rowBias) add(a.rowBias[sample * a.ldRowBias + o])
+    if (a.residual) add(a.residual[at])
+  }
+  for (const { set, y } of runEverywhere('conv', a)) {
+    let total = 0
+    for (let at = 0; at < count; at++) {
+      const error = Math.abs(y[at] - want[at])
+      if (!(error <= (k + 3) * EPS * size[at])) return `${set} ${JSON.stringify(s)}: element ${at} is ${y[at]}, not ${want[at]}`
+      total += error / (size[at] + 1)
+    }
+    if (!(total / count <= 2 * Math.sqrt(k) * EPS)) return `${set} ${JSON.stringify(s)}: mean error ${total / count}`
+  }
+  return undefined
+}
+
+const three: Pick<Shape, 'kernel' | 'pad'> = { kernel: [3, 3], pad: [1, 1, 1, 1] }
+
+test('3x3, same size', t => {
+  for (const c of [1, 3, 4, 5, 17]) for (const co of [1, 3, 4, 9, 33]) t.is(check({ n: 2, h: 5, w: 7, c, co, ...three, bias: true }), undefined)
+  for (const size of [1, 2, 3, 13]) t.is(check({ n: 1, h: size, w: 3, c: 6, co: 16, ...three }), undefined)
+  t.is(check({ n: 1, h: 37, w: 41, c: 4, co: 5, ...three, bias: true }), undefined)
+})
+
+test('many channels: several blocks of k, split inside a tap and between taps', t => {
+  for (const c of [64, 67, 128, 200]) t.is(check({ n: 2, h: 4, w: 5, c, co: 19, ...three, bias: true, rowBias: true }), undefined)
+})
+
+test('1x1', t => {
+  t.is(check({ n: 3, h: 5, w: 3, c: 11, co: 34, kernel: [1, 1], bias: true, residual: true }), undefined)
+  t.is(check({ n: 1, h: 4, w: 4, c: 8, co: 8, kernel: [1, 1], stride: 2 }), undefined)
+})
+
+test('stride 2, padded on all sides, or at bottom and right only', t => {
+  for (const h of [4, 5, 8, 9]) {
+    t.is(check({ n: 2, h, w: 9, c: 7, co: 12, ...three, stride: 2, bias: true }), undefined)
+    t.is(check({ n: 2, h, w: 6, c: 7, co: 12, kernel: [3, 3], pad: [0, 0, 1, 1], stride: 2, bias: true }), undefined)
+  }
+})
+
+test('other kernels, strides and paddings', t => {
+  t.is(check({ n: 1, h: 9, w: 8, c: 3, co: 5, kernel: [5, 2], pad: [2, 0, 2, 1], stride: 3, bias: true }), undefined)
+  t.is(check({ n: 1, h: 2, w: 2, c: 3, co: 5, kernel: [4, 4], pad: [3, 3, 3, 3] }), undefined)
+  t.is(check({ n: 2, h: 8, w: 8, c: 3, co: 20, kernel: [2, 2], stride: 2 }), undefined)
+})
+
+test('nearest-neighbour resize before it: double, to odd sizes, smaller', t => {
+  for (const resize of [[10, 14], [9, 13], [11, 15], [3, 2], [5, 7]] as [number, number][])
+    t.is(check({ n: 2, h: 5, w: 7, c: 6, co: 18, ...three, resize, bias: true }), undefined)
+})
+
+test('time embedding per sample, and residual, also in place', t => {
+  for (const inPlace of [false, true]) {
+    t.is(check({ n: 3, h: 3, w: 3, c: 5, co: 33, ...three, bias: true, rowBias: true, residual: true, inPlace }), undefined)
+    t.is(check({ n: 2, h: 6, w: 5, c: 130, co: 36, ...three, bias: true, rowBias: true, residual: true, inPlace }), undefined)
+  }
+  t.is(check({ n: 5, h: 1, w: 1, c: 8, co: 40, ...three, rowBias: true }), undefined)
+})
+
+test('random shapes', t => {
+  const small = fc.integer({ min: 1, max: 9 })
+  fc.assert(fc.property(
+    fc.record({
+      n: fc.integer({ min: 1, max: 3 }), h: small, w: small, c: fc.integer({ min: 1, max: 40 }), co: fc.integer({ min: 1, max: 40 }),
+      kernel: fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 })), stride: fc.integer({ min: 1, max: 2 }),
+      pad: fc.tuple(fc.nat(1), fc.nat(1), fc.nat(1), fc.nat(1)), resize: fc.option(fc.tuple(small, small), { nil: undefined }),
+      bias: fc.boolean(), rowBias: fc.boolean(), residual: fc.boolean(),
+    }),
+    shape => {
+      const [outH, outW] = outputSize(shape)
+      fc.pre(outH > 0 && outW > 0)
+      const complaint = check(shape)
+      if (complaint !== undefined) throw new Error(complaint)
+    },
+  ), { seed: 11, numRuns: 80 })
+  t.pass()
+})
+
+test('a fused residual and time embedding equal separate additions bit for bit', t => {
+  for (const c of [7, 100]) {
+    const a = makeArguments({ n: 2, h: 5, w: 6, c, co: 37, ...three, bias: true, rowBias: true, residual: true })
+    for (const set of runner.sets()) {
+      const plain = runner.run('conv', set, 1, { ...a, bias: undefined, rowBias: undefined, residual: undefined })
+      const want = plain.map((value, i) => {
+        const o = i % a.co, sample = Math.floor(i / (a.outH * a.outW * a.co))
+        return Math.fround(Math.fround(value + a.bias![o]) + a.rowBias![sample * a.ldRowBias + o]) + a.residual![i]
+      })
+      for (const inPlace of [false, true]) t.is(maxAbsDiff(runner.run('conv', set, 2, { ...a, inPlace }), want), 0, set)
+    }
+  }
+})
+
+test('a sample\'s result does not depend on the samples beside it', t => {
+  const a = makeArguments({ n: 3, h: 5, w: 5, c: 70, co: 20, ...three, bias: true })
+  const perInput = a.x.length / 3, perOutput = a.outH * a.outW * a.co
+  for (const set of runner.sets()) {
+    const all = runner.run('conv', set, 2, a)
+    const middle = runner.run('conv', set, 1, { ...a, n: 1, x: a.x.slice(perInput, 2 * perInput) })
+    t.is(maxAbsDiff(middle, all.slice(perOutput, 2 * perOutput)), 0, set)
+  }
+})
+
+test('a NaN pixel reaches its neighbourhood and nothing else', t => {
+  const a = makeArguments({ n: 1, h: 7, w: 7, c: 5, co: 21, ...three })
+  a.x[(3 * 7 + 2) * 5 + 4] = NaN
+  for (const { set, y } of runEverywhere('conv', a))
+    for (let at = 0; at < y.length; at++) {
+      const pixel = Math.floor(at / 21), near = Math.abs(Math.floor(pixel / 7) - 3) <= 1 && Math.abs((pixel % 7) - 2) <= 1
+      if (Number.isNaN(y[at]) !== near) t.fail(`${set} element ${at}`)
+    }
+  t.pass()
+})
+
+const toLast = (x: Float32Array, [, c, h, w]: number[]) =>
+  Float32Array.from({ length: x.length }, (_, i) => x[Math.floor(i / (c * h * w)) * c * h * w + (i % c) * h * w + (Math.floor(i / c) % (h * w))])
+
+const fixtures = loadExpected('ops')
+for (const name of Object.keys(fixtures.json.ops).filter(name => name.startsWith('conv2d_'))) {
+  test(`${name} equals PyTorch's`, t => {
+    const x = fixtures.tensor(`${name}/x`), weight = fixtures.tensor(`${name}/weight`), y = fixtures.tensor(`${name}/y`)
+    const [left, , top] = fixtures.json.ops[name].pad_left_right_top_bottom
+    const want = toLast(y.data, y.shape)
+    for (const result of runEverywhere('conv', {
+      n: x.shape[0], c: x.shape[1], h: x.shape[2], w: x.shape[3], co: weight.shape[0], kernelH: weight.shape[2], kernelW: weight.shape[3],
+      outH: y.shape[2], outW: y.shape[3], stride: fixtures.json.ops[name].stride, padTop: top, padLeft: left,
+      x: toLast(x.data, x.shape), weight: weight.data, bias: fixtures.has(`${name}/bias`) ? fixtures.tensor(`${name}/bias`).data : undefined,
+    })) t.true(maxAbsDiff(result.y, want) <= 1e-5 * Math.max(1, ...want.map(Math.abs)), result.set)
+  })
+}
