@@ -112,8 +112,9 @@ export class ConfigReader {
   }
 
   private checkCount(option: string, value: unknown[], { min, max }: Range): void {
-    if (value.length < min || value.length > max)
-      throw this.bad(option, min === max ? `a list of ${min}, one for each stage,` : `a list of ${min} to ${max}`, `a list of ${value.length}`)
+    if (value.length >= min && value.length <= max) return
+    const expected = min === max ? `a list of ${min}, as long as block_out_channels,` : `a list of ${min} to ${max}`
+    throw new AsdmError('BAD_CONFIG', `Expected ${option} in ${shownPath(this.file)} to be ${expected} but received one of ${value.length}`)
   }
 }
 

@@ -46,7 +46,10 @@ function parseJson(text: string): unknown {
   } catch (error) {
     const replaced = replaceNumberWords(text)
     if (replaced === text) throw error
-    return JSON.parse(replaced, (_key, value) => (value === nanMark ? NaN : value))
+    return JSON.parse(replaced, (key, value) => {
+      if (key === nanMark) throw error
+      return value === nanMark ? NaN : value
+    })
   }
 }
 
