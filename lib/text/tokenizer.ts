@@ -94,7 +94,7 @@ export class Tokenizer {
   /** As {@link encode}, with the attention mask and what was cut. */
   encodeWithDetails(text: string): Encoding {
     const { ids, end } = this.take(text, this.windowLength - 2)
-    return { ...this.frame(ids), truncated: text.slice(end).trim() }
+    return { ...this.frame(ids), truncated: trimmed(text.slice(end)) }
   }
 
   /** A window of the given tokens, at most `windowLength - 2`, between start and end, padded. */
@@ -257,4 +257,13 @@ function packageRoot(): string {
     }
     if (path.dirname(folder) === folder) throw new AsdmError('FILE_NOT_FOUND', `Expected asdm's package.json above ${__dirname} but found none`)
   }
+}
+
+/** Without white space at both ends. Not `trim`, which also takes U+FEFF away: that is a token, and must be told when it is cut. */
+function trimmed(text: string): string {
+  const isSpace = (i: number): boolean => text[i] !== '\ufeff' && text[i].trim() === ''
+  let from = 0, to = text.length
+  while (from < to && isSpace(from)) from++
+  while (to > from && isSpace(to - 1)) to--
+  return text.slice(from, to)
 }

@@ -142,13 +142,23 @@ test('any text: ids of the vocabulary, as long as the window, the same as the fi
       t.deepEqual([...attentionMask], [...new Array(inWindow.length + 2).fill(1), ...padding.map(() => 0)])
       t.true(all.every(id => Number.isInteger(id) && id >= 0 && id < tokenizer.vocabSize))
       t.is(truncated === '', all.length <= inWindow.length)
-      t.true(text.endsWith(truncated) || text.trimEnd().endsWith(truncated))
+      t.true(text.endsWith(truncated) || text.replace(/[^\S\ufeff]+$/, '').endsWith(truncated))
       t.deepEqual(tokenizer.take(text, count).ids, all.slice(0, count))
       t.is(typeof tokenizer.decode(ids), 'string')
       // Lone surrogates count as U+FFFD.
       t.deepEqual(tokenizer.tokenize(text.replace(/\p{Surrogate}/gu, '\ufffd')), all)
     })
     fc.assert(property, { numRuns: rounds(300), seed: seedOf(2) })
+  }
+})
+
+test('a cut that takes only U+FEFF, a token to CLIP and white space to JavaScript, is told', async t => {
+  const { truncated } = (await sd21).encodeWithDetails('!𐀀𐀀𐀀ࠀ𐀀ࠀࠀ¡\ufeff')
+  const whole = (await sd21).tokenize('!𐀀𐀀𐀀ࠀ𐀀ࠀࠀ¡\ufeff')
+  t.is(truncated === '', whole.length <= (await sd21).windowLength - 2)
+  for (const tokenizer of [await clip, await emoji]) {
+    const text = `${'a '.repeat(tokenizer.windowLength - 2)}\ufeff `
+    t.is(tokenizer.encodeWithDetails(text).truncated, '\ufeff')
   }
 })
 
