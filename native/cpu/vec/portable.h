@@ -35,7 +35,9 @@ ASDM_INLINE vf vround(vf a) {
 ASDM_INLINE vf vexp2i(vf a) {
   vf out;
   for (int i = 0; i < kVf; i++) {
-    const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(a.lane[i]) + 127) << 23;
+    // NaN fails the comparison: converting it to an integer would be undefined.
+    const int32_t power = a.lane[i] >= -126.0f ? static_cast<int32_t>(a.lane[i]) : -126;
+    const uint32_t bits = static_cast<uint32_t>(power + 127) << 23;
     std::memcpy(&out.lane[i], &bits, sizeof bits);
   }
   return out;
