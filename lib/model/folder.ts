@@ -144,7 +144,9 @@ export async function openFolder(folder: string, options: OpenOptions): Promise<
   if (schedulerConfig === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected scheduler/scheduler_config.json in ${shownPath(folder)} but there is none`)
   const tokenizerFolder = options.tokenizer ?? await findTokenizer(folder) ?? override?.tokenizerFolder
   if (tokenizerFolder === undefined) warnings.push(`There is no tokenizer in ${shownPath(folder)}; CLIP's is used.`)
-  return { kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken: undefined, schedulerConfig, warnings }
+  // Of the two published text encoders, SD 2's (gelu) was trained with the window filled with "!".
+  const padToken = textEncoder.part.config.hiddenAct === 'gelu' ? '!' : undefined
+  return { kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken, schedulerConfig, warnings }
 }
 
 /** Reads `model_index.json`: is this a pipeline that asdm runs, made of parts that it knows? */
