@@ -8,6 +8,8 @@ import { GeneratedImage } from './image/generated-image'
 import type { Previewer } from './image/preview'
 import { toRgba } from './image/pixels'
 import { start, type NoiseSource } from './image/start'
+import { mainUNet } from './plan/plan'
+import { PlannedRun } from './plan/run'
 import { Clock, type Step } from './progress'
 import type { Request } from './request'
 import { item, joinChannels, tile, type Tensor } from './tensor'
@@ -19,6 +21,8 @@ export interface Pipeline {
   tokenizer: Tokenizer
   textEncoder: TextEncoder
   unet: UNet
+  /** Further UNets, which plans name. */
+  unets?: Readonly<Record<string, UNet>>
   vae: VAE
   previewer(signal: AbortSignal): Promise<Previewer>
   warn(warning: Warning): void
@@ -53,21 +57,35 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
     clock.resume()
   }
 
-  for (const [i, timestep] of sampler.timesteps.entries()) {
-    throwIfAborted(signal)
-    const scaled = sampler.scaleInput(latents, i)
-    const sample = begin.condition === undefined ? scaled : joinChannels([scaled, ...begin.condition])
-    const guided = negativePrompts !== undefined
-    const predicted = await unet.forward({ sample: guided ? tile(sample, 2) : sample, timestep, encoderHiddenStates: text, signal })
-    const output = guided ? guide(predicted.sample, guidanceScale) : predicted.sample
-    const fresh = sampler.needsNoise(i, { eta: request.eta }) ? noise.randn(latents.shape) : undefined
-    latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
-    if (begin.keep !== undefined) latents = begin.keep(latents, i)
-    const preview = request.preview ? (await model.previewer(signal)).draw(visible(latents, i, request)) : undefined
-    yield { phase: 'denoise', ...clock.lap('denoise', i + 1), timestep, latents, ...(preview && { preview }) }
-    clock.resume()
+  const guided = negativePrompts !== undefined
+  const run = request.plan && new PlannedRun({ ...model.unets, [mainUNet]: unet }, request.plan.steps, {
+    images: batch, height: latents.shape[2], width: latents.shape[3], length: text.shape[1], guided,
+  })
+  try {
+    if (run !== undefined) {
+      yield { phase: 'plan', ...clock.lap('plan', 1), report: run.report }
+      clock.resume()
+    }
+    for (const [i, timestep] of sampler.timesteps.entries()) {
+      throwIfAborted(signal)
+      const scaled = sampler.scaleInput(latents, i)
+      const sample = begin.condition === undefined ? scaled : joinChannels([scaled, ...begin.condition])
+      const predict = async (): Promise<Tensor> => {
+        const { sample: output } = await unet.forward({ sample: guided ? tile(sample, 2) : sample, timestep, encoderHiddenStates: text, signal })
+        return guided ? guide(output, guidanceScale) : output
+      }
+      const output = await (run === undefined ? predict() : run.step(i, sample, timestep, text, guidanceScale, signal))
+      const fresh = sampler.needsNoise(i, { eta: request.eta }) ? noise.randn(latents.shape) : undefined
+      latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
+      if (begin.keep !== undefined) latents = begin.keep(latents, i)
+      const preview = request.preview ? (await model.previewer(signal)).draw(visible(latents, i, request)) : undefined
+      yield { phase: 'denoise', ...clock.lap('denoise', i + 1), timestep, latents, ...(preview && { preview }) }
+      clock.resume()
+    }
+  } finally {
+    run?.dispose()
   }
-  unet.trim()
+  for (const each of [unet, ...Object.values(model.unets ?? {})]) each.trim()
 
   const { scalingFactor, shiftFactor } = vae.config
   const images: GeneratedImage[] = []
@@ -81,7 +99,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
     yield { phase: 'decode', ...lap }
     clock.resume()
   }
-  yield { phase: 'done', ...clock.lap('done', 1), images }
+  yield { phase: 'done', ...clock.lap('done', 1), images, ...(run && { statistics: run.statistics() }) }
   return images
 }
 

@@ -1,5 +1,6 @@
 import type { GeneratedImage } from './image/generated-image'
 import type { Preview } from './image/preview'
+import type { PlanReport, RunStatistics } from './plan/run'
 import type { Tensor } from './tensor'
 
 /** What every report of progress says. */
@@ -24,17 +25,25 @@ export interface DenoiseStep extends StepBase {
   preview?: Preview[]
 }
 
+/** The plan is compiled: what it costs is known. */
+export interface PlanReady extends StepBase {
+  phase: 'plan'
+  report: PlanReport
+}
+
 /** The last report: the pictures. */
 export interface DoneStep extends StepBase {
   phase: 'done'
   images: GeneratedImage[]
+  /** What the plan brought, where there was one. */
+  statistics?: RunStatistics
 }
 
 /**
  * Progress of a request, in this order: `text` once (the prompts are encoded), `encode` once where a picture was handed in,
- * `denoise` for every step, `decode` for every picture, `done`.
+ * `plan` once where a plan was, `denoise` for every step, `decode` for every picture, `done`.
  */
-export type Step = (StepBase & { phase: 'text' | 'encode' | 'decode' }) | DenoiseStep | DoneStep
+export type Step = (StepBase & { phase: 'text' | 'encode' | 'decode' }) | PlanReady | DenoiseStep | DoneStep
 
 /** Measures a request and guesses when it ends. */
 export class Clock {

@@ -6,6 +6,10 @@ import { AsdmError, shown } from './errors'
 import { checkImage, imageSize, imageTensor, maskValues, type ImageInput } from './image/input'
 import type { GenerationSettings } from './image/generated-image'
 import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './options'
+import { expandPlan, type ExpandedStep } from './plan/expand'
+import { unetFacts, type UNets } from './plan/names'
+import { mainUNet, type Plan } from './plan/plan'
+import { resolvePlan, type PlanSource } from './plan/source'
 import type { Step } from './progress'
 import { checkSeed } from './random/torch-generator'
 import { createSampler, samplerNames, type Sampler, type SamplerName, type SchedulerConfig } from './samplers'
@@ -44,6 +48,11 @@ export interface GenerateOptions {
   clipSkip?: number
   /** Reads `(word:1.2)` in prompts as a weight; false if left out. */
   promptWeighting?: boolean
+  /**
+   * What each step inherits from earlier ones, which UNet it runs and whether guidance runs: a plan, what a builder as `deepcache` gives,
+   * or a text as `deepcache:3,0`. Every step in full if left out.
+   */
+  plan?: PlanSource
   /** Stops the request, which then rejects with an `AbortError`; the model works on. */
   signal?: AbortSignal
   /** Called with each step's progress, see {@link Step}; the last one has the pictures. */
@@ -54,7 +63,7 @@ export interface GenerateOptions {
 
 const keys = [
   'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'width', 'height', 'count', 'latents', 'image', 'mask',
-  'strength', 'clipSkip', 'promptWeighting', 'signal', 'onProgress', 'preview',
+  'strength', 'clipSkip', 'promptWeighting', 'plan', 'signal', 'onProgress', 'preview',
 ] as const satisfies readonly (keyof GenerateOptions)[]
 
 /** Longest side of a picture. */
@@ -76,13 +85,17 @@ export interface ModelFacts {
   inpainting: boolean
   textLayers: number
   schedulerConfig: SchedulerConfig
+  /** What plans may name; made when the first one is checked. */
+  unets(): UNets
 }
 
 /** What requests to a model must fit. */
 export function modelFacts(
-  { unet, vae, textEncoder }: { unet: UNet, vae: VAE, textEncoder: TextEncoder }, schedulerConfig: SchedulerConfig,
+  { unet, unets = {}, vae, textEncoder }: { unet: UNet, unets?: Readonly<Record<string, UNet>>, vae: VAE, textEncoder: TextEncoder }, schedulerConfig: SchedulerConfig,
 ): ModelFacts {
+  let facts: UNets | undefined
   return {
+    unets: () => facts ??= Object.fromEntries(Object.entries({ ...unets, [mainUNet]: unet }).map(([name, each]) => [name, unetFacts(each.config, each.tapNames())])),
     vaeFactor: vae.factor,
     defaultSize: unet.config.sampleSize * vae.factor,
     latentChannels: vae.config.latentChannels,
@@ -121,6 +134,8 @@ export interface Request {
   seed: number | bigint
   latents: Tensor | undefined
   strength: number
+  /** The plan and what it says for each of the sampler's steps. */
+  plan: { plan: Plan, steps: ExpandedStep[] } | undefined
   preview: boolean
   signal: AbortSignal | undefined
   onProgress: ((step: Step) => void) | undefined
@@ -149,9 +164,10 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
 
   const pictures = parsePictures(options, facts, images)
   const { sampler, steps, samplerSetting } = parseSampler(options, facts, pictures.from === undefined ? undefined : pictures.strength)
+  const plan = optional(options.plan, item => parsePlanOption(item, facts, sampler, eta, guidanceScale > 1))
 
   return {
-    prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
+    plan, prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
     sampler, eta, seed, latents: pictures.latents, strength: pictures.strength, open: pictures.open,
     preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
     signal: optional(options.signal, item => abortSignal(item, 'signal')),
@@ -161,6 +177,7 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
       width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,
       ...(pictures.from !== undefined && { from: pictures.from, strength: pictures.strength }),
       ...(pictures.latents !== undefined && { latents: true }),
+      ...(plan !== undefined && { plan: plan.plan }),
     }),
   }
 }
@@ -215,6 +232,13 @@ function parseSampler({ sampler: asked, ...options }: Record<string, unknown>, f
   sampler.setTimesteps(steps, strength === undefined ? {} : { strength })
   const samplerSetting = typeof asked === 'string' ? asked as SamplerName : sampler.config
   return { sampler, steps, samplerSetting }
+}
+
+function parsePlanOption(value: unknown, facts: ModelFacts, sampler: Sampler, eta: number, guided: boolean) {
+  const steps = sampler.timesteps.length
+  const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta }))
+  const plan = resolvePlan(value, { unets: facts.unets(), steps, stochastic })
+  return { plan, steps: expandPlan(plan, steps, guided) }
 }
 
 function texts(value: unknown, name: string): string[] {

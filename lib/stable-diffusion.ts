@@ -1,5 +1,7 @@
 import { EventEmitter, setMaxListeners } from 'node:events'
+import pathModule from 'node:path'
 import { anySignal, Queue } from './abort'
+import { isFile } from './assembly/files'
 import { parseRuntime, runtimeKeys, warn, type RuntimeOptions, type Warning, type WeightsLoadOptions } from './components/part'
 import { TextEncoder } from './components/text-encoder'
 import { UNet } from './components/unet'
@@ -7,10 +9,13 @@ import { VAE } from './components/vae'
 import { AsdmError, shown, throwIfAborted } from './errors'
 import type { GeneratedImage } from './image/generated-image'
 import { Previewer } from './image/preview'
-import { openCheckpoint, type Checkpoint } from './model/checkpoint'
+import { openCheckpoint, type Checkpoint, type Part } from './model/checkpoint'
+import type { UNetConfig } from './model/config'
+import { openUNet } from './model/folder'
 import type { Addon, NativeModelOptions } from './native/binding'
 import { loadAddon } from './native/load'
 import { abortSignal, callback, checkOptions, optional, path as checkPath } from './options'
+import { mainUNet } from './plan/plan'
 import { runPipeline, type Pipeline } from './pipeline'
 import type { Step } from './progress'
 import { TorchGenerator } from './random/torch-generator'
@@ -35,6 +40,8 @@ export interface LoadOptions extends RuntimeOptions {
   tokenizer?: string
   /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
   config?: string
+  /** Further UNets that plans may name, as `{ light: path }`: UNet folders, or diffusers folders with one. Text features, VAE and scheduler are shared. */
+  unets?: Readonly<Record<string, string>>
   /** Stops the loading, which then rejects with an `AbortError`. */
   signal?: AbortSignal
   onProgress?: (progress: LoadStep) => void
@@ -42,7 +49,7 @@ export interface LoadOptions extends RuntimeOptions {
   onWarning?: (warning: Warning) => void
 }
 
-const loadKeys = [...runtimeKeys, 'variant', 'tokenizer', 'config', 'signal', 'onProgress', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
+const loadKeys = [...runtimeKeys, 'variant', 'tokenizer', 'config', 'unets', 'signal', 'onProgress', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
 
 /**
  * A text to image model: `StableDiffusion.load` reads one, `generate` makes pictures with it.
@@ -54,6 +61,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   readonly tokenizer: Tokenizer
   readonly textEncoder: TextEncoder
   readonly unet: UNet
+  /** Further UNets by the names that plans give them. */
+  readonly unets: Readonly<Record<string, UNet>>
   readonly vae: VAE
   /** The checkpoint's own scheduler config, as published. */
   readonly schedulerConfig: SchedulerConfig
@@ -64,13 +73,14 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   readonly #pipeline: Pipeline
   #previewer: Promise<Previewer> | undefined
 
-  private constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, parts: { textEncoder: TextEncoder, unet: UNet, vae: VAE }) {
+  private constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, parts: Parts) {
     super()
     // Every call in the queue listens.
     setMaxListeners(0, this.#life.signal)
     this.tokenizer = tokenizer
     this.textEncoder = parts.textEncoder
     this.unet = parts.unet
+    this.unets = Object.freeze({ ...parts.unets })
     this.vae = parts.vae
     this.schedulerConfig = checkpoint.schedulerConfig
     this.#facts = modelFacts(parts, checkpoint.schedulerConfig)
@@ -94,13 +104,16 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const onProgress = optional(given.onProgress, value => callback<NonNullable<LoadOptions['onProgress']>>(value, 'onProgress'))
     const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
     const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key => optional(given[key], value => checkPath(value, key)))
+    const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
     throwIfAborted(signal)
     const checkpoint = await openCheckpoint(path, { variant, tokenizer: tokenizerFolder, config, signal })
     const tokenizer = await loadTokenizer(checkpoint)
+    const unets: Record<string, Part<UNetConfig>> = {}
+    for (const [name, folder] of Object.entries(unetPaths)) unets[name] = await openFurtherUNet(folder, name, checkpoint.unet.config, { variant, signal })
     throwIfAborted(signal)
-    const parts = buildParts(addon, checkpoint, native)
+    const parts = buildParts(addon, checkpoint, unets, native)
     try {
       const sd = new StableDiffusion(checkpoint, tokenizer, parts)
       if (onWarning !== undefined) sd.on('warning', onWarning)
@@ -108,7 +121,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
       await loadWeights(parts, { signal, onWarning: warning => sd.#warn(warning) }, onProgress)
       return sd
     } catch (error) {
-      await Promise.all(Object.values(parts).map(part => part.dispose()))
+      await Promise.all(allParts(parts).map(part => part.dispose()))
       throw error
     }
   }
@@ -149,7 +162,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
    */
   async dispose(): Promise<void> {
     if (!this.#life.signal.aborted) this.#life.abort(new AsdmError('DISPOSED', 'The model was disposed'))
-    await Promise.all([this.unet.dispose(), this.vae.dispose(), this.textEncoder.dispose()])
+    await Promise.all(allParts(this).map(part => part.dispose()))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -179,7 +192,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
       }
     } finally {
       release()
-      for (const part of [this.textEncoder, this.unet, this.vae]) part.trim()
+      for (const part of allParts(this)) part.trim()
       await turn.then(end => end(), () => {})
     }
   }
@@ -198,13 +211,44 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   }
 }
 
-function buildParts(addon: Addon, { textEncoder, unet, vae }: Checkpoint, native: NativeModelOptions) {
+interface Parts {
+  textEncoder: TextEncoder
+  unet: UNet
+  unets: Readonly<Record<string, UNet>>
+  vae: VAE
+}
+
+function allParts({ textEncoder, unet, unets, vae }: Parts): (TextEncoder | UNet | VAE)[] {
+  return [textEncoder, unet, ...Object.values(unets), vae]
+}
+
+function checkUNetPaths(value: unknown): Record<string, string> {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new AsdmError('INVALID_ARGUMENT', `Expected unets to be an object of paths but received ${shown(value)}`)
+  return Object.fromEntries(Object.entries(value).map(([name, folder]) => {
+    if (!/^[a-z][\w-]{0,63}$/i.test(name) || name === mainUNet)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected names of unets to be letters, digits, - and _, but not ${shown(mainUNet)}, which is the main UNet, but received ${shown(name)}`)
+    return [name, checkPath(folder, `unets.${name}`)]
+  }))
+}
+
+/** A UNet beside the main one; it reads the same latents and text features. */
+async function openFurtherUNet(folder: string, name: string, main: UNetConfig, options: { variant: string | undefined, signal: AbortSignal | undefined }): Promise<Part<UNetConfig>> {
+  const inside = pathModule.join(folder, 'unet')
+  const part = await openUNet(await isFile(pathModule.join(inside, 'config.json')) ? inside : folder, options)
+  for (const key of ['inChannels', 'outChannels', 'crossAttentionDim'] as const)
+    if (part.config[key] !== main[key])
+      throw new AsdmError('SHAPE_MISMATCH', `Expected unets.${name} to have the main UNet's ${key}, ${main[key]}, but received ${part.config[key]}`)
+  return part
+}
+
+function buildParts(addon: Addon, { textEncoder, unet, vae }: Checkpoint, unets: Readonly<Record<string, Part<UNetConfig>>>, native: NativeModelOptions): Parts {
   const built: { dispose(): Promise<void> }[] = []
   const keep = <T extends { dispose(): Promise<void> }>(part: T): T => { built.push(part); return part }
   try {
     return {
       textEncoder: keep(new TextEncoder(addon, textEncoder, native)),
       unet: keep(new UNet(addon, unet, native)),
+      unets: Object.fromEntries(Object.entries(unets).map(([name, part]) => [name, keep(new UNet(addon, part, native))])),
       vae: keep(new VAE(addon, vae, native)),
     }
   } catch (error) {
@@ -215,13 +259,13 @@ function buildParts(addon: Addon, { textEncoder, unet, vae }: Checkpoint, native
 
 /** Reads the parts one after the other, so that packing needs memory for one at a time. */
 async function loadWeights(
-  { textEncoder, unet, vae }: { textEncoder: TextEncoder, unet: UNet, vae: VAE }, options: WeightsLoadOptions, onProgress: LoadOptions['onProgress'],
+  { textEncoder, unet, unets, vae }: Parts, options: WeightsLoadOptions, onProgress: LoadOptions['onProgress'],
 ): Promise<void> {
-  const stages = [
+  const stages: { name: LoadStep['part'], part: TextEncoder | UNet | VAE, bytes: number }[] = [
     { name: 'textEncoder', part: textEncoder, bytes: textEncoder.part.storedBytes },
-    { name: 'unet', part: unet, bytes: unet.part.storedBytes },
+    ...[unet, ...Object.values(unets)].map(part => ({ name: 'unet' as const, part, bytes: part.part.storedBytes })),
     { name: 'vae', part: vae, bytes: vae.decoderPart.storedBytes },
-  ] as const
+  ]
   const bytesTotal = stages.reduce((sum, { bytes }) => sum + bytes, 0)
   let before = 0
   for (const { name, part, bytes } of stages) {

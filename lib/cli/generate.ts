@@ -6,7 +6,7 @@ import type { Warning } from '../components/part'
 import type { GeneratedImage } from '../image/generated-image'
 import type { Step } from '../progress'
 import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
-import { formatMs, parseNumber, parseSeed } from './options'
+import { formatMs, parseNumber, parseSeed, readPlan } from './options'
 
 interface Flags {
   model: string
@@ -27,6 +27,7 @@ interface Flags {
   strength?: number
   clipSkip?: number
   promptWeighting?: true
+  plan?: string
   threads?: number
   cpu?: string
   dtype?: string
@@ -57,6 +58,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--strength <number>', 'how much of --image is made anew, 0 to 1', parseNumber)
     .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
     .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
+    .option('--plan <plan>', 'what steps inherit: a text as deepcache:3,0, or a JSON file; see asdm plan')
     .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
     .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
     .addOption(new Option('--dtype <dtype>', 'number format (fp32)'))
@@ -90,6 +92,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
         negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta, seed: flags.seed,
         width: flags.width, height: flags.height, count: flags.count, image: flags.image, mask: flags.mask, strength: flags.strength,
         clipSkip: flags.clipSkip, promptWeighting: flags.promptWeighting,
+        plan: flags.plan === undefined ? undefined : await readPlan(flags.plan),
       }),
       signal, onProgress: step => bar?.step(step),
     })
@@ -148,7 +151,7 @@ class Bar {
     if (step.phase === 'done') return
     const eta = step.etaMs === undefined ? '' : `${formatMs(step.etaMs)} left`
     const note = step.phase === 'denoise' ? `step ${step.index} of ${step.of}, ${eta}` : eta
-    this.set(step.phase === 'denoise' ? 'denoising' : step.phase === 'decode' ? 'decoding' : 'encoding', step.index, step.of, note)
+    this.set(step.phase === 'denoise' ? 'denoising' : step.phase === 'decode' ? 'decoding' : step.phase === 'plan' ? 'planning' : 'encoding', step.index, step.of, note)
   }
 
   stop(): void {

@@ -6,6 +6,7 @@ import { AsdmError } from '../errors'
 import { doctorCommand } from './doctor'
 import { generateCommand } from './generate'
 import { inspectCommand } from './inspect'
+import { planCommand } from './plan'
 
 /** Exit codes: 0 done, 1 an error of asdm, 2 wrong usage, 130 stopped by Ctrl-C. */
 async function main(argv: string[]): Promise<number> {
@@ -23,7 +24,7 @@ async function main(argv: string[]): Promise<number> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-  for (const command of [generateCommand(stop.signal), inspectCommand(stop.signal), doctorCommand()]) program.addCommand(command.exitOverride())
+  for (const command of [generateCommand(stop.signal), inspectCommand(stop.signal), planCommand(stop.signal), doctorCommand()]) program.addCommand(command.exitOverride())
   try {
     await program.parseAsync(argv)
     return typeof process.exitCode === 'number' ? process.exitCode : 0

@@ -1,4 +1,6 @@
 import { InvalidArgumentError } from 'commander'
+import { loadPlan } from '../plan/file'
+import type { PlanSource } from '../plan/source'
 
 /** Reads a decimal number; everything else about it is checked by the library. */
 export function parseNumber(text: string): number {
@@ -12,6 +14,11 @@ export function parseSeed(text: string): number | bigint {
   if (!/^\d{1,20}$/.test(text)) throw new InvalidArgumentError('Expected a whole number from 0 to 18446744073709551615.')
   const seed = BigInt(text)
   return seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed
+}
+
+/** A plan on the command line: a file where the text ends as one, or else a preset or builders, which the library reads. */
+export async function readPlan(text: string): Promise<PlanSource> {
+  return text.endsWith('.json') ? loadPlan(text) : text
 }
 
 /** 1.5 GiB, 12 MiB, 3 KiB. */

@@ -2,7 +2,7 @@ import { settle, untilAborted } from '../abort'
 import { AsdmError, throwIfAborted } from '../errors'
 import type { WeightSource } from '../model/config'
 import { matchWeights } from '../model/weights'
-import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, ProgramInfo } from '../native/binding'
+import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
 import { abortSignal, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../options'
 
@@ -89,6 +89,13 @@ export interface WeightsLoadOptions {
   onWarning?: (warning: Warning) => void
 }
 
+/** Passes of one shape that hand features on. */
+export interface PartRun {
+  readonly info: NativeRunInfo
+  forward(step: number, inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<ForwardOutputs>
+  dispose(): void
+}
+
 /** One native graph with its weights: what the public components are made of. */
 export class NativePart {
   readonly #model: NativeModel
@@ -167,6 +174,21 @@ export class NativePart {
   async forward(inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<ForwardOutputs> {
     this.#check()
     return settle(() => this.#track(this.#model.forward(inputs)), signal)
+  }
+
+  /** Compiles passes that hand features on; see {@link NativeModel.createRun}. */
+  createRun(shape: ForwardShape, steps: NativeRunStep[]): PartRun {
+    this.#check()
+    const run: NativeRun = this.#model.createRun(shape, steps)
+    return {
+      info: run.info,
+      forward: async (step, inputs, signal) => {
+        this.#check()
+        return settle(() => this.#track(run.forward(step, inputs)), signal)
+      },
+      // Disposing of the model has freed the features too.
+      dispose: () => { if (!this.#disposed) run.dispose() },
+    }
   }
 
   /** Gives the memory of activations back once the calls under way are done. */

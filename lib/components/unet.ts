@@ -2,8 +2,8 @@ import { AsdmError, shown } from '../errors'
 import type { Part } from '../model/checkpoint'
 import type { UNetConfig } from '../model/config'
 import { openUNet } from '../model/folder'
-import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
-import { abortSignal, checkOptions, nearestOf, optional } from '../options'
+import type { Addon, NativeModelOptions, NativeRunInfo, NativeRunStep, ProgramInfo } from '../native/binding'
+import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '../options'
 import { checkTensor, type Tensor } from '../tensor'
 import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
@@ -23,6 +23,19 @@ export interface UNetOutput {
   sample: Tensor
   /** The taps by name, NCHW or [N,L,D]. */
   taps: Record<string, Tensor>
+}
+
+/** Passes of one shape, in order, in which later ones inherit features of earlier ones. The features live here and nowhere else. */
+export interface UNetRun {
+  /** What each pass computes and inherits, and the bytes kept between passes. */
+  readonly info: NativeRunInfo
+  /**
+   * Pass number `step`; each once, in order. At a conditional-only step the inputs are those of the conditional half.
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires, after which the run is of no more use
+   */
+  forward(step: number, inputs: Omit<UNetInputs, 'taps'>): Promise<Tensor>
+  /** Frees the features once a pass under way is done. Twice is fine. */
+  dispose(): void
 }
 
 /** The noise predictor: diffusers' `UNet2DConditionModel`. Calls on one queue in order. */
@@ -77,7 +90,30 @@ export class UNet {
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
    */
   async forward(inputs: UNetInputs): Promise<UNetOutput> {
-    const { sample, timestep, encoderHiddenStates, taps, signal } = checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'taps', 'signal'], 'unet.forward')
+    const { taps, ...rest } = checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'taps', 'signal'], 'unet.forward')
+    const { signal, ...checked } = this.#checkInputs(rest)
+    return this.#part.forward({ ...checked, taps: this.#checkTaps(taps) }, signal)
+  }
+
+  /**
+   * Compiles passes that inherit features of earlier ones: what a plan's steps become.
+   * @param shape of the whole batch, in latent pixels and text tokens; with `conditionalOnly` steps its first half is the unconditional one
+   * @param steps at most 1000
+   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed; `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
+   */
+  createRun(shape: { batch: number, height: number, width: number, length: number }, steps: NativeRunStep[]): UNetRun {
+    const run = this.#part.createRun(shape, steps)
+    return {
+      info: run.info,
+      forward: async (step, inputs) => {
+        const { signal, ...checked } = this.#checkInputs(checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'signal'], 'run.forward'))
+        return (await run.forward(step, checked, signal)).sample
+      },
+      dispose: () => run.dispose(),
+    }
+  }
+
+  #checkInputs({ sample, timestep, encoderHiddenStates, signal }: Unchecked) {
     const { inChannels, crossAttentionDim } = this.config
     checkTensor(sample, 'sample', 4)
     checkTensor(encoderHiddenStates, 'encoderHiddenStates', 3)
@@ -87,9 +123,7 @@ export class UNet {
     const [textBatch, , width] = encoderHiddenStates.shape
     if (textBatch !== batch || width !== crossAttentionDim)
       throw new AsdmError('SHAPE_MISMATCH', `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received [${encoderHiddenStates.shape}]`)
-    return this.#part.forward({
-      sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates, taps: this.#checkTaps(taps),
-    }, optional(signal, value => abortSignal(value, 'signal')))
+    return { sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates, signal: optional(signal, value => abortSignal(value, 'signal')) }
   }
 
   /** Gives the memory of activations back; it grows again with the next call. */

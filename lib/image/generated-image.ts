@@ -4,6 +4,7 @@ import pathModule from 'node:path'
 import { fileError, shownPath } from '../assembly/files'
 import { AsdmError } from '../errors'
 import { boolean, checkOptions, optional, path as checkPath } from '../options'
+import type { Plan } from '../plan/plan'
 import type { SamplerName, SchedulerConfig } from '../samplers'
 import { encodePng, pngTexts } from './png'
 
@@ -30,6 +31,8 @@ export interface GenerationSettings {
   strength?: number
   /** Initial noise was handed in, so the seed alone does not give the picture. */
   latents?: true
+  /** The plan, where there was one. */
+  plan?: Plan
 }
 
 /** The PNG text chunk that holds the settings as JSON. */

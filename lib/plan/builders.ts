@@ -1,0 +1,130 @@
+/** Functions that give plans. What depends on the model gives a {@link PlanBuilder}, which `generate` and `resolvePlan` call. */
+import { AsdmError, shown } from '../errors'
+import type { UNetConfig } from '../model/config'
+import { integer } from '../options'
+import type { Mode } from './mode'
+import type { UNets } from './names'
+import { parsePlan } from './parse'
+import { mainUNet, type Inherit, type Plan, type PlanRule, type RulePlan } from './plan'
+
+/** What a builder may look at. */
+export interface PlanContext {
+  unets: UNets
+  /** Steps that the sampler runs. */
+  steps: number
+  /** Does the sampler draw noise between steps? */
+  stochastic: boolean
+}
+
+export type PlanBuilder = (context: PlanContext) => Plan
+
+/** What any builder of a rule takes besides its mode. */
+export interface RuleOptions {
+  /** What is inherited at the steps that are not full. */
+  inherit: Inherit[]
+  /** The first steps that are full in any case. */
+  warmup?: number
+  /** The last steps that are full in any case. */
+  final?: number
+  /** Inherits only between these two fractions of the run. */
+  window?: readonly [from: number, to: number]
+  /** The UNet the rule is about; the main one if left out. */
+  unet?: string
+}
+
+/** Full steps every `every`. */
+export function uniform({ every, ...rule }: RuleOptions & { every: number }): RulePlan {
+  return rulePlan({ mode: 'uniform', every }, rule)
+}
+
+/** As many full steps as `uniform`, closer together around the fraction `center` (0) of the run, the more so the greater `power` (2). */
+export function quadratic({ every, center = 0, power = 2, ...rule }: RuleOptions & { every: number, center?: number, power?: number }): RulePlan {
+  return rulePlan({ mode: 'quadratic', every, center, power }, rule)
+}
+
+/** Full steps by number, counted from 0; the first step is one in any case. */
+export function list({ full, ...rule }: RuleOptions & { full: readonly number[] }): RulePlan {
+  return rulePlan({ mode: 'list', full: [...full] }, rule)
+}
+
+/** Full steps every `early` up to the fraction `split` (0.5) of the run, then every `late`. */
+export function phases({ early, late, split = 0.5, ...rule }: RuleOptions & { early: number, late: number, split?: number }): RulePlan {
+  return rulePlan({ mode: 'phases', split, early, late }, rule)
+}
+
+function rulePlan(mode: Mode, { inherit, warmup, final, window, unet }: RuleOptions): RulePlan {
+  const rule: PlanRule = { inherit, when: [mode, ...modesOf({ warmup, final, window })], ...(unet !== undefined && { unet }) }
+  return parsePlan({ version: 1, rules: [rule] }) as RulePlan
+}
+
+function modesOf({ warmup, final, window }: Omit<RuleOptions, 'inherit' | 'unet'>): Mode[] {
+  return [
+    ...(warmup === undefined ? [] : [{ mode: 'warmup' as const, steps: warmup }]),
+    ...(final === undefined ? [] : [{ mode: 'final' as const, steps: final }]),
+    ...(window === undefined ? [] : [{ mode: 'window' as const, from: window[0], to: window[1] }]),
+  ]
+}
+
+/**
+ * DeepCache (Ma, Fang, Wang; arXiv 2312.00858): every `interval`-th step is full; between them only the outermost layers run, on top of
+ * what the deeper ones gave at the last full step.
+ * @param branch how deep the layers reach that run at every step: 0 the last layer of the last up block, 1 one layer more, and so on,
+ * 3 into the next block where blocks have two ResNets: the branch ids of the reference package
+ */
+export function deepcache(interval: number, branch = 0, options: Omit<RuleOptions, 'inherit'> = {}): PlanBuilder {
+  integer(interval, 'the interval of deepcache', 1, 1000)
+  integer(branch, 'the branch of deepcache', 0, 1000)
+  return ({ unets }) => {
+    const unet = options.unet ?? mainUNet
+    if (!Object.hasOwn(unets, unet)) throw new AsdmError('INVALID_ARGUMENT', `Expected deepcache to name a UNet that was loaded but received ${shown(unet)}`)
+    const inherit = deepcacheInherits(unets[unet].config, branch)
+    return { ...uniform({ ...options, every: interval, inherit }), name: `deepcache:${interval},${branch}` }
+  }
+}
+
+/** The value that enters the first up layer that runs: the output of the layer before it, of the block before it, or of the mid block. */
+function deepcacheInherits({ layersPerBlock, hasMidBlock }: UNetConfig, branch: number): Inherit[] {
+  let layer = branch
+  for (const [block, layers] of layersPerBlock.entries()) {
+    if (layer > layers) {
+      layer -= layers + 1
+      continue
+    }
+    const up = layersPerBlock.length - 1 - block
+    const first = layers - layer
+    if (first > 0) return [`up_blocks.${up}.${first - 1}`]
+    if (up > 0) return [`up_blocks.${up - 1}`]
+    // All but the mid block runs; without one there is nothing left to inherit.
+    return hasMidBlock ? ['mid_block'] : []
+  }
+  const branches = layersPerBlock.reduce((sum, layers) => sum + layers + 1, 0)
+  throw new AsdmError('INVALID_ARGUMENT', `Expected a branch of deepcache from 0 to ${branches - 1} for this UNet but received ${branch}`)
+}
+
+/**
+ * Guidance in the first part of the run only: after the fraction `after` no unconditional pass runs, which halves these steps. What the
+ * prompt and the negative prompt differ in is then left out (`conditional`), or taken from the last guided step (`inherit`).
+ */
+export function gateGuidance(after: number, otherwise: 'conditional' | 'inherit' = 'conditional'): RulePlan {
+  return parsePlan({ version: 1, rules: [], guidance: { otherwise, when: { mode: 'window', from: after, to: 1 } } }) as RulePlan
+}
+
+/** Runs the UNet `unet`, loaded with `StableDiffusion.load(path, { unets })`, from the fraction `from` of the run up to `to`. */
+export function switchUNet(unet: string, from = 0, to = 0.5): RulePlan {
+  return parsePlan({ version: 1, rules: [], unets: [{ unet, from, to }] }) as RulePlan
+}
+
+/** Several plans of rules in one: all their rules and UNets; the last guidance counts. */
+export function combine(...plans: readonly (RulePlan | PlanBuilder)[]): PlanBuilder {
+  return context => {
+    const built = plans.map(plan => (typeof plan === 'function' ? plan(context) : plan))
+    const out: RulePlan = { version: 1, rules: [] }
+    for (const plan of built) {
+      if ('steps' in plan) throw new AsdmError('INVALID_ARGUMENT', 'Expected plans made of rules to combine but one lists its steps')
+      out.rules.push(...plan.rules)
+      if (plan.guidance !== undefined) out.guidance = plan.guidance
+      if (plan.unets !== undefined) out.unets = [...(out.unets ?? []), ...plan.unets]
+    }
+    return out
+  }
+}

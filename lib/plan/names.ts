@@ -1,0 +1,76 @@
+import { distance } from 'fastest-levenshtein'
+import { AsdmError, shown } from '../errors'
+import type { UNetConfig } from '../model/config'
+import { nearestOf } from '../options'
+import { mainUNet, type Feature, type Inherit, type Plan } from './plan'
+
+/** What plans need to know of a UNet. */
+export interface UNetFacts {
+  config: UNetConfig
+  /** Everything that can be inherited: blocks, layers, units. */
+  prefixes: ReadonlySet<string>
+}
+
+/** The UNets of a model by their names in plans; the main one is called `full`. */
+export type UNets = Readonly<Record<string, UNetFacts>>
+
+const layerUnit = /^((?:down_blocks|up_blocks)\.\d+|mid_block)\.(?:resnets|attentions)\.(\d+)$/
+const residualUnit = /(?:^|\.)(?:(?:resnets|attentions)\.\d+|attn1|attn2|ff)$/
+
+/** Facts of a UNet from its config and the names of its units, as `tapNames` gives them. */
+export function unetFacts(config: UNetConfig, units: readonly string[]): UNetFacts {
+  const prefixes = new Set(units)
+  for (const name of units) {
+    const found = layerUnit.exec(name)
+    if (found !== null) prefixes.add(`${found[1]}.${found[2]}`)
+  }
+  return { config, prefixes }
+}
+
+/** The feature of a prefix where a plan names none. */
+export function defaultFeature(prefix: string): Feature {
+  return residualUnit.test(prefix) ? 'branch' : 'output'
+}
+
+/** An inherited prefix with its feature. */
+export function resolveInherit(inherit: Inherit): { prefix: string, feature: Feature } {
+  return typeof inherit === 'string' ? { prefix: inherit, feature: defaultFeature(inherit) } : inherit
+}
+
+/**
+ * Checks that a plan names only what the model has.
+ * @throws AsdmError `INVALID_ARGUMENT`, with the place in the plan and the nearest names
+ */
+export function checkPlanNames(plan: Plan, unets: UNets, where = 'plan'): void {
+  if ('steps' in plan) {
+    plan.steps.forEach((step, i) => {
+      const facts = unetOf(step.unet, unets, `${where}.steps[${i}].unet`)
+      step.inherit?.forEach((inherit, j) => checkInherit(inherit, facts, `${where}.steps[${i}].inherit[${j}]`))
+    })
+    return
+  }
+  plan.unets?.forEach(({ unet }, i) => unetOf(unet, unets, `${where}.unets[${i}].unet`))
+  plan.rules.forEach((rule, i) => {
+    const facts = unetOf(rule.unet, unets, `${where}.rules[${i}].unet`)
+    rule.inherit.forEach((inherit, j) => checkInherit(inherit, facts, `${where}.rules[${i}].inherit[${j}]`))
+  })
+}
+
+function unetOf(name: string | undefined, unets: UNets, where: string): UNetFacts {
+  const key = name ?? mainUNet
+  if (Object.hasOwn(unets, key)) return unets[key]
+  throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a UNet that was loaded but received ${shown(name)}; ${nearestOf(key, Object.keys(unets))}`)
+}
+
+function checkInherit(inherit: Inherit, { prefixes }: UNetFacts, where: string): void {
+  const { prefix, feature } = resolveInherit(inherit)
+  if (!prefixes.has(prefix))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a block, layer or unit of the UNet but received ${shown(prefix)}; the nearest are ${nearestPrefixes(prefix, prefixes).join(', ')}`)
+  if (feature === 'branch' && !residualUnit.test(prefix))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a residual unit (resnets, attentions, attn1, attn2, ff), which alone have a branch, but received ${shown(prefix)}`)
+}
+
+function nearestPrefixes(word: string, known: ReadonlySet<string>): string[] {
+  const away = [...known].map(name => ({ name, distance: distance(word.toLowerCase(), name) }))
+  return away.sort((a, b) => a.distance - b.distance).slice(0, 3).map(({ name }) => name)
+}

@@ -1,0 +1,72 @@
+/** A plan as JSON: which features each denoising step inherits, which UNet it runs, and whether guidance runs. Schema: `schema/plan.schema.json`. */
+import type { Mode } from './mode'
+
+/**
+ * What is taken over of a prefix.
+ *
+ * - `branch`, for residual units (`resnets.N`, `attentions.N`, `attn1`, `attn2`, `ff`) and their default: what the unit adds to the
+ *   stream, so that the stream itself stays fresh.
+ * - `output`, the default of everything else: every value made under the prefix that is read outside it.
+ */
+export type Feature = 'output' | 'branch'
+
+/**
+ * An inherited prefix of diffusers' weight names, cut at dots: a block (`down_blocks.2`, `mid_block`), a layer (`up_blocks.1.1`: the
+ * block's `resnets.1` and `attentions.1`), or a unit (`up_blocks.1.attentions.1.transformer_blocks.0.attn2`).
+ */
+export type Inherit = string | { prefix: string, feature: Feature }
+
+/** Whether the unconditional pass runs: `full`; not at all (`conditional`); or its direction is that of the last guided step (`inherit`). */
+export type GuidanceKind = 'full' | 'conditional' | 'inherit'
+
+/** Prefixes that are inherited at the steps that no mode makes full. */
+export interface PlanRule {
+  inherit: Inherit[]
+  /** Says which steps are full. Of several modes each adds full steps. */
+  when: Mode | Mode[]
+  /** The UNet whose steps the rule is about; the main one, `full`, if left out. */
+  unet?: string
+}
+
+/** Guidance runs in full at the steps that `when` makes full; at the others as `otherwise` says. */
+export interface GuidanceRule {
+  otherwise: 'conditional' | 'inherit'
+  when: Mode | Mode[]
+}
+
+/** The UNet of the steps between two fractions of the run: `from` (0) up to, without it, `to` (0.5). Later entries go before earlier ones. */
+export interface UNetRule {
+  unet: string
+  from?: number
+  to?: number
+}
+
+/** A plan for any number of steps. The first step of each UNet, and its first with guidance, is always full. */
+export interface RulePlan {
+  version: 1
+  name?: string
+  rules: PlanRule[]
+  guidance?: GuidanceRule
+  unets?: UNetRule[]
+}
+
+/** One step of a plan that lists them. */
+export interface PlanStep {
+  /** `full`, the main one, if left out. */
+  unet?: string
+  inherit?: Inherit[]
+  /** `full` if left out. */
+  guidance?: GuidanceKind
+}
+
+/** A plan for one number of steps. */
+export interface StepPlan {
+  version: 1
+  name?: string
+  steps: PlanStep[]
+}
+
+export type Plan = RulePlan | StepPlan
+
+/** How the main UNet is called in plans. */
+export const mainUNet = 'full'

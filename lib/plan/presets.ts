@@ -1,0 +1,4 @@
+import type { PlanBuilder } from './builders'
+
+/** Plans by plain names. */
+export const presets: Readonly<Record<string, PlanBuilder>> = {}

@@ -1,0 +1,110 @@
+import test from 'ava'
+import { UNet } from '../../lib/components/unet'
+import { expandPlan, type ExpandedStep } from '../../lib/plan/expand'
+import { layerCells } from '../../lib/plan/grid'
+import { defaultFeature, unetFacts } from '../../lib/plan/names'
+import { resolvePlan } from '../../lib/plan/source'
+import { TorchGenerator } from '../../lib/random/torch-generator'
+import { fixture, repoPath } from '../support/fixtures'
+import { rounds, seeded, seedOf } from '../support/random'
+
+const shape = { batch: 2, height: 8, width: 8, length: 5 }
+const folders: Record<string, string> = { 'emoji': repoPath('models', 'emoji', 'unet'), 'sd15-tiny': fixture('sd15-tiny', 'unet'), 'bk-sdm-tiny-tiny': fixture('bk-sdm-tiny-tiny', 'unet') }
+
+for (const [name, folder] of Object.entries(folders)) {
+  let unet: UNet
+  test.before(async () => { unet = await UNet.load(folder, { threads: 2 }) })
+  test.after.always(async () => { await unet?.dispose() })
+  const inputs = (seed: number, batch = shape.batch) => {
+    const random = new TorchGenerator(seed)
+    const { inChannels, crossAttentionDim } = unet.config
+    return { sample: random.randn([batch, inChannels, shape.height, shape.width]), timestep: 301, encoderHiddenStates: random.randn([batch, shape.length, crossAttentionDim]) }
+  }
+  /** Any prefixes, blocks and layers and units mixed, each with either feature that it has. */
+  const inheritsOf = (random: ReturnType<typeof seeded>) => {
+    const prefixes = [...unetFacts(unet.config, unet.tapNames()).prefixes]
+    return Array.from({ length: 1 + random.below(random.below(4) === 0 ? 60 : 6) }, () => {
+      const prefix = random.pick(prefixes)
+      return { prefix, feature: random.below(3) === 0 ? 'output' as const : defaultFeature(prefix) }
+    })
+  }
+
+  test(`${name}: repeating a step while inheriting any prefixes gives the full step's bits`, async t => {
+    const random = seeded(seedOf(41))
+    const given = inputs(5)
+    const full = await unet.forward(given)
+    for (let round = 0; round < rounds(25); round++) {
+      const inherit = inheritsOf(random)
+      const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }])
+      const first = await run.forward(0, given)
+      const second = await run.forward(1, given)
+      t.deepEqual(first.data, full.sample.data)
+      t.deepEqual(second.data, full.sample.data, JSON.stringify(inherit))
+      // A block or layer may be inherited that others make unread; what is read saves work.
+      const info = run.info.steps[1]
+      t.true(info.macs <= run.info.fullMacs)
+      t.true(info.inherited.every(({ source }) => source === 0))
+      run.dispose()
+    }
+  })
+
+  test(`${name}: without its source an inherited feature is refused; conditional steps are the second half's bits`, async t => {
+    const prefix = 'down_blocks.0.resnets.0'
+    t.throws(() => unet.createRun(shape, [{ inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }]), { code: 'INVALID_ARGUMENT', message: /down_blocks\.0\.resnets\.0/ })
+    const given = inputs(6)
+    const half = { ...given, ...Object.fromEntries((['sample', 'encoderHiddenStates'] as const).map(key => [key, secondHalf(given[key])])) }
+    const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit: [], conditionalOnly: true }, { inherit: [{ prefix, feature: 'branch' }], conditionalOnly: true }])
+    const whole = await run.forward(0, given)
+    for (const step of [1, 2]) t.deepEqual((await run.forward(step, half)).data, secondHalf(whole).data)
+    run.dispose()
+  })
+
+  test(`${name}: what the grid shows as run is what the addon counts`, t => {
+    const random = seeded(seedOf(43))
+    const facts = unetFacts(unet.config, unet.tapNames())
+    const macs = unet.describe(shape).units
+    const blocksAndLayers = [...facts.prefixes].filter(prefix => /^(mid_block|(down|up)_blocks\.\d+)(\.\d+)?$/.test(prefix))
+    let saved = 0
+    for (let round = 0; round < rounds(60); round++) {
+      const inherit = Array.from({ length: 1 + random.below(4) }, () => ({ prefix: random.pick(blocksAndLayers), feature: 'output' as const }))
+      const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }])
+      const cells = layerCells(unet.config, facts.prefixes, { unet: 'full', inherit, guidance: 'full' })
+      const idle = cells.filter(({ cell }) => cell === 'idle' || cell === 'inherited').flatMap(({ prefixes }) => prefixes)
+      const skipped = macs.filter(unit => idle.some(prefix => unit.name.startsWith(`${prefix}.`) || unit.name === prefix))
+      // The time embedding runs wherever a ResNet does.
+      const embedding = cells.some(({ prefixes, cell }) => cell === 'full' && prefixes.some(prefix => prefix.includes('resnets'))) ? [] : macs.filter(unit => unit.name.startsWith('time_embedding'))
+      const counted = [...skipped, ...embedding].reduce((sum, unit) => sum + unit.macs, 0)
+      t.is(run.info.fullMacs - run.info.steps[1].macs, counted, JSON.stringify(inherit))
+      if (counted > 0) saved++
+      run.dispose()
+    }
+    t.true(saved > 10)
+  })
+}
+
+test('threads change nothing, also where features are inherited', async t => {
+  const outputs = await Promise.all([1, 2, 5].map(async threads => {
+    const unet = await UNet.load(folders.emoji, { threads })
+    const random = new TorchGenerator(9)
+    const text = random.randn([2, 5, unet.config.crossAttentionDim])
+    const steps: ExpandedStep[] = expandPlan(resolvePlan('uniform:3,up_blocks.2.0+mid_block.attentions.0+down_blocks.1.resnets.1;guidance:0.6', {
+      unets: { full: unetFacts(unet.config, unet.tapNames()) }, steps: 5, stochastic: false,
+    }), 5, true)
+    const run = unet.createRun(shape, steps.map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' })))
+    const out: Float32Array[] = []
+    for (const [i, { guidance }] of steps.entries()) {
+      const sample = random.randn([2, 4, 8, 8])
+      const half = guidance !== 'full'
+      out.push((await run.forward(i, { sample: half ? secondHalf(sample) : sample, timestep: 900 - 100 * i, encoderHiddenStates: half ? secondHalf(text) : text })).data)
+    }
+    run.dispose()
+    await unet.dispose()
+    return out
+  }))
+  t.deepEqual(outputs[1], outputs[0])
+  t.deepEqual(outputs[2], outputs[0])
+})
+
+function secondHalf({ data, shape: [batch, ...rest] }: { data: Float32Array, shape: number[] }) {
+  return { data: data.slice(data.length / 2), shape: [batch / 2, ...rest] }
+}
