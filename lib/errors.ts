@@ -14,17 +14,26 @@
  * - `DISPOSED`: the object was disposed before the call.
  * - `NATIVE_NOT_FOUND`: no native binary loads; the message lists every attempt.
  * - `UNKNOWN_CPU`: a forced instruction set is unknown or not available.
+ * - `FILE_WRITE`: a file or folder cannot be written, or there is no room for it.
+ * - `HUB_ACCESS`, `HUB_NOT_FOUND`: the hub denies a model, or has none of that name or revision.
+ * - `HUB_RESPONSE`: the hub's answer makes no sense or is hostile.
+ * - `NETWORK`: the hub cannot be reached, or the connection keeps breaking; what has arrived is kept.
+ * - `OFFLINE`: a model is not in the cache and the network is not to be used.
+ * - `BAD_DOWNLOAD`: what arrived is not the file that was announced, by size or hash; it is not kept.
  * - `INTERNAL`: a bug in asdm.
  */
 export type ErrorCode =
   | 'INVALID_ARGUMENT' | 'FILE_NOT_FOUND' | 'FILE_READ' | 'UNSUPPORTED_FORMAT' | 'BAD_SAFETENSORS' | 'BAD_JSON'
   | 'BAD_CONFIG' | 'UNSUPPORTED_CONFIG' | 'TENSOR_MISSING' | 'TENSOR_EXTRA' | 'TENSOR_SHAPE' | 'TENSOR_DTYPE'
-  | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU' | 'INTERNAL'
+  | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU'
+  | 'FILE_WRITE' | 'HUB_ACCESS' | 'HUB_NOT_FOUND' | 'HUB_RESPONSE' | 'NETWORK' | 'OFFLINE' | 'BAD_DOWNLOAD' | 'INTERNAL'
 
 /** Every error asdm throws on purpose, except aborts: a stable `code` and one sentence saying what was expected, what was received and where. */
 export class AsdmError extends Error {
+  /** What went wrong, for programs. */
   readonly code: ErrorCode
 
+  /** Errors are made by asdm itself. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'AsdmError'

@@ -6,7 +6,7 @@
 export { StableDiffusion } from './stable-diffusion'
 export type { LoadOptions, LoadStep } from './stable-diffusion'
 export type { GenerateOptions } from './request'
-export type { DenoiseStep, DoneStep, PlanReady, Step } from './progress'
+export type { DenoiseStep, DoneStep, PlanReady, Step, StepBase } from './progress'
 export { GeneratedImage, readSettings } from './image/generated-image'
 export type { GenerationSettings } from './image/generated-image'
 export type { ImageInput, Pixels } from './image/input'

@@ -4,9 +4,10 @@ import type { PlanReport, RunStatistics } from './plan/run'
 import type { Tensor } from './tensor'
 
 /** What every report of progress says. */
-interface StepBase {
+export interface StepBase {
   /** Parts of this phase that are done, this one included: 1 to `of`. */
   index: number
+  /** Parts of this phase. */
   of: number
   /** Milliseconds that this part took; for `done` the whole request, waiting for its turn left out. */
   ms: number
@@ -16,6 +17,7 @@ interface StepBase {
 
 /** One denoising step is done. */
 export interface DenoiseStep extends StepBase {
+  /** Tells the kinds of reports apart. */
   phase: 'denoise'
   /** The timestep that the UNet was given. */
   timestep: number
@@ -27,13 +29,17 @@ export interface DenoiseStep extends StepBase {
 
 /** The plan is compiled: what it costs is known. */
 export interface PlanReady extends StepBase {
+  /** Tells the kinds of reports apart. */
   phase: 'plan'
+  /** What the plan costs. */
   report: PlanReport
 }
 
 /** The last report: the pictures. */
 export interface DoneStep extends StepBase {
+  /** Tells the kinds of reports apart. */
   phase: 'done'
+  /** In the order of the prompts, `count` for each. */
   images: GeneratedImage[]
   /** What the plan brought, where there was one. */
   statistics?: RunStatistics

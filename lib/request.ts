@@ -33,6 +33,7 @@ export interface GenerateOptions {
   seed?: number | bigint
   /** Size in pixels: multiples of the VAE's factor (8 for Stable Diffusion). The model's own size, or the image's, if left out. */
   width?: number
+  /** As `width`. */
   height?: number
   /** Pictures for each prompt, made as one batch; 1 if left out. */
   count?: number

@@ -26,9 +26,11 @@ import type { Tokenizer } from './text/tokenizer'
 
 /** Loading goes on. */
 export interface LoadStep {
+  /** Which part is being read; further UNets count as `unet`. */
   part: 'textEncoder' | 'unet' | 'vae'
   /** Bytes of weights read and packed, and of all weights, as stored. */
   bytesDone: number
+  /** Bytes of all weights that loading reads. */
   bytesTotal: number
 }
 
@@ -44,6 +46,7 @@ export interface LoadOptions extends RuntimeOptions {
   unets?: Readonly<Record<string, string>>
   /** Stops the loading, which then rejects with an `AbortError`. */
   signal?: AbortSignal
+  /** Called as weights are read and packed. */
   onProgress?: (progress: LoadStep) => void
   /** Listens to the model's `warning` events, from the loading on. */
   onWarning?: (warning: Warning) => void
@@ -58,11 +61,15 @@ const loadKeys = [...runtimeKeys, 'variant', 'tokenizer', 'config', 'unets', 'si
  * listens they become process warnings.
  */
 export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
+  /** Texts to token ids. */
   readonly tokenizer: Tokenizer
+  /** Token ids to text features. */
   readonly textEncoder: TextEncoder
+  /** The main UNet, called `full` in plans. */
   readonly unet: UNet
   /** Further UNets by the names that plans give them. */
   readonly unets: Readonly<Record<string, UNet>>
+  /** Between pictures and latents. */
   readonly vae: VAE
   /** The checkpoint's own scheduler config, as published. */
   readonly schedulerConfig: SchedulerConfig
@@ -165,6 +172,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     await Promise.all(allParts(this).map(part => part.dispose()))
   }
 
+  /** {@link dispose}, at the end of an `await using` block. */
   async [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }

@@ -2,7 +2,9 @@ import { AsdmError, shown } from './errors'
 
 /** A dense float32 tensor, row-major, in diffusers' layouts: NCHW for images and latents, [batch, length, width] for text features. */
 export interface Tensor {
+  /** The values, as many as the shape says. */
   data: Float32Array
+  /** Sizes from the outermost dimension to the innermost. */
   shape: number[]
 }
 

@@ -43,8 +43,11 @@ export interface Warning {
   code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'CHECKPOINT'
   /** One sentence. */
   message: string
+  /** The prompt, whole. */
   prompt?: string
+  /** What was left out of it. */
   cut?: string
+  /** Names of the weights. */
   weights?: string[]
 }
 

@@ -7,6 +7,7 @@ import { abortSignal, checkOptions, integer, optional } from '../options'
 import type { Tensor } from '../tensor'
 import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
+/** How token ids are encoded. */
 export interface EncodeOptions extends CallOptions {
   /** How many last layers to leave out; the final norm comes after. 0 if left out, as diffusers' `clip_skip=None`. */
   clipSkip?: number
@@ -14,6 +15,7 @@ export interface EncodeOptions extends CallOptions {
 
 /** Token ids to features: transformers' `CLIPTextModel`. Calls on one queue in order. */
 export class TextEncoder {
+  /** The config it was built from, complete with defaults. */
   readonly config: TextEncoderConfig
   readonly #part: NativePart
 
@@ -80,6 +82,7 @@ export class TextEncoder {
     await this.#part.dispose()
   }
 
+  /** {@link dispose}, at the end of an `await using` block. */
   async [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }

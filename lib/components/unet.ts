@@ -7,6 +7,7 @@ import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '
 import { checkTensor, type Tensor } from '../tensor'
 import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
+/** What a pass of the UNet takes. */
 export interface UNetInputs extends CallOptions {
   /** Scaled latents [N,C,H,W], C the model's input channels. */
   sample: Tensor
@@ -18,6 +19,7 @@ export interface UNetInputs extends CallOptions {
   taps?: readonly string[]
 }
 
+/** What a pass of the UNet gives. */
 export interface UNetOutput {
   /** Epsilon, v or the sample, as the model was trained: [N,C,H,W]. */
   sample: Tensor
@@ -40,6 +42,7 @@ export interface UNetRun {
 
 /** The noise predictor: diffusers' `UNet2DConditionModel`. Calls on one queue in order. */
 export class UNet {
+  /** The config it was built from, complete with defaults. */
   readonly config: UNetConfig
   readonly #part: NativePart
 
@@ -136,6 +139,7 @@ export class UNet {
     await this.#part.dispose()
   }
 
+  /** {@link dispose}, at the end of an `await using` block. */
   async [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }

@@ -10,12 +10,15 @@ import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type
 
 /** The distribution of a picture's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {
+  /** [N,C,h,w], before scaling. */
   mean: Tensor
+  /** [N,C,h,w], in [-30, 20]. */
   logvar: Tensor
 }
 
 /** The autoencoder between pictures and latents: diffusers' `AutoencoderKL`. Calls on one half queue in order. */
 export class VAE {
+  /** The config it was built from, complete with defaults. */
   readonly config: VAEConfig
   readonly #decoder: NativePart
   readonly #encoder: NativePart
@@ -124,6 +127,7 @@ export class VAE {
     await Promise.all([this.#decoder.dispose(), this.#encoder.dispose()])
   }
 
+  /** {@link dispose}, at the end of an `await using` block. */
   async [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }

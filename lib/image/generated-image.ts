@@ -10,24 +10,35 @@ import { encodePng, pngTexts } from './png'
 
 /** What made a picture: the request's options with everything that was left to defaults filled in, but for pictures and latents handed in. */
 export interface GenerationSettings {
+  /** This picture's prompt. */
   prompt: string
+  /** This picture's negative prompt; without effect where `guidanceScale` is 1 or less. */
   negativePrompt: string
+  /** As asked for. */
   guidanceScale: number
+  /** As asked for, before `strength` leaves some out. */
   steps: number
   /** The sampler's name, or the scheduler config it was made from, complete with defaults. */
   sampler: SamplerName | SchedulerConfig
+  /** Share of fresh noise in each step. */
   eta: number
+  /** The request's seed. */
   seed: number | bigint
+  /** In pixels. */
   width: number
+  /** In pixels. */
   height: number
   /** Images that came of one seed; together with `index`, `prompt` and `seed` this tells which noise the picture began with. */
   count: number
   /** Which of the request's images this is, counted from 0, all of the first prompt before those of the second. */
   index: number
+  /** Last layers of the text encoder that were left out. */
   clipSkip: number
+  /** Were weights read in the prompts? */
   promptWeighting: boolean
   /** Where a picture was handed in: `image`, or `inpaint` for one with a mask. */
   from?: 'image' | 'inpaint'
+  /** How much of the picture handed in was made anew. */
   strength?: number
   /** Initial noise was handed in, so the seed alone does not give the picture. */
   latents?: true
@@ -43,8 +54,11 @@ export class GeneratedImage {
   constructor(
     /** 4 bytes a pixel, row by row from the top left; alpha is 255. */
     readonly rgba: Uint8ClampedArray,
+    /** In pixels. */
     readonly width: number,
+    /** In pixels. */
     readonly height: number,
+    /** What made it; `save` writes it into the file, {@link readSettings} reads it. */
     readonly settings: GenerationSettings,
   ) {}
 

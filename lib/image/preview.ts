@@ -4,8 +4,11 @@ import { TorchGenerator } from '../random/torch-generator'
 
 /** A rough small picture of latents: one pixel for each latent pixel. */
 export interface Preview {
+  /** 4 bytes a pixel, row by row from the top left; alpha is 255. */
   rgba: Uint8ClampedArray
+  /** Of the latents. */
   width: number
+  /** Of the latents. */
   height: number
 }
 

@@ -5,10 +5,13 @@
 
 /** What `graph/build_unet.cpp` needs of a `UNet2DConditionModel` config. Arrays run from the first (highest-resolution) stage to the last. */
 export interface UNetConfig {
+  /** Channels of the input: the latents', or 9 where the UNet is made for inpainting (4 latents, the mask, 4 masked latents). */
   inChannels: number
+  /** Channels of the output: the latents'. */
   outChannels: number
   /** Latent height and width the model was trained at, in latent pixels; only a default for the pipeline. */
   sampleSize: number
+  /** Channels per stage. */
   blockOutChannels: number[]
   /** Per stage: does the down block (its mirror among the up blocks) hold transformers (`CrossAttnDownBlock2D`) or not (`DownBlock2D`)? */
   downCrossAttention: boolean[]
@@ -20,29 +23,47 @@ export interface UNetConfig {
   transformerLayersPerBlock: number[]
   /** Attention heads per stage (diffusers calls this `attention_head_dim`). */
   attentionHeads: number[]
+  /** Width of the text features. */
   crossAttentionDim: number
+  /** Is there a mid block? It always holds a transformer (`UNetMidBlock2DCrossAttn`); some BK-SDM models have none. */
   hasMidBlock: boolean
-  /** The mid block holds a transformer (`UNetMidBlock2DCrossAttn`). */
+  /** Groups of the group norms. */
   normNumGroups: number
+  /** Added to the variance in the ResNets' group norms, inside the root. */
   normEps: number
+  /** Do the transformers project by linear layers (Stable Diffusion 2.x) or by 1x1 convolutions (1.x)? The arithmetic is the same. */
   useLinearProjection: boolean
+  /** Per stage: do both attentions of a transformer block look at the text? */
   onlyCrossAttention: boolean[]
+  /** Zeros round a feature map before it is halved: 1 on all sides, or 0: one row and column behind it. */
   downsamplePadding: number
+  /** In the features of a time step, do cosines come first? */
   flipSinToCos: boolean
+  /** Taken off half the number of those features where their frequencies are spaced (`freq_shift`). */
   freqShift: number
 }
 
 /** What `graph/build_vae.cpp` needs of an `AutoencoderKL` config. */
 export interface VAEConfig {
+  /** Channels of a picture that is encoded. */
   inChannels: number
+  /** Channels of a picture that is decoded. */
   outChannels: number
+  /** Channels of the latents. */
   latentChannels: number
+  /** Channels per stage; each stage after the first halves height and width. */
   blockOutChannels: number[]
+  /** ResNets per encoder block; decoder blocks have one more. */
   layersPerBlock: number
+  /** Groups of the group norms. */
   normNumGroups: number
+  /** Does a 1x1 convolution follow the encoder? */
   useQuantConv: boolean
+  /** Does a 1x1 convolution come before the decoder? */
   usePostQuantConv: boolean
+  /** Do the mid blocks hold an attention? */
   midBlockAddAttention: boolean
+  /** Latents are multiplied by it on their way to the UNet, and divided by it before they are decoded. */
   scalingFactor: number
   /** Added to latents after dividing by the scaling factor; 0 for Stable Diffusion. */
   shiftFactor: number
@@ -50,14 +71,21 @@ export interface VAEConfig {
 
 /** What `graph/build_clip.cpp` needs of a `CLIPTextModel` config. */
 export interface TextEncoderConfig {
+  /** Tokens of the vocabulary. */
   vocabSize: number
+  /** Width of the features. */
   hiddenSize: number
+  /** Width inside the feed-forward layers. */
   intermediateSize: number
+  /** Layers. */
   numHiddenLayers: number
+  /** Attention heads of each layer. */
   numAttentionHeads: number
   /** Window length in tokens. */
   maxPositionEmbeddings: number
+  /** Activation of the feed-forward layers; `gelu` is the exact one. */
   hiddenAct: 'quick_gelu' | 'gelu'
+  /** Added to the variance in the layer norms, inside the root. */
   layerNormEps: number
 }
 

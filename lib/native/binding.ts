@@ -6,6 +6,7 @@
 import type { Tensor } from '../tensor'
 import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../model/config'
 
+/** The machine as the addon sees it. */
 export interface CpuInfo {
   /** The processor's name, '' if unknown. */
   brand: string
@@ -57,20 +58,27 @@ export interface LoadResult {
 export interface UnitRow {
   /** Diffusers prefix. */
   name: string
+  /** What it computes, as `Conv2d`. */
   op: string
   /** Output shape as stored: [N, H, W, C] or [N, L, C]. */
   shape: number[]
+  /** Numbers in its weights. */
   parameters: number
   /** Multiply-accumulates, attention products included. */
   macs: number
 }
 
+/** A forward pass, compiled for one shape. */
 export interface ProgramInfo {
+  /** What runs, in order. */
   units: UnitRow[]
+  /** Numbers in the weights of these units. */
   parameters: number
+  /** Multiply-accumulates of all units. */
   macs: number
   /** Bytes of the activation arena and of kernel scratch. */
   arenaBytes: number
+  /** Bytes of kernel scratch, which one unit after the other uses. */
   scratchBytes: number
 }
 
@@ -110,6 +118,7 @@ export interface NativeCall<T> {
 
 /** One inherited feature. The prefix is cut at dots: a block (`up_blocks.2`), a layer (`up_blocks.2.1`: `resnets.1` and `attentions.1` of the block) or a unit (`….resnets.0`, `….attentions.0`, `….attn1`, `….attn2`, `….ff`). */
 export interface NativeInherit {
+  /** Diffusers module path. */
   prefix: string
   /**
    * `output`: every value made under the prefix that is read outside it (of a block also its skips and resampled output).
@@ -120,6 +129,7 @@ export interface NativeInherit {
 
 /** One forward pass of a run. */
 export interface NativeRunStep {
+  /** What is taken over of earlier steps. */
   inherit: NativeInherit[]
   /** Only the second half of the batch, the conditional one, runs: guidance is off at this step. */
   conditionalOnly: boolean
@@ -131,13 +141,15 @@ export interface NativeRunStepInfo {
   program: number
   /** Multiply-accumulates that are computed. */
   macs: number
-  /** Names of the units that run; a residual sum counts as part of its unit. */
+  /** Number of units that run; a residual sum counts as part of its unit. */
   units: number
   /** Values read from an earlier step: the unit that gives the value, and the step that computed it. */
   inherited: { name: string, source: number }[]
 }
 
+/** What the steps of a run do, known before the first. */
 export interface NativeRunInfo {
+  /** In order. */
   steps: NativeRunStepInfo[]
   /** Multiply-accumulates of one full pass of the whole batch. */
   fullMacs: number

@@ -9,6 +9,7 @@ import { mainUNet, type Inherit, type Plan, type PlanRule, type RulePlan } from 
 
 /** What a builder may look at. */
 export interface PlanContext {
+  /** The model's UNets by their names in plans. */
   unets: UNets
   /** Steps that the sampler runs. */
   steps: number
@@ -16,6 +17,7 @@ export interface PlanContext {
   stochastic: boolean
 }
 
+/** Makes a plan for a model and a run. */
 export type PlanBuilder = (context: PlanContext) => Plan
 
 /** What any builder of a rule takes besides its mode. */

@@ -5,9 +5,11 @@ import { mainUNet, type Feature, type GuidanceKind, type Inherit, type Plan, typ
 
 /** One step of a run with everything said. */
 export interface ExpandedStep {
+  /** The UNet that runs. */
   unet: string
   /** No prefix twice with the same feature; empty at a full step. */
   inherit: { prefix: string, feature: Feature }[]
+  /** Whether the unconditional pass runs. */
   guidance: GuidanceKind
 }
 

@@ -6,6 +6,7 @@ import { mainUNet, type Feature, type Inherit, type Plan } from './plan'
 
 /** What plans need to know of a UNet. */
 export interface UNetFacts {
+  /** The UNet's config. */
   config: UNetConfig
   /** Everything that can be inherited: blocks, layers, units. */
   prefixes: ReadonlySet<string>

@@ -21,6 +21,7 @@ export type GuidanceKind = 'full' | 'conditional' | 'inherit'
 
 /** Prefixes that are inherited at the steps that no mode makes full. */
 export interface PlanRule {
+  /** What the steps that are not full take over. */
   inherit: Inherit[]
   /** Says which steps are full. Of several modes each adds full steps. */
   when: Mode | Mode[]
@@ -30,23 +31,33 @@ export interface PlanRule {
 
 /** Guidance runs in full at the steps that `when` makes full; at the others as `otherwise` says. */
 export interface GuidanceRule {
+  /** What happens at the other steps. */
   otherwise: 'conditional' | 'inherit'
+  /** Says which steps run guidance in full. Of several modes each adds steps. */
   when: Mode | Mode[]
 }
 
 /** The UNet of the steps between two fractions of the run: `from` (0) up to, without it, `to` (0.5). Later entries go before earlier ones. */
 export interface UNetRule {
+  /** The UNet's name: a key of `LoadOptions.unets`, or `full`. */
   unet: string
+  /** Fraction of the run where it begins; 0 if left out. */
   from?: number
+  /** Fraction of the run where it ends; 0.5 if left out. */
   to?: number
 }
 
 /** A plan for any number of steps. The first step of each UNet, and its first with guidance, is always full. */
 export interface RulePlan {
+  /** Version of the format. */
   version: 1
+  /** For people. */
   name?: string
+  /** Each adds what it inherits to the steps it is about. */
   rules: PlanRule[]
+  /** Guidance runs at every step if left out. */
   guidance?: GuidanceRule
+  /** The main UNet runs at every step if left out. */
   unets?: UNetRule[]
 }
 
@@ -54,6 +65,7 @@ export interface RulePlan {
 export interface PlanStep {
   /** `full`, the main one, if left out. */
   unet?: string
+  /** Nothing if left out: a full step. */
   inherit?: Inherit[]
   /** `full` if left out. */
   guidance?: GuidanceKind
@@ -61,11 +73,15 @@ export interface PlanStep {
 
 /** A plan for one number of steps. */
 export interface StepPlan {
+  /** Version of the format. */
   version: 1
+  /** For people. */
   name?: string
+  /** One for each step of the run. */
   steps: PlanStep[]
 }
 
+/** A plan: rules for any number of steps, or a list of steps. */
 export type Plan = RulePlan | StepPlan
 
 /** How the main UNet is called in plans. */

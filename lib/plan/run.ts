@@ -10,6 +10,7 @@ import { mainUNet } from './plan'
 export interface PlanReport {
   /** Multiply-accumulates of the UNet passes, and of the same run in full: the main UNet at every step, with guidance where the request has it. */
   macs: number
+  /** Multiply-accumulates of the same run in full. */
   fullMacs: number
   /** `macs` over `fullMacs`. */
   share: number
@@ -23,6 +24,7 @@ export interface PlanReport {
 export interface RunStatistics extends PlanReport {
   /** Milliseconds of each step's UNet pass. */
   stepMs: number[]
+  /** How many times as fast as the run in full. */
   speedUp: {
     /** `fullMacs` over `macs`. */
     counted: number

@@ -74,7 +74,7 @@ export class Tokenizer {
 
   /**
    * The CLIP tokenizer that comes with the package (49408 tokens, window 77).
-   * @param options.padToken the token that fills the window: `<|endoftext|>` unless given, `!` in Stable Diffusion 2.x
+   * @param options `padToken`: the token that fills the window: `<|endoftext|>` unless given, `!` in Stable Diffusion 2.x
    * @throws AsdmError `BAD_CONFIG` when the vocabulary lacks that token, `FILE_NOT_FOUND` when the package's assets are gone
    */
   static async default({ padToken }: { padToken?: string } = {}): Promise<Tokenizer> {
@@ -85,7 +85,7 @@ export class Tokenizer {
 
   /**
    * The prompt's ids, cut or padded to the window.
-   * @throws AsdmError `INVALID_ARGUMENT` when `text` is not a string or longer than {@link MAX_TEXT_LENGTH}
+   * @throws AsdmError `INVALID_ARGUMENT` when `text` is not a string or longer than 2^21 characters
    */
   encode(text: string): Int32Array {
     return this.encodeWithDetails(text).ids
