@@ -16,7 +16,7 @@ export function parseSeed(text: string): number | bigint {
   return seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed
 }
 
-/** A plan on the command line: a file where the text ends as one, or else a preset or builders, which the library reads. */
+/** A plan on the command line: a file where the text ends as one, or else builders, which the library reads. */
 export async function readPlan(text: string): Promise<PlanSource> {
   return text.endsWith('.json') ? loadPlan(text) : text
 }

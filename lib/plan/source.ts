@@ -4,10 +4,11 @@ import { combine, deepcache, gateGuidance, phases, quadratic, switchUNet, unifor
 import { checkPlanNames } from './names'
 import { parsePlan } from './parse'
 import type { Plan, RulePlan } from './plan'
-import { presets } from './presets'
 
-/** Where a plan comes from: the plan, a builder, or a text: a preset's name, or builders as on the command line, `deepcache:3,0`, `deepcache:2,1;guidance:0.6`. */
+/** Where a plan comes from: the plan, a builder, or a text, builders as on the command line: `deepcache:3,0`, `deepcache:2,1;guidance:0.6`. */
 export type PlanSource = Plan | PlanBuilder | string
+
+const maxTextLength = 100_000
 
 /** Builders by the names they have in texts, with what they take. */
 const builders: Readonly<Record<string, { usage: string, build(args: string[]): RulePlan | PlanBuilder }>> = {
@@ -40,14 +41,13 @@ export function resolvePlan(source: unknown, context: PlanContext): Plan {
 }
 
 function fromText(source: string): PlanBuilder {
-  if (Object.hasOwn(presets, source)) return presets[source]
-  const parts = source.slice(0, 2000).split(';').map(part => part.trim())
+  if (source.length > maxTextLength) throw new AsdmError('INVALID_ARGUMENT', `Expected the text of a plan to have at most ${maxTextLength} characters but received ${source.length}`)
+  const parts = source.split(';').map(part => part.trim())
   const plans = parts.map(part => {
     const colon = part.indexOf(':')
     const name = colon < 0 ? part : part.slice(0, colon)
     if (!Object.hasOwn(builders, name)) {
-      const known = [...Object.keys(presets), ...Object.keys(builders)]
-      throw new AsdmError('INVALID_ARGUMENT', `Expected plan to be a plan, a builder, a preset or a text as "deepcache:3,0" but received ${shown(source)}; ${nearestOf(name, known)}`)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected plan to be a plan, a builder or a text as "deepcache:3,0" but received ${shown(source)}; ${nearestOf(name, Object.keys(builders))}`)
     }
     try {
       return builders[name].build(colon < 0 ? [] : part.slice(colon + 1).split(',').map(arg => arg.trim()))

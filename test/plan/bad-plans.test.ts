@@ -45,7 +45,7 @@ test('every wrong place is named', t => {
     [{ version: 1, steps: [], guidance: {} }, /plan\.guidance only beside rules/], [{ version: 1, steps: new Array(1001).fill({}) }, /plan\.steps to be an array of at most 1000/],
     [{ version: 1, rules: new Array(200).fill({ inherit: new Array(4000).fill('mid_block'), when: good.rules[1].when }) }, /at most 4096 prefixes in all/],
     ['deepcache', /whole number.*deepcache:interval,branch/], ['deepcache:3,99', /branch of deepcache from 0 to 11/], ['deepcache:3;x:1', /plan/], ['', /plan/], ['uniform:2', /inherit\[0\]/], ['guidance:2', /when\.from/],
-    [7, /plan to be an object/], [() => 3, /plan to be an object/],
+    [`uniform:2,${'mid_block+'.repeat(20_000)}mid_block`, /100000 characters/], [7, /plan to be an object/], [() => 3, /plan to be an object/],
   ]
   for (const [value, message] of wrong) t.throws(() => resolvePlan(value, context), { instanceOf: AsdmError, code: 'INVALID_ARGUMENT', message }, String(message))
   t.notThrows(() => expandPlan(resolvePlan(good, context), 10, true))

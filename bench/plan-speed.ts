@@ -1,0 +1,87 @@
+/**
+ * The time that DeepCache plans save on a UNet of a published size, beside the bound that multiply-accumulates give.
+ *
+ *   npm run bench:plan-speed -- [--shape sd15] [--size 64] [--steps 20] [--runs 3] [--threads 2] [plan ...]
+ *
+ * A plan has few distinct passes (a full one that keeps features, one that inherits them), and all steps of one kind do the same work:
+ * each kind is timed `runs` times, in turn with the plain full pass, and the run's time is the sum of medians. Before any time is reported
+ * the inheriting pass is compared bit for bit with the full one on the same input. Text encoder and VAE are left out.
+ */
+import os from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { table } from '../lib/cli/options'
+import { UNet } from '../lib/components/unet'
+import type { NativeRunInfo } from '../lib/native/binding'
+import { expandPlan } from '../lib/plan/expand'
+import { unetFacts } from '../lib/plan/names'
+import { resolvePlan } from '../lib/plan/source'
+import { TorchGenerator } from '../lib/random/torch-generator'
+import { randomModel } from './random-model'
+
+const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      shape: { type: 'string', default: 'sd15' }, model: { type: 'string' }, size: { type: 'string', default: '64' }, steps: { type: 'string', default: '20' }, runs: { type: 'string', default: '3' },
+      threads: { type: 'string', default: String(os.availableParallelism()) },
+    },
+  })
+  const root = path.dirname(require.resolve('../../../package.json'))
+  const folder = values.model ?? await randomModel(values.shape, path.join(root, 'build', 'bench', values.shape))
+  const unet = await UNet.load(path.join(folder, 'unet'), { threads: Number(values.threads), ...(values.model === undefined && { variant: 'fp16' }) })
+  const [size, steps, runs] = [values.size, values.steps, values.runs].map(Number)
+  const shape = { batch: 2, height: size, width: size, length: 77 }
+  const random = new TorchGenerator(1)
+  const inputs = { sample: random.randn([2, unet.config.inChannels, size, size]), timestep: 501, encoderHiddenStates: random.randn([2, 77, unet.config.crossAttentionDim]) }
+  const plans = positionals.length > 0 ? positionals : [2, 3, 4, 5].flatMap(interval => [0, 1, 2].map(branch => `deepcache:${interval},${branch}`))
+  const context = { unets: { full: unetFacts(unet.config, unet.tapNames()) }, steps, stochastic: false }
+  async function timed<T>(call: () => Promise<T>): Promise<{ result: T, ms: number }> {
+    const begin = performance.now()
+    const result = await call()
+    return { result, ms: performance.now() - begin }
+  }
+
+  const full = (await unet.forward(inputs)).sample
+  const rows: string[][] = []
+  for (const plan of plans) {
+    const expanded = expandPlan(resolvePlan(plan, context), steps, true).map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' }))
+    const plain: number[] = []
+    const kinds = new Map<number, number[]>()
+    let info: NativeRunInfo | undefined
+    for (let round = 0; round < runs; round++) {
+      plain.push((await timed(() => unet.forward(inputs))).ms)
+      const run = unet.createRun(shape, expanded)
+      info = run.info
+      // Steps come in order, so the ones whose kind is known by now are run as far as the last new kind only.
+      const last = Math.max(...[...new Set(info.steps.map(({ program }) => program))].map(program => info!.steps.findIndex(step => step.program === program)))
+      for (let i = 0; i <= last; i++) {
+        const given = expanded[i].conditionalOnly ? { ...inputs, sample: half(inputs.sample), encoderHiddenStates: half(inputs.encoderHiddenStates) } : inputs
+        const { result, ms } = await timed(() => run.forward(i, given))
+        const wanted = expanded[i].conditionalOnly ? half(full) : full
+        if (result.data.some((value, k) => !Object.is(value, wanted.data[k]))) throw new Error(`${plan}: step ${i} differs from the full pass on the same input`)
+        const kind = kinds.get(info.steps[i].program) ?? []
+        kinds.set(info.steps[i].program, kind)
+        kind.push(ms)
+      }
+      run.dispose()
+    }
+    const { steps: told, fullMacs, keptBytes } = info!
+    const bound = (fullMacs * steps) / told.reduce((sum, { macs }) => sum + macs, 0)
+    const speedUp = (median(plain) * steps) / told.reduce((sum, { program }) => sum + median(kinds.get(program)!), 0)
+    rows.push([plan, median(plain).toFixed(0), ...[0, 1].map(step => median(kinds.get(told[step].program)!).toFixed(0)), bound.toFixed(3), speedUp.toFixed(3), `${((100 * speedUp) / bound).toFixed(1)} %`,
+      (keptBytes / 2 ** 20).toFixed(1), (process.resourceUsage().maxRSS / 2 ** 10).toFixed(0)])
+    process.stderr.write(`${rows[rows.length - 1].join('  ')}\n`)
+  }
+  console.log(`${values.model ?? values.shape}, latents ${size}x${size} for one picture with guidance, ${steps} steps, ${values.threads} threads, ${unet.part.cpu}, ${os.cpus()[0]?.model ?? 'unknown processor'}\n`)
+  console.log(table(['plan', 'full ms', 'step 0 ms', 'step 1 ms', 'bound', 'measured', 'of the bound', 'kept MiB', 'peak MiB'], rows))
+  await unet.dispose()
+}
+
+function half({ data, shape: [batch, ...rest] }: { data: Float32Array, shape: number[] }) {
+  return { data: data.slice(data.length / 2), shape: [batch / 2, ...rest] }
+}
+
+void main()
