@@ -149,8 +149,12 @@ export async function openFolder(folder: string, options: OpenOptions): Promise<
   return { kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken, schedulerConfig, warnings }
 }
 
-/** Reads `model_index.json`: is this a pipeline that asdm runs, made of parts that it knows? */
-async function checkIndex(folder: string, warnings: string[]): Promise<void> {
+/**
+ * Reads `model_index.json`: is this a pipeline that asdm runs, made of parts that it knows?
+ * @param warnings takes what the user should know
+ * @throws AsdmError `FILE_NOT_FOUND`, `BAD_JSON`, `UNSUPPORTED_CONFIG`
+ */
+export async function checkIndex(folder: string, warnings: string[]): Promise<void> {
   const file = path.join(folder, 'model_index.json')
   if (!await isFile(file)) {
     if (!await isFolder(path.join(folder, 'unet'))) {

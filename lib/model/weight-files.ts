@@ -28,8 +28,8 @@ export interface FoundWeights {
  */
 export async function findWeights(folder: string, base: string, variant: string | undefined, mixed: boolean, signal?: AbortSignal): Promise<FoundWeights> {
   const names = await list(folder)
-  const plain = pick(names, base, undefined)
-  const asked = variant === undefined ? plain : pick(names, base, variant)
+  const plain = pickWeightFile(names, base, undefined)
+  const asked = variant === undefined ? plain : pickWeightFile(names, base, variant)
   if (asked !== undefined) return readFound(path.join(folder, asked), variant, signal)
   const variants = variantsIn(names, base)
   if (variant !== undefined) {
@@ -40,7 +40,7 @@ export async function findWeights(folder: string, base: string, variant: string 
   if (variants.length > 1)
     throw new AsdmError('FILE_NOT_FOUND', `Expected ${base}.safetensors in ${shownPath(folder)} but it has only variants, name one of them as the variant: ${firstFew(variants)}`)
   if (variants.length === 0) throw nothingFound(folder, base, names)
-  return readFound(path.join(folder, pick(names, base, variants[0])!), variants[0], signal)
+  return readFound(path.join(folder, pickWeightFile(names, base, variants[0])!), variants[0], signal)
 }
 
 /**
@@ -61,7 +61,8 @@ async function list(folder: string): Promise<Set<string>> {
   }
 }
 
-function pick(names: ReadonlySet<string>, base: string, variant: string | undefined): string | undefined {
+/** The file of a part's weights, or of their index, among the names in its folder. */
+export function pickWeightFile(names: ReadonlySet<string>, base: string, variant: string | undefined): string | undefined {
   // The second form is diffusers' and transformers' own, the third is found in the wild.
   const candidates = variant === undefined
     ? [`${base}.safetensors`, `${base}.safetensors.index.json`]
@@ -69,7 +70,8 @@ function pick(names: ReadonlySet<string>, base: string, variant: string | undefi
   return candidates.find(name => names.has(name))
 }
 
-function variantsIn(names: ReadonlySet<string>, base: string): string[] {
+/** The variants that a part's weights come in. */
+export function variantsIn(names: ReadonlySet<string>, base: string): string[] {
   const found = new Set<string>()
   for (const name of names) {
     if (!name.startsWith(`${base}.`)) continue

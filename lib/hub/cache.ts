@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto'
+import { copyFile, link, lstat, mkdir, readdir, readFile, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileError, isFileError, statIfAny } from '../assembly/files'
+import type { HubIO } from './io'
+import type { RepoFile } from './listing'
+import { isCommit } from './names'
+import { writeError } from './write-error'
+
+/**
+ * A repository in the cache that the hub's tools share: `blobs/` holds files by hash, `snapshots/<commit>/` their names as links to
+ * blobs, `refs/<revision>` the commit that a revision stood for when it was last asked for.
+ */
+export class RepoCache {
+  readonly folder: string
+  readonly lockFile: string
+
+  constructor(root: string, repository: string, private readonly io: HubIO) {
+    const name = `models--${repository.replace('/', '--')}`
+    this.folder = path.join(root, name)
+    // Beside the locks of Python's tools, which are locks on open files and of no use to Node.js.
+    this.lockFile = path.join(root, '.locks', name, 'asdm.lock')
+  }
+
+  snapshot(commit: string): string {
+    return path.join(this.folder, 'snapshots', commit)
+  }
+
+  blob({ etag }: RepoFile): string {
+    return path.join(this.folder, 'blobs', etag)
+  }
+
+  /** What has arrived of a blob so far. Python's `.incomplete` files are not touched: their writer may be at work. */
+  partial(file: RepoFile): string {
+    return `${this.blob(file)}.asdm-incomplete`
+  }
+
+  /** The commit that a revision stood for, `undefined` where it was never asked for. */
+  async readRef(revision: string): Promise<string | undefined> {
+    if (isCommit(revision)) return revision
+    try {
+      const commit = (await readFile(this.#ref(revision), 'utf8')).trim()
+      return isCommit(commit) ? commit : undefined
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
+      throw fileError(error, this.#ref(revision))
+    }
+  }
+
+  /** @throws AsdmError `FILE_WRITE` */
+  async writeRef(revision: string, commit: string): Promise<void> {
+    if (isCommit(revision) || await this.readRef(revision) === commit) return
+    await this.#place(this.#ref(revision), temporary => writeFile(temporary, commit, { flag: 'wx' }))
+  }
+
+  #ref(revision: string): string {
+    return path.join(this.folder, 'refs', ...revision.split('/'))
+  }
+
+  /** Is the file there, of the right length, as a blob, or in the snapshot itself as on systems without links? */
+  async has(file: RepoFile, commit: string): Promise<boolean> {
+    for (const place of [this.blob(file), this.#inSnapshot(file, commit)]) {
+      const found = await statIfAny(place)
+      if (found?.isFile() && found.size === file.size) return true
+    }
+    return false
+  }
+
+  /** The place to read a file that {@link has} found: the blob, or the file in the snapshot. */
+  async placeOf(file: RepoFile, commit: string): Promise<string> {
+    return (await statIfAny(this.blob(file)))?.size === file.size ? this.blob(file) : this.#inSnapshot(file, commit)
+  }
+
+  #inSnapshot({ path: name }: RepoFile, commit: string): string {
+    return path.join(this.snapshot(commit), ...name.split('/'))
+  }
+
+  /**
+   * Gives a blob its name in a snapshot: a relative link; where the system has none, a hard link; where there are none either
+   * (another file system), a copy.
+   * @throws AsdmError `FILE_WRITE`
+   */
+  async link(file: RepoFile, commit: string): Promise<void> {
+    const place = this.#inSnapshot(file, commit)
+    const blob = this.blob(file)
+    const target = path.relative(path.dirname(place), blob)
+    const existing = await lstat(place).catch(() => undefined)
+    if (existing?.isSymbolicLink() ? await readlink(place) === target : existing?.isFile() && existing.size === file.size) return
+    await this.#place(place, async temporary => {
+      try {
+        await this.io.symlink(target, temporary)
+      } catch {
+        await link(blob, temporary).catch(() => copyFile(blob, temporary))
+      }
+    })
+  }
+
+  /** Makes a file under another name in the same folder, then gives it its own, so that it is never seen half made. */
+  async #place(file: string, make: (temporary: string) => Promise<void>): Promise<void> {
+    const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
+    try {
+      await mkdir(path.dirname(file), { recursive: true })
+      await make(temporary)
+      await rename(temporary, file)
+    } catch (error) {
+      await unlink(temporary).catch(() => {})
+      throw isFileError(error) ? writeError(error, file) : error
+    }
+  }
+
+  /** Names and sizes of the files of a snapshot, one folder deep; links to blobs that are not there do not count. */
+  async list(commit: string): Promise<Map<string, number>> {
+    const files = new Map<string, number>()
+    const snapshot = this.snapshot(commit)
+    const add = async (folder: string, deeper: boolean): Promise<void> => {
+      const names = await readdir(path.join(snapshot, folder)).catch(() => [])
+      for (const name of names) {
+        const file = folder === '' ? name : `${folder}/${name}`
+        const found = await stat(path.join(snapshot, file)).catch(() => undefined)
+        if (found?.isFile() && !name.endsWith('.tmp')) files.set(file, found.size)
+        else if (found?.isDirectory() && deeper) await add(file, false)
+      }
+    }
+    await add('', true)
+    return files
+  }
+}
