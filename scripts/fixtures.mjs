@@ -13,7 +13,7 @@ const packedDir = path.join(root, 'test', 'fixtures')
 const unpackedDir = path.join(root, 'build', 'fixtures')
 const widths = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2, U8: 1, I8: 1, BOOL: 1 }
 
-// Reference tensors that no test reads yet (gradients, per-step copies of what the per-step latents already pin down).
+// Reference tensors that no test reads yet (gradients, per-step copies of what the per-step latents already pin down), or only a part of (DeepCache).
 const unused = [/^train\//, /\/unet_outputs$/, /^deepcache\//, /^[^/]+\/d(x|y|weight|bias|q|k|v|gamma|beta|proj_|out_|routing_)/]
 
 function parse(bytes) {
@@ -62,6 +62,31 @@ function* files(folder) {
     if (entry.isFile()) yield path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name))
 }
 
+/** The set `deepcache`: of the DeepCache runs of `sd15-tiny` the latents after the last step, and every fourth pixel of every fourth row of the picture. */
+function deepcacheSet(folder) {
+  const runs = JSON.parse(fs.readFileSync(path.join(folder, 'expected.json'), 'utf8').replace(/-?\bInfinity\b/g, 'null')).deepcache
+  const { header, data } = parse(fs.readFileSync(path.join(folder, 'expected.safetensors')))
+  const floats = name => new Float32Array(Uint8Array.from(data.subarray(...header[name].data_offsets)).buffer)
+  const tensors = {}
+  const parts = []
+  const put = (name, shape, values) => {
+    const begin = parts.reduce((sum, part) => sum + part.length, 0)
+    parts.push(Buffer.from(Float32Array.from(values).buffer))
+    tensors[name] = { dtype: 'F32', shape, data_offsets: [begin, begin + parts.at(-1).length] }
+  }
+  for (const run of Object.keys(runs.runs)) {
+    const [, , height, width] = header[`deepcache/${run}/image`].shape
+    put(`${run}/latents`, header[`deepcache/${run}/latents`].shape.slice(1), floats(`deepcache/${run}/latents`).subarray(-header[`deepcache/${run}/latents`].shape.slice(1).reduce((a, b) => a * b)))
+    put(`${run}/image`, [1, 3, height / 4, width / 4], floats(`deepcache/${run}/image`).filter((_, i) => i % width % 4 === 0 && Math.floor(i / width) % 4 === 0))
+  }
+  return { json: runs, header: tensors, data: Buffer.concat(parts) }
+}
+
+const compress = file => {
+  const params = { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 22 }
+  return zlib.brotliCompressSync(build(file.header, file.data), { params })
+}
+
 const [command, source] = process.argv.slice(2)
 if (command === 'pack' && source) {
   for (const file of files(source)) {
@@ -72,8 +97,13 @@ if (command === 'pack' && source) {
     const { header, data } = parse(bytes)
     const expected = path.basename(file) === 'expected.safetensors'
     const grouped = mapTensors(header, data, true, name => !expected || !unused.some(rule => rule.test(name)))
-    const params = { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 22 }
-    fs.writeFileSync(target + '.br', zlib.brotliCompressSync(build(grouped.header, grouped.data), { params }))
+    fs.writeFileSync(target + '.br', compress(grouped))
+  }
+  if (fs.existsSync(path.join(source, 'sd15-tiny', 'expected.safetensors'))) {
+    const { json, header, data } = deepcacheSet(path.join(source, 'sd15-tiny'))
+    fs.mkdirSync(path.join(packedDir, 'deepcache'), { recursive: true })
+    fs.writeFileSync(path.join(packedDir, 'deepcache', 'expected.json'), `${JSON.stringify(json, undefined, 1)}\n`)
+    fs.writeFileSync(path.join(packedDir, 'deepcache', 'expected.safetensors.br'), compress(mapTensors(header, data, true)))
   }
 } else if (command === 'unpack') {
   for (const file of files(packedDir)) {

@@ -58,6 +58,13 @@ test('an aborted request leaves the model as it was', async t => {
   t.deepEqual(await rgba({ plan }), wanted)
 })
 
+test('disposing of the model in the middle of a planned request ends it', async t => {
+  const other = await StableDiffusion.load(emoji, { threads: 1 })
+  await aborts(t, other.generate({ ...request, steps: 40, plan: deepcache(3), onProgress: step => { if (step.phase === 'denoise' && step.index === 2) void other.dispose() } }))
+  await other.dispose()
+  await t.throwsAsync(other.generate({ ...request, plan: deepcache(3) }), { code: 'DISPOSED' })
+})
+
 test('the report comes before the first step, the statistics with the last', async t => {
   const steps: Step[] = []
   for await (const step of sd.steps({ ...request, plan: combine(deepcache(3), gateGuidance(0.5)) })) steps.push(step)

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { UNet } from '../../lib/components/unet'
+import { AsdmError } from '../../lib/errors'
 import { expandPlan, type ExpandedStep } from '../../lib/plan/expand'
 import { layerCells } from '../../lib/plan/grid'
 import { defaultFeature, unetFacts } from '../../lib/plan/names'
@@ -108,3 +109,29 @@ test('threads change nothing, also where features are inherited', async t => {
 function secondHalf({ data, shape: [batch, ...rest] }: { data: Float32Array, shape: number[] }) {
   return { data: data.slice(data.length / 2), shape: [batch / 2, ...rest] }
 }
+
+test('a run: steps in order, inputs of its shape, dispose at any time', async t => {
+  const unet = await UNet.load(folders.emoji, { threads: 1 })
+  const random = new TorchGenerator(2)
+  const given = { sample: random.randn([2, 4, 8, 8]), timestep: 301, encoderHiddenStates: random.randn([2, 5, unet.config.crossAttentionDim]) }
+  const steps = [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix: 'mid_block', feature: 'output' as const }], conditionalOnly: false }]
+  const run = unet.createRun(shape, steps)
+  await t.throwsAsync(run.forward(1, given), { instanceOf: AsdmError })
+  const other = unet.createRun(shape, steps)
+  await t.throwsAsync(other.forward(0, { ...given, sample: random.randn([2, 4, 16, 8]) }), { instanceOf: AsdmError })
+  await t.throwsAsync(other.forward(0, { ...given, timestep: NaN }), { code: 'INVALID_ARGUMENT' })
+  await t.throwsAsync(other.forward(0, { ...given, taps: [] } as never), { code: 'INVALID_ARGUMENT' })
+  const whole = unet.createRun(shape, steps)
+  await whole.forward(0, given)
+  whole.dispose()
+  whole.dispose()
+  await t.throwsAsync(whole.forward(1, given), { code: 'DISPOSED' })
+  const last = unet.createRun(shape, steps)
+  const pending = last.forward(0, given)
+  const ended = pending.then(() => 'done', (error: Error) => error.name)
+  await unet.dispose()
+  t.true(['AbortError', 'done'].includes(await ended))
+  await t.throwsAsync(last.forward(1, given), { code: 'DISPOSED' })
+  last.dispose()
+  t.throws(() => unet.createRun(shape, steps), { code: 'DISPOSED' })
+})
