@@ -56,9 +56,24 @@ inline void copyNeighbourhoods(const void* source, int64_t row, int rows, int64_
   }
 }
 
+// Neighbours in a row of pixels follow each other in memory, so a neighbourhood's run starts here and mostly goes on.
+inline const float* neighbourhood(const void* source, int64_t row, int64_t first) {
+  const ConvArgs& a = *static_cast<const ConvArgs*>(source);
+  const int64_t c = a.shape.channels, pixels = a.outH * a.outW;
+  const int64_t sample = row / pixels, pixel = row - sample * pixels, tap = first / c;
+  int64_t y = pixel / a.outW * a.stride - a.padTop + tap / a.kernelW, x = pixel % a.outW * a.stride - a.padLeft + tap % a.kernelW;
+  if (a.resizeH > 0) {
+    y = y * a.h / a.resizeH;
+    x = x * a.w / a.resizeW;
+  }
+  y = y < 0 ? 0 : y >= a.h ? a.h - 1 : y;
+  x = x < 0 ? 0 : x >= a.w ? a.w - 1 : x;
+  return a.x + ((sample * a.h + y) * a.w + x) * c + first % c;
+}
+
 inline Product productOf(const ConvArgs& a) {
   const int64_t co = a.shape.n;
-  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, &a, a.bias, a.rowBias, a.ldRowBias, Activation::None,
+  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, &neighbourhood, &a, a.bias, a.rowBias, a.ldRowBias, Activation::None,
           a.residual, co, a.y, co};
 }
 

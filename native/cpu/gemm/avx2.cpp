@@ -18,10 +18,12 @@ constexpr int kNv = 2;
 constexpr int64_t kKc = 512;
 constexpr int64_t kMaxTiles = 24;
 constexpr int64_t kMaxPanels = 40;
-constexpr int64_t kPrefetch = 512;
+constexpr int kUnroll = 8;
+constexpr int64_t kPrefetch = 256;
 }  // namespace asdm::cpu::avx2
 
 #include "cpu/gemm/tile.inc.h"
+#include "cpu/gemm/register_tile.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 ASDM_TARGET_END
 

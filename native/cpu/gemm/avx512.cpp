@@ -20,13 +20,15 @@ namespace asdm::cpu::avx512 {
 // 14 x 32: 28 sums, two vectors of weights and a broadcast value fill 31 of the 32 registers.
 constexpr int kMr = 14;
 constexpr int kNv = 2;
-constexpr int64_t kKc = 512;
-constexpr int64_t kMaxTiles = 16;
-constexpr int64_t kMaxPanels = 20;
+constexpr int64_t kKc = 640;
+constexpr int64_t kMaxTiles = 8;
+constexpr int64_t kMaxPanels = 40;
+constexpr int kUnroll = 4;
 constexpr int64_t kPrefetch = 512;
 }  // namespace asdm::cpu::avx512
 
 #include "cpu/gemm/tile.inc.h"
+#include "cpu/gemm/register_tile.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 ASDM_TARGET_END
 

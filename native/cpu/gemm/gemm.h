@@ -22,6 +22,8 @@ struct Product {
   const void* weight;
   // Writes x[row + i, first : first + count] to `to + i * stride` for i < rows; rows are of one group.
   void (*copyRows)(const void* source, int64_t row, int rows, int64_t first, int64_t count, float* to, int64_t stride);
+  // About where x[row, first] and what follows it lie: a hint for fetching ahead.
+  const float* (*rowAddress)(const void* source, int64_t row, int64_t first);
   const void* source;
   const float* bias;     // [n] or null
   const float* rowBias;  // [groups, n] of row distance ldRowBias, or null

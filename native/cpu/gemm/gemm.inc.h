@@ -72,7 +72,7 @@ void product(const Product& p, KernelContext& context) noexcept {
   FillKernels<kNv, kMr>::into(kernels);
   const int64_t k = p.shape.k(), n = p.shape.n, kc = blockLength(k), panels = ceilDiv(n, kNr);
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
-  const Grid grid = chooseGrid(tiles, panels, k, kMr, kNv, kVf, kMaxTiles, kMaxPanels, context.pool.threads());
+  const Grid grid = chooseGrid(tiles, panels, k, kMr, kNv, kVf, kMaxTiles, k > kc ? kMaxPanels : panels, context.pool.threads());
   const float* weight = static_cast<const float*>(p.weight);
   const int64_t perWorker = workerFloats(p), copiedPart = copiedFloats(p);
   // Tiles of a group have nearly equal heights: 16 rows are 8 + 8, which wastes less than 14 + 2.
@@ -91,6 +91,12 @@ void product(const Product& p, KernelContext& context) noexcept {
       // A task may take long; an abort must not.
       if (context.pool.cancelled()) return;
       const int64_t length = smaller(kc, k - first);
+      // What this thread will copy next: the next k block, or the first of the task that it will get if all are equally fast.
+      const bool last = first + length == k;
+      const int64_t nextRow = last ? (task + context.pool.threads()) % grid.rows : row;
+      const int64_t nextTile = nextRow * tiles / grid.rows, nextEnd = (nextRow + 1) * tiles / grid.rows;
+      const int64_t nextFirst = last ? 0 : first + length;
+      const int64_t ahead = smaller(kNext, ceilDiv(kMr, endPanel - firstPanel));
       for (int64_t tile = firstTile; tile < endTile; tile++)
         p.copyRows(p.source, rowOf(tile), static_cast<int>(rowOf(tile + 1) - rowOf(tile)), first, length,
                    copied + (tile - firstTile) * kMr * kStride, kStride);
@@ -102,7 +108,7 @@ void product(const Product& p, KernelContext& context) noexcept {
         t.kc = length;
         t.columns = columns;
         t.first = first == 0;
-        t.last = first + length == k;
+        t.last = last;
         t.bias = p.bias != nullptr ? p.bias + j : nullptr;
         t.activation = p.activation;
         t.ldr = p.ldr;
@@ -115,6 +121,11 @@ void product(const Product& p, KernelContext& context) noexcept {
           t.rowBias = p.rowBias != nullptr ? p.rowBias + tile / groupTiles * p.ldRowBias + j : nullptr;
           t.residual = p.residual != nullptr ? p.residual + i * p.ldr + j : nullptr;
           t.y = p.y + i * p.ldy + j;
+          const int64_t next = nextTile + tile - firstTile, nextHeight = next < nextEnd ? rowOf(next + 1) - rowOf(next) : 0;
+          for (int64_t r = 0; r < kNext; r++) {
+            const int64_t at = (panel - firstPanel) * ahead + r;
+            t.next[r] = r < ahead && at < nextHeight ? p.rowAddress(p.source, rowOf(next) + at, nextFirst) : t.a;
+          }
           kernels[(columns - 1) / kVf][t.rows - 1](t);
         }
       }
@@ -132,8 +143,13 @@ inline void copyLinearRows(const void* source, int64_t row, int rows, int64_t fi
   }
 }
 
+inline const float* linearRow(const void* source, int64_t row, int64_t first) {
+  const LinearArgs& l = *static_cast<const LinearArgs*>(source);
+  return l.x + row * l.ldx + first;
+}
+
 inline Product productOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &copyLinearRows, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy};
+  return {1, l.m, l.shape, l.weight, &copyLinearRows, &linearRow, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy};
 }
 
 void linear(const LinearArgs& l, KernelContext& context) noexcept { product(productOf(l), context); }

@@ -17,10 +17,12 @@ constexpr int kNv = 4;
 constexpr int64_t kKc = 512;
 constexpr int64_t kMaxTiles = 20;
 constexpr int64_t kMaxPanels = 40;
+constexpr int kUnroll = 4;
 constexpr int64_t kPrefetch = 512;
 }  // namespace asdm::cpu::neon
 
 #include "cpu/gemm/tile.inc.h"
+#include "cpu/gemm/register_tile.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 
 #endif

@@ -1,5 +1,6 @@
 // The register tile, for every set: R rows times V vectors of output features over one block of k. Include after a vocabulary and
-// math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, a multiple of 32) defined in the set's namespace.
+// math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, a multiple of 32) defined in the set's namespace. The inner
+// loop, accumulate(), is register_tile.inc.h's.
 #pragma once
 
 #if defined(__clang__)
@@ -16,10 +17,13 @@
 #define ASDM_NOINLINE __attribute__((noinline))
 #endif
 
+// Into the first-level cache, and into the second.
 #if defined(__GNUC__)
 #define ASDM_PREFETCH(p) __builtin_prefetch(p)
+#define ASDM_PREFETCH_L2(p) __builtin_prefetch(p, 0, 2)
 #else
 #define ASDM_PREFETCH(p) (void)(p)
+#define ASDM_PREFETCH_L2(p) (void)(p)
 #endif
 
 namespace asdm::cpu::ASDM_SET {
@@ -27,6 +31,8 @@ namespace asdm::cpu::ASDM_SET {
 constexpr int kNr = kNv * kVf;
 // Distance of copied rows: an odd number of cache lines, so that a tile's rows fall into different cache sets.
 constexpr int64_t kStride = kKc + 16;
+// Rows of the block to come that one tile fetches ahead.
+constexpr int kNext = 4;
 
 // One tile's work; pointers are to the tile's first element. The sum of earlier k blocks lies in `sums` [rows][kNr] unless this is
 // the first; before the last, the new sum goes there too, and what concerns y is ignored.
@@ -44,6 +50,8 @@ struct Tile {
   int64_t ldr;
   float* y;
   int64_t ldy;
+  // Runs of kc floats that will be copied later, to be fetched meanwhile; or any readable address.
+  const float* next[kNext];
 };
 
 // The slow way out, for activations and narrow panels: finishes whole sums [rows][kNr] to y.
@@ -59,19 +67,6 @@ ASDM_NOINLINE inline void finishTile(const Tile& t, const float* sums) {
       if (t.residual != nullptr) v = vadd(v, vloadn(t.residual + r * t.ldr + j, n));
       vstoren(y + j, v, n);
     }
-  }
-}
-
-template <int R, int V>
-ASDM_INLINE void tileStep(const float* a, const float* b, vf (&sum)[R][V]) {
-  vf right[V];
-  ASDM_UNROLL
-  for (int v = 0; v < V; v++) right[v] = vload(b + v * kVf);
-  ASDM_UNROLL
-  for (int r = 0; r < R; r++) {
-    const vf left = vset(a[r * kStride]);
-    ASDM_UNROLL
-    for (int v = 0; v < V; v++) sum[r][v] = vfma(left, right[v], sum[r][v]);
   }
 }
 
@@ -94,34 +89,14 @@ ASDM_INLINE void storeRows(const vf (&sum)[R][V], float* to, int64_t ld) {
   }
 }
 
+// sum = the tile's product over this k block; defined by register_tile.inc.h, or by a set that needs another form.
+template <int R, int V>
+ASDM_INLINE void accumulate(const Tile& t, vf (&sum)[R][V]);
+
 template <int R, int V>
 void tileKernel(const Tile& t) {
   vf sum[R][V];
-  ASDM_UNROLL
-  for (int r = 0; r < R; r++) {
-    ASDM_UNROLL
-    for (int v = 0; v < V; v++) sum[r][v] = vzero();
-  }
-  const float* a = t.a;
-  const float* b = t.b;
-  // What is read after some thousand cycles may come meanwhile.
-  if (!t.first)
-    for (int i = 0; i < R * kNr; i += 16) ASDM_PREFETCH(t.sums + i);
-  if (t.last && t.residual != nullptr)
-    for (int r = 0; r < R; r++)
-      for (int j = 0; j < t.columns; j += 16) ASDM_PREFETCH(t.residual + r * t.ldr + j);
-  int64_t k = 0;
-  for (; k + 4 <= t.kc; k += 4) {
-    ASDM_UNROLL
-    for (int step = 0; step < 4; step++) {
-      for (int v = 0; v < kNr; v += 16) ASDM_PREFETCH(b + kPrefetch + step * kNr + v);
-      tileStep<R, V>(a + step, b + step * kNr, sum);
-    }
-    a += 4;
-    b += 4 * kNr;
-  }
-  for (; k < t.kc; k++, a++, b += kNr) tileStep<R, V>(a, b, sum);
-
+  accumulate<R, V>(t, sum);
   if (!t.first) {
     ASDM_UNROLL
     for (int r = 0; r < R; r++) {
