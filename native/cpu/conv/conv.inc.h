@@ -73,8 +73,8 @@ inline const float* neighbourhood(const void* source, int64_t row, int64_t first
 
 inline Product productOf(const ConvArgs& a) {
   const int64_t co = a.shape.n;
-  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, &neighbourhood, &a, a.bias, a.rowBias, a.ldRowBias, Activation::None,
-          a.residual, co, a.y, co};
+  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, &neighbourhood, &a, a.bias, a.rowBias, a.ldRowBias,
+          Activation::None, a.residual, co, a.y, co};
 }
 
 void conv(const ConvArgs& a, KernelContext& context) noexcept { product(productOf(a), context); }

@@ -6,8 +6,8 @@
 // The left side is copied, a tile of kMr rows times one k block at a time, to rows of fixed distance: the tile kernel then
 // addresses all its rows from one register, and neither padding nor strides reach it.
 // Sums: within a k block one chain per element in ascending k; the blocks' sums are added in ascending order, kept in scratch
-// between blocks (not in y, which may be the residual). Blocks of k follow from k alone, so neither the number of threads nor the
-// place in a tile changes an element's bits.
+// between blocks, not in y: y is written once, and even a residual that lies in y would do. Blocks of k follow from k alone, so
+// neither the number of threads nor the place in a tile changes an element's bits.
 #pragma once
 
 #include "backend/kernels.h"

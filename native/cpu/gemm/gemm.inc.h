@@ -121,7 +121,8 @@ void product(const Product& p, KernelContext& context) noexcept {
           t.rowBias = p.rowBias != nullptr ? p.rowBias + tile / groupTiles * p.ldRowBias + j : nullptr;
           t.residual = p.residual != nullptr ? p.residual + i * p.ldr + j : nullptr;
           t.y = p.y + i * p.ldy + j;
-          const int64_t next = nextTile + tile - firstTile, nextHeight = next < nextEnd ? rowOf(next + 1) - rowOf(next) : 0;
+          const int64_t next = nextTile + tile - firstTile;
+          const int64_t nextHeight = next < nextEnd ? rowOf(next + 1) - rowOf(next) : 0;
           for (int64_t r = 0; r < kNext; r++) {
             const int64_t at = (panel - firstPanel) * ahead + r;
             t.next[r] = r < ahead && at < nextHeight ? p.rowAddress(p.source, rowOf(next) + at, nextFirst) : t.a;
