@@ -24,6 +24,8 @@ function firstCells(heading: string): string[] {
   return section.split('\n').filter(line => line.startsWith('| `')).flatMap(line => [...line.split('|')[1].matchAll(/`(.+?)`/g)].map(match => match[1]))
 }
 
+// One after the other: each runs a model in a process of its own, on all cores.
+
 /** A folder inside the checkout, so that examples can import asdm by its name, with a way to the models. */
 function workFolder(name: string): string {
   const folder = repoPath('build', 'readme', `${name}-${process.pid}`)
@@ -41,7 +43,7 @@ test('there are examples', t => {
 })
 
 for (const { text, line } of blocks('js'))
-  test(`the example at line ${line} runs and prints what it says`, async t => {
+  test.serial(`the example at line ${line} runs and prints what it says`, async t => {
     const folder = workFolder(`js${line}`)
     t.teardown(() => remove(folder))
     fs.writeFileSync(path.join(folder, 'example.mjs'), text)
@@ -61,7 +63,7 @@ function plain(command: string, line: string): string {
 }
 
 for (const { text, line } of blocks('console'))
-  test(`the command at line ${line} prints what it says`, async t => {
+  test.serial(`the command at line ${line} prints what it says`, async t => {
     const folder = workFolder(`console${line}`)
     t.teardown(() => remove(folder))
     const [first, ...wanted] = text.trimEnd().split('\n')
