@@ -42,7 +42,7 @@ struct PackArgs {
 
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
 // Accumulation order over k is fixed. Rounding: the sum is rounded, then bias, then act, then residual are applied one by one, so
-// that a fused residual equals a separate Add bit for bit. y overlaps neither x nor residual: it holds partial sums while k is walked.
+// that a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.
 struct LinearArgs {
   const float* x;
   int64_t m, ldx;
@@ -59,7 +59,7 @@ struct LinearArgs {
 // Cross-correlation as torch.nn.functional.conv2d. x [n, h, w, c]; y [n, outH, outW, co], both dense.
 // The input may first be resized to [resizeH, resizeW] by nearest neighbour (source = floor(dest * in / out), as torch's
 // interpolate), which is never materialised; 0 means no resizing. Padding is zeros; bottom and right padding follow from outH, outW.
-// y = conv(x) + bias + rowBias[sample, :], then + residual, rounded as in LinearArgs. y overlaps neither x nor residual.
+// y = conv(x) + bias + rowBias[sample, :], then + residual, rounded as in LinearArgs. y may be the same memory as residual.
 struct ConvArgs {
   const float* x;
   int64_t n, h, w;

@@ -83,11 +83,14 @@ struct Compiler {
       Step& step = p.steps[s];
       if (step.out.kind == Place::Output || keptPlace(step.result).kind == Place::Kept) continue;
       const int now = static_cast<int>(s);
-      // A product never takes over its residual: its output holds partial sums before the residual joins them.
-      if (step.residual != kNoUnit) continue;
       UnitId from = kNoUnit;
-      for (unsigned i = 0; i < 3 && from == kNoUnit; i++)
-        if ((opInfo(step.op).overwrites >> i & 1u) != 0 && mayTakeOver(step, step.operands[i], now)) from = step.operands[i];
+      if (step.residual != kNoUnit) {
+        const bool isOperand = std::find(std::begin(step.operands), std::end(step.operands), step.residual) != std::end(step.operands);
+        if (!isOperand && mayTakeOver(step, step.residual, now)) from = step.residual;
+      } else {
+        for (unsigned i = 0; i < 3 && from == kNoUnit; i++)
+          if ((opInfo(step.op).overwrites >> i & 1u) != 0 && mayTakeOver(step, step.operands[i], now)) from = step.operands[i];
+      }
       if (from == kNoUnit) continue;
       step.inPlace = true;
       p.lifetimes[static_cast<size_t>(valueOf[static_cast<size_t>(step.result)])].takesOver = valueOf[static_cast<size_t>(from)];
