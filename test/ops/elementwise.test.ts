@@ -1,34 +1,13 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
+import { activations } from '../support/references'
 import { EPS, randomFloats, runEverywhere, runner } from '../support/op-runner'
 
 // Counts around every vector width, and one longer than a task.
 const counts = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 127, 65536 + 13]
 
-/** erf by its Maclaurin series (|x| < 3) and the continued fraction of erfc (Lentz), both in double. */
-function erf(x: number): number {
-  const z = Math.abs(x)
-  if (z < 3) {
-    let term = x, sum = x
-    for (let n = 1; n < 80; n++) {
-      term *= (-x * x) / n
-      sum += term / (2 * n + 1)
-    }
-    return (2 / Math.sqrt(Math.PI)) * sum
-  }
-  let fraction = 0
-  for (let n = 60; n >= 1; n--) fraction = n / 2 / (z + fraction)
-  return Math.sign(x) * (1 - Math.exp(-z * z) / Math.sqrt(Math.PI) / (z + fraction))
-}
-
-const references: Record<string, (x: number) => number> = {
-  silu: x => x / (1 + Math.exp(-x)),
-  quick_gelu: x => x / (1 + Math.exp(-1.702 * x)),
-  gelu: x => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-}
-
-for (const [name, reference] of Object.entries(references)) {
+for (const [name, reference] of Object.entries(activations)) {
   test(`${name} is within 6 roundings of max(1, |x|) on every set`, t => {
     for (const count of counts) {
       const x = randomFloats(count, count, 4)
@@ -65,7 +44,7 @@ test('geglu gates the first half with gelu of the second', t => {
       for (let i = 0; i < rows; i++)
         for (let j = 0; j < inner; j++) {
           const value = x[i * 2 * inner + j], gate = x[i * 2 * inner + inner + j]
-          if (!(Math.abs(y[i * inner + j] - value * references.gelu(gate)) <= 8 * EPS * Math.max(1, Math.abs(gate)) * Math.max(1, Math.abs(value))))
+          if (!(Math.abs(y[i * inner + j] - value * activations.gelu(gate)) <= 8 * EPS * Math.max(1, Math.abs(gate)) * Math.max(1, Math.abs(value))))
             t.fail(`${set} [${rows}, ${inner}] at ${i}, ${j}`)
         }
     }
