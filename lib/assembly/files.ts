@@ -18,6 +18,17 @@ export function fileError(error: unknown, file: string): AsdmError {
   return new AsdmError('FILE_READ', `Expected ${shownPath(file)} to be readable but the system says ${code ?? message}`, { cause: error })
 }
 
+/** Turns an error of `node:fs` while writing into an {@link AsdmError} that names the file. Errors that already are one pass through. */
+export function writeError(error: unknown, file: string): AsdmError {
+  if (error instanceof AsdmError) return error
+  const { code, message } = error as NodeJS.ErrnoException
+  const problem = code === 'ENOSPC' || code === 'EDQUOT' ? 'there is no room left'
+    : code === 'EROFS' ? 'its file system is read-only'
+    : code === 'EACCES' || code === 'EPERM' ? 'this user may not'
+    : `the system says ${code ?? message}`
+  return new AsdmError('FILE_WRITE', `Expected to write ${shownPath(file)} but ${problem}`, { cause: error })
+}
+
 /** A path for a message; control characters, which hostile names may hold, are escaped. */
 export function shownPath(file: string): string {
   const escaped = JSON.stringify(String(file)).slice(1, -1)

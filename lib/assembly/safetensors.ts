@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { AsdmError, shown, throwIfAborted } from '../errors'
-import { fileError, isFileError, readAt, shownPath, withFile } from './files'
+import { fileError, isFileError, readAt, shownPath, withFile, writeError } from './files'
 import { isPickleStart, pickleError } from './pickle'
 import { dtypeBytes, parseHeader, tensorBytes } from './safetensors-header'
 
@@ -81,7 +81,7 @@ export interface TensorToWrite {
  * Writes a safetensors file. The bytes go to a temporary file beside it, which takes the name only when it is complete and on
  * the disk; whatever was there before stays until then. Wide dtypes come first, then by name, so that every tensor is aligned
  * and the same tensors give the same file.
- * @throws AsdmError `INVALID_ARGUMENT` for bad names, dtypes or lengths, `FILE_READ` when the file system refuses
+ * @throws AsdmError `INVALID_ARGUMENT` for bad names, dtypes or lengths, `FILE_NOT_FOUND` without a folder to write into, `FILE_WRITE` when the file system refuses
  */
 export async function writeSafetensors(
   file: string, tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>> = {}, options: { signal?: AbortSignal } = {},
@@ -113,8 +113,7 @@ export async function writeSafetensors(
     await handle?.close().catch(() => {})
     await unlink(temporary).catch(() => {})
     if (!isFileError(error)) throw error
-    const problem = fileError(error, file)
-    throw problem.code === 'FILE_NOT_FOUND' ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error }) : problem
+    throw fileError(error, file).code === 'FILE_NOT_FOUND' ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error }) : writeError(error, file)
   }
 }
 

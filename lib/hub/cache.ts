@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { copyFile, link, lstat, mkdir, readdir, readFile, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileError, isFileError, statIfAny } from '../assembly/files'
+import { fileError, isFileError, statIfAny, writeError } from '../assembly/files'
 import type { HubIO } from './io'
 import type { RepoFile } from './listing'
 import { isCommit } from './names'
-import { writeError } from './write-error'
 
 /**
  * A repository in the cache that the hub's tools share: `blobs/` holds files by hash, `snapshots/<commit>/` their names as links to

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
 import { mkdir, open, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { isFileError } from '../assembly/files'
+import { isFileError, writeError } from '../assembly/files'
 import { AsdmError, shown, throwIfAborted } from '../errors'
 import type { RepoCache } from './cache'
 import { Broken, type HubClient } from './http'
 import type { HubIO } from './io'
 import type { RepoFile } from './listing'
-import { writeError } from './write-error'
 
 const hashPieceBytes = 1 << 20
 

@@ -2,10 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { link, mkdir, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { fileError, isFileError } from '../assembly/files'
+import { fileError, isFileError, writeError } from '../assembly/files'
 import { throwIfAborted } from '../errors'
 import type { HubIO } from './io'
-import { writeError } from './write-error'
 
 const pollMs = 100
 

@@ -1,6 +1,6 @@
 import { mkdir, unlink } from 'node:fs/promises'
 import path from 'node:path'
-import { shownPath, statIfAny } from '../assembly/files'
+import { shownPath, statIfAny, writeError } from '../assembly/files'
 import { AsdmError, throwIfAborted } from '../errors'
 import { checkIndex, readConfigSet } from '../model/folder'
 import { readJsonObject } from '../model/json'
@@ -15,7 +15,6 @@ import { listRepository, resolveRevision, type RepoFile } from './listing'
 import { withLock } from './lock'
 import { checkRepositoryName, checkRevision } from './names'
 import { selectFiles, shardsOf, type Selection, type VariantChoice } from './select'
-import { writeError } from './write-error'
 
 /** How a pull goes on. */
 export interface PullProgress {

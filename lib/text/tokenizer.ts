@@ -80,7 +80,7 @@ export class Tokenizer {
   static async default({ padToken }: { padToken?: string } = {}): Promise<Tokenizer> {
     if (padToken !== undefined && typeof padToken !== 'string')
       throw new AsdmError('INVALID_ARGUMENT', `Expected padToken to be a token but received ${shown(padToken)}`)
-    return new Tokenizer(await readTokenizerFiles(path.join(packageRoot(), 'assets', 'clip-tokenizer'), padToken))
+    return new Tokenizer(await readTokenizerFiles(packagedTokenizer(), padToken))
   }
 
   /**
@@ -245,6 +245,14 @@ function strip(text: string): string {
   while (start < end && space.test(text[start])) start++
   while (end > start && space.test(text[end - 1])) end--
   return text.slice(start, end)
+}
+
+/**
+ * The folder of CLIP's tokenizer, which comes with the package.
+ * @throws AsdmError `FILE_NOT_FOUND`
+ */
+export function packagedTokenizer(): string {
+  return path.join(packageRoot(), 'assets', 'clip-tokenizer')
 }
 
 /** The folder of asdm's own package.json, from wherever the compiled code lies in the package. */
