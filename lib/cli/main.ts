@@ -3,10 +3,12 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { AsdmError } from '../errors'
+import { convertCommand } from './convert'
 import { doctorCommand } from './doctor'
 import { generateCommand } from './generate'
 import { inspectCommand } from './inspect'
 import { planCommand } from './plan'
+import { pullCommand } from './pull'
 
 /** Exit codes: 0 done, 1 an error of asdm, 2 wrong usage, 130 stopped by Ctrl-C. */
 async function main(argv: string[]): Promise<number> {
@@ -24,7 +26,7 @@ async function main(argv: string[]): Promise<number> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-  for (const command of [generateCommand(stop.signal), inspectCommand(stop.signal), planCommand(stop.signal), doctorCommand()]) program.addCommand(command.exitOverride())
+  for (const command of [generateCommand(stop.signal), inspectCommand(stop.signal), planCommand(stop.signal), pullCommand(stop.signal), convertCommand(stop.signal), doctorCommand()]) program.addCommand(command.exitOverride())
   try {
     await program.parseAsync(argv)
     return typeof process.exitCode === 'number' ? process.exitCode : 0
