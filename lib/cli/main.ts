@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { AsdmError } from '../errors'
+import { assembleCommand } from './assemble'
 import { convertCommand } from './convert'
 import { doctorCommand } from './doctor'
 import { generateCommand } from './generate'
@@ -26,7 +27,7 @@ async function main(argv: string[]): Promise<number> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-  for (const command of [generateCommand(stop.signal), inspectCommand(stop.signal), planCommand(stop.signal), pullCommand(stop.signal), convertCommand(stop.signal), doctorCommand()]) program.addCommand(command.exitOverride())
+  for (const command of [generateCommand(stop.signal), inspectCommand(stop.signal), planCommand(stop.signal), assembleCommand(stop.signal), pullCommand(stop.signal), convertCommand(stop.signal), doctorCommand()]) program.addCommand(command.exitOverride())
   try {
     await program.parseAsync(argv)
     return typeof process.exitCode === 'number' ? process.exitCode : 0

@@ -41,6 +41,12 @@ export interface UNetConfig {
   flipSinToCos: boolean
   /** Taken off half the number of those features where their frequencies are spaced (`freq_shift`). */
   freqShift: number
+  /**
+   * Prefixes of units that the graph leaves out, which hand their input on: blocks, layers (`up_blocks.1.1`: `resnets.1` and
+   * `attentions.1`), ResNets that keep their width, transformers, transformer blocks, `attn1`, `attn2`, `ff`. In a `config.json` they are
+   * `"asdm": { "version": 1, "removed": [...] }`.
+   */
+  removed?: string[]
 }
 
 /** What `graph/build_vae.cpp` needs of an `AutoencoderKL` config. */

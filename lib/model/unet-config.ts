@@ -2,7 +2,7 @@ import { shownPath } from '../assembly/files'
 import { AsdmError } from '../errors'
 import type { UNetConfig } from './config'
 import { checkRange, ConfigReader, type Range } from './config-reader'
-import type { JsonObject } from './json'
+import { isJsonObject, type JsonObject } from './json'
 
 const widths: Range = { min: 1, max: 16_384 }
 const channels: Range = { min: 1, max: 256 }
@@ -11,6 +11,9 @@ const layers: Range = { min: 1, max: 16 }
 const transformerLayers: Range = { min: 1, max: 32 }
 const heads: Range = { min: 1, max: 1_024 }
 const featureWidths: Range = { min: 1, max: 65_536 }
+
+/** Most units a config may leave out. */
+const maxRemoved = 1_024
 
 /** The latent size that is assumed where a config gives none. */
 const defaultSampleSize = 64
@@ -75,6 +78,8 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
   }
   const timeWidth = reader.raw('time_embedding_dim') ?? null
   if (timeWidth !== null && timeWidth !== 4 * blockOutChannels[0]) throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]}, four times the first width,`, timeWidth)
+  const removed = parseRemoved(reader)
+  if (removed.length > 0) config.removed = removed
   reader.finish()
   checkUNetConfig(config, shownPath(file))
   return config
@@ -119,6 +124,19 @@ function parseSampleSize(reader: ConfigReader): number {
   const [height, width] = reader.perStage('sample_size', value, 2, range)
   if (height !== width) throw reader.unsupported('sample_size', 'square')
   return height
+}
+
+/** The section that diffusers does not know: which units an assembled UNet has lost. */
+function parseRemoved(reader: ConfigReader): string[] {
+  const section = reader.raw('asdm') ?? null
+  if (section === null) return []
+  if (!isJsonObject(section)) throw reader.bad('asdm', 'an object with version and removed', section)
+  if (section.version !== 1) throw reader.unsupported('asdm.version', '1', section.version)
+  for (const key of Object.keys(section)) if (key !== 'version' && key !== 'removed') throw reader.unsupported('asdm', 'an object with version and removed only', key)
+  const { removed } = section
+  if (!Array.isArray(removed) || removed.length > maxRemoved || !removed.every(item => typeof item === 'string' && /^[a-z0-9_.]{1,200}$/.test(item)))
+    throw reader.bad('asdm.removed', `a list of at most ${maxRemoved} prefixes of units`, removed)
+  return removed
 }
 
 function parseOnlyCrossAttention(reader: ConfigReader, stages: number): boolean[] {

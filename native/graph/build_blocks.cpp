@@ -60,17 +60,25 @@ UnitId buildAttention(GraphBuilder& b, const std::string& name, UnitId residual,
 
 UnitId buildTransformerBlock(GraphBuilder& b, const std::string& name, UnitId x, const TransformerShape& s) {
   constexpr double kLayerNormEps = 1e-5;
-  UnitId h = b.layerNorm(name + ".norm1", x, s.channels, kLayerNormEps);
-  x = buildAttention(b, name + ".attn1", x, h, s, s.onlyCrossAttention);
-  h = b.layerNorm(name + ".norm2", x, s.channels, kLayerNormEps);
-  x = buildAttention(b, name + ".attn2", x, h, s, true);
-  h = b.layerNorm(name + ".norm3", x, s.channels, kLayerNormEps);
-  const int64_t inner = 4 * s.channels;
-  h = b.linear(name + ".ff.net.0.proj", h, s.channels, 2 * inner);
-  h = b.geglu(name + ".ff.net.0.geglu", h);
-  h = b.linear(name + ".ff.net.2", h, inner, s.channels);
-  b.tap(name + ".ff", h);
-  x = b.add(name + ".ff.add", x, h);
+  const auto kept = [&](const char* unit) { return !s.removed || !s.removed(name + unit); };
+  // A branch goes with the norm before it.
+  if (kept(".attn1")) {
+    const UnitId h = b.layerNorm(name + ".norm1", x, s.channels, kLayerNormEps);
+    x = buildAttention(b, name + ".attn1", x, h, s, s.onlyCrossAttention);
+  }
+  if (kept(".attn2")) {
+    const UnitId h = b.layerNorm(name + ".norm2", x, s.channels, kLayerNormEps);
+    x = buildAttention(b, name + ".attn2", x, h, s, true);
+  }
+  if (kept(".ff")) {
+    const int64_t inner = 4 * s.channels;
+    UnitId h = b.layerNorm(name + ".norm3", x, s.channels, kLayerNormEps);
+    h = b.linear(name + ".ff.net.0.proj", h, s.channels, 2 * inner);
+    h = b.geglu(name + ".ff.net.0.geglu", h);
+    h = b.linear(name + ".ff.net.2", h, inner, s.channels);
+    b.tap(name + ".ff", h);
+    x = b.add(name + ".ff.add", x, h);
+  }
   b.tap(name, x);
   return x;
 }
@@ -87,7 +95,10 @@ UnitId buildTransformer(GraphBuilder& b, const std::string& name, UnitId x, cons
   };
   UnitId h = b.groupNorm(name + ".norm", x, s.channels, s.groups, kNormEps, false);
   h = project(".proj_in", h, Layout::ToSequence);
-  for (int64_t i = 0; i < s.layers; i++) h = buildTransformerBlock(b, name + ".transformer_blocks." + std::to_string(i), h, s);
+  for (int64_t i = 0; i < s.layers; i++) {
+    const std::string block = name + ".transformer_blocks." + std::to_string(i);
+    if (!s.removed || !s.removed(block)) h = buildTransformerBlock(b, block, h, s);
+  }
   h = project(".proj_out", h, Layout::ToMap);
   b.attributes(h).sizeOf = x;
   const UnitId sum = b.add(name + ".add", x, h);

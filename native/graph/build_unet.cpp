@@ -5,6 +5,19 @@ namespace asdm {
 
 namespace {
 
+// Does a prefix stand for this unit or something it lies in? Of a layer (`up_blocks.1.1`) both units do: `up_blocks.1.resnets.1`
+// and `up_blocks.1.attentions.1` with all below.
+bool covers(const std::string& prefix, const std::string& name) {
+  const auto under = [&](const std::string& p) {
+    return name.compare(0, p.size(), p) == 0 && (name.size() == p.size() || name[p.size()] == '.');
+  };
+  if (under(prefix)) return true;
+  const size_t dot = prefix.rfind('.');
+  if (dot == std::string::npos) return false;
+  const std::string block = prefix.substr(0, dot), layer = prefix.substr(dot);
+  return under(block + ".resnets" + layer) || under(block + ".attentions" + layer);
+}
+
 struct UNetBuilder {
   const UNetConfig& c;
   GraphBuilder b;
@@ -15,6 +28,21 @@ struct UNetBuilder {
     int64_t channels;
   };
   std::vector<Skip> skips;
+  std::vector<bool> named;  // which removed prefixes have left something out
+  Status status = Status::good();
+
+  bool removed(const std::string& name) {
+    for (size_t i = 0; i < c.removed.size(); i++)
+      if (covers(c.removed[i], name)) {
+        named[i] = true;
+        return true;
+      }
+    return false;
+  }
+
+  void fail(const std::string& name, const std::string& why) {
+    if (status.ok()) status = {Code::BadConfig, "Expected config.removed to name units that can be left out but received " + name + ", " + why};
+  }
 
   UnitId timeEmbedding() {
     const int64_t width = c.blockOutChannels[0], out = 4 * width;
@@ -28,12 +56,18 @@ struct UNetBuilder {
   }
 
   UnitId resnet(const std::string& name, UnitId x, int64_t in, int64_t out) {
+    if (removed(name)) {
+      if (in != out) fail(name, "which takes " + std::to_string(in) + " channels and gives " + std::to_string(out));
+      return x;
+    }
     return buildResnet(b, name, x, {in, out, c.normNumGroups, c.normEps, time, 4 * c.blockOutChannels[0]});
   }
 
   UnitId transformer(const std::string& name, UnitId x, size_t stage, bool onlyCross) {
+    if (removed(name)) return x;
     return buildTransformer(b, name, x, {c.blockOutChannels[stage], c.attentionHeads[stage], c.transformerLayersPerBlock[stage],
-                                         c.normNumGroups, c.crossAttentionDim, text, onlyCross, c.useLinearProjection});
+                                         c.normNumGroups, c.crossAttentionDim, text, onlyCross, c.useLinearProjection,
+                                         [this](const std::string& unit) { return removed(unit); }});
   }
 
   UnitId downBlock(size_t stage, UnitId x, int64_t in) {
@@ -46,6 +80,7 @@ struct UNetBuilder {
       skips.push_back({x, out});
     }
     if (stage + 1 < c.blockOutChannels.size()) {
+      if (removed(name + ".downsamplers.0")) fail(name + ".downsamplers.0", "without which sizes do not fit");
       x = buildDownsampler(b, name + ".downsamplers.0", x, out, c.downsamplePadding);
       skips.push_back({x, out});
     }
@@ -76,7 +111,10 @@ struct UNetBuilder {
       if (c.upCrossAttention[index]) x = transformer(name + ".attentions." + number, x, stage, c.onlyCrossAttention[stage]);
     }
     // To the size of the next skip: twice this one, or one less where an odd size was halved.
-    if (stage > 0) x = buildUpsampler(b, name + ".upsamplers.0", x, out, skips.back().value);
+    if (stage > 0) {
+      if (removed(name + ".upsamplers.0")) fail(name + ".upsamplers.0", "without which sizes do not fit");
+      x = buildUpsampler(b, name + ".upsamplers.0", x, out, skips.back().value);
+    }
     b.tap(name, x);
     return x;
   }
@@ -87,7 +125,7 @@ struct UNetBuilder {
 Status buildUNet(const UNetConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
-  UNetBuilder u{c, GraphBuilder(made), kNoUnit, kNoUnit, {}};
+  UNetBuilder u{c, GraphBuilder(made), kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
   const size_t stages = c.blockOutChannels.size();
   const int64_t first = c.blockOutChannels[0];
   const UnitId sample = u.b.input("sample");
@@ -109,6 +147,9 @@ Status buildUNet(const UNetConfig& c, Graph* graph) {
   }
   x = u.b.groupNorm("conv_norm_out", x, first, c.normNumGroups, c.normEps, true);
   u.b.output(u.b.conv3x3("conv_out", x, first, c.outChannels));
+  for (size_t i = 0; i < c.removed.size(); i++)
+    if (!u.named[i]) u.fail("\"" + c.removed[i].substr(0, 120) + "\"", "which is none of the model's blocks, layers or residual units");
+  ASDM_TRY(u.status);
   *graph = std::move(made);
   return Status::good();
 }

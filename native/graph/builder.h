@@ -1,6 +1,7 @@
 // Adds units to a graph with their weights named as diffusers names them.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,8 @@ struct TransformerShape {
   int64_t channels, heads, layers, groups, textWidth;
   UnitId text;
   bool onlyCrossAttention, linearProjection;
+  // Is the transformer block, attn1, attn2 or ff of this name left out? None is where this is empty.
+  std::function<bool(const std::string&)> removed;
 };
 UnitId buildTransformer(GraphBuilder& b, const std::string& name, UnitId x, const TransformerShape& shape);
 

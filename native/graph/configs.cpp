@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kMaxWidth = 16384, kMaxChannels = 256, kMaxStages = 8, kMaxLayers = 16, kMaxTransformerLayers = 32;
 constexpr int64_t kMaxHeads = 1024, kMaxFeatureWidth = 65536;
 constexpr int64_t kMaxHeadDim = 1024;           // backend/kernels.h, AttentionArgs
+constexpr int64_t kMaxRemoved = 1024;
 constexpr int64_t kMaxTransformerBlocks = 512;  // SD 2.1 has 16; keeps compilation of a hostile config quick
 
 Status inRange(const char* field, int64_t value, int64_t low, int64_t high) {
@@ -84,6 +85,7 @@ Status checkConfig(const UNetConfig& c) {
   if (c.freqShift >= half)
     return {Code::BadConfig, "Expected config.freqShift to be less than half the first width, " + std::to_string(half) +
                                  ", but received " + std::to_string(c.freqShift)};
+  ASDM_TRY(inRange("removed.length", static_cast<int64_t>(c.removed.size()), 0, kMaxRemoved));
   int64_t blocks = 0;
   for (size_t s = 0; s < stages; s++) {
     const bool down = c.downCrossAttention[s], up = c.upCrossAttention[stages - 1 - s];

@@ -30,6 +30,9 @@ struct UNetConfig {
   int64_t downsamplePadding = 1;
   bool flipSinToCos = true;
   double freqShift = 0;
+  // Prefixes of units that the graph leaves out: blocks, layers (`up_blocks.1.1`), resnets, attentions, transformer blocks,
+  // attn1, attn2, ff. What is left out hands its input on.
+  std::vector<std::string> removed;
 };
 
 // diffusers' AutoencoderKL; the decoder and the encoder are graphs of their own.

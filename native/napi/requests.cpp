@@ -7,7 +7,7 @@ namespace asdm::napi {
 namespace {
 
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
-constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20;
+constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kRemoved = 4096;
 // A run has at most as many steps as models are trained with; a step inherits at most what a large UNet has of units.
 constexpr size_t kRunSteps = 1000, kInherits = 4096;
 
@@ -39,6 +39,8 @@ UNetConfig unetConfig(const Value& value) {
   c.downsamplePadding = value["downsamplePadding"].integer(0, kMostInt);
   c.flipSinToCos = value["flipSinToCos"].boolean();
   c.freqShift = value["freqShift"].finite();
+  const Value removed = value["removed"];
+  if (!removed.missing()) c.removed = removed.texts(kNameBytes, kRemoved);
   return c;
 }
 

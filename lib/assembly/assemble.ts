@@ -1,0 +1,186 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { copyFile, mkdir, open, readdir, realpath, rename, rm, writeFile, type FileHandle } from 'node:fs/promises'
+import path from 'node:path'
+import { AsdmError, shown, throwIfAborted } from '../errors'
+import type { Part } from '../model/checkpoint'
+import type { UNetConfig } from '../model/config'
+import { openUNet } from '../model/folder'
+import { readJsonObject, type JsonObject } from '../model/json'
+import { parseUNetConfig } from '../model/unet-config'
+import { loadAddon } from '../native/load'
+import { abortSignal, callback, checkOptions, nearestOf, optional, path as checkPath } from '../options'
+import { coverTarget, targetConfig } from './coverage'
+import { fileError, isFile, isFileError, isFolder, shownPath, statIfAny, writeError } from './files'
+import { madeDType, madePieces } from './pieces'
+import { loadRecipe, parseRecipe, type Recipe } from './recipe'
+import { writeSafetensors } from './safetensors'
+
+/** How a checkpoint is assembled. */
+export interface AssembleOptions {
+  /** Folder to make; nothing may be there yet. */
+  out: string
+  /** Diffusers folders by their names in the recipe. These go before the recipe's own paths. */
+  checkpoints?: Readonly<Record<string, string>>
+  /** Stops it; nothing is left behind. */
+  signal?: AbortSignal
+  /** Called as weights of the UNet are written. */
+  onProgress?: (progress: { weightsDone: number, weightsTotal: number }) => void
+}
+
+/** What was assembled; also in `assembly.json` of the folder. */
+export interface Assembly {
+  /** Version of the format. */
+  version: 1
+  /** The recipe. */
+  recipe: Recipe
+  /** By checkpoint, the files that were read, by their path in it. */
+  sources: Record<string, Record<string, { bytes: number, sha256: string }>>
+}
+
+const copiedParts = ['text_encoder', 'vae', 'tokenizer', 'scheduler']
+
+/**
+ * Makes a diffusers folder as a recipe says: the UNet is assembled, text encoder, VAE, tokenizer and scheduler are copied from
+ * `recipe.target.from`. The folder appears whole or not at all.
+ * @param recipe a recipe, or the path of its JSON file, in whose folder its paths lie
+ * @throws AsdmError `INVALID_ARGUMENT`, `TENSOR_MISSING`, `TENSOR_SHAPE`, `BAD_CONFIG`, naming the line of the recipe; what the checkpoints
+ * give; `FILE_WRITE`; an `AbortError` when the signal fires
+ */
+export async function assemble(recipe: Recipe | string, options: AssembleOptions): Promise<Assembly> {
+  const given = checkOptions(options, ['out', 'checkpoints', 'signal', 'onProgress'], 'assemble')
+  const out = path.resolve(checkPath(given.out, 'out'))
+  const signal = optional(given.signal, value => abortSignal(value, 'signal'))
+  const onProgress = optional(given.onProgress, value => callback<NonNullable<AssembleOptions['onProgress']>>(value, 'onProgress'))
+  const paths = checkOptions(given.checkpoints, [...Object.keys(given.checkpoints ?? {})], 'assemble')
+  throwIfAborted(signal)
+  const parsed = typeof recipe === 'string' ? await loadRecipe(checkPath(recipe, 'recipe')) : parseRecipe(recipe)
+  const folders = await findFolders(parsed, typeof recipe === 'string' ? path.dirname(path.resolve(recipe)) : undefined, paths)
+  if (await statIfAny(out) !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected out to be a folder that does not exist yet but there is something at ${shownPath(out)}`)
+
+  const parts = new Map<string, Part<UNetConfig>>()
+  for (const [name, folder] of folders) parts.set(name, await openUNet(path.join(folder, 'unet'), { signal }))
+  const base = folders.get(parsed.target.from)!
+  const configFile = path.join(base, 'unet', 'config.json')
+  const json = targetConfig(parsed, await readJsonObject(configFile), parts.get(parsed.target.from)!.config)
+  const weights = coverTarget(parsed, requestedWeights(parseUNetConfig(json, configFile)), parts)
+
+  const aside = `${out}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
+  const handles = new Map<string, FileHandle>()
+  try {
+    await mkdir(path.join(aside, 'unet'), { recursive: true })
+    const handleOf = async (file: string): Promise<FileHandle> => {
+      const known = handles.get(file) ?? await open(file, 'r')
+      handles.set(file, known)
+      return known
+    }
+    let weightsDone = 0
+    await writeSafetensors(path.join(aside, 'unet', 'diffusion_pytorch_model.safetensors'), weights.map(weight => ({
+      name: weight.name, dtype: madeDType(weight), shape: weight.shape,
+      data: async function* () {
+        yield* madePieces(weight, handleOf)
+        onProgress?.({ weightsDone: ++weightsDone, weightsTotal: weights.length })
+      },
+    })), { format: 'pt' }, { signal })
+    await writeFile(path.join(aside, 'unet', 'config.json'), `${JSON.stringify(json, undefined, 2)}\n`)
+    const read = new Map<string, string[]>([...folders].map(([name, folder]) => [name, [...new Set(
+      weights.flatMap(({ from }) => from.map(({ source }) => source.file)).filter(file => path.dirname(file) === path.join(path.resolve(folder), 'unet')),
+    )]]))
+    read.get(parsed.target.from)!.push(configFile, ...await copyParts(base, aside, signal))
+    const assembly: Assembly = { version: 1, recipe: parsed, sources: {} }
+    for (const [name, files] of read) assembly.sources[name] = await hashes(folders.get(name)!, files, signal)
+    await writeFile(path.join(aside, 'assembly.json'), `${JSON.stringify(assembly, undefined, 2)}\n`)
+    throwIfAborted(signal)
+    await rename(aside, out)
+    return assembly
+  } catch (error) {
+    await rm(aside, { recursive: true, force: true }).catch(() => {})
+    throw isFileError(error) ? writeError(error, out) : error
+  } finally {
+    for (const handle of handles.values()) await handle.close().catch(() => {})
+  }
+}
+
+/** Where the checkpoints lie. Paths of the recipe stay in its folder, also after links are followed. */
+async function findFolders(recipe: Recipe, home: string | undefined, given: Record<string, unknown>): Promise<Map<string, string>> {
+  const names = Object.keys(recipe.checkpoints)
+  for (const name of Object.keys(given))
+    if (!names.includes(name)) throw new AsdmError('INVALID_ARGUMENT', `Expected checkpoints to name those of the recipe but received ${shown(name)}; ${nearestOf(name, names)}`)
+  const folders = new Map<string, string>()
+  for (const name of names) {
+    const own = recipe.checkpoints[name]
+    if (Object.hasOwn(given, name)) {
+      folders.set(name, path.resolve(checkPath(given[name], `checkpoints.${name}`)))
+    } else if (own === null || home === undefined) {
+      throw new AsdmError('INVALID_ARGUMENT', `Expected the path of the checkpoint ${shown(name)}, which the recipe leaves to the caller, but received none; give it as checkpoints: { ${name}: path }, or --checkpoint ${name}=path`)
+    } else {
+      folders.set(name, await insideOf(home, own, `recipe.checkpoints[${shown(name)}]`))
+    }
+    const folder = folders.get(name)!
+    if (!await isFolder(path.join(folder, 'unet'))) throw new AsdmError('FILE_NOT_FOUND', `Expected the checkpoint ${shown(name)} to be a diffusers folder with a unet folder at ${shownPath(folder)} but there is none`)
+  }
+  return folders
+}
+
+async function insideOf(home: string, own: string, where: string): Promise<string> {
+  const folder = path.resolve(home, own)
+  try {
+    const relative = path.relative(await realpath(home), await realpath(folder))
+    if (relative === '..' || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to be a folder below the recipe's own but ${shownPath(own)} leads out of it`)
+  } catch (error) {
+    throw isFileError(error) ? fileError(error, folder) : error
+  }
+  return folder
+}
+
+/** What the graph of a config asks for. No weights are read. */
+function requestedWeights(config: UNetConfig) {
+  const model = loadAddon().createModel({ kind: 'unet', config }, { dtype: 'fp32', threads: 1, cpu: 'auto' })
+  try {
+    return model.weights()
+  } finally {
+    model.dispose()
+  }
+}
+
+/** Copies the other parts and the index. @returns the files that were read */
+async function copyParts(from: string, to: string, signal: AbortSignal | undefined): Promise<string[]> {
+  const copied: string[] = []
+  for (const part of copiedParts) {
+    if (!await isFolder(path.join(from, part))) continue
+    await mkdir(path.join(to, part))
+    for (const name of (await readdir(path.join(from, part))).sort()) {
+      const file = path.join(from, part, name)
+      if (!/\.(?:json|txt|safetensors)$/.test(name) || !await isFile(file)) continue
+      throwIfAborted(signal)
+      await copyFile(file, path.join(to, part, name))
+      copied.push(file)
+    }
+  }
+  const index = path.join(from, 'model_index.json')
+  if (await isFile(index)) {
+    const json: JsonObject = await readJsonObject(index)
+    // Parts that are not copied, and that making pictures does not need.
+    for (const part of ['safety_checker', 'feature_extractor', 'image_encoder']) if (json[part] !== undefined) json[part] = [null, null]
+    if (json.requires_safety_checker !== undefined) json.requires_safety_checker = false
+    await writeFile(path.join(to, 'model_index.json'), `${JSON.stringify(json, undefined, 2)}\n`)
+    copied.push(index)
+  }
+  return copied
+}
+
+async function hashes(folder: string, files: readonly string[], signal: AbortSignal | undefined): Promise<Record<string, { bytes: number, sha256: string }>> {
+  const out: Record<string, { bytes: number, sha256: string }> = {}
+  for (const file of files) {
+    const hash = createHash('sha256')
+    let bytes = 0
+    for await (const piece of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+      throwIfAborted(signal)
+      hash.update(piece)
+      bytes += piece.byteLength
+    }
+    out[path.relative(folder, file).split(path.sep).join('/')] = { bytes, sha256: hash.digest('hex') }
+  }
+  return out
+}
