@@ -13,7 +13,7 @@ import { abortSignal, callback, checkOptions, nearestOf, optional, path as check
 import { coverTarget, targetConfig } from './coverage'
 import { fileError, isFile, isFileError, isFolder, shownPath, statIfAny, writeError } from './files'
 import { madeDType, madePieces } from './pieces'
-import { loadRecipe, parseRecipe, type Recipe } from './recipe'
+import { loadRecipe, parseRecipe, unitPlace, type Recipe } from './recipe'
 import { writeSafetensors } from './safetensors'
 
 /** How a checkpoint is assembled. */
@@ -63,7 +63,7 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
   const base = folders.get(parsed.target.from)!
   const configFile = path.join(base, 'unet', 'config.json')
   const json = targetConfig(parsed, await readJsonObject(configFile), parts.get(parsed.target.from)!.config)
-  const weights = coverTarget(parsed, requestedWeights(parseUNetConfig(json, configFile)), parts)
+  const weights = coverTarget(parsed, targetWeights(parsed, parseUNetConfig(json, configFile)), parts)
 
   const aside = `${out}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
   const handles = new Map<string, FileHandle>()
@@ -141,6 +141,23 @@ function requestedWeights(config: UNetConfig) {
     return model.weights()
   } finally {
     model.dispose()
+  }
+}
+
+/** As {@link requestedWeights}, naming the line of the recipe that drops what cannot be dropped. */
+function targetWeights(recipe: Recipe, config: UNetConfig) {
+  try {
+    return requestedWeights(config)
+  } catch (error) {
+    for (const [prefix, line] of Object.entries(recipe.units)) {
+      if (!('drop' in line) || prefix === 'mid_block') continue
+      try {
+        requestedWeights({ ...config, removed: [prefix] })
+      } catch (cause) {
+        if (cause instanceof AsdmError && cause.code === 'BAD_CONFIG') throw new AsdmError('BAD_CONFIG', `Expected ${unitPlace(prefix)} to drop what a UNet can do without: ${cause.message}`, { cause })
+      }
+    }
+    throw error
   }
 }
 

@@ -140,7 +140,7 @@ const wrong: [string, (recipe: any) => void, ErrorCode, RegExp][] = [
   ['shape', r => { r.units['down_blocks.1.resnets.1'] = { checkpoint: 'sd', prefix: 'down_blocks.0.resnets.1' } }, 'TENSOR_SHAPE', /recipe\.units\["down_blocks\.1\.resnets\.1"\]/],
   ['layer of no layer', r => { r.units['up_blocks.1.1'] = { checkpoint: 'sd', prefix: 'up_blocks.1' } }, 'INVALID_ARGUMENT', /recipe\.units\["up_blocks\.1\.1"\]\.prefix/],
   ['slice outside', r => { r.units['conv_in.bias'] = { checkpoint: 'sd', slice: [{ axis: 0, begin: 0, end: 99 }] } }, 'TENSOR_SHAPE', /slice\[0\]/],
-  ['drop of what changes the width', r => { r.units['up_blocks.1.resnets.0'] = { drop: true } }, 'BAD_CONFIG', /up_blocks\.1\.resnets\.0, which takes 80 channels and gives 48/],
+  ['drop of what changes the width', r => { r.units['up_blocks.1.resnets.0'] = { drop: true } }, 'BAD_CONFIG', /recipe\.units\["up_blocks\.1\.resnets\.0"\].*up_blocks\.1\.resnets\.0, which takes 80 channels and gives 48/],
   ['drop of what sizes need', r => { r.units['down_blocks.0.downsamplers.0'] = { drop: true } }, 'BAD_CONFIG', /down_blocks\.0\.downsamplers\.0/],
   ['drop of a weight', r => { r.units['conv_in.bias'] = { drop: true } }, 'BAD_CONFIG', /conv_in\.bias/],
   ['stages', r => { r.target.stages = 5 }, 'INVALID_ARGUMENT', /recipe\.target\.stages/],
