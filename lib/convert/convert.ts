@@ -41,9 +41,11 @@ export interface ConvertOptions {
 export interface ConvertedModel {
   /** The folder or file that was written. */
   path: string
+  /** A diffusers folder, or one file with the original names. */
   kind: 'folder' | 'single-file'
-  /** Tensors that were written, and their bytes. */
+  /** Tensors that were written. */
   tensors: number
+  /** Bytes of the tensors. */
   bytes: number
   /** Tensors of the source that the new model does not have. */
   dropped: DroppedTensor[]

@@ -4,10 +4,15 @@ import type { WeightSource } from '../model/config'
 
 /** A tensor of the source that the new model does not have. */
 export interface DroppedTensor {
+  /** The file it is in. */
   file: string
+  /** Its name there. */
   name: string
+  /** As safetensors spells it: `F16`. */
   dtype: string
+  /** As stored. */
   shape: number[]
+  /** Why it is left out, in a few words. */
   reason: string
 }
 

@@ -22,8 +22,9 @@ export interface PullProgress {
   phase: 'list' | 'wait' | 'download' | 'verify'
   /** The file under way, '' where there is none. */
   file: string
-  /** Bytes of all files that are needed: those that are there, and all. 0 of 0 before they are known. */
+  /** Bytes that are there, of all files that are needed; 0 before they are known. */
   bytesDone: number
+  /** Bytes of all files that are needed; 0 before they are known. */
   bytesTotal: number
 }
 
@@ -45,6 +46,7 @@ export interface PullOptions {
   verify?: boolean
   /** Stops the pull, which then rejects with an `AbortError`; what has arrived is kept. */
   signal?: AbortSignal
+  /** Called as files are listed, fetched and compared. */
   onProgress?: (progress: PullProgress) => void
 }
 
@@ -52,14 +54,17 @@ export interface PullOptions {
 export interface PulledModel {
   /** `owner/name` */
   repository: string
+  /** The branch, tag or commit that was asked for. */
   revision: string
+  /** The commit that it stands for. */
   commit: string
   /** The snapshot, a diffusers folder. */
   path: string
   /** The variant of its weights, where they have one. */
   variant: string | undefined
-  /** Files that it consists of, and their bytes. */
+  /** Files that it consists of. */
   files: string[]
+  /** Bytes of the files. */
   bytes: number
   /** Bytes that were fetched this time. */
   bytesFetched: number
