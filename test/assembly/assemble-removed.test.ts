@@ -1,8 +1,10 @@
+import fs from 'node:fs'
 import test from 'ava'
 import type { UNetConfig } from '../../lib/model/config'
 import { AsdmError } from '../../lib/errors'
 import { parseUNetConfig } from '../../lib/model/unet-config'
-import { create, smallUNet, writeWeights } from '../graph/support'
+import { create, sd15, smallUNet, writeWeights } from '../graph/support'
+import { repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
 
 const config: UNetConfig = { ...smallUNet, blockOutChannels: [16, 16], layersPerBlock: [2, 2], transformerLayersPerBlock: [2, 2] }
@@ -58,4 +60,18 @@ test('the asdm section of a config is read and checked', t => {
   t.is(read(null).removed, undefined)
   for (const asdm of [1, [], { version: 2, removed: [] }, { version: 1 }, { version: 1, removed: 'mid_block' }, { version: 1, removed: [1] }, { version: 1, removed: ['../x'] }, { version: 1, removed: [], experts: {} }, { version: 1, removed: new Array(2000).fill('a') }])
     t.throws(() => read(asdm), { instanceOf: AsdmError, message: /asdm/ })
+})
+
+test('the shipped light recipe saves a fifth of the multiply-accumulates of Stable Diffusion 1.5, at a hundredth of the parameters', t => {
+  const { units } = JSON.parse(fs.readFileSync(repoPath('recipes', 'light.json'), 'utf8')) as { units: object }
+  const shape = { batch: 2, height: 64, width: 64, length: 77 }
+  const count = (config: UNetConfig) => {
+    const model = create({ kind: 'unet', config })
+    const { macs, parameters } = model.describe(shape)
+    model.dispose()
+    return { macs, parameters }
+  }
+  const [full, light] = [count(sd15), count({ ...sd15, removed: Object.keys(units) })]
+  t.is((100 * (1 - light.macs / full.macs)).toFixed(1), '20.8')
+  t.is((100 * (1 - light.parameters / full.parameters)).toFixed(1), '1.0')
 })
