@@ -114,7 +114,7 @@ test('links and npm scripts lead somewhere', t => {
 
 test('ARCHITECTURE.md names files and folders that exist, and every folder of the code', t => {
   const text = fs.readFileSync(repoPath('ARCHITECTURE.md'), 'utf8')
-  const named = [...text.matchAll(/(?<![\w./-])((?:lib|native|scripts|test|bench|npm|schema|models|assets|examples|docs|\.ci)\/[\w./-]*)/g)].map(match => match[1].replace(/\.$/, ''))
+  const named = [...text.matchAll(/(?<![\w./-])((?:lib|native|scripts|test|bench|npm|schema|models|assets|examples|recipes|docs|\.ci)\/[\w./-]*)/g)].map(match => match[1].replace(/\.$/, ''))
   t.true(named.length > 50)
   for (const name of new Set(named)) t.true(fs.existsSync(repoPath(name)), name)
   for (const folder of ['lib', 'native', 'native/cpu'])
