@@ -2,47 +2,12 @@ import path from 'node:path'
 import { isFolder, shownPath, statIfAny } from '../assembly/files'
 import { isPickleName, pickleError } from '../assembly/pickle'
 import { AsdmError, shown, throwIfAborted } from '../errors'
-import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from './config'
 import { openFolder } from './folder'
-import type { JsonObject } from './json'
+import type { Checkpoint, OpenOptions } from './part'
 import { openSingleFile } from './single-file'
 import { checkVariant } from './weight-files'
 
-export interface OpenOptions {
-  /** Which variant of the weight files (`fp16` for `diffusion_pytorch_model.fp16.safetensors`). Without it: the files without a variant, or the only variant there is. */
-  variant?: string
-  /** A folder whose tokenizer (`vocab.json`, `merges.txt`, configs) is used instead of the checkpoint's. */
-  tokenizer?: string
-  /** A diffusers folder whose configs are used instead of the checkpoint's own or inferred ones; it needs no weights and may lack parts. */
-  config?: string
-  /** Stops between two files. */
-  signal?: AbortSignal
-}
-
-/** One part of a checkpoint: what its graph is built from, and where its weights lie. */
-export interface Part<Config> {
-  config: Config
-  weights: WeightSource[]
-  /** File or folder that the weights come from, for messages. */
-  path: string
-}
-
-/** A checkpoint as found on the disk: nothing but configs and headers has been read. */
-export interface Checkpoint {
-  kind: 'folder' | 'single-file'
-  path: string
-  unet: Part<UNetConfig>
-  vae: Part<VAEConfig>
-  textEncoder: Part<TextEncoderConfig>
-  /** Where the tokenizer lies; `undefined` for CLIP's, which comes with the package. */
-  tokenizerFolder: string | undefined
-  /** The token that fills the window where the packaged tokenizer is used: `!` for Stable Diffusion 2, `undefined` for CLIP's own. */
-  padToken: string | undefined
-  /** The scheduler's published config, with `_class_name`. */
-  schedulerConfig: JsonObject
-  /** What the user should know: sentences. */
-  warnings: string[]
-}
+export type { Checkpoint, OpenOptions, Part } from './part'
 
 /**
  * Opens a checkpoint: a diffusers folder, or one `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x.

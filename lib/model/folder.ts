@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { isFile, isFolder, shownPath } from '../assembly/files'
 import { AsdmError, shown, throwIfAborted } from '../errors'
-import type { Checkpoint, OpenOptions, Part } from './checkpoint'
+import type { Checkpoint, OpenOptions, Part } from './part'
 import type { TextEncoderConfig, UNetConfig, VAEConfig } from './config'
 import { readJsonObject, type JsonObject } from './json'
 import { parseTextEncoderConfig } from './text-encoder-config'

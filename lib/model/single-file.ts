@@ -1,7 +1,7 @@
 import { shownPath } from '../assembly/files'
 import { readSafetensorsHeader } from '../assembly/safetensors'
 import { AsdmError, shown, throwIfAborted } from '../errors'
-import type { Checkpoint, OpenOptions } from './checkpoint'
+import type { Checkpoint, OpenOptions } from './part'
 import { readConfigSet } from './folder'
 import { inferTextEncoderConfig, inferUNetConfig, inferVAEConfig, Shapes, type Family } from './infer-config'
 import type { JsonObject } from './json'
