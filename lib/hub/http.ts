@@ -6,6 +6,8 @@ import type { HubIO } from './io'
 const maxRedirects = 8
 /** Longest answer that is read into memory: a page of a listing takes about 0.3 MB. */
 const maxTextBytes = 32 * 1024 * 1024
+/** Most answers of that kind; a page of a listing names up to 1000 files. */
+const maxPages = 1_000
 /** Attempts that bring nothing new, before it is given up. */
 const attempts = 6
 const firstDelayMs = 500
@@ -28,6 +30,7 @@ const hopeless = /^(?:ENOTFOUND|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ERR_TLS|CE
 export class HubClient {
   /** Has the hub answered yet? */
   #reached = false
+  #pages = 0
   readonly #origin: string
 
   constructor(readonly settings: HubSettings, readonly repository: string, private readonly token: string | undefined, private readonly io: HubIO, readonly signal: AbortSignal | undefined) {
@@ -43,6 +46,7 @@ export class HubClient {
   readonly fetch: typeof fetch = async input => {
     const url = input instanceof Request ? input.url : String(input)
     if (!URL.canParse(url) || new URL(url).origin !== this.#origin) throw new AsdmError('HUB_RESPONSE', `Expected the hub at ${this.settings.endpoint} to refer to itself but received ${shown(url)}`)
+    if (++this.#pages > maxPages) throw new AsdmError('HUB_RESPONSE', `Expected at most ${maxPages} pages from the hub at ${this.settings.endpoint} but it has more`)
     return this.retry(() => this.request(url, { accept: 'application/json' }, async (response, alive) => {
       const text = await readText(response, alive, url)
       const headers = new Headers()

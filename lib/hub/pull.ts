@@ -229,7 +229,11 @@ class Pull {
       else missing.push(file)
     }
     await this.#checkRoom(missing)
-    for (const file of missing) await this.#fetchOne(file)
+    for (const file of missing) {
+      // Two names may stand for the same bytes.
+      if (await this.cache.has(file, this.commit)) this.#complete += file.size
+      else await this.#fetchOne(file)
+    }
     for (const file of files) await this.cache.link(file, this.commit)
     throwIfAborted(this.request.signal)
   }
