@@ -36,6 +36,7 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
     up_block_types: config.upCrossAttention.map(attends => (attends ? 'CrossAttnUpBlock2D' : 'UpBlock2D')),
     ...(upcastAttention ? { upcast_attention: true } : {}),
     use_linear_projection: config.useLinearProjection,
+    ...(config.removed === undefined ? {} : { asdm: { version: 1, removed: config.removed } }),
   }
 }
 

@@ -195,6 +195,27 @@ test('configs that are made up parse to the config that they stand for', async t
   }
 })
 
+test('a UNet without some of its units: a folder keeps that, a single file says that it cannot, or is refused', async t => {
+  const folder = temporaryFolder(t)
+  const cut = async (...removed: string[]): Promise<string> => {
+    const source = copyCheckpoint('sd15-tiny', path.join(folder, removed.join()))
+    editJson(path.join(source, 'unet', 'config.json'), json => { json.asdm = { version: 1, removed } })
+    const file = path.join(source, 'unet', 'diffusion_pytorch_model.safetensors')
+    await writeSafetensors(file, (await tensorsIn(file)).filter(({ name }) => !removed.some(prefix => name.startsWith(`${prefix}.`))))
+    return source
+  }
+  const source = await cut('up_blocks.2.attentions.1')
+  same(t, await openCheckpoint((await convertModel(source, path.join(folder, 'copy'))).path), await openCheckpoint(source))
+  const single = await convertModel(source, path.join(folder, 'x.safetensors'))
+  t.regex(single.warnings.join(), /--config/)
+  same(t, await openCheckpoint((await convertModel(single.path, path.join(folder, 'back'), { config: source })).path), await openCheckpoint(source))
+  const { unet } = await openCheckpoint(source)
+  t.deepEqual(unet.config.removed, ['up_blocks.2.attentions.1'])
+  t.deepEqual(parseUNetConfig(JSON.parse(JSON.stringify(unetJson(unet.config, false))), 'f'), unet.config)
+  // Without a ResNet its transformer has no block of its own to stand in.
+  await refused(t, convertModel(await cut('down_blocks.1.resnets.1'), path.join(folder, 'y.safetensors')), 'UNSUPPORTED_CONFIG', /down_blocks\.1\.attentions\.1/)
+})
+
 test('nothing is written where a weight is missing, too many, of another shape or beyond the format', async t => {
   const folder = temporaryFolder(t)
   const { unet, vae } = await openCheckpoint(fixture('sd15-tiny'))
