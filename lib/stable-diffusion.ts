@@ -7,6 +7,9 @@ import { TextEncoder } from './components/text-encoder'
 import { UNet } from './components/unet'
 import { VAE } from './components/vae'
 import { AsdmError, shown, throwIfAborted } from './errors'
+import { isHubName, locateOnHub } from './hub/locate'
+import { checkRevision } from './hub/names'
+import type { PullProgress } from './hub/pull'
 import type { GeneratedImage } from './image/generated-image'
 import { Previewer } from './image/preview'
 import { openCheckpoint, type Checkpoint, type Part } from './model/checkpoint'
@@ -38,6 +41,8 @@ export interface LoadStep {
 export interface LoadOptions extends RuntimeOptions {
   /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string
+  /** Of a model on the hub: a branch, tag or commit; `main`. */
+  revision?: string
   /** A folder whose tokenizer is used instead of the checkpoint's. One with only `vocab.json` and `merges.txt` is read as CLIP's. */
   tokenizer?: string
   /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
@@ -48,11 +53,13 @@ export interface LoadOptions extends RuntimeOptions {
   signal?: AbortSignal
   /** Called as weights are read and packed. */
   onProgress?: (progress: LoadStep) => void
+  /** Called while a model on the hub is fetched; not where it is in the cache. */
+  onDownload?: (progress: PullProgress) => void
   /** Listens to the model's `warning` events, from the loading on. */
   onWarning?: (warning: Warning) => void
 }
 
-const loadKeys = [...runtimeKeys, 'variant', 'tokenizer', 'config', 'unets', 'signal', 'onProgress', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
+const loadKeys = [...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'signal', 'onProgress', 'onDownload', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
 
 /**
  * A text to image model: `StableDiffusion.load` reads one, `generate` makes pictures with it.
@@ -99,23 +106,30 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   }
 
   /**
-   * Loads a diffusers folder, or a single `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x.
+   * Loads a diffusers folder, or a single `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x;
+   * or `owner/name`, a model on the Hugging Face hub, where there is nothing of that name here: as it is in the hub's cache, or else
+   * fetched (see `pullModel`).
    * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`, `BAD_SAFETENSORS`, `BAD_JSON`, `BAD_CONFIG`,
-   * `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `OUT_OF_MEMORY`, `NATIVE_NOT_FOUND`, `UNKNOWN_CPU`;
-   * an `AbortError` when the signal fires
+   * `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `OUT_OF_MEMORY`, `NATIVE_NOT_FOUND`, `UNKNOWN_CPU`,
+   * for a model on the hub what `pullModel` gives; an `AbortError` when the signal fires
    */
   static async load(path: string, options?: LoadOptions): Promise<StableDiffusion> {
     checkPath(path, 'the path of a checkpoint')
     const given = checkOptions(options, loadKeys, 'StableDiffusion.load')
     const signal = optional(given.signal, value => abortSignal(value, 'signal'))
     const onProgress = optional(given.onProgress, value => callback<NonNullable<LoadOptions['onProgress']>>(value, 'onProgress'))
+    const onDownload = optional(given.onDownload, value => callback<NonNullable<LoadOptions['onDownload']>>(value, 'onDownload'))
     const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
+    const revision = optional(given.revision, checkRevision)
     const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key => optional(given[key], value => checkPath(value, key)))
     const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
     throwIfAborted(signal)
-    const checkpoint = await openCheckpoint(path, { variant, tokenizer: tokenizerFolder, config, signal })
+    const onHub = await isHubName(path)
+    if (revision !== undefined && !onHub) throw new AsdmError('INVALID_ARGUMENT', `Expected a revision only of a model on the hub but ${shown(path)} is a path`)
+    const found = onHub ? await locateOnHub(path, { variant, revision, signal, onDownload }) : { path, variant }
+    const checkpoint = await openCheckpoint(found.path, { variant: found.variant ?? variant, tokenizer: tokenizerFolder, config, signal })
     const tokenizer = await loadTokenizer(checkpoint)
     const unets: Record<string, Part<UNetConfig>> = {}
     for (const [name, folder] of Object.entries(unetPaths)) unets[name] = await openFurtherUNet(folder, name, checkpoint.unet.config, { variant, signal })
