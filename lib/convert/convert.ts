@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { isFile, isFileError, shownPath, statIfAny, writeError } from '../assembly/files'
 import { writeSafetensors } from '../assembly/safetensors'
 import { AsdmError, shown, throwIfAborted } from '../errors'
+import { locateModel } from '../hub/locate'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
 import type { StoredDType } from '../model/config'
 import { readJsonObject, type JsonObject } from '../model/json'
@@ -66,7 +67,7 @@ const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'sp
  * once and in its shape, or nothing is written; what is written is opened and compared again before it gets its name.
  *
  * One file has no place for configs: where reading it back infers others than the model has, `warnings` says so.
- * @param source a diffusers folder or a single file @param target where to; its folder is made where there is none
+ * @param source a diffusers folder, a single file, or `owner/name` on the hub @param target where to; its folder is made where there is none
  * @throws AsdmError as `StableDiffusion.load`; `TENSOR_DTYPE` for a number that the new format cannot hold, `UNSUPPORTED_CONFIG`
  * for a model that the original names cannot tell, `FILE_WRITE`; an `AbortError` when the signal fires
  */
@@ -87,7 +88,8 @@ export async function convertModel(source: string, target: string, options?: Con
   if (to === 'file' && !job.target.toLowerCase().endsWith('.safetensors'))
     throw new AsdmError('INVALID_ARGUMENT', `Expected the target of a single file to end in .safetensors but received ${shown(target)}`)
   await checkTarget(job.target, to, job.overwrite)
-  const checkpoint = await openCheckpoint(source, { variant, config, tokenizer, signal })
+  const found = await locateModel(source, { variant, signal })
+  const checkpoint = await openCheckpoint(found.path, { variant: found.variant, config, tokenizer, signal })
   const requests = weightRequests(checkpoint)
   const weights = matchAll(checkpoint, requests)
   const dropped = await unusedTensors(Object.values(weights).flat())

@@ -1,6 +1,6 @@
 import { statIfAny } from '../assembly/files'
 import { isPickleName } from '../assembly/pickle'
-import { AsdmError } from '../errors'
+import { AsdmError, shown } from '../errors'
 import { systemIO, type HubIO } from './io'
 import { isRepositoryName } from './names'
 import { findOrPull, type PullProgress } from './pull'
@@ -18,16 +18,20 @@ export async function isHubName(name: string): Promise<boolean> {
 }
 
 /**
- * A model on the hub, for loading: from the cache if it is whole there, or else pulled.
- * @param name for which {@link isHubName} holds
- * @returns its folder, and the variant of its weights where they have one
- * @throws AsdmError as `pullModel`; the message also says that there is no such folder
+ * Where a model lies that is named by its path or, where there is nothing at such a path, by its name on the hub: from the hub's
+ * cache if it is whole there, or else pulled.
+ * @returns a path, and the variant of its weights: the one asked for, or the one that was pulled
+ * @throws AsdmError as `pullModel`, in whose messages it is also said that there is no such folder; `INVALID_ARGUMENT` for a revision of a path
  */
-export async function locateOnHub(name: string, { onDownload, ...options }: HubLocateOptions, io: HubIO = systemIO): Promise<{ path: string, variant: string | undefined }> {
-  const given = Object.fromEntries(Object.entries({ ...options, onProgress: onDownload }).filter(([, value]) => value !== undefined))
+export async function locateModel(name: string, { revision, variant, signal, onDownload }: HubLocateOptions, io: HubIO = systemIO): Promise<{ path: string, variant: string | undefined }> {
+  if (!await isHubName(name)) {
+    if (revision !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected a revision only of a model on the hub but ${shown(name)} is a path`)
+    return { path: name, variant }
+  }
+  const given = Object.fromEntries(Object.entries({ revision, variant, signal, onProgress: onDownload }).filter(([, value]) => value !== undefined))
   try {
-    const { path, variant } = await findOrPull(name, given, io)
-    return { path, variant }
+    const found = await findOrPull(name, given, io)
+    return { path: found.path, variant: variant ?? found.variant }
   } catch (error) {
     // A slip in a relative path looks like a name on the hub.
     if (error instanceof AsdmError && /^(?:HUB_ACCESS|HUB_NOT_FOUND|NETWORK|OFFLINE)$/.test(error.code))
