@@ -7,7 +7,7 @@ import { TextEncoder } from './components/text-encoder'
 import { UNet } from './components/unet'
 import { VAE } from './components/vae'
 import { AsdmError, shown, throwIfAborted } from './errors'
-import { isHubName, locateOnHub } from './hub/locate'
+import { locateModel } from './hub/locate'
 import { checkRevision } from './hub/names'
 import type { PullProgress } from './hub/pull'
 import type { GeneratedImage } from './image/generated-image'
@@ -126,10 +126,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
     throwIfAborted(signal)
-    const onHub = await isHubName(path)
-    if (revision !== undefined && !onHub) throw new AsdmError('INVALID_ARGUMENT', `Expected a revision only of a model on the hub but ${shown(path)} is a path`)
-    const found = onHub ? await locateOnHub(path, { variant, revision, signal, onDownload }) : { path, variant }
-    const checkpoint = await openCheckpoint(found.path, { variant: found.variant ?? variant, tokenizer: tokenizerFolder, config, signal })
+    const found = await locateModel(path, { variant, revision, signal, onDownload })
+    const checkpoint = await openCheckpoint(found.path, { variant: found.variant, tokenizer: tokenizerFolder, config, signal })
     const tokenizer = await loadTokenizer(checkpoint)
     const unets: Record<string, Part<UNetConfig>> = {}
     for (const [name, folder] of Object.entries(unetPaths)) unets[name] = await openFurtherUNet(folder, name, checkpoint.unet.config, { variant, signal })

@@ -33,6 +33,7 @@ interface Flags {
   dtype?: string
   device?: string
   variant?: string
+  revision?: string
   tokenizer?: string
   config?: string
 }
@@ -42,7 +43,7 @@ export function generateCommand(signal: AbortSignal): Command {
   return new Command('generate')
     .description('make pictures of a text')
     .argument('<prompt...>', 'what the picture shows')
-    .requiredOption('-m, --model <path>', 'diffusers folder or .safetensors file')
+    .requiredOption('-m, --model <path>', 'diffusers folder, .safetensors file, or owner/name on the Hugging Face hub')
     .option('-o, --out <path>', 'file to write, or a folder; several pictures get numbers (default: named after prompt and seed)')
     .option('-n, --negative-prompt <text>', 'what it must not show')
     .option('-g, --guidance <number>', 'how much the prompt counts (7.5); 1 turns guidance off', parseNumber)
@@ -64,6 +65,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .addOption(new Option('--dtype <dtype>', 'number format (fp32)'))
     .addOption(new Option('--device <device>', 'where it runs (auto)'))
     .option('--variant <name>', 'variant of the weight files, as fp16')
+    .option('--revision <name>', 'branch, tag or commit of a model on the hub (main)')
     .option('--tokenizer <folder>', "tokenizer to use instead of the checkpoint's")
     .option('--config <folder>', "configs to use instead of the checkpoint's")
     .option('-q, --quiet', 'print nothing but where the pictures are')
@@ -82,8 +84,9 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
   let sd: StableDiffusion | undefined
   try {
     const load: LoadOptions = {
-      ...given({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype as 'fp32', device: flags.device as 'cpu', variant: flags.variant, tokenizer: flags.tokenizer, config: flags.config }),
+      ...given({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype as 'fp32', device: flags.device as 'cpu', variant: flags.variant, revision: flags.revision, tokenizer: flags.tokenizer, config: flags.config }),
       signal, onWarning, onProgress: ({ bytesDone, bytesTotal }) => bar?.set('loading', bytesDone, bytesTotal, ''),
+      onDownload: ({ file, bytesDone, bytesTotal }) => { if (bytesTotal > 0) bar?.set('fetching', bytesDone, bytesTotal, file) },
     }
     sd = await StableDiffusion.load(flags.model, load)
     const images = await sd.generate({

@@ -5,6 +5,7 @@ import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
 import { parseRuntime } from '../components/part'
 import { AsdmError } from '../errors'
+import { locateModel } from '../hub/locate'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
 import type { ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
@@ -46,7 +47,7 @@ interface PartReport {
 export function inspectCommand(signal: AbortSignal): Command {
   return new Command('inspect')
     .description("show a model's parts, parameters, multiply-accumulates and memory")
-    .argument('<model>', 'diffusers folder or .safetensors file')
+    .argument('<model>', 'diffusers folder, .safetensors file, or owner/name on the Hugging Face hub')
     .option('-W, --width <pixels>', "width to count for (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height to count for (the model's own)", parseNumber)
     .option('-b, --batch <number>', 'latents in a UNet pass (2: one picture with guidance)', parseNumber)
@@ -57,7 +58,8 @@ export function inspectCommand(signal: AbortSignal): Command {
 }
 
 async function inspect(model: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  const checkpoint = await openCheckpoint(model, { ...(flags.variant !== undefined && { variant: flags.variant }), ...(flags.config !== undefined && { config: flags.config }), signal })
+  const found = await locateModel(model, { variant: flags.variant, signal })
+  const checkpoint = await openCheckpoint(found.path, { ...(found.variant !== undefined && { variant: found.variant }), ...(flags.config !== undefined && { config: flags.config }), signal })
   const parts = await measure(checkpoint, flags)
   const total = (key: 'parameters' | 'storedBytes' | 'weightBytes'): number => parts.reduce((sum, part) => sum + part[key], 0)
   const report = {

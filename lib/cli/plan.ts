@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { shownPath } from '../assembly/files'
 import { parseRuntime } from '../components/part'
 import { UNet } from '../components/unet'
+import { locateModel } from '../hub/locate'
 import { openCheckpoint } from '../model/checkpoint'
 import { loadAddon } from '../native/load'
 import { integer } from '../options'
@@ -49,7 +50,8 @@ export function planCommand(signal: AbortSignal): Command {
 }
 
 async function show(source: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  const checkpoint = await openCheckpoint(flags.model, { ...(flags.variant !== undefined && { variant: flags.variant }), signal })
+  const found = await locateModel(flags.model, { variant: flags.variant, signal })
+  const checkpoint = await openCheckpoint(found.path, { ...(found.variant !== undefined && { variant: found.variant }), signal })
   const sampler = flags.sampler === undefined ? createSampler(checkpoint.schedulerConfig) : createSampler(flags.sampler, checkpoint.schedulerConfig)
   sampler.setTimesteps(flags.steps ?? 20)
   const steps = sampler.timesteps.length
