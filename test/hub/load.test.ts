@@ -1,0 +1,67 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import test from 'ava'
+import { AsdmError } from '../../lib/errors'
+import { convertModel } from '../../lib/convert/convert'
+import { locateModel } from '../../lib/hub/locate'
+import type { PullProgress } from '../../lib/hub/pull'
+import { StableDiffusion } from '../../lib/stable-diffusion'
+import { fixture, maxAbsDiff } from '../support/fixtures'
+import { checkpointFiles, FakeHub } from './fake-hub'
+import { temporaryFolder } from '../support/temporary'
+
+// The variables of the environment are this worker's own; the tests of this file share them, and a working directory with nothing in it.
+const request = { prompt: 'a photo of a cat', steps: 1, seed: 3, width: 32, height: 32 }
+
+async function picture(model: StableDiffusion): Promise<Uint8ClampedArray> {
+  const [image] = await model.generate(request)
+  await model.dispose()
+  return image.rgba
+}
+
+test.serial('a name on the hub loads: fetched once, then from the cache, without the hub', async t => {
+  const home = temporaryFolder(t)
+  const files = checkpointFiles()
+  for (const name of Object.keys(files)) if (name.endsWith('.safetensors')) { files[name.replace('.safetensors', '.fp16.safetensors')] = files[name]; delete files[name] }
+  const hub = await FakeHub.start(t, files)
+  Object.assign(process.env, { HF_HOME: home, HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: '0' })
+  const expected = await picture(await StableDiffusion.load(fixture('sd21-tiny'), { onWarning: () => {} }))
+  const seen: PullProgress[] = []
+  const warnings: string[] = []
+  const sd = await StableDiffusion.load('acme/tiny', { onDownload: progress => seen.push(progress), onWarning: ({ message }) => warnings.push(message) })
+  t.is(maxAbsDiff(await picture(sd), expected), 0)
+  t.is(seen[0].phase, 'list')
+  t.true(seen.some(({ phase, bytesDone, bytesTotal }) => phase === 'download' && bytesDone === bytesTotal))
+  // It has the variant that was fetched; nothing to warn of.
+  t.deepEqual(warnings, [])
+  hub.close()
+  seen.length = 0
+  t.is(maxAbsDiff(await picture(await StableDiffusion.load('acme/tiny', { onDownload: progress => seen.push(progress), revision: 'main' })), expected), 0)
+  t.deepEqual(seen, [])
+  const converted = await convertModel('acme/tiny', path.join(home, 'copy'))
+  t.is(maxAbsDiff(await picture(await StableDiffusion.load(converted.path)), expected), 0)
+  process.env.HF_HUB_OFFLINE = '1'
+  t.is(maxAbsDiff(await picture(await StableDiffusion.load('acme/tiny')), expected), 0)
+  const error = await t.throwsAsync(StableDiffusion.load('acme/other'), { instanceOf: AsdmError })
+  t.is(error?.code, 'OFFLINE')
+  t.regex(error!.message, /no folder of this name here either$/)
+})
+
+test.serial('what lies here goes before the hub, and a path is never a name', async t => {
+  const hub = await FakeHub.start(t, checkpointFiles())
+  Object.assign(process.env, { HF_HOME: temporaryFolder(t), HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: '0' })
+  const code = async (name: string): Promise<string | undefined> => (await t.throwsAsync(StableDiffusion.load(name), { instanceOf: AsdmError }))?.code
+  for (const name of ['./acme/tiny', '/acme/tiny', 'acme/tiny/unet', 'acme', 'acme/tiny.safetensors', 'acme/tiny.ckpt', 'acme\\tiny', '../acme/tiny']) t.is(await code(name), 'FILE_NOT_FOUND', name)
+  t.deepEqual(hub.asked, [])
+  // The tests run in the repository's folder, where this is one.
+  const here = path.relative(process.cwd(), fixture()).split(path.sep).join('/')
+  t.is(here, 'build/fixtures')
+  t.is(await code(here), 'FILE_NOT_FOUND')
+  t.is((await t.throwsAsync(StableDiffusion.load(fixture('sd21-tiny'), { revision: 'main' }), { instanceOf: AsdmError }))?.code, 'INVALID_ARGUMENT')
+  t.is((await t.throwsAsync(StableDiffusion.load('acme/tiny', { revision: '../x' }), { instanceOf: AsdmError }))?.code, 'INVALID_ARGUMENT')
+  t.deepEqual(hub.asked, [])
+  t.deepEqual(await locateModel('lib/index.ts', {}), { path: 'lib/index.ts', variant: undefined })
+  t.is(await code('acme/none'), 'HUB_NOT_FOUND')
+  t.true(hub.asked.length > 0)
+  t.deepEqual(fs.readdirSync(process.env.HF_HOME!), [])
+})
