@@ -16,11 +16,12 @@ test('fifty generations leave resident memory flat', async t => {
       return Math.min(...samples)
     }
     for (let i = 0; i < 5; i++) await generate(i)
-    const before = await lowest()
-    console.log((await lowest()) - before)
+    // Compiled code and the heap settle late, which raises one stretch; a leak raises every one.
+    const stretches = [await lowest(), await lowest(), await lowest()]
+    console.log(Math.min(stretches[1] - stretches[0], stretches[2] - stretches[1]))
     await sd.dispose()
   `, { flags: ['--expose-gc', '--max-semi-space-size=1'], env: { MALLOC_ARENA_MAX: '1' }, timeout: 240_000 })
   t.is(code, 0, stderr)
   const grown = Number(stdout)
-  t.true(grown < 4e6, `${(grown / 1e6).toFixed(1)} MB more after 25 generations than after the 25 before`)
+  t.true(grown < 2e6, `${(grown / 1e6).toFixed(1)} MB more at least with each 25 generations`)
 })
