@@ -7,7 +7,6 @@ import { TextEncoder } from './components/text-encoder'
 import { UNet } from './components/unet'
 import { VAE } from './components/vae'
 import { AsdmError, shown, throwIfAborted } from './errors'
-import { locateModel } from './hub/locate'
 import { checkRevision } from './hub/names'
 import type { PullProgress } from './hub/pull'
 import type { GeneratedImage } from './image/generated-image'
@@ -15,6 +14,7 @@ import { Previewer } from './image/preview'
 import { openCheckpoint, type Checkpoint, type Part } from './model/checkpoint'
 import type { UNetConfig } from './model/config'
 import { openUNet } from './model/folder'
+import { locateModel } from './model/locate'
 import type { Addon, NativeModelOptions } from './native/binding'
 import { loadAddon } from './native/load'
 import { abortSignal, callback, checkOptions, optional, path as checkPath } from './options'
@@ -106,9 +106,9 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   }
 
   /**
-   * Loads a diffusers folder, or a single `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x;
-   * or `owner/name`, a model on the Hugging Face hub, where there is nothing of that name here: as it is in the hub's cache, or else
-   * fetched (see `pullModel`).
+   * Loads a diffusers folder, or a single `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x. Where there is
+   * nothing of that name here, also `emoji`, the small model in the npm package `@asdm/emoji`; or `owner/name`, a model on the Hugging
+   * Face hub: as it is in the hub's cache, or else fetched (see `pullModel`).
    * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`, `BAD_SAFETENSORS`, `BAD_JSON`, `BAD_CONFIG`,
    * `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `OUT_OF_MEMORY`, `NATIVE_NOT_FOUND`, `UNKNOWN_CPU`,
    * for a model on the hub what `pullModel` gives; an `AbortError` when the signal fires

@@ -13,7 +13,7 @@ interface Flags extends Pick<ConvertOptions, 'to' | 'dtype' | 'variant' | 'confi
 export function convertCommand(signal: AbortSignal): Command {
   return new Command('convert')
     .description('turn a diffusers folder into a single file, or back, or change the number format')
-    .argument('<source>', 'diffusers folder or .safetensors file')
+    .argument('<source>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
     .argument('<target>', 'what to write: a single file if it ends in .safetensors, else a folder')
     .addOption(new Option('--to <kind>', 'folder or file, whatever the target is called').choices(['folder', 'file']))
     .addOption(new Option('--dtype <dtype>', "number format of the weights (each its own)").choices(['fp32', 'fp16', 'bf16']))

@@ -43,7 +43,7 @@ export function generateCommand(signal: AbortSignal): Command {
   return new Command('generate')
     .description('make pictures of a text')
     .argument('<prompt...>', 'what the picture shows')
-    .requiredOption('-m, --model <path>', 'diffusers folder, .safetensors file, or owner/name on the Hugging Face hub')
+    .requiredOption('-m, --model <path>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji, of the package @asdm/emoji')
     .option('-o, --out <path>', 'file to write, or a folder; several pictures get numbers (default: named after prompt and seed)')
     .option('-n, --negative-prompt <text>', 'what it must not show')
     .option('-g, --guidance <number>', 'how much the prompt counts (7.5); 1 turns guidance off', parseNumber)

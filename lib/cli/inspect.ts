@@ -5,8 +5,8 @@ import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
 import { parseRuntime } from '../components/part'
 import { AsdmError } from '../errors'
-import { locateModel } from '../hub/locate'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
+import { locateModel } from '../model/locate'
 import type { ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
 import { integer } from '../options'
@@ -47,7 +47,7 @@ interface PartReport {
 export function inspectCommand(signal: AbortSignal): Command {
   return new Command('inspect')
     .description("show a model's parts, parameters, multiply-accumulates and memory")
-    .argument('<model>', 'diffusers folder, .safetensors file, or owner/name on the Hugging Face hub')
+    .argument('<model>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
     .option('-W, --width <pixels>', "width to count for (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height to count for (the model's own)", parseNumber)
     .option('-b, --batch <number>', 'latents in a UNet pass (2: one picture with guidance)', parseNumber)

@@ -2,8 +2,8 @@ import { Command } from 'commander'
 import { shownPath } from '../assembly/files'
 import { parseRuntime } from '../components/part'
 import { UNet } from '../components/unet'
-import { locateModel } from '../hub/locate'
 import { openCheckpoint } from '../model/checkpoint'
+import { locateModel } from '../model/locate'
 import { loadAddon } from '../native/load'
 import { integer } from '../options'
 import { expandPlan } from '../plan/expand'
@@ -35,7 +35,7 @@ export function planCommand(signal: AbortSignal): Command {
   return new Command('plan')
     .description('show what a plan computes and inherits, step by step')
     .argument('<plan>', `a JSON file, or builders joined by ";": ${planUsage.join(', ')}`)
-    .requiredOption('-m, --model <path>', 'diffusers folder or .safetensors file')
+    .requiredOption('-m, --model <path>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
     .option('-s, --steps <number>', 'denoising steps (20)', parseNumber)
     .option('--sampler <name>', "sampler (the checkpoint's own)")
     .option('--eta <number>', 'share of fresh noise in each step, for DDIM (0)', parseNumber)

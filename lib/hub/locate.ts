@@ -23,7 +23,7 @@ export async function isHubName(name: string): Promise<boolean> {
  * @returns a path, and the variant of its weights: the one asked for, or the one that was pulled
  * @throws AsdmError as `pullModel`, in whose messages it is also said that there is no such folder; `INVALID_ARGUMENT` for a revision of a path
  */
-export async function locateModel(name: string, { revision, variant, signal, onDownload }: HubLocateOptions, io: HubIO = systemIO): Promise<{ path: string, variant: string | undefined }> {
+export async function locateOnHub(name: string, { revision, variant, signal, onDownload }: HubLocateOptions, io: HubIO = systemIO): Promise<{ path: string, variant: string | undefined }> {
   if (!await isHubName(name)) {
     if (revision !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected a revision only of a model on the hub but ${shown(name)} is a path`)
     return { path: name, variant }
