@@ -6,6 +6,7 @@ import { AsdmError } from '../errors'
 import { assembleCommand } from './assemble'
 import { convertCommand } from './convert'
 import { doctorCommand } from './doctor'
+import { evalCommand } from './eval'
 import { generateCommand } from './generate'
 import { inspectCommand } from './inspect'
 import { planCommand } from './plan'
@@ -27,7 +28,8 @@ async function main(argv: string[]): Promise<number> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-  for (const command of [generateCommand(stop.signal), inspectCommand(stop.signal), planCommand(stop.signal), assembleCommand(stop.signal), pullCommand(stop.signal), convertCommand(stop.signal), doctorCommand()]) program.addCommand(command.exitOverride())
+  const commands = [generateCommand, inspectCommand, planCommand, evalCommand, assembleCommand, pullCommand, convertCommand, doctorCommand]
+  for (const command of commands) program.addCommand(command(stop.signal).exitOverride())
   try {
     await program.parseAsync(argv)
     return typeof process.exitCode === 'number' ? process.exitCode : 0

@@ -1,0 +1,289 @@
+import { VAE } from '../components/vae'
+import { AsdmError, shown, throwIfAborted } from '../errors'
+import type { GeneratedImage } from '../image/generated-image'
+import { abortSignal, callback, checkOptions, integer, optional, type Unchecked } from '../options'
+import type { PlanReport } from '../plan/run'
+import type { Step } from '../progress'
+import type { GenerateOptions } from '../request'
+import { StableDiffusion } from '../stable-diffusion'
+import { Drawings } from './drawings'
+import { pictureFeatures, rankOf, type PictureFeatures } from './features'
+import { frechetDistance } from './frechet'
+import { decibels, meanSquaredError, psnr, ssim, type Picture } from './pictures'
+import { defaultPrompts } from './prompts'
+import type { EvaluationReport, Likeness, PictureReport, SetName, SetReport } from './report'
+
+/** How a model is evaluated. */
+export interface EvaluateOptions extends Pick<GenerateOptions, 'steps' | 'guidanceScale' | 'sampler' | 'eta' | 'plan' | 'width' | 'height'> {
+  /** True drawings, whose captions are the prompts: a folder, or drawings that are open. Without them {@link prompts} are drawn. */
+  drawings?: string | Drawings
+  /** Prompts where there are no true drawings; a built-in list if left out. */
+  prompts?: readonly string[]
+  /** Prompts of each set, from its beginning; 96 if left out, or as many as there are. */
+  count?: number
+  /** Picture number k is made with this seed plus k; 1000 if left out. */
+  seed?: number
+  /** An evaluation with the same prompts, seeds and size to compare with, picture by picture; see `loadEvaluation`. */
+  reference?: Evaluation
+  /** Whose encoder compares pictures with drawings; the model's own if left out. Models with different VAEs want one judge. */
+  judge?: VAE
+  /** What to note in the report: the model's path, its number format. */
+  about?: Readonly<Record<string, string | number>>
+  /** Stops the evaluation, which then rejects with an `AbortError`. */
+  signal?: AbortSignal
+  /** Called after each picture made, and while drawings are looked at. */
+  onProgress?: (progress: EvaluateProgress) => void
+}
+
+/** How far an evaluation is. */
+export interface EvaluateProgress {
+  /** Pictures are made; the drawings, then the pictures, go through the encoder. */
+  phase: 'generate' | 'drawings' | 'judge'
+  /** Done in this phase. */
+  done: number
+  /** Of this many. */
+  of: number
+}
+
+/** What an evaluation found, and the pictures it made, in the order of `report.pictures`. */
+export interface Evaluation {
+  /** All numbers; JSON. */
+  report: EvaluationReport
+  /** The pictures. */
+  pictures: readonly Picture[]
+  /** The true drawings of the pictures, where there were some. */
+  drawings?: readonly Picture[]
+}
+
+const generateKeys = ['steps', 'guidanceScale', 'sampler', 'eta', 'plan', 'width', 'height'] as const
+const keys = [...generateKeys, 'drawings', 'prompts', 'count', 'seed', 'reference', 'judge', 'about', 'signal', 'onProgress'] as const satisfies readonly (keyof EvaluateOptions)[]
+
+const defaultCount = 96
+const maxCount = 10_000
+
+/** One thing to draw. */
+interface Task {
+  set: SetName
+  prompt: string
+  seed: number
+  /** Its number among the drawings. */
+  drawing?: number
+}
+
+/**
+ * Makes fixed pictures with a model and says how good they are: against true drawings, against a reference run, or both. Pictures are
+ * made one at a time, each from its own seed, so that each can be made again by itself and none depends on the others.
+ * @throws AsdmError as `sd.generate`; `INVALID_ARGUMENT` where the reference has other prompts, seeds or sizes; what `Drawings.open` gives;
+ * an `AbortError` when the signal fires
+ */
+export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): Promise<Evaluation> {
+  if (!(sd instanceof StableDiffusion)) throw new AsdmError('INVALID_ARGUMENT', `Expected a loaded model to evaluate but received ${shown(sd)}`)
+  const given = checkOptions(options, keys, 'evaluate')
+  const signal = optional(given.signal, value => abortSignal(value, 'signal'))
+  const onProgress = optional(given.onProgress, value => callback<NonNullable<EvaluateOptions['onProgress']>>(value, 'onProgress'))
+  const drawings = given.drawings === undefined || given.drawings instanceof Drawings ? given.drawings : await Drawings.open(given.drawings as string)
+  const judge = optional(given.judge, value => checkJudge(value)) ?? sd.vae
+  const about = optional(given.about, checkAbout) ?? {}
+  const tasks = makeTasks(drawings, given)
+  const reference = optional(given.reference, value => checkReference(value, tasks))
+
+  const made = await makePictures(sd, tasks, { ...generateOptions(given), ...(signal && { signal }) }, onProgress)
+  const { images, times, plan } = made
+  const { guidanceScale, steps, sampler, eta, width, height } = images[0].settings
+  const settings = { guidanceScale, steps, sampler, eta, width, height, ...(images[0].settings.plan && { plan: images[0].settings.plan }), seed: tasks[0].seed }
+  const peakBytes = process.resourceUsage().maxRSS * 1024
+  const rows: PictureReport[] = tasks.map(({ set, prompt, seed, drawing }) => {
+    const { style, name } = (drawing !== undefined && drawings?.drawings[drawing]) || {}
+    return { set, prompt, seed, ...(style !== undefined && { style, name }) }
+  })
+  const judged = drawings && await judgePictures(judge, drawings, tasks, images, { signal, onProgress })
+  judged?.ranks.forEach((rank, i) => { rows[i].rank = rank })
+  const errors = reference && compare(images, reference.pictures, rows)
+
+  const report = (chosen: number[]): SetReport => ({
+    pictures: chosen.length,
+    ...(judged && {
+      top1: share(chosen, i => judged.ranks[i] <= 1), top5: share(chosen, i => judged.ranks[i] <= 5),
+      frechet: frechetDistance(chosen.map(i => judged.features[i].coarse), chosen.map(i => judged.truth[i].coarse)),
+      psnrToDrawing: decibels(mean(chosen.map(i => meanSquaredError(images[i], judged.drawings[i])))),
+    }),
+    ...(errors && { likeness: likeness(chosen.map(i => errors[i])) }),
+  })
+  const names = [...new Set(tasks.map(({ set }) => set))]
+  const sets: Partial<Record<SetName | 'all', SetReport>> = {}
+  for (const name of names) sets[name] = report(tasks.flatMap(({ set }, i) => (set === name ? [i] : [])))
+  if (names.length > 1) sets.all = report(tasks.map((_, i) => i))
+  return {
+    report: {
+      format: 'asdm-evaluation', version: 1, about, cpu: sd.unet.part.cpu, settings,
+      ...(drawings && judged && { drawings: { sha256: drawings.sha256, candidates: judged.candidates } }),
+      sets,
+      ...(reference && { reference: { about: reference.report.about, cpu: reference.report.cpu, settings: reference.report.settings } }),
+      memory: { ...activations(sd, settings), kept: plan?.keptBytes ?? 0 },
+      measured: { msPerPicture: medianTimes(times), peakBytes },
+      pictures: rows,
+    },
+    pictures: images,
+    ...(judged && { drawings: judged.drawings }),
+  }
+}
+
+function checkJudge(value: unknown): VAE {
+  if (!(value instanceof VAE)) throw new AsdmError('INVALID_ARGUMENT', `Expected judge to be a VAE but received ${shown(value)}`)
+  return value
+}
+
+function checkAbout(value: unknown): Record<string, string | number> {
+  if (value === null || typeof value !== 'object' || !Object.values(value).every(item => typeof item === 'string' || Number.isFinite(item)))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected about to be an object of texts and numbers but received ${shown(value)}`)
+  return { ...value as Record<string, string | number> }
+}
+
+function generateOptions(given: Unchecked): Omit<GenerateOptions, 'prompt'> {
+  return Object.fromEntries(generateKeys.filter(key => given[key] !== undefined).map(key => [key, given[key]]))
+}
+
+function makeTasks(drawings: Drawings | undefined, given: Unchecked): Task[] {
+  const count = optional(given.count, value => integer(value, 'count', 1, maxCount)) ?? defaultCount
+  const seed = optional(given.seed, value => integer(value, 'seed', 0, 2 ** 52)) ?? 1000
+  const { prompts } = given
+  if (drawings !== undefined) {
+    if (prompts !== undefined) throw new AsdmError('INVALID_ARGUMENT', 'Expected either drawings, whose captions are the prompts, or prompts but received both')
+    const tasks: Task[] = []
+    for (const set of ['seen', 'heldOut'] as const)
+      for (const drawing of drawings.evaluation[set].slice(0, count)) tasks.push({ set, prompt: drawings.drawings[drawing].caption, seed: seed + tasks.length, drawing })
+    if (tasks.length === 0) throw new AsdmError('INVALID_ARGUMENT', `Expected drawings to evaluate with in ${drawings.folder} but it names none`)
+    return tasks
+  }
+  const list: unknown = prompts ?? defaultPrompts
+  if (!Array.isArray(list) || list.length === 0 || !list.every(prompt => typeof prompt === 'string'))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected prompts to be an array of texts but received ${shown(prompts)}`)
+  return (list as string[]).slice(0, count).map((prompt, i) => ({ set: 'prompts', prompt, seed: seed + i }))
+}
+
+function checkReference(value: unknown, tasks: Task[]): Evaluation {
+  const { report, pictures } = (value ?? {}) as Partial<Evaluation>
+  if (report?.format !== 'asdm-evaluation' || !Array.isArray(report.pictures) || !Array.isArray(pictures) || report.pictures.length !== pictures.length)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected reference to be an evaluation but received ${shown(value)}`)
+  if (pictures.length !== tasks.length) throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${tasks.length} pictures but it has ${pictures.length}`)
+  tasks.forEach(({ prompt, seed }, i) => {
+    const other = (report.pictures as PictureReport[])[i]
+    if (other.prompt !== prompt || other.seed !== seed)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected picture ${i} of the reference to be made of ${shown(prompt)} with seed ${seed} but it was made of ${shown(other.prompt)} with seed ${shown(other.seed)}`)
+  })
+  return value as Evaluation
+}
+
+interface Times { all: number, text: number, denoise: number, decode: number }
+
+async function makePictures(
+  sd: StableDiffusion, tasks: Task[], options: Omit<GenerateOptions, 'prompt'>, onProgress: EvaluateOptions['onProgress'],
+): Promise<{ images: GeneratedImage[], times: Times[], plan: PlanReport | undefined }> {
+  const images: GeneratedImage[] = []
+  const times: Times[] = []
+  let plan: PlanReport | undefined
+  for (const { prompt, seed } of tasks) {
+    const time = { all: 0, text: 0, denoise: 0, decode: 0 }
+    const onStep = (step: Step): void => {
+      if (step.phase === 'plan') plan = step.report
+      if (step.phase === 'done') time.all += step.ms
+      else if (step.phase === 'text' || step.phase === 'denoise' || step.phase === 'decode') time[step.phase] += step.ms
+    }
+    images.push(...await sd.generate({ ...options, prompt, seed, onProgress: onStep }))
+    times.push(time)
+    onProgress?.({ phase: 'generate', done: images.length, of: tasks.length })
+  }
+  return { images, times, plan }
+}
+
+interface Judged {
+  /** Of each picture and of the drawing asked for. */
+  features: PictureFeatures[]
+  truth: PictureFeatures[]
+  drawings: Picture[]
+  ranks: number[]
+  candidates: Record<string, number>
+}
+
+async function judgePictures(
+  vae: VAE, drawings: Drawings, tasks: Task[], images: GeneratedImage[], { signal, onProgress }: Pick<EvaluateOptions, 'signal' | 'onProgress'>,
+): Promise<Judged> {
+  const { width, height } = images[0]
+  if (width !== drawings.width || height !== drawings.height)
+    throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of ${drawings.width}x${drawings.height} pixels like the drawings but the model makes ${width}x${height}; set width and height`)
+  const wanted = tasks.map(({ drawing }) => drawing as number)
+  const styles = [...new Set(wanted.map(i => drawings.drawings[i].style))]
+  const ofStyle = Object.fromEntries(styles.map(style => [style, drawings.ofStyle(style)]))
+  const all = styles.reduce((sum, style) => sum + ofStyle[style].length, 0)
+  const features: Record<string, PictureFeatures[]> = {}
+  let before = 0
+  for (const style of styles) {
+    features[style] = await drawings.features(vae, style, { ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'drawings', done: before + done, of: all }) })
+    before += ofStyle[style].length
+  }
+  const own = await pictureFeatures(vae, images.map(({ rgba }) => rgba), { width, height }, { ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'judge', done, of: images.length }) })
+  vae.trim()
+  const pixels = await drawings.pixels(wanted)
+  throwIfAborted(signal)
+  const places = wanted.map(i => ofStyle[drawings.drawings[i].style].indexOf(i))
+  const near = Object.fromEntries(styles.map(style => [style, features[style].map(feature => feature.near)]))
+  const style = (k: number): string => drawings.drawings[wanted[k]].style
+  return {
+    features: own,
+    truth: places.map((place, k) => features[style(k)][place]),
+    drawings: pixels.map(bytes => ({ rgba: withAlpha(bytes), width, height })),
+    ranks: places.map((place, k) => rankOf(place, own[k].near, near[style(k)])),
+    candidates: Object.fromEntries(styles.map(name => [name, ofStyle[name].length])),
+  }
+}
+
+function withAlpha(rgb: Uint8Array): Uint8Array {
+  return Uint8Array.from({ length: (rgb.length / 3) * 4 }, (_, i) => (i % 4 === 3 ? 255 : rgb[3 * (i >> 2) + (i % 4)]))
+}
+
+interface Difference { error: number, psnr: number, ssim: number }
+
+/** Each picture beside its reference; the rows get their numbers. */
+function compare(images: readonly Picture[], references: readonly Picture[], rows: PictureReport[]): Difference[] {
+  return images.map((image, i) => {
+    const difference = { error: meanSquaredError(image, references[i]), psnr: psnr(image, references[i]), ssim: ssim(image, references[i]) }
+    rows[i].psnr = Number.isFinite(difference.psnr) ? difference.psnr : null
+    rows[i].ssim = difference.ssim
+    return difference
+  })
+}
+
+/** Equal pictures count as this many decibels in means. */
+const mostDecibels = 100
+
+function likeness(differences: Difference[]): Likeness {
+  const capped = differences.map(difference => Math.min(mostDecibels, difference.psnr))
+  const similar = differences.map(difference => difference.ssim)
+  const error = mean(differences.map(difference => difference.error))
+  return {
+    psnr: { mean: mean(capped), least: Math.min(...capped), pooled: error === 0 ? null : decibels(error) },
+    ssim: { mean: mean(similar), least: Math.min(...similar) },
+    equal: differences.filter(difference => difference.error === 0).length,
+  }
+}
+
+/** Activations of the passes that one picture takes, in full. */
+function activations(sd: StableDiffusion, { width, height, guidanceScale }: { width: number, height: number, guidanceScale: number }): { textEncoder: number, unet: number, vaeDecoder: number } {
+  const batch = guidanceScale > 1 ? 2 : 1
+  const latent = { height: height / sd.vae.factor, width: width / sd.vae.factor }
+  const length = sd.textEncoder.config.maxPositionEmbeddings
+  return {
+    textEncoder: sd.textEncoder.describe({ batch, length }).arenaBytes,
+    unet: sd.unet.describe({ batch, ...latent, length }).arenaBytes,
+    vaeDecoder: sd.vae.describe({ batch: 1, ...latent }).arenaBytes,
+  }
+}
+
+function medianTimes(times: Times[]): Times {
+  const counted = times.length > 1 ? times.slice(1) : times
+  const median = (key: keyof Times): number => counted.map(time => time[key]).sort((a, b) => a - b)[counted.length >> 1]
+  return { all: median('all'), text: median('text'), denoise: median('denoise'), decode: median('decode') }
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
+const share = (chosen: readonly number[], holds: (i: number) => boolean): number => chosen.filter(holds).length / chosen.length

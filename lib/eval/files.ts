@@ -1,0 +1,74 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { isFileError, shownPath, statIfAny, withFile, writeError } from '../assembly/files'
+import { AsdmError, shown } from '../errors'
+import { decodePng, encodePng } from '../image/png'
+import { readJsonObject, isJsonObject } from '../model/json'
+import { path as checkPath } from '../options'
+import type { Evaluation } from './evaluate'
+import type { Picture } from './pictures'
+import type { EvaluationReport, PictureReport } from './report'
+import { contactSheet } from './sheet'
+
+const reportFile = 'report.json'
+const maxPictures = 100_000
+const maxPngBytes = 2 ** 28
+
+const pictureFile = (index: number): string => path.join('pictures', `${String(index).padStart(5, '0')}.png`)
+
+/**
+ * Writes an evaluation as a folder: `report.json`, `sheet.png`, and the pictures by number in `pictures/`. An evaluation that is there is
+ * replaced; the folder appears whole or not at all.
+ * @param reference the evaluation it was compared with, for the sheet
+ * @returns the absolute path
+ * @throws AsdmError `INVALID_ARGUMENT` where a folder is there that holds something else, `FILE_WRITE`
+ */
+export async function saveEvaluation(evaluation: Evaluation, folder: string, reference?: Evaluation): Promise<string> {
+  const target = path.resolve(checkPath(folder, 'folder'))
+  const temporary = `${target}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
+  try {
+    const old = await statIfAny(target)
+    if (old !== undefined && (!old.isDirectory() || (await readdir(target)).length > 0 && await statIfAny(path.join(target, reportFile)) === undefined))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected ${shownPath(target)} to be a new folder, or one of an evaluation to replace, but it holds something else`)
+    await mkdir(path.join(temporary, 'pictures'), { recursive: true })
+    await writeFile(path.join(temporary, reportFile), `${JSON.stringify(evaluation.report, undefined, 1)}\n`)
+    await writeFile(path.join(temporary, 'sheet.png'), await contactSheet(evaluation, reference))
+    for (const [i, { rgba, width, height }] of evaluation.pictures.entries())
+      await writeFile(path.join(temporary, pictureFile(i)), await encodePng(new Uint8ClampedArray(rgba), width, height, { Software: 'asdm' }))
+    if (old !== undefined) await rm(target, { recursive: true })
+    await rename(temporary, target)
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {})
+    throw isFileError(error) ? writeError(error, target) : error
+  }
+  return target
+}
+
+/**
+ * Reads what {@link saveEvaluation} wrote, to be compared with; the true drawings are not part of it.
+ * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `UNSUPPORTED_FORMAT`
+ */
+export async function loadEvaluation(folder: string): Promise<Evaluation> {
+  const file = path.join(checkPath(folder, 'the path of an evaluation'), reportFile)
+  const json = await readJsonObject(file, 2 ** 28)
+  const fail = (problem: string): AsdmError => new AsdmError('BAD_JSON', `Expected ${shownPath(file)} to be the report of an evaluation but ${problem}`)
+  if (json.format !== 'asdm-evaluation' || json.version !== 1) throw fail(`its format is ${shown(json.format)}, version ${shown(json.version)}`)
+  const { pictures: rows, settings } = json
+  if (!Array.isArray(rows) || rows.length === 0 || rows.length > maxPictures) throw fail(`its pictures are ${shown(rows)}`)
+  for (const [i, row] of (rows as Partial<PictureReport>[]).entries())
+    if (!isJsonObject(row) || typeof row.prompt !== 'string' || !Number.isSafeInteger(row.seed)) throw fail(`picture ${i} has no prompt and seed`)
+  const { width, height } = isJsonObject(settings) ? settings : {}
+  const pictures: Picture[] = []
+  for (const i of rows.keys()) {
+    const name = path.join(folder, pictureFile(i))
+    const bytes = await withFile(name, async (handle, size) => {
+      if (size > maxPngBytes) throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${shownPath(name)} to be a PNG of at most ${maxPngBytes} bytes but it has ${size}`)
+      return handle.readFile()
+    })
+    pictures.push(await decodePng(bytes, shownPath(name), (w, h) => {
+      if (w !== width || h !== height) throw fail(`its pictures are ${shown(width)}x${shown(height)} pixels and ${shownPath(name)} ${w}x${h}`)
+    }))
+  }
+  return { report: json as unknown as EvaluationReport, pictures }
+}
