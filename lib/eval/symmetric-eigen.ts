@@ -12,7 +12,9 @@ const maxSweeps = 60
  */
 export function symmetricEigen(matrix: Float64Array, size: number): { values: Float64Array, vectors: Float64Array } {
   if (!matrix.every(Number.isFinite)) throw new AsdmError('INVALID_ARGUMENT', 'Expected a matrix of finite values but received NaN or infinity')
-  const a = matrix.slice()
+  // Squares of very small or large values would be zero or infinite.
+  const scale = matrix.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1
+  const a = matrix.map(value => value / scale)
   const vectors = new Float64Array(size * size)
   for (let i = 0; i < size; i++) vectors[i * size + i] = 1
   const norm = Math.sqrt(a.reduce((sum, value) => sum + value * value, 0))
@@ -22,7 +24,7 @@ export function symmetricEigen(matrix: Float64Array, size: number): { values: Fl
     if (Math.sqrt(off) <= 1e-15 * norm) break
     for (let p = 0; p < size; p++) for (let q = p + 1; q < size; q++) rotate(a, vectors, size, p, q)
   }
-  return { values: Float64Array.from({ length: size }, (_, i) => a[i * size + i]), vectors }
+  return { values: Float64Array.from({ length: size }, (_, i) => a[i * size + i] * scale), vectors }
 }
 
 /** Turns the plane of p and q so that a[p][q] becomes zero. */
