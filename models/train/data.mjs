@@ -1,7 +1,8 @@
 // Builds the data set that the emoji model is trained on and evaluated with.
 //   npm run emoji:data -- [--out build/emoji-data] [--tools build/emoji-tools] [--size 64] [--limit n]
 // Installs the icon sets and the renderer into the folder of tools (see package.json beside this file), draws every icon, and writes
-// drawings.bin (pixels, 3 bytes each, drawing after drawing), drawings.json (what they are) and LICENSES.md.
+// drawings.bin (pixels, 3 bytes each, drawing after drawing), drawings.json (what they are) and LICENSES.md. --limit draws only the first n
+// of each style, for a try.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
@@ -41,6 +42,19 @@ function install(tools) {
 function describe(name, require) {
   const info = require(`${name}/info.json`)
   return { title: info.name, version: require(`${name}/package.json`).version, author: info.author, license: info.license }
+}
+
+/**
+ * The choice of held-out drawings follows from the icon sets' names and order. Should other versions of the sets give another choice, models
+ * would be judged by drawings that the shipped one was trained on; so that is an error.
+ */
+function checkHeldOut(drawings, held) {
+  const recorded = JSON.parse(fs.readFileSync(path.join(here, 'held-out.json'), 'utf8'))
+  const key = ({ style, name }) => `${style}/${name}`
+  const wanted = new Set(Object.entries(recorded).flatMap(([style, names]) => names.map(name => key({ style, name }))))
+  const chosen = new Set([...held].map(i => key(drawings[i])))
+  const differing = [...new Set([...wanted, ...chosen])].filter(each => wanted.has(each) !== chosen.has(each))
+  if (differing.length > 0) throw new Error(`Expected the held-out drawings of held-out.json but ${differing.length} differ, as ${differing.slice(0, 3).join(', ')}: use the locked versions of the icon sets`)
 }
 
 function licensesText(sets, emojibase) {
@@ -87,7 +101,7 @@ async function main() {
   }
 
   const held = heldOut(drawings)
-  const words = wordsByName(require('emojibase-data/en/data.json'))
+  if (limit === Infinity) checkHeldOut(drawings, held)
   const bytes = Buffer.concat(pixels)
   const sha256 = createHash('sha256').update(bytes).digest('hex')
   const emojibase = require('emojibase-data/package.json')
@@ -97,10 +111,8 @@ async function main() {
     renderer: { sharp: sharp.versions.sharp, vips: sharp.versions.vips, rsvg: sharp.versions.rsvg },
     styles: sets,
     evaluation: evaluationSets(drawings, held),
-    drawings: drawings.map((drawing, i) => {
-      const more = words.get(drawing.name)
-      return { ...drawing, caption: caption(drawing), heldOut: held.has(i), ...(more && { words: more }) }
-    }),
+    drawings: drawings.map((drawing, i) => ({ ...drawing, caption: caption(drawing), heldOut: held.has(i) })),
+    words: Object.fromEntries(wordsByName(require('emojibase-data/en/data.json'))),
   }
 
   // Whole or not at all: the folder gets its name when everything is in it.
