@@ -39,7 +39,12 @@ export class Drawings {
     /** In the order of the pixels. */
     readonly drawings: readonly Drawing[],
     /** Indices of the drawings that models are evaluated with, best by the first of each list. */
-    readonly evaluation: { readonly seen: readonly number[], readonly heldOut: readonly number[] },
+    readonly evaluation: {
+      /** Of drawings that models are trained on. */
+      readonly seen: readonly number[]
+      /** Of drawings that no model is trained on. */
+      readonly heldOut: readonly number[]
+    },
     /** SHA-256 of the pixels, as the folder's description has it. */
     readonly sha256: string,
     private readonly file: string,

@@ -33,7 +33,7 @@ export function meanSquaredError(picture: Picture, reference: Picture): number {
 }
 
 /**
- * Peak signal-to-noise ratio in decibels: `10 log10(255² / e)`, `e` the {@link meanSquaredError} over red, green and blue together.
+ * Peak signal-to-noise ratio in decibels: `10 log10(255² / e)`, `e` the mean of the squared differences of red, green and blue together.
  * Infinity for equal pictures.
  * @throws AsdmError `SHAPE_MISMATCH`
  */

@@ -5,10 +5,22 @@ export type SetName = 'seen' | 'heldOut' | 'prompts'
 
 /** How alike pictures are to those of a reference run with the same prompts and seeds. */
 export interface Likeness {
-  /** PSNR in decibels over all channels; `mean` counts equal pictures as 100, `pooled` is that of the mean squared error of all pictures, `null` where all are equal. */
-  psnr: { mean: number, least: number, pooled: number | null }
+  /** PSNR over all channels, in decibels. */
+  psnr: {
+    /** Over the pictures; equal ones count as 100. */
+    mean: number
+    /** Of the picture that differs most; 100 where all are equal. */
+    least: number
+    /** Of the mean squared error of all pictures together; `null` where all are equal. */
+    pooled: number | null
+  }
   /** SSIM of luma, see {@link ssim}. */
-  ssim: { mean: number, least: number }
+  ssim: {
+    /** Over the pictures. */
+    mean: number
+    /** Of the picture that differs most. */
+    least: number
+  }
   /** Pictures without any difference. */
   equal: number
 }
@@ -31,7 +43,9 @@ export interface SetReport {
 
 /** One picture of an evaluation. */
 export interface PictureReport {
+  /** Which prompts it belongs to. */
   set: SetName
+  /** What it was made of. */
   prompt: string
   /** `asdm generate` makes the picture again with it. */
   seed: number
@@ -49,7 +63,9 @@ export interface PictureReport {
 
 /** What an evaluation found. Everything but `measured` is the same each time, with the same binary and kernel set. */
 export interface EvaluationReport {
+  /** Says what this is. */
   format: 'asdm-evaluation'
+  /** Of the format. */
   version: 1
   /** What the caller said of the model: its path, number format. */
   about: Readonly<Record<string, string | number>>
@@ -61,19 +77,43 @@ export interface EvaluationReport {
     seed: number
   }
   /** The true drawings, where there were some. */
-  drawings?: { sha256: string, candidates: Readonly<Record<string, number>> }
+  drawings?: {
+    /** Of their pixels. */
+    sha256: string
+    /** How many drawings of each style a picture was compared with. */
+    candidates: Readonly<Record<string, number>>
+  }
   /** `seen` and `heldOut`, or `prompts`; and `all`, where these are two. */
   sets: Readonly<Partial<Record<SetName | 'all', SetReport>>>
   /** What the reference run was made with, where there was one. */
   reference?: Pick<EvaluationReport, 'about' | 'cpu' | 'settings'>
-  /** Bytes of activations and kernel scratch: the largest part counts, since one runs after the other. `kept` is what a plan holds between steps. */
-  memory: { textEncoder: number, unet: number, vaeDecoder: number, kept: number }
+  /** Bytes beside the weights. Activations include kernel scratch; of the three parts the largest counts, since one runs after the other. */
+  memory: {
+    /** Activations of the text encoder. */
+    textEncoder: number
+    /** Activations of the UNet. */
+    unet: number
+    /** Activations of the decoder. */
+    vaeDecoder: number
+    /** What a plan holds between steps. */
+    kept: number
+  }
   /** Varies from run to run. */
   measured: {
-    /** Milliseconds of one picture: median over pictures, without the first one, which also lays out memory. */
-    msPerPicture: { all: number, text: number, denoise: number, decode: number }
+    /** Milliseconds of one picture: medians over the pictures, without the first one, which also lays out memory. */
+    msPerPicture: {
+      /** From the request to the picture. */
+      all: number
+      /** Of that the text encoder. */
+      text: number
+      /** Of that all denoising steps. */
+      denoise: number
+      /** Of that the decoder. */
+      decode: number
+    }
     /** Most memory that the process had by the end of generation: weights, activations, and all else in it. */
     peakBytes: number
   }
+  /** The pictures in the order in which they were made. */
   pictures: readonly PictureReport[]
 }
