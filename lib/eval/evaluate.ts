@@ -87,6 +87,7 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
   const tasks = makeTasks(drawings, given)
   const reference = optional(given.reference, value => checkReference(value, tasks))
 
+  checkSizes(sd, given, drawings, reference)
   const made = await makePictures(sd, tasks, { ...generateOptions(given), ...(signal && { signal }) }, onProgress)
   const { images, times, plan } = made
   const { guidanceScale, steps, sampler, eta, width, height } = images[0].settings
@@ -174,6 +175,14 @@ function checkReference(value: unknown, tasks: Task[]): Evaluation {
   return value as Evaluation
 }
 
+/** Says before hours of work whether pictures will have the size of what they are compared with. */
+function checkSizes(sd: StableDiffusion, given: Unchecked, drawings: Drawings | undefined, reference: Evaluation | undefined): void {
+  const [width, height] = [given.width ?? sd.sizes.default, given.height ?? sd.sizes.default]
+  for (const [what, other] of [['the drawings', drawings], ["the reference run's", reference?.pictures[0]]] as const)
+    if (other !== undefined && typeof width === 'number' && typeof height === 'number' && (width !== other.width || height !== other.height))
+      throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of ${other.width}x${other.height} pixels like ${what} but the model is to make ${width}x${height}; set width and height`)
+}
+
 interface Times { all: number, text: number, denoise: number, decode: number }
 
 async function makePictures(
@@ -209,8 +218,6 @@ async function judgePictures(
   vae: VAE, drawings: Drawings, tasks: Task[], images: GeneratedImage[], { signal, onProgress }: Pick<EvaluateOptions, 'signal' | 'onProgress'>,
 ): Promise<Judged> {
   const { width, height } = images[0]
-  if (width !== drawings.width || height !== drawings.height)
-    throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of ${drawings.width}x${drawings.height} pixels like the drawings but the model makes ${width}x${height}; set width and height`)
   const wanted = tasks.map(({ drawing }) => drawing as number)
   const styles = [...new Set(wanted.map(i => drawings.drawings[i].style))]
   const ofStyle = Object.fromEntries(styles.map(style => [style, drawings.ofStyle(style)]))

@@ -185,7 +185,11 @@ test('wrong arguments are refused; a signal stops it', async t => {
   for (const given of [5, { colour: 1 }, { count: 0 }, { count: 1.5 }, { seed: -1 }, { seed: 2 ** 53 }, { prompts: 'x' }, { prompts: [] }, { prompts: [5] }, { prompts: ['x'], drawings: folder }, { drawings: 5 }, { judge: {} }, { about: 5 }, { about: { x: {} } }, { onProgress: 5 }, { signal: 5 }, { steps: 0 }, { sampler: 'none' }])
     t.is(await code(given), 'INVALID_ARGUMENT', JSON.stringify(given))
   t.is(await code({}, {}), 'INVALID_ARGUMENT')
-  t.is(await code({ ...options, drawings: folder, width: 96, height: 96, count: 1 }), 'SHAPE_MISMATCH')
+  // Before any picture is made.
+  let made = 0
+  t.is(await code({ ...options, drawings: folder, width: 96, height: 96, count: 1, onProgress: () => made++ }), 'SHAPE_MISMATCH')
+  t.is(made, 0)
+  t.is(await code({ ...options, drawings: folder, width: 'x', count: 1 }), 'INVALID_ARGUMENT')
   t.is(await code({ drawings: path.join(folder, 'none') }), 'FILE_NOT_FOUND')
   await aborts(t, evaluate(sd, { ...options, signal: AbortSignal.abort() }))
   for (const phase of ['generate', 'drawings', 'judge']) {
