@@ -16,6 +16,30 @@ ASDM_INLINE __m256i vfirst(int n) {
 }
 ASDM_INLINE vf vloadn(const float* p, int n) { return _mm256_maskload_ps(p, vfirst(n)); }
 ASDM_INLINE void vstoren(float* p, vf v, int n) { _mm256_maskstore_ps(p, vfirst(n), v); }
+ASDM_INLINE vf vloadh(const uint16_t* p) {
+  const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
+ASDM_INLINE vf vloadhn(const uint16_t* p, int n) {
+  uint16_t lanes[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+  for (int i = 0; i < n; i++) lanes[i] = p[i];
+  return vloadh(lanes);
+}
+ASDM_INLINE void vstoreh(uint16_t* p, vf v) {
+  const __m256i bits = _mm256_castps_si256(v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+  const __m256i upper = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
+}
+ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
+  uint16_t lanes[8];
+  vstoreh(lanes, v);
+  for (int i = 0; i < n; i++) p[i] = lanes[i];
+}
 ASDM_INLINE vf vadd(vf a, vf b) { return _mm256_add_ps(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 ASDM_INLINE vf vmul(vf a, vf b) { return _mm256_mul_ps(a, b); }

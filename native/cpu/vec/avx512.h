@@ -1,4 +1,5 @@
 // AVX-512 vocabulary; see README.md. Include inside a target region with ASDM_SET defined.
+// With ASDM_VEC_BF16 defined too, the region has to allow avx512bf16, and rounding to bfloat16 is that extension's instruction.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
@@ -14,6 +15,24 @@ ASDM_INLINE void vstore(float* p, vf v) { _mm512_storeu_ps(p, v); }
 ASDM_INLINE vm vfirst(int n) { return static_cast<vm>((1u << n) - 1u); }
 ASDM_INLINE vf vloadn(const float* p, int n) { return _mm512_maskz_loadu_ps(vfirst(n), p); }
 ASDM_INLINE void vstoren(float* p, vf v, int n) { _mm512_mask_storeu_ps(p, vfirst(n), v); }
+ASDM_INLINE vf vfromHalves(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
+#if defined(ASDM_VEC_BF16)
+// One instruction, which takes subnormal numbers for zero and else rounds as the other branch does.
+ASDM_INLINE __m256i vtoHalves(vf v) { return (__m256i)_mm512_cvtneps_pbh(v); }
+#else
+ASDM_INLINE __m256i vtoHalves(vf v) {
+  const __m512i bits = _mm512_castps_si512(v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+  const __m512i all = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), rounded, quiet);
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(all, 16));
+}
+#endif
+ASDM_INLINE vf vloadh(const uint16_t* p) { return vfromHalves(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+ASDM_INLINE vf vloadhn(const uint16_t* p, int n) { return vfromHalves(_mm256_maskz_loadu_epi16(vfirst(n), p)); }
+ASDM_INLINE void vstoreh(uint16_t* p, vf v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), vtoHalves(v)); }
+ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) { _mm256_mask_storeu_epi16(p, vfirst(n), vtoHalves(v)); }
 ASDM_INLINE vf vadd(vf a, vf b) { return _mm512_add_ps(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 ASDM_INLINE vf vmul(vf a, vf b) { return _mm512_mul_ps(a, b); }

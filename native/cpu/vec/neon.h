@@ -21,6 +21,24 @@ ASDM_INLINE void vstoren(float* p, vf v, int n) {
   vst1q_f32(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
+ASDM_INLINE vf vloadh(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
+ASDM_INLINE vf vloadhn(const uint16_t* p, int n) {
+  uint16_t lanes[4] = {0, 0, 0, 0};
+  for (int i = 0; i < n; i++) lanes[i] = p[i];
+  return vloadh(lanes);
+}
+ASDM_INLINE void vstoreh(uint16_t* p, vf v) {
+  const uint32x4_t bits = vreinterpretq_u32_f32(v);
+  const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+  const uint32x4_t rounded = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+  const uint32x4_t quiet = vorrq_u32(bits, vdupq_n_u32(0x400000));
+  vst1_u16(p, vshrn_n_u32(vbslq_u32(vceqq_f32(v, v), rounded, quiet), 16));
+}
+ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
+  uint16_t lanes[4];
+  vstoreh(lanes, v);
+  for (int i = 0; i < n; i++) p[i] = lanes[i];
+}
 ASDM_INLINE vf vadd(vf a, vf b) { return vaddq_f32(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return vsubq_f32(a, b); }
 ASDM_INLINE vf vmul(vf a, vf b) { return vmulq_f32(a, b); }

@@ -2,6 +2,8 @@
 // Include with ASDM_SET defined and <cmath>, <cstdint>, <cstring> included before.
 #pragma once
 
+#include "core/bf16.h"
+
 namespace asdm::cpu::ASDM_SET {
 
 constexpr int kVf = 4;
@@ -19,6 +21,10 @@ ASDM_INLINE vf vload(const float* p) { ASDM_EACH(p[i]); }
 ASDM_INLINE void vstore(float* p, vf v) { for (int i = 0; i < kVf; i++) p[i] = v.lane[i]; }
 ASDM_INLINE vf vloadn(const float* p, int n) { ASDM_EACH(i < n ? p[i] : 0.0f); }
 ASDM_INLINE void vstoren(float* p, vf v, int n) { for (int i = 0; i < n && i < kVf; i++) p[i] = v.lane[i]; }
+ASDM_INLINE vf vloadh(const uint16_t* p) { ASDM_EACH(toFloat(Bf16{p[i]})); }
+ASDM_INLINE vf vloadhn(const uint16_t* p, int n) { ASDM_EACH(i < n ? toFloat(Bf16{p[i]}) : 0.0f); }
+ASDM_INLINE void vstoreh(uint16_t* p, vf v) { for (int i = 0; i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
+ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) { for (int i = 0; i < n && i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
 ASDM_INLINE vf vadd(vf a, vf b) { ASDM_EACH(a.lane[i] + b.lane[i]); }
 ASDM_INLINE vf vsub(vf a, vf b) { ASDM_EACH(a.lane[i] - b.lane[i]); }
 ASDM_INLINE vf vmul(vf a, vf b) { ASDM_EACH(a.lane[i] * b.lane[i]); }
