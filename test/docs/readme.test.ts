@@ -99,7 +99,7 @@ test('the environment variables are those that are read', t => {
   const files = ['lib', 'native', 'scripts'].flatMap(folder => fs.readdirSync(repoPath(folder), { recursive: true, encoding: 'utf8' }).map(file => repoPath(folder, file)))
   const read = new Set<string>()
   for (const file of files.filter(name => /\.(ts|cpp|h|mjs)$/.test(name)))
-    for (const match of fs.readFileSync(file, 'utf8').matchAll(/(?:process\.env\.|getenv\(")(ASDM_\w+|JOBS)/g)) read.add(match[1])
+    for (const match of fs.readFileSync(file, 'utf8').matchAll(/(?:\benv\.|getenv\(")((?:ASDM|HF)_\w+|JOBS)/g)) read.add(match[1])
   t.deepEqual(firstCells('Environment variables').sort(), [...read].sort())
 })
 
