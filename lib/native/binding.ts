@@ -102,12 +102,54 @@ export interface ForwardInputs {
   clipSkip?: number
   /** Names of further values to give back, see `NativeModel.tapNames`. */
   taps?: string[]
+  /** Time each kernel call. */
+  profile?: boolean
+}
+
+/** One kernel call of a pass, and how long it took. */
+export interface CallRow {
+  /** Diffusers prefix of the unit whose weights it uses. */
+  name: string
+  /** What it computes, as `Conv2d`. */
+  op: string
+  /** The unit whose value it gives: a later one where units were fused. */
+  result: string
+  /** Shape of the first value it reads, as stored; empty where that comes from outside. */
+  input: number[]
+  /** Shape of what it gives, as stored: [N, H, W, C] or [N, L, C]. */
+  shape: number[]
+  /** What its products are computed in: `fp32`, `bf16` or `int8`. */
+  dtype: string
+  /** Multiply-accumulates, attention products included. */
+  macs: number
+  /** Bytes of its weights, as packed. */
+  weightBytes: number
+  /** Bytes of the values it reads and writes, each once. */
+  valueBytes: number
+  /** Time on the clock. */
+  ms: number
 }
 
 export interface ForwardOutputs {
   /** UNet: epsilon or v, [N,C,H,W]. VAE decoder: image. VAE encoder: moments [N,2C,H,W]. Text encoder: last hidden state [N,L,D]. */
   sample: Tensor
   taps: Record<string, Tensor>
+  /** The kernel calls in order, where a profile was asked for; else empty. */
+  calls: CallRow[]
+}
+
+/** What a machine is measured for, see `Addon.measurePeak`. */
+export interface PeakRequest {
+  /** A number format, for multiply-accumulates; or copying memory. */
+  kind: 'fp32' | 'bf16' | 'int8' | 'copy'
+  /** A kernel set's name, or 'auto'; not looked at for `copy`. */
+  cpu: string
+  /** 1 to 256. */
+  threads: number
+  /** How long to measure, 1 to 2000 ms. */
+  ms: number
+  /** For `copy`: bytes of source and target together, 64 to 2^31. */
+  bytes?: number
 }
 
 /** A call under way. `cancel` may be called at any time, also after the end. */
@@ -195,7 +237,12 @@ export interface Addon {
   readonly abi: number
   cpuInfo(): CpuInfo
   createModel(spec: NativeModelSpec, options: NativeModelOptions): NativeModel
+  /**
+   * What the machine does at most: operations per second on registers (two for each multiply-accumulate), or bytes per second read
+   * and written by copying. 0 where it has no instruction for products of this format. Blocks the caller's thread for `ms`.
+   */
+  measurePeak(request: PeakRequest): number
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 2
+export const ABI = 3

@@ -1,5 +1,5 @@
 import { AsdmError, abortError, type ErrorCode } from '../errors'
-import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, ProgramInfo, WeightRequest } from './binding'
+import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
 import type { WeightSource } from '../model/config'
 
 /** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
@@ -26,6 +26,7 @@ export interface RawAddon {
   readonly abi: number
   cpuInfo(): CpuInfo
   createModel(spec: NativeModelSpec, options: NativeModelOptions): RawModel
+  measurePeak(request: PeakRequest): number
 }
 
 /** Makes the typed binding of a binary: promises of callbacks, `AsdmError` and `AbortError` of codes. */
@@ -34,6 +35,7 @@ export function wrapAddon(raw: RawAddon): Addon {
     abi: raw.abi,
     cpuInfo: () => translated(() => raw.cpuInfo()),
     createModel: (spec, options) => new Model(translated(() => raw.createModel(spec, options))),
+    measurePeak: request => translated(() => raw.measurePeak(request)),
   }
 }
 

@@ -1,5 +1,6 @@
 #include "graph/execute.h"
 
+#include <chrono>
 #include <cstring>
 
 namespace asdm {
@@ -128,12 +129,16 @@ struct CancelScope {
 Status execute(const Program& program, const KernelTable& table, const WeightStore& weights, const RunBindings& bindings,
                ThreadPool& pool, const std::atomic<bool>& cancel) {
   const CancelScope scope(pool, cancel);
+  using Clock = std::chrono::steady_clock;
   Runner runner{program, table, weights, bindings, KernelContext{pool, bindings.arena + program.arenaBytes}};
+  double* seconds = bindings.seconds;
   for (const Step& step : program.steps) {
     if (cancel.load(std::memory_order_relaxed)) break;
     runner.step = &step;
     if (bindings.poison) runner.poison();
+    const Clock::time_point start = seconds != nullptr ? Clock::now() : Clock::time_point();
     std::visit([&](const auto& args) { runner(args); }, step.args);
+    if (seconds != nullptr) *seconds++ = std::chrono::duration<double>(Clock::now() - start).count();
   }
   if (cancel.load(std::memory_order_relaxed)) return {Code::Aborted, "The operation was aborted"};
   return Status::good();

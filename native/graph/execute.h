@@ -17,6 +17,8 @@ struct RunBindings {
   // For tests: before each call its result, unless in place, and the scratch are filled with NaN, which shows whatever reads
   // memory before it was written, or writes over a value that is still needed.
   bool poison = false;
+  // The seconds that each step of the program took go here, if it is set; it must have room for all of them.
+  double* seconds = nullptr;
 };
 
 // Fails with Aborted when cancel turns true before the end; outputs are then unspecified.

@@ -1,4 +1,4 @@
-// The addon's exports: abi, cpuInfo, createModel. Loaded once per environment; each has its own state (environment.h).
+// The addon's exports: abi, cpuInfo, createModel, measurePeak. Loaded once per environment; each has its own state (environment.h).
 #include "napi/environment.h"
 #include "napi/machine.h"
 #include "napi/model.h"
@@ -8,7 +8,7 @@ namespace asdm::napi {
 namespace {
 
 // Raised with every change of the surface; lib/native/binding.ts has the same number.
-constexpr int kAbi = 2;
+constexpr int kAbi = 3;
 
 napi_value cpuInfoCall(napi_env env, napi_callback_info) { return cpuInfo(env); }
 
@@ -24,6 +24,7 @@ void initialize(napi_env env, napi_value exports) {
   set(env, exports, "abi", number(env, kAbi));
   exportFunction(env, exports, "cpuInfo", guarded<cpuInfoCall>);
   exportFunction(env, exports, "createModel", guarded<createModel>);
+  exportFunction(env, exports, "measurePeak", guarded<measurePeak>);
 }
 
 }  // namespace

@@ -1,9 +1,12 @@
 #include "napi/machine.h"
 
+#include <string>
 #include <thread>
 
 #include "cpu/cpuid.h"
 #include "cpu/registry.h"
+#include "napi/convert.h"
+#include "runtime/peaks.h"
 
 #if defined(_WIN32)
 #ifndef NOMINMAX
@@ -45,6 +48,24 @@ napi_value cpuInfo(napi_env env) {
   set(env, info, "usable", strings(env, cpu::usableSets()));
   set(env, info, "cores", number(env, usableCores()));
   return info;
+}
+
+napi_value measurePeak(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const Value request(env, arguments[0], "request");
+  const Value kind = request["kind"];
+  const std::string name = kind.text(1024);
+  const int threads = static_cast<int>(request["threads"].integer(1, 256)), ms = static_cast<int>(request["ms"].integer(1, 2000));
+  double perSecond = 0;
+  if (name == "copy") {
+    const auto bytes = static_cast<uint64_t>(request["bytes"].integer(64, int64_t{1} << 31));
+    require(asdm::measureCopy(bytes, threads, ms, &perSecond));
+  } else {
+    if (name != "fp32" && name != "bf16" && name != "int8") kind.fail("fp32, bf16, int8 or copy");
+    const DType dtype = name == "fp32" ? DType::F32 : name == "bf16" ? DType::BF16 : DType::I8;
+    require(asdm::measurePeak(dtype, request["cpu"].text(1024), threads, ms, &perSecond));
+  }
+  return number(env, perSecond);
 }
 
 }  // namespace asdm::napi

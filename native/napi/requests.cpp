@@ -157,6 +157,8 @@ std::vector<RunStep> runSteps(const Value& value) {
 ForwardInputs forwardInputs(const Value& value, ModelKind kind) {
   ForwardInputs inputs;
   inputs.taps = tapList(value["taps"]);
+  const Value profile = value["profile"];
+  if (!profile.missing()) inputs.profile = profile.boolean();
   if (kind == ModelKind::TextEncoder) {
     inputs.batch = value["batch"].integer(1, kMostInt);
     const Value clipSkip = value["clipSkip"];

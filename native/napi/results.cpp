@@ -104,6 +104,31 @@ napi_value tensor(const Environment& state, const HostTensor& host) {
 
 }  // namespace
 
+namespace {
+
+napi_value callRows(napi_env env, const std::vector<CallRow>& calls) {
+  napi_value rows;
+  check(env, napi_create_array_with_length(env, calls.size(), &rows));
+  for (size_t i = 0; i < calls.size(); i++) {
+    const CallRow& call = calls[i];
+    const napi_value row = object(env);
+    set(env, row, "name", string(env, call.name));
+    set(env, row, "op", string(env, call.op));
+    set(env, row, "result", string(env, call.result));
+    set(env, row, "input", shape(env, call.input));
+    set(env, row, "shape", shape(env, call.shape));
+    set(env, row, "dtype", string(env, call.dtype));
+    set(env, row, "macs", number(env, static_cast<double>(call.macs)));
+    set(env, row, "weightBytes", number(env, static_cast<double>(call.weightBytes)));
+    set(env, row, "valueBytes", number(env, static_cast<double>(call.valueBytes)));
+    set(env, row, "ms", number(env, call.seconds * 1e3));
+    check(env, napi_set_element(env, rows, static_cast<uint32_t>(i), row));
+  }
+  return rows;
+}
+
+}  // namespace
+
 napi_value forwardOutputs(const Environment& state, const ForwardOutputs& outputs) {
   const napi_env env = state.env();
   const napi_value taps = object(env);
@@ -111,6 +136,7 @@ napi_value forwardOutputs(const Environment& state, const ForwardOutputs& output
   const napi_value value = object(env);
   set(env, value, "sample", tensor(state, outputs.sample));
   set(env, value, "taps", taps);
+  set(env, value, "calls", callRows(env, outputs.calls));
   return value;
 }
 

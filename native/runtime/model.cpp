@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "cpu/registry.h"
+#include "graph/cost.h"
 #include "graph/execute.h"
 #include "graph/program.h"
 #include "graph/run_plan.h"
@@ -111,9 +112,25 @@ struct Model::Impl {
                                                                  : outOfMemory(static_cast<double>(bytes), "activations");
   }
 
-  // kept: memory for values that outlive the program, or null. results: one per program output.
+  std::vector<CallRow> callRows(const Program& program, const std::vector<double>& seconds) const {
+    std::vector<CallRow> rows;
+    for (size_t i = 0; i < program.steps.size(); i++) {
+      const Step& step = program.steps[i];
+      const StepCost cost = stepCost(graph, *table, program, step);
+      const auto dims = [&](UnitId id) {
+        if (id == kNoUnit) return std::vector<int64_t>();
+        const Shape& s = program.shapes[static_cast<size_t>(id)];
+        return std::vector<int64_t>(s.dims.begin(), s.dims.begin() + s.rank);
+      };
+      rows.push_back({graph[step.unit].name, opInfo(step.op).name, graph[step.result].name, dims(step.operands[0]), dims(step.result), "fp32",
+                      cost.macs, cost.weightBytes, cost.valueBytes, seconds[i]});
+    }
+    return rows;
+  }
+
+  // kept: memory for values that outlive the program, or null. results: one per program output. calls: for a profile.
   Status runProgram(const Program& program, const ForwardInputs& inputs, std::byte* kept, const std::atomic<bool>& cancel,
-                    std::vector<HostTensor>* results) {
+                    std::vector<HostTensor>* results, std::vector<CallRow>* calls) {
     ASDM_TRY(reserveArena(program));
     results->resize(program.outputs.size());
     RunBindings bindings;
@@ -127,7 +144,11 @@ struct Model::Impl {
     }
     if (spec.kind == ModelKind::TextEncoder) bindings.inputs = {inputs.ids.data()};
     else bindings.inputs = {inputs.sample.data.data(), inputs.timesteps.data(), inputs.encoderHiddenStates.data.data()};
-    return execute(program, *table, store, bindings, pool, cancel);
+    std::vector<double> seconds(inputs.profile ? program.steps.size() : 0);
+    if (inputs.profile) bindings.seconds = seconds.data();
+    ASDM_TRY(execute(program, *table, store, bindings, pool, cancel));
+    if (inputs.profile) *calls = callRows(program, seconds);
+    return Status::good();
   }
 
   Status forwardRun(Run& run, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
@@ -150,10 +171,10 @@ struct Model::Impl {
     }
     run.broken = true;  // until the pass has ended
     std::vector<HostTensor> results;
-    ASDM_TRY(runProgram(run.plan.programs[run.plan.steps[step].program], inputs, run.kept.data(), cancel, &results));
+    ForwardOutputs made;
+    ASDM_TRY(runProgram(run.plan.programs[run.plan.steps[step].program], inputs, run.kept.data(), cancel, &results, &made.calls));
     run.broken = false;
     run.next++;
-    ForwardOutputs made;
     made.sample = std::move(results[0]);
     *out = std::move(made);
     return Status::good();
@@ -168,9 +189,9 @@ struct Model::Impl {
     const Program* program = nullptr;
     ASDM_TRY(programFor(shape, wanted, &program));
     std::vector<HostTensor> results;
-    ASDM_TRY(runProgram(*program, inputs, nullptr, cancel, &results));
-
     ForwardOutputs made;
+    ASDM_TRY(runProgram(*program, inputs, nullptr, cancel, &results, &made.calls));
+
     for (size_t t = 0; t < inputs.taps.size(); t++) {
       const auto at = std::find_if(program->outputs.begin(), program->outputs.end(),
                                    [&](const ProgramOutput& o) { return o.unit == wanted[t + 1]; });

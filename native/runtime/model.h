@@ -57,11 +57,23 @@ struct ForwardInputs {
   int64_t batch = 1;                 // text_encoder
   int clipSkip = 0;                  // text_encoder
   std::vector<std::string> taps;
+  bool profile = false;              // time each kernel call
+};
+
+// One kernel call of a pass, and how long it took.
+struct CallRow {
+  std::string name, op;              // the unit whose weights it uses
+  std::string result;                // the unit whose value it gives: a later one where units were fused
+  std::vector<int64_t> input, shape; // of the first value it reads (empty: one from outside) and the one it gives, as stored
+  std::string dtype;                 // what its products are computed in: "fp32", "bf16", "int8"
+  uint64_t macs = 0, weightBytes = 0, valueBytes = 0;  // graph/cost.h
+  double seconds = 0;
 };
 
 struct ForwardOutputs {
   HostTensor sample;
   std::map<std::string, HostTensor> taps;
+  std::vector<CallRow> calls;        // in order, where a profile was asked for
 };
 
 struct ForwardShape {

@@ -1,0 +1,40 @@
+#include "graph/cost.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "ops/macs.h"
+
+namespace asdm {
+
+namespace {
+
+uint64_t weightBytes(const Graph& graph, const KernelTable& table, const Program& program, const Step& step, WeightId id) {
+  const WeightRef& weight = graph.weights[static_cast<size_t>(id)];
+  if (weight.role == WeightRole::Matrix) return table.packedBytes(weight.shape);
+  const Shape& y = program.shapes[static_cast<size_t>(step.unit)];
+  // A look-up reads the rows it was asked for, not the table.
+  const int64_t numbers = weight.role == WeightRole::Table ? std::min(weight.count(), y.count()) : weight.count();
+  return static_cast<uint64_t>(numbers) * sizeof(float);
+}
+
+}  // namespace
+
+StepCost stepCost(const Graph& graph, const KernelTable& table, const Program& program, const Step& step) {
+  StepCost cost;
+  const bool moves = step.op == Op::ToChannelsLast || step.op == Op::ToChannelsFirst;
+  if (!moves) cost.macs = unitMacs(graph, step.unit, program.shapes);
+  for (WeightId id : step.weights)
+    if (id != kNoWeight) cost.weightBytes += weightBytes(graph, table, program, step, id);
+  const auto bytes = [&](UnitId id) {
+    return static_cast<uint64_t>(program.shapes[static_cast<size_t>(id)].count() * dtypeBytes(graph[id].dtype));
+  };
+  cost.valueBytes = bytes(step.result);
+  const UnitId read[] = {step.operands[0], step.operands[1], step.operands[2], step.residual};
+  for (const UnitId* id = std::begin(read); id != std::end(read); ++id)
+    if (*id != kNoUnit && std::find(std::begin(read), id, *id) == id) cost.valueBytes += bytes(*id);
+  if (step.op == Op::ToChannelsLast) cost.valueBytes += bytes(step.unit);
+  return cost;
+}
+
+}  // namespace asdm

@@ -1,0 +1,77 @@
+#include "runtime/peaks.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include "core/memory.h"
+#include "core/thread_pool.h"
+#include "cpu/peak/peak.h"
+#include "cpu/registry.h"
+#include "runtime/memory_limit.h"
+
+namespace asdm {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// The highest rate of `work` (in any unit, for one repeat on all threads) among slices of about 2 ms: what disturbs a slice slows it.
+// body(repeats) is one thread's share.
+template <class Body>
+double bestRate(int threads, int ms, double work, const Body& body) {
+  ThreadPool pool(threads);
+  const Clock::time_point begin = Clock::now();
+  double best = 0;
+  for (int64_t repeats = 1; best == 0 || secondsSince(begin) * 1e3 < ms;) {
+    const Clock::time_point start = Clock::now();
+    pool.run(threads, [&](int64_t task, int) { body(task, repeats); });
+    const double seconds = std::max(secondsSince(start), 1e-9);
+    if (seconds < 1.5e-3 && repeats < int64_t{1} << 40) {  // too short to tell: the threads' start would count
+      repeats *= seconds < 2e-4 ? 8 : 2;
+      continue;
+    }
+    best = std::max(best, work * static_cast<double>(repeats) / seconds);
+  }
+  return best;
+}
+
+}  // namespace
+
+Status measurePeak(DType dtype, const std::string& set, int threads, int ms, double* perSecond) {
+  const KernelTable* table = nullptr;
+  ASDM_TRY(cpu::kernels(set, &table));
+  const cpu::PeakKernel kernel = cpu::peakKernel(table->name, dtype);
+  *perSecond = 0;
+  if (kernel.run == nullptr) return Status::good();
+  try {
+    *perSecond = bestRate(threads, ms, 2.0 * static_cast<double>(kernel.macs) * threads, [&](int64_t, int64_t repeats) { kernel.run(repeats); });
+  } catch (const std::system_error& error) {
+    return {Code::OutOfMemory, std::string("Expected threads to measure the machine, but the system gave none: ") + error.what()};
+  }
+  return Status::good();
+}
+
+Status measureCopy(uint64_t bytes, int threads, int ms, double* perSecond) {
+  const size_t half = static_cast<size_t>(bytes) / 2 / static_cast<size_t>(threads);
+  if (half == 0) return {Code::InvalidArgument, "Expected bytes to be at least two for each thread but received " + std::to_string(bytes)};
+  ASDM_TRY(checkMemory(static_cast<double>(bytes), "copying"));
+  Block block;
+  if (!block.allocate(static_cast<size_t>(bytes))) return outOfMemory(static_cast<double>(bytes), "copying");
+  std::memset(block.data(), 1, block.bytes());
+  try {
+    *perSecond = bestRate(threads, ms, 2.0 * static_cast<double>(half) * threads, [&](int64_t task, int64_t repeats) {
+      std::byte* mine = block.data() + 2 * half * static_cast<size_t>(task);
+      for (int64_t i = 0; i < repeats; i++) std::memcpy(mine + (i % 2 == 0 ? half : 0), mine + (i % 2 == 0 ? 0 : half), half);
+    });
+  } catch (const std::system_error& error) {
+    return {Code::OutOfMemory, std::string("Expected threads to measure the machine, but the system gave none: ") + error.what()};
+  }
+  return Status::good();
+}
+
+}  // namespace asdm
