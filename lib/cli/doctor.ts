@@ -96,6 +96,7 @@ function asText({ system, binary, cpu, chosen, threads, memory, problems: list }
       `Features:         ${cpu.features.join(', ') || 'none that matter'}`,
       `Instruction set:  ${chosen}, ${process.env.ASDM_CPU === undefined ? 'the best that runs here' : 'chosen by ASDM_CPU'}; usable are ${cpu.usable.join(', ')}`
         + (missing.length > 0 ? `; compiled but not usable here: ${missing.join(', ')}` : ''),
+      `Number formats:   ${(chosen === cpu.usable[0] ? cpu.fast : ['fp32']).join(', ')} at full speed; every other dtype works, by way of fp32`,
       `Threads:          ${threads.default} by default, one for each of the cores that this process may use (${threads.logicalCores} in the machine)`,
     )
   }

@@ -62,7 +62,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--plan <plan>', 'what steps inherit: a text as deepcache:3,0, or a JSON file; see asdm plan')
     .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
     .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
-    .addOption(new Option('--dtype <dtype>', 'number format (fp32)'))
+    .addOption(new Option('--dtype <dtype>', 'number format: fp32 (the default) or bf16'))
     .addOption(new Option('--device <device>', 'where it runs (auto)'))
     .option('--variant <name>', 'variant of the weight files, as fp16')
     .option('--revision <name>', 'branch, tag or commit of a model on the hub (main)')
@@ -84,7 +84,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
   let sd: StableDiffusion | undefined
   try {
     const load: LoadOptions = {
-      ...given({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype as 'fp32', device: flags.device as 'cpu', variant: flags.variant, revision: flags.revision, tokenizer: flags.tokenizer, config: flags.config }),
+      ...given({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype as LoadOptions['dtype'], device: flags.device as 'cpu', variant: flags.variant, revision: flags.revision, tokenizer: flags.tokenizer, config: flags.config }),
       signal, onWarning, onProgress: ({ bytesDone, bytesTotal }) => bar?.set('loading', bytesDone, bytesTotal, ''),
       onDownload: ({ file, bytesDone, bytesTotal }) => { if (bytesTotal > 0) bar?.set('fetching', bytesDone, bytesTotal, file) },
     }

@@ -7,17 +7,20 @@ import { loadAddon } from '../native/load'
 import { abortSignal, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../options'
 
 /** Number formats that models compute in. */
-export type DType = 'fp32'
+export type DType = 'fp32' | 'bf16'
 
 /** How a model runs. */
 export interface RuntimeOptions {
-  /** Number format of the computation; `fp32`. */
+  /**
+   * Number format of the computation: `fp32` (if left out), or `bf16`, which takes half the memory and, on processors with
+   * instructions for it, half the time, for pictures that differ a little.
+   */
   dtype?: DType
   /** Threads that compute, 1 to 256; as many as the machine has cores if left out. The result does not depend on it. */
   threads?: number
   /** Where it runs: `auto` picks the best there is, today always the processor. */
   device?: 'auto' | 'cpu'
-  /** A kernel set (`portable`, `avx2`, `avx512`, `neon`), or `auto` for the best that the processor has. */
+  /** A kernel set (`portable`, `avx2`, `avx512`, `avx512bf16`, `neon`), or `auto` for the best that the processor has. */
   cpu?: string
 }
 
@@ -62,7 +65,7 @@ export const partLoadKeys = [...runtimeKeys, 'variant', 'signal', 'onProgress', 
 
 /** The runtime options, checked and completed. */
 export function parseRuntime(options: Unchecked, addon: Addon): NativeModelOptions {
-  const dtype = optional(options.dtype, value => oneOf<DType>(value, 'dtype', ['fp32'])) ?? 'fp32'
+  const dtype = optional(options.dtype, value => oneOf<DType>(value, 'dtype', ['fp32', 'bf16'])) ?? 'fp32'
   optional(options.device, value => oneOf(value, 'device', ['auto', 'cpu']))
   const threads = optional(options.threads, value => integer(value, 'threads', 1, 256)) ?? Math.min(256, Math.max(1, addon.cpuInfo().cores))
   const cpu = optional(options.cpu, value => oneOf(value, 'cpu', ['auto', ...addon.cpuInfo().compiled])) ?? 'auto'

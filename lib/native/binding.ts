@@ -16,6 +16,8 @@ export interface CpuInfo {
   compiled: string[]
   /** Kernel sets that this machine can run, best first; the first one is the default. */
   usable: string[]
+  /** Number formats for which the best usable set has instructions; the others of `dtype` work, by way of float32. */
+  fast: string[]
   /** Logical cores the process may run on. */
   cores: number
 }
@@ -28,7 +30,8 @@ export type NativeModelSpec =
   | { kind: 'text_encoder'; config: TextEncoderConfig }
 
 export interface NativeModelOptions {
-  dtype: 'fp32'
+  /** Format of activations and products. */
+  dtype: 'fp32' | 'bf16'
   /** Threads that compute, the caller's own included; 1 to 256. */
   threads: number
   /** A kernel set's name, or 'auto'. */

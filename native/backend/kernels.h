@@ -3,12 +3,18 @@
 // read scratch only after writing it, and give the same bits for any number of threads.
 //
 // Layout: channels last. "rows" are pixels or tokens. A leading dimension ld* is the distance between rows in elements, at least
-// the row's width. Pointers are to float in this table; 64-byte alignment is usual but not promised.
+// the row's width. 64-byte alignment is usual but not promised.
+//
+// Numbers: `void` pointers are to activations, in the format that the table names (KernelTable::activations): float, or bfloat16
+// (core/bf16.h). Biases, norms' parameters, embedding tables and time steps are float in any case. With bfloat16 a kernel computes
+// in float (accumulation, epilogue, statistics, softmax) and rounds once, to nearest even, as it stores; so a fused epilogue rounds
+// once where separate operations round each.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "core/tensor.h"
 #include "core/thread_pool.h"
 
 namespace asdm {
@@ -21,12 +27,16 @@ struct KernelContext {
   std::byte* scratch;
 };
 
+// How the numbers of a packed matrix are stored: as the table's activations, or as 8-bit integers with scales.
+enum class WeightFormat : uint8_t { Native, I8 };
+
 // The right-hand side of a product: n output features from k inputs, stored packed in the kernel set's own format.
 // For a convolution k = area * channels, ordered tap first (kh, kw, c); for a linear layer area = 1.
 struct WeightShape {
   int64_t n = 0;         // output features
   int64_t channels = 0;  // input features
   int64_t area = 1;      // kh * kw
+  WeightFormat format = WeightFormat::Native;
   int64_t k() const { return channels * area; }
 };
 
@@ -41,18 +51,18 @@ struct PackArgs {
 };
 
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
-// Accumulation order over k is fixed. Rounding: the sum is rounded, then bias, then act, then residual are applied one by one, so
-// that a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.
+// Accumulation order over k is fixed. Rounding: the sum is rounded to float, then bias, then act, then residual are applied one by
+// one, so that with float activations a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.
 struct LinearArgs {
-  const float* x;
+  const void* x;
   int64_t m, ldx;
   WeightShape shape;
   const void* weight;     // packed
   const float* bias;      // [n] or null
   Activation activation;
-  const float* residual;  // or null
+  const void* residual;  // or null
   int64_t ldr;
-  float* y;
+  void* y;
   int64_t ldy;
 };
 
@@ -61,7 +71,7 @@ struct LinearArgs {
 // interpolate), which is never materialised; 0 means no resizing. Padding is zeros; bottom and right padding follow from outH, outW.
 // y = conv(x) + bias + rowBias[sample, :], then + residual, rounded as in LinearArgs. y may be the same memory as residual.
 struct ConvArgs {
-  const float* x;
+  const void* x;
   int64_t n, h, w;
   int64_t resizeH, resizeW;
   int64_t kernelH, kernelW, stride, padTop, padLeft;
@@ -69,74 +79,74 @@ struct ConvArgs {
   WeightShape shape;       // channels = c, n = co, area = kernelH * kernelW
   const void* weight;      // packed
   const float* bias;       // [co] or null
-  const float* rowBias;    // [n, co], sample's stride ldRowBias, or null: the time embedding
+  const void* rowBias;    // [n, co], sample's stride ldRowBias, or null: the time embedding
   int64_t ldRowBias;
-  const float* residual;   // [n, outH, outW, co] or null
-  float* y;
+  const void* residual;   // [n, outH, outW, co] or null
+  void* y;
 };
 
 // Group norm over (pixels, channels of the group), statistics per sample (Wu & He 2018, eq. 1-2): biased variance, eps inside the
 // root, then optionally SiLU. x, y [n, rows, c]; c % groups == 0. y may be x.
 struct GroupNormArgs {
-  const float* x;
+  const void* x;
   int64_t n, rows, c, groups;
   float eps;
   const float* gamma;  // [c]
   const float* beta;   // [c]
   bool silu;
-  float* y;
+  void* y;
 };
 
 // Layer norm over each row. x, y [rows, c] dense. y may be x.
 struct LayerNormArgs {
-  const float* x;
+  const void* x;
   int64_t rows, c;
   float eps;
   const float* gamma;
   const float* beta;
-  float* y;
+  void* y;
 };
 
 // o = softmax(scale * q k^T) v per sample and head; the score matrix is never whole in memory. Row (sample b, position i) of q is
 // at q + (b * qLength + i) * ldq + head * headDim, likewise k, v (kLength), o (qLength). causal: position i sees positions <= i
 // (then qLength == kLength). headDim up to 1024, any kLength >= 1.
 struct AttentionArgs {
-  const float *q, *k, *v;
+  const void *q, *k, *v;
   int64_t ldq, ldk, ldv;
   int64_t batch, heads, qLength, kLength, headDim;
   float scale;
   bool causal;
-  float* o;
+  void* o;
   int64_t ldo;
 };
 
 // y[i, j] = x[i, j] * gelu(x[i, inner + j]), gelu by erf; x [rows, 2 * inner] dense, y [rows, inner] dense.
 struct GegluArgs {
-  const float* x;
+  const void* x;
   int64_t rows, inner;
-  float* y;
+  void* y;
 };
 
 // y = act(x) element by element. y may be x.
 struct ActivationArgs {
-  const float* x;
+  const void* x;
   int64_t count;
   Activation activation;
-  float* y;
+  void* y;
 };
 
 // y = a + b element by element. y may be a or b.
 struct AddArgs {
-  const float *a, *b;
+  const void *a, *b;
   int64_t count;
-  float* y;
+  void* y;
 };
 
 // y[i, :] = [a[i, :], b[i, :]]; a [rows, ca], b [rows, cb], y [rows, ca + cb], dense.
 struct ConcatArgs {
-  const float *a, *b;
+  const void *a, *b;
   int64_t rows, ca, cb;
-  float* y;
+  void* y;
 };
 
 // y[b, i, :] = token[ids[b * length + i], :] + position[i, :]; ids are checked to lie in the table before.
@@ -145,7 +155,7 @@ struct EmbedArgs {
   int64_t batch, length, width;
   const float* token;     // [vocabulary, width]
   const float* position;  // [>= length, width]
-  float* y;
+  void* y;
 };
 
 // Sinusoidal features of a time step (Vaswani et al. 2017, section 3.5, as diffusers lays them out): with half = dim / 2 and
@@ -156,14 +166,15 @@ struct TimestepArgs {
   int64_t n, dim;
   bool flip;
   float freqShift;
-  float* y;        // [n, dim]
+  void* y;        // [n, dim]
 };
 
-// Transposes between PyTorch's [n, c, pixels] and channels last [n, pixels, c].
+// Transposes between PyTorch's [n, c, pixels] and channels last [n, pixels, c], and converts: what is in PyTorch's order is the
+// caller's and float, what is channels last are activations. One channel is a conversion, no more.
 struct LayoutArgs {
-  const float* x;
+  const void* x;
   int64_t n, c, pixels;
-  float* y;
+  void* y;
 };
 
 // A kernel and the scratch bytes it wants for these arguments and this many threads (pointers are not read by scratch()).
@@ -175,7 +186,8 @@ struct Kernel {
 
 // One backend's kernels at one activation dtype. A null `run` means unsupported; program compilation says so aloud.
 struct KernelTable {
-  const char* name;  // the set's: "portable", "avx2", "avx512", "neon"
+  const char* name;  // the set's: "portable", "avx2", "avx512", "avx512bf16", "neon"
+  DType activations;  // F32 or BF16: what `void` pointers in argument structs point to
   size_t (*packedBytes)(const WeightShape&);
   void (*pack)(const PackArgs&);
   Kernel<LinearArgs> linear;

@@ -20,6 +20,18 @@ inline int64_t dtypeBytes(DType t) {
   return 0;
 }
 
+// As options and messages call it.
+inline const char* dtypeName(DType t) {
+  switch (t) {
+    case DType::F32: return "fp32";
+    case DType::F16: return "fp16";
+    case DType::BF16: return "bf16";
+    case DType::I8: return "int8";
+    case DType::I32: return "int32";
+  }
+  return "";
+}
+
 struct Shape {
   static constexpr int kMaxRank = 4;
   std::array<int64_t, kMaxRank> dims{{1, 1, 1, 1}};

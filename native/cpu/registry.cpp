@@ -16,26 +16,38 @@ namespace {
 struct Set {
   const char* name;
   bool (*usable)(const Features&);
-  const KernelTable* table;
+  const KernelTable* float32;
+  const KernelTable* bfloat16;
 };
 
-#define ASDM_TABLE(set)                                                                                         \
-  const KernelTable set##Table = {                                                                              \
-      #set, &set::packedBytes, &set::pack, {&set::linear, &set::linearScratch}, {&set::conv, &set::convScratch}, \
-      {&set::groupNorm, &set::groupNormScratch}, {&set::layerNorm, nullptr}, {&set::attention, &set::attentionScratch}, \
-      {&set::geglu, nullptr}, {&set::activation, nullptr}, {&set::add, nullptr}, {&concat, nullptr}, {&embed, nullptr}, \
-      {&set::timestep, nullptr}, {&toChannelsLast, nullptr}, {&toChannelsFirst, nullptr}};
+// Where `set` has no float32 kernels of its own, `from` is the set whose it uses.
+#define ASDM_FLOAT32_TABLE(set, from)                                                            \
+  const KernelTable set##Float32 = {                                                             \
+      #set, DType::F32, &from::packedBytes, &from::pack,                                         \
+      {&from::linear, &from::linearScratch}, {&from::conv, &from::convScratch},                  \
+      {&from::groupNorm, &from::groupNormScratch}, {&from::layerNorm, nullptr},                  \
+      {&from::attention, &from::attentionScratch}, {&from::geglu, nullptr},                      \
+      {&from::activation, nullptr}, {&from::add, nullptr}, {&concat, nullptr}, {&embed, nullptr}, \
+      {&from::timestep, nullptr}, {&toChannelsLast, nullptr}, {&toChannelsFirst, nullptr}};
+// A null kernel is one that is missing, which compilation reports.
+#define ASDM_BFLOAT16_TABLE(set, from)                                        \
+  const KernelTable set##Bfloat16 = {                                         \
+      #set, DType::BF16, nullptr, nullptr, {nullptr, nullptr}, {nullptr, nullptr}, \
+      {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}, \
+      {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}, \
+      {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}};
 
-#define ASDM_CPU_SET(set, feature) ASDM_TABLE(set)
+#define ASDM_CPU_SET(set, needed, from) ASDM_FLOAT32_TABLE(set, from) ASDM_BFLOAT16_TABLE(set, from)
 #include "cpu/sets.def"
 #undef ASDM_CPU_SET
-ASDM_TABLE(portable)
+ASDM_FLOAT32_TABLE(portable, portable)
+ASDM_BFLOAT16_TABLE(portable, portable)
 
 const Set kSets[] = {
-#define ASDM_CPU_SET(set, feature) {#set, [](const Features& f) { return f.feature; }, &set##Table},
+#define ASDM_CPU_SET(set, needed, from) {#set, [](const Features& f) { return needed; }, &set##Float32, &set##Bfloat16},
 #include "cpu/sets.def"
 #undef ASDM_CPU_SET
-    {"portable", [](const Features&) { return true; }, &portableTable},
+    {"portable", [](const Features&) { return true; }, &portableFloat32, &portableBfloat16},
 };
 
 std::string joined(const std::vector<std::string>& names) {
@@ -60,7 +72,7 @@ std::vector<std::string> usableSets() {
   return names;
 }
 
-Status kernels(const std::string& name, const KernelTable** table) {
+Status kernels(const std::string& name, DType dtype, const KernelTable** table) {
   std::string wanted = name;
   std::string where = "option cpu";
   if (wanted == "auto") {
@@ -76,11 +88,13 @@ Status kernels(const std::string& name, const KernelTable** table) {
     if (!set.usable(features))
       return {Code::UnknownCpu, "Expected " + where + " to name a kernel set that this machine can run (" +
                                     joined(usableSets()) + ") but received \"" + wanted + "\""};
-    *table = set.table;
+    *table = dtype == DType::BF16 ? set.bfloat16 : set.float32;
     return Status::good();
   }
   return {Code::UnknownCpu, "Expected " + where + " to be auto or one of " + joined(compiledSets()) + " but received \"" +
                                 wanted.substr(0, 60) + "\""};
 }
+
+bool isFast(DType dtype) { return dtype == DType::F32 || (dtype == DType::BF16 && usableSets().front() == "avx512bf16"); }
 
 }  // namespace asdm::cpu

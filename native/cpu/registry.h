@@ -13,8 +13,10 @@ namespace asdm::cpu {
 std::vector<std::string> compiledSets();
 // Those that processor and operating system support, best first; never empty ("portable" runs everywhere).
 std::vector<std::string> usableSets();
-// The float32 table of a set. "auto": the environment variable ASDM_CPU if set, else the best usable one.
+// The table of a set for a number format, F32 or BF16. "auto": the environment variable ASDM_CPU if set, else the best usable one.
 // Fails with UnknownCpu when the name is unknown or the machine cannot run it; never falls back silently.
-Status kernels(const std::string& name, const KernelTable** table);
+Status kernels(const std::string& name, DType dtype, const KernelTable** table);
+// Whether the best usable set multiplies numbers of this format faster than float32: by instructions for it, not by widening.
+bool isFast(DType dtype);
 
 }  // namespace asdm::cpu

@@ -25,6 +25,7 @@
 
 #define ASDM_AVX2_FEATURES "avx2,fma,f16c"
 #define ASDM_AVX512_FEATURES "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+#define ASDM_AVX512BF16_FEATURES "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
 
 #if defined(_MSC_VER)
 #define ASDM_INLINE __forceinline

@@ -26,9 +26,13 @@ struct Runner {
     }
     return nullptr;
   }
-  const float* in(int i) const { return static_cast<const float*>(read(step->in[i])); }
-  const float* residual() const { return static_cast<const float*>(read(step->residualPlace)); }
-  float* out() const { return static_cast<float*>(const_cast<void*>(read(step->out))); }
+  const void* in(int i) const { return read(step->in[i]); }
+  // From the operand's first column on.
+  const void* columns(int i) const {
+    return static_cast<const std::byte*>(in(i)) + step->columns[i] * dtypeBytes(program.activations);
+  }
+  const void* residual() const { return read(step->residualPlace); }
+  void* out() const { return const_cast<void*>(read(step->out)); }
   const void* weight(int i) const { return step->weights[i] == kNoWeight ? nullptr : weights.data(step->weights[i]); }
   const float* vector(int i) const { return static_cast<const float*>(weight(i)); }
 
@@ -64,9 +68,9 @@ struct Runner {
     table.layerNorm.run(a, context);
   }
   void operator()(AttentionArgs a) {
-    a.q = in(0) + step->columns[0];
-    a.k = in(1) + step->columns[1];
-    a.v = in(2) + step->columns[2];
+    a.q = columns(0);
+    a.k = columns(1);
+    a.v = columns(2);
     a.o = out();
     table.attention.run(a, context);
   }
@@ -93,14 +97,14 @@ struct Runner {
     table.concat.run(a, context);
   }
   void operator()(EmbedArgs a) {
-    a.ids = static_cast<const int32_t*>(read(step->in[0]));
+    a.ids = static_cast<const int32_t*>(in(0));
     a.token = vector(0);
     a.position = vector(1);
     a.y = out();
     table.embed.run(a, context);
   }
   void operator()(TimestepArgs a) {
-    a.t = in(0);
+    a.t = static_cast<const float*>(in(0));
     a.y = out();
     table.timestep.run(a, context);
   }
@@ -114,7 +118,7 @@ struct Runner {
     std::memset(context.scratch, 0xff, program.scratchBytes);
     if (step->out.kind != Place::Arena || step->inPlace) return;
     const Shape& shape = program.shapes[static_cast<size_t>(step->result)];
-    std::memset(bindings.arena + step->out.offset, 0xff, static_cast<size_t>(shape.count()) * sizeof(float));
+    std::memset(bindings.arena + step->out.offset, 0xff, static_cast<size_t>(shape.count() * dtypeBytes(program.activations)));
   }
 };
 

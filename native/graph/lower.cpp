@@ -63,9 +63,9 @@ Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>&
   const Shape& y = shapes[static_cast<size_t>(fused.head)];
   const Shape x = u.inputs.empty() ? y : shapeOf(0);
   switch (u.op) {
-    case Op::Input: {  // a feature map on its way in
+    case Op::Input: {  // on its way in; a sequence is channels last already, and only converted
       step.op = Op::ToChannelsLast;
-      step.args = LayoutArgs{nullptr, y[0], y[3], y[1] * y[2], nullptr};
+      step.args = y.rank == 4 ? LayoutArgs{nullptr, y[0], y[3], y[1] * y[2], nullptr} : LayoutArgs{nullptr, 1, 1, y.count(), nullptr};
       break;
     }
     case Op::Linear: {

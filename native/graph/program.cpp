@@ -17,11 +17,8 @@ struct Compiler {
   Program& p;
   std::vector<int> valueOf;  // unit -> index in p.values, or -1
 
-  // Inputs that kernels read where the caller has them; feature maps are turned to channels last first.
-  bool isBound(UnitId id) const { return graph[id].op == Op::Input && p.shapes[static_cast<size_t>(id)].rank != 4; }
-
   uint64_t bytes(UnitId id) const {
-    return static_cast<uint64_t>(p.shapes[static_cast<size_t>(id)].count() * dtypeBytes(graph[id].dtype));
+    return static_cast<uint64_t>(p.shapes[static_cast<size_t>(id)].count() * dtypeBytes(p.activations));
   }
 
   // The way out, at once after the value is there, so that a tap does not live longer than its readers need it.
@@ -41,7 +38,7 @@ struct Compiler {
 
   void addSteps(const std::vector<Fused>& calls) {
     for (const Fused& call : calls) {
-      if (!isBound(call.head)) p.steps.push_back(lowerUnit(graph, call, p.shapes));
+      if (!isBound(graph[call.head], p.shapes[static_cast<size_t>(call.head)], p.activations)) p.steps.push_back(lowerUnit(graph, call, p.shapes));
       addExport(call.result);
     }
   }
@@ -130,8 +127,14 @@ std::vector<int64_t> outputShape(const Shape& s) {
 
 }  // namespace
 
+bool isBound(const Unit& unit, const Shape& shape, DType activations) {
+  if (unit.op != Op::Input || shape.rank == 4) return false;
+  return unit.dtype != DType::F32 || activations == DType::F32 || shape.rank == 1;
+}
+
 Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program) {
   Program made;
+  made.activations = table.activations;
   ASDM_TRY(inferShapes(graph, request.inputs, &made.shapes));
   std::vector<UnitId> inherited;
   std::vector<UnitId> observed = request.outputs;  // values that must come to be, so no call may swallow them
@@ -149,8 +152,8 @@ Status compile(const Graph& graph, const KernelTable& table, const CompileReques
   for (const Step& step : made.steps) {
     uint64_t bytes = 0;
     if (!stepScratch(table, step, request.threads, &bytes))
-      return {Code::UnsupportedConfig, std::string("Expected the kernel set ") + table.name + " to have " + opInfo(step.op).name +
-                                           ", which " + graph[step.unit].name + " needs, but it has not"};
+      return {Code::UnsupportedConfig, std::string("Expected the kernel set ") + table.name + " to have " + opInfo(step.op).name + " in " +
+                                           dtypeName(table.activations) + ", which " + graph[step.unit].name + " needs, but it has not"};
     made.scratchBytes = std::max(made.scratchBytes, static_cast<uint64_t>(alignUp(bytes)));
   }
   *program = std::move(made);

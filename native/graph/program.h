@@ -38,6 +38,7 @@ struct ProgramOutput {
 };
 
 struct Program {
+  DType activations = DType::F32;       // of every value in the arena and among the kept ones
   std::vector<Shape> shapes;            // of every unit's value, channels last
   std::vector<UnitId> units;            // that have to run, in order
   std::vector<Step> steps;
@@ -76,6 +77,10 @@ struct Fused {
   Activation activation = Activation::None;
 };
 std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse);
+
+// Whether kernels read this input where the caller has it: ids, time steps (which stay float), and sequences if they have the
+// activations' format already. Others are brought into it, and feature maps into channels last, as the program begins.
+bool isBound(const Unit& unit, const Shape& shape, DType activations);
 
 // Part of compile. lower.cpp: a unit (or fused ones) as a kernel call with shapes filled in.
 Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>& shapes);

@@ -90,7 +90,7 @@ Status compileRun(const Graph& graph, const KernelTable& table, const RunRequest
   for (auto& [value, offset] : slots) {
     offset = made.keptBytes;
     // Halves are aligned too: a half is a whole number of samples, whose size need not be one of 64 bytes.
-    made.keptBytes += alignUp(static_cast<uint64_t>(full.shapes[static_cast<size_t>(value)].count()) * sizeof(float));
+    made.keptBytes += alignUp(static_cast<uint64_t>(full.shapes[static_cast<size_t>(value)].count() * dtypeBytes(table.activations)));
   }
   for (UnitId u : full.units) made.fullMacs += unitMacs(graph, u, full.shapes);
 
@@ -105,7 +105,7 @@ Status compileRun(const Graph& graph, const KernelTable& table, const RunRequest
     if (found == distinct.end()) {
       CompileRequest one{half ? request.halfInputs : request.inputs, graph.outputs, request.threads, true, {}};
       const auto place = [&](UnitId value, bool inherited) {
-        const uint64_t bytes = static_cast<uint64_t>(full.shapes[static_cast<size_t>(value)].count()) * sizeof(float);
+        const uint64_t bytes = static_cast<uint64_t>(full.shapes[static_cast<size_t>(value)].count() * dtypeBytes(table.activations));
         one.kept.push_back({value, slots[value] + (half ? bytes / 2 : 0), inherited});
       };
       for (UnitId value : read) place(value, true);

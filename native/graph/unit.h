@@ -66,7 +66,7 @@ struct Unit {
   std::vector<UnitId> inputs;
   std::vector<WeightId> weights;
   Attributes attributes;
-  DType dtype = DType::F32;  // of its value
+  DType dtype = DType::F32;  // of an Input: what the caller gives, F32 or I32
 };
 
 }  // namespace asdm

@@ -46,6 +46,10 @@ napi_value cpuInfo(napi_env env) {
   set(env, info, "features", strings(env, cpu::featureNames(cpu::detect())));
   set(env, info, "compiled", strings(env, cpu::compiledSets()));
   set(env, info, "usable", strings(env, cpu::usableSets()));
+  std::vector<std::string> fast;
+  for (DType dtype : {DType::F32, DType::BF16})
+    if (cpu::isFast(dtype)) fast.push_back(dtypeName(dtype));
+  set(env, info, "fast", strings(env, fast));
   set(env, info, "cores", number(env, usableCores()));
   return info;
 }

@@ -99,8 +99,9 @@ ModelSpec modelSpec(const Value& value) {
 ModelOptions modelOptions(const Value& value) {
   ModelOptions options;
   const Value dtype = value["dtype"];
-  if (dtype.text(kNameBytes) != "fp32") dtype.fail("fp32");
-  options.dtype = DType::F32;
+  const std::string format = dtype.text(kNameBytes);
+  if (format != "fp32" && format != "bf16") dtype.fail("fp32 or bf16");
+  options.dtype = format == "bf16" ? DType::BF16 : DType::F32;
   options.threads = static_cast<int>(value["threads"].integer(1, 256));
   options.cpu = value["cpu"].text(kNameBytes);
   return options;

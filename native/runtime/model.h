@@ -20,7 +20,7 @@ struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
 struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
 
 struct ModelOptions {
-  DType dtype = DType::F32;
+  DType dtype = DType::F32;    // of activations and products: F32 or BF16
   int threads = 1;             // 1..256
   std::string cpu = "auto";    // a kernel set's name
 };

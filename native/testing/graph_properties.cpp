@@ -84,14 +84,15 @@ Napi::Value runConvert(const Napi::CallbackInfo& info) {
   return floats;
 }
 
-// randomGraph({ seed, set, threads, fuse, poison, taps: all values too }) ->
+// randomGraph({ seed, set, threads, fuse, poison, taps: all values too, dtype: 'fp32' if left out }) ->
 //   { outputs: { name: Float32Array }, units, fused, inPlace, lifetimes: [{ first, last, bytes, takesOver, offset }], arenaBytes }
 Napi::Value runRandomGraph(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object args = info[0].As<Napi::Object>();
   const uint32_t seed = args.Get("seed").ToNumber().Uint32Value();
   const KernelTable* table = nullptr;
-  check(env, cpu::kernels(args.Get("set").ToString(), &table));
+  const bool bf16 = args.Get("dtype").IsString() && std::string(args.Get("dtype").ToString()) == "bf16";
+  check(env, cpu::kernels(args.Get("set").ToString(), bf16 ? DType::BF16 : DType::F32, &table));
   ThreadPool pool(args.Get("threads").ToNumber().Int32Value());
   const RandomGraph random = randomGraph(seed);
   WeightStore weights;

@@ -7,7 +7,7 @@ namespace {
 // q, k, v hold exactly their rows: (rows - 1) * ld + width floats, so that a sanitizer build sees any read past the last one. Rows of
 // the result are ldo apart; what lies between them stays NaN.
 Napi::Value attention(const OpCall& call) {
-  const Input q(call.args, "q"), k(call.args, "k"), v(call.args, "v");
+  const Activations q = call.activations("q"), k = call.activations("k"), v = call.activations("v");
   AttentionArgs args{};
   args.batch = call.integer("batch");
   args.heads = call.integer("heads");
@@ -24,8 +24,8 @@ Napi::Value attention(const OpCall& call) {
   args.ldo = call.integerOr("ldo", width);
   args.scale = call.number("scale");
   args.causal = call.flag("causal");
-  const Guarded o(static_cast<size_t>((args.batch * args.qLength - 1) * args.ldo + width) * sizeof(float));
-  args.o = o.floats();
+  const Guarded o = call.output((args.batch * args.qLength - 1) * args.ldo + width);
+  args.o = o.data();
   call.run(call.table.attention, args);
   return call.result(o);
 }

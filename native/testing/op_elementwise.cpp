@@ -5,43 +5,43 @@ namespace asdm::testing {
 namespace {
 
 Napi::Value activation(const OpCall& call) {
-  const Input x(call.args, "x");
-  const Guarded y(x.count() * sizeof(float));
+  const Activations x = call.activations("x");
+  const Guarded y = call.output(static_cast<int64_t>(x.count()));
   call.run(call.table.activation,
-           ActivationArgs{x.data(), static_cast<int64_t>(x.count()), call.activation("activation"), y.floats()});
+           ActivationArgs{x.data(), static_cast<int64_t>(x.count()), call.activation("activation"), y.data()});
   return call.result(y);
 }
 
 Napi::Value add(const OpCall& call) {
-  const Input a(call.args, "a"), b(call.args, "b");
-  const Guarded y(a.count() * sizeof(float));
-  call.run(call.table.add, AddArgs{a.data(), b.data(), static_cast<int64_t>(a.count()), y.floats()});
+  const Activations a = call.activations("a"), b = call.activations("b");
+  const Guarded y = call.output(static_cast<int64_t>(a.count()));
+  call.run(call.table.add, AddArgs{a.data(), b.data(), static_cast<int64_t>(a.count()), y.data()});
   return call.result(y);
 }
 
 Napi::Value geglu(const OpCall& call) {
-  const Input x(call.args, "x");
+  const Activations x = call.activations("x");
   const int64_t rows = call.integer("rows"), inner = call.integer("inner");
-  const Guarded y(static_cast<size_t>(rows * inner) * sizeof(float));
-  call.run(call.table.geglu, GegluArgs{x.data(), rows, inner, y.floats()});
+  const Guarded y = call.output(rows * inner);
+  call.run(call.table.geglu, GegluArgs{x.data(), rows, inner, y.data()});
   return call.result(y);
 }
 
 Napi::Value concat(const OpCall& call) {
-  const Input a(call.args, "a"), b(call.args, "b");
+  const Activations a = call.activations("a"), b = call.activations("b");
   const int64_t rows = call.integer("rows"), ca = call.integer("ca"), cb = call.integer("cb");
   // yCount: a deliberately short output, by which a test sees that the guard works.
-  const Guarded y(static_cast<size_t>(call.integerOr("yCount", rows * (ca + cb))) * sizeof(float));
-  call.run(call.table.concat, ConcatArgs{a.data(), b.data(), rows, ca, cb, y.floats()});
+  const Guarded y = call.output(call.integerOr("yCount", rows * (ca + cb)));
+  call.run(call.table.concat, ConcatArgs{a.data(), b.data(), rows, ca, cb, y.data()});
   return call.result(y);
 }
 
 Napi::Value timestep(const OpCall& call) {
   const Input t(call.args, "t");
   const int64_t dim = call.integer("dim");
-  const Guarded y(t.count() * static_cast<size_t>(dim) * sizeof(float));
+  const Guarded y = call.output(static_cast<int64_t>(t.count()) * dim);
   call.run(call.table.timestep, TimestepArgs{t.data(), static_cast<int64_t>(t.count()), dim, call.flag("flip"),
-                                             call.number("freqShift"), y.floats()});
+                                             call.number("freqShift"), y.data()});
   return call.result(y);
 }
 
@@ -50,20 +50,25 @@ Napi::Value embed(const OpCall& call) {
   const std::vector<int32_t> ids(source.Data(), source.Data() + source.ElementLength());
   const Input token(call.args, "token"), position(call.args, "position");
   const int64_t batch = call.integer("batch"), length = call.integer("length"), width = call.integer("width");
-  const Guarded y(static_cast<size_t>(batch * length * width) * sizeof(float));
-  call.run(call.table.embed, EmbedArgs{ids.data(), batch, length, width, token.data(), position.data(), y.floats()});
+  const Guarded y = call.output(batch * length * width);
+  call.run(call.table.embed, EmbedArgs{ids.data(), batch, length, width, token.data(), position.data(), y.data()});
   return call.result(y);
 }
 
-Napi::Value layout(const OpCall& call, const Kernel<LayoutArgs>& kernel) {
-  const Input x(call.args, "x");
-  const Guarded y(x.count() * sizeof(float));
-  call.run(kernel, LayoutArgs{x.data(), call.integer("n"), call.integer("c"), call.integer("pixels"), y.floats()});
-  return call.result(y);
+// What is channels first is float in any table.
+Napi::Value layout(const OpCall& call, const Kernel<LayoutArgs>& kernel, DType from, DType to) {
+  const Activations x(call.args, "x", from);
+  const Guarded y(x.count() * static_cast<size_t>(dtypeBytes(to)));
+  call.run(kernel, LayoutArgs{x.data(), call.integer("n"), call.integer("c"), call.integer("pixels"), y.data()});
+  return call.values(y, to);
 }
 
-Napi::Value toChannelsLast(const OpCall& call) { return layout(call, call.table.toChannelsLast); }
-Napi::Value toChannelsFirst(const OpCall& call) { return layout(call, call.table.toChannelsFirst); }
+Napi::Value toChannelsLast(const OpCall& call) {
+  return layout(call, call.table.toChannelsLast, DType::F32, call.table.activations);
+}
+Napi::Value toChannelsFirst(const OpCall& call) {
+  return layout(call, call.table.toChannelsFirst, call.table.activations, DType::F32);
+}
 
 }  // namespace
 

@@ -7,25 +7,26 @@ namespace {
 // x [m, k] of row distance ldx, weight [n, k], bias [n]?, residual of row distance ldr?, activation?; m, n, k, ldx?, ldr?, ldy?.
 // inPlace: the residual lies in y. Gives y's whole memory, so that a test sees whether the gaps between rows stayed NaN.
 Napi::Value linear(const OpCall& call) {
-  const Input x(call.args, "x"), weight(call.args, "weight"), bias(call.args, "bias"), residual(call.args, "residual");
+  const Activations x = call.activations("x"), residual = call.activations("residual");
+  const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t m = call.integer("m"), n = call.integer("n"), k = call.integer("k");
   const int64_t ldy = call.integerOr("ldy", n), ldr = call.integerOr("ldr", n);
   const WeightShape shape{n, k, 1};
   const Guarded packed = call.pack(weight, shape);
-  const Guarded y(static_cast<size_t>((m - 1) * ldy + n) * sizeof(float));
+  const Guarded y = call.output((m - 1) * ldy + n);
   const bool inPlace = call.flag("inPlace");
-  if (inPlace) std::memcpy(y.floats(), residual.data(), y.bytes());
+  if (inPlace) std::memcpy(y.data(), residual.data(), y.bytes());
   call.run(call.table.linear, LinearArgs{x.data(), m, call.integerOr("ldx", k), shape, packed.data(), bias.data(),
-                                         call.activation("activation"), inPlace ? y.floats() : residual.data(), ldr,
-                                         y.floats(), ldy});
+                                         call.activation("activation"), inPlace ? y.data() : residual.data(), ldr,
+                                         y.data(), ldy});
   return call.result(y);
 }
 
 // x [n, h, w, c], weight [co, c, kernelH, kernelW], bias [co]?, rowBias [n, co] of row distance ldRowBias?, residual?, inPlace?;
 // resizeH?, resizeW?, stride?, padTop?, padLeft?, outH, outW. Gives y [n, outH, outW, co].
 Napi::Value conv(const OpCall& call) {
-  const Input x(call.args, "x"), weight(call.args, "weight"), bias(call.args, "bias"), rowBias(call.args, "rowBias");
-  const Input residual(call.args, "residual");
+  const Activations x = call.activations("x"), rowBias = call.activations("rowBias"), residual = call.activations("residual");
+  const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t kernelH = call.integer("kernelH"), kernelW = call.integer("kernelW");
   const WeightShape shape{call.integer("co"), call.integer("c"), kernelH * kernelW};
   const Guarded packed = call.pack(weight, shape);
@@ -48,11 +49,11 @@ Napi::Value conv(const OpCall& call) {
   a.bias = bias.data();
   a.rowBias = rowBias.data();
   a.ldRowBias = call.integerOr("ldRowBias", shape.n);
-  const Guarded y(static_cast<size_t>(a.n * a.outH * a.outW * shape.n) * sizeof(float));
+  const Guarded y = call.output(a.n * a.outH * a.outW * shape.n);
   const bool inPlace = call.flag("inPlace");
-  if (inPlace) std::memcpy(y.floats(), residual.data(), y.bytes());
-  a.residual = inPlace ? y.floats() : residual.data();
-  a.y = y.floats();
+  if (inPlace) std::memcpy(y.data(), residual.data(), y.bytes());
+  a.residual = inPlace ? y.data() : residual.data();
+  a.y = y.data();
   call.run(call.table.conv, a);
   return call.result(y);
 }

@@ -5,26 +5,28 @@ namespace asdm::testing {
 namespace {
 
 // The output, with the input already in it where the call asks for inPlace.
-const float* source(const OpCall& call, const Input& x, const Guarded& y) {
+const void* source(const OpCall& call, const Activations& x, const Guarded& y) {
   if (!call.flag("inPlace")) return x.data();
   std::memcpy(y.data(), x.data(), y.bytes());
-  return y.floats();
+  return y.data();
 }
 
 Napi::Value groupNorm(const OpCall& call) {
-  const Input x(call.args, "x"), gamma(call.args, "gamma"), beta(call.args, "beta");
-  const Guarded y(x.count() * sizeof(float));
+  const Activations x = call.activations("x");
+  const Input gamma(call.args, "gamma"), beta(call.args, "beta");
+  const Guarded y = call.output(static_cast<int64_t>(x.count()));
   call.run(call.table.groupNorm,
            GroupNormArgs{source(call, x, y), call.integer("n"), call.integer("rows"), call.integer("c"), call.integer("groups"),
-                         call.number("eps"), gamma.data(), beta.data(), call.flag("silu"), y.floats()});
+                         call.number("eps"), gamma.data(), beta.data(), call.flag("silu"), y.data()});
   return call.result(y);
 }
 
 Napi::Value layerNorm(const OpCall& call) {
-  const Input x(call.args, "x"), gamma(call.args, "gamma"), beta(call.args, "beta");
-  const Guarded y(x.count() * sizeof(float));
+  const Activations x = call.activations("x");
+  const Input gamma(call.args, "gamma"), beta(call.args, "beta");
+  const Guarded y = call.output(static_cast<int64_t>(x.count()));
   call.run(call.table.layerNorm, LayerNormArgs{source(call, x, y), call.integer("rows"), call.integer("c"), call.number("eps"),
-                                               gamma.data(), beta.data(), y.floats()});
+                                               gamma.data(), beta.data(), y.data()});
   return call.result(y);
 }
 

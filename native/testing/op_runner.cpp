@@ -18,22 +18,27 @@ const OpMap& ops() {
   return map;
 }
 
-// run(op, set, threads, args) -> result
+DType dtypeOf(const Napi::Value& name) { return name.IsString() && std::string(name.ToString()) == "bf16" ? DType::BF16 : DType::F32; }
+
+// run(op, set, threads, args, dtype: 'fp32' if left out) -> result
 Napi::Value run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::string op = info[0].ToString(), set = info[1].ToString();
   const auto found = ops().find(op);
   if (found == ops().end()) throw Napi::Error::New(env, "no op " + op);
   const KernelTable* table = nullptr;
-  const Status status = cpu::kernels(set, &table);
+  const Status status = cpu::kernels(set, dtypeOf(info[4]), &table);
   if (!status.ok()) throw Napi::Error::New(env, status.message);
   ThreadPool pool(info[2].ToNumber().Int32Value());
   return found->second(OpCall{env, info[3].ToObject(), *table, pool});
 }
 
-// sets() -> names of the usable kernel sets, best first
+// sets(dtype: 'fp32' if left out) -> names of the usable kernel sets with kernels of their own in this format, best first
 Napi::Value sets(const Napi::CallbackInfo& info) {
-  const std::vector<std::string> names = cpu::usableSets();
+  const DType dtype = dtypeOf(info[0]);
+  std::vector<std::string> names;
+  for (const std::string& name : cpu::usableSets())
+    if (dtype != DType::F32 || name != "avx512bf16") names.push_back(name);  // whose float32 kernels are those of avx512
   Napi::Array array = Napi::Array::New(info.Env(), names.size());
   for (size_t i = 0; i < names.size(); i++) array.Set(static_cast<uint32_t>(i), names[i]);
   return array;

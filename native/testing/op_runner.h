@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/kernels.h"
+#include "core/bf16.h"
 #include "core/memory.h"
 
 namespace asdm::testing {
@@ -33,6 +34,27 @@ class Input {
  private:
   std::unique_ptr<float[]> data_;
   size_t count_ = 0;
+};
+
+// An input of activations: numbers rounded to the table's format, in memory of exactly their size.
+class Activations {
+ public:
+  Activations(const Napi::Object& args, const char* name, DType dtype) : floats_(args, name), dtype_(dtype) {
+    if (dtype != DType::BF16) return;
+    rounded_.reset(new Bf16[floats_.count() ? floats_.count() : 1]);
+    for (size_t i = 0; i < floats_.count(); i++) rounded_[i] = toBf16(floats_.data()[i]);
+  }
+  size_t count() const { return floats_.count(); }
+  // Null when the argument is absent.
+  const void* data() const {
+    if (count() == 0) return nullptr;
+    return dtype_ == DType::BF16 ? static_cast<const void*>(rounded_.get()) : floats_.data();
+  }
+
+ private:
+  Input floats_;
+  DType dtype_;
+  std::unique_ptr<Bf16[]> rounded_;
 };
 
 // Bytes with sentinels on both sides, filled with NaN (0xff).
@@ -75,17 +97,31 @@ struct OpCall {
   bool flag(const char* name) const { return args.Get(name).ToBoolean(); }
   std::string text(const char* name) const { return args.Get(name).ToString(); }
 
+  Activations activations(const char* name) const { return Activations(args, name, table.activations); }
+  // Room for so many activations.
+  Guarded output(int64_t count) const { return Guarded(static_cast<size_t>(count * dtypeBytes(table.activations))); }
+
   // Runs a kernel with its scratch poisoned and guarded; throws a JavaScript error when it wrote outside of it.
   template <class Args>
   void run(const Kernel<Args>& kernel, const Args& kernelArgs) const {
+    if (kernel.run == nullptr) throw Napi::Error::New(env, "the table has no such kernel");
     Guarded scratch(kernel.scratch ? kernel.scratch(kernelArgs, pool.threads()) : 0);
     KernelContext context{pool, scratch.data()};
     kernel.run(kernelArgs, context);
     if (!scratch.intact()) throw Napi::Error::New(env, "kernel wrote outside its scratch");
   }
-  // Copies an output out; throws when its sentinels were touched.
+  // Copies an output out, as floats; throws when its sentinels were touched.
   Napi::Value result(const Guarded& output) const {
+    return values(output, table.activations);
+  }
+  Napi::Value values(const Guarded& output, DType dtype) const {
     if (!output.intact()) throw Napi::Error::New(env, "kernel wrote outside its output");
+    if (dtype == DType::BF16) {
+      const auto* from = reinterpret_cast<const Bf16*>(output.data());
+      Napi::Float32Array widened = Napi::Float32Array::New(env, output.bytes() / sizeof(Bf16));
+      for (size_t i = 0; i < widened.ElementLength(); i++) widened[i] = toFloat(from[i]);
+      return widened;
+    }
     Napi::Float32Array array = Napi::Float32Array::New(env, output.bytes() / sizeof(float));
     std::memcpy(array.Data(), output.data(), output.bytes());
     return array;

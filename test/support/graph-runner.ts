@@ -1,3 +1,4 @@
+import type { DType } from '../../lib/components/part'
 import { repoPath } from './fixtures'
 
 /** A value of a program: alive from step `first` to step `last`; `takesOver`: index of the value whose memory it continues, or -1. */
@@ -17,11 +18,12 @@ export interface RandomRun {
   poison: boolean
   taps: boolean
   cancel?: boolean
+  dtype?: DType
 }
 
 /** The graph part of the testing addon. */
 export interface GraphRunner {
-  sets(): string[]
+  sets(dtype?: DType): string[]
   reach(inputs: number[][], outputs: number[], inherited: number[]): { run: boolean[], read: boolean[] }
   place(values: Lifetime[]): { offsets: number[], bytes: number }
   convert(dtype: 'F32' | 'F16' | 'BF16', bytes: Uint8Array): Float32Array

@@ -1,22 +1,24 @@
+import type { DType } from '../../lib/components/part'
 import { repoPath } from './fixtures'
 
 /** The testing addon (native/testing): runs one kernel of one set; throws when a sentinel around an output or scratch was touched. */
 export interface OpRunner {
-  sets(): string[]
+  /** Usable sets that have kernels of their own in a number format, `fp32` if left out. */
+  sets(dtype?: DType): string[]
   /** Bytes outside of its heap that V8 has been told of. */
   externalMemory(): number
-  run(op: string, set: string, threads: number, args: Record<string, unknown>): Float32Array
+  run(op: string, set: string, threads: number, args: Record<string, unknown>, dtype?: DType): Float32Array
 }
 
 // eslint-disable-next-line @typescript-eslint/no-require-imports
 export const runner: OpRunner = require(process.env.ASDM_TESTING_BINARY ?? repoPath('build', 'Release', 'asdm_testing.node'))
 
-/** Runs the op on every usable set with 1, 2 and 5 threads; the results of one set must have identical bits. Returns one result per set. */
-export function runEverywhere(op: string, args: Record<string, unknown>): { set: string, y: Float32Array }[] {
-  return runner.sets().map(set => {
-    const y = runner.run(op, set, 1, args)
+/** Runs the op in a format (`fp32` if left out) on every usable set with 1, 2 and 5 threads; the results of one set must have identical bits. Returns one result per set. */
+export function runEverywhere(op: string, args: Record<string, unknown>, dtype: DType = 'fp32'): { set: string, y: Float32Array }[] {
+  return runner.sets(dtype).map(set => {
+    const y = runner.run(op, set, 1, args, dtype)
     for (const threads of [2, 5]) {
-      const again = runner.run(op, set, threads, args)
+      const again = runner.run(op, set, threads, args, dtype)
       if (Buffer.compare(Buffer.from(y.buffer), Buffer.from(again.buffer)) !== 0)
         throw new Error(`${op} on ${set}: ${threads} threads give other bits than 1`)
     }
@@ -39,3 +41,12 @@ export function randomFloats(count: number, seed: number, scale = 1): Float32Arr
 
 /** Float32 unit roundoff. */
 export const EPS = 2 ** -24
+/** bfloat16's. */
+export const BF16_EPS = 2 ** -8
+
+/** Numbers rounded to bfloat16, as kernels read them: to nearest, ties to even. NaN stays NaN. */
+export function roundToBf16(values: Float32Array): Float32Array {
+  const words = new Uint32Array(values.slice().buffer)
+  words.forEach((word, i) => { words[i] = Number.isNaN(values[i]) ? word : word + 0x7fff + (word >>> 16 & 1) & 0xffff0000 })
+  return new Float32Array(words.buffer)
+}

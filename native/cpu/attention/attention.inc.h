@@ -83,7 +83,7 @@ void attention(const AttentionArgs& a, KernelContext& context) noexcept {
   context.pool.run(plan.heads * packsPerHead, [&](int64_t task, int) {
     const int64_t head = task / packsPerHead, first = task % packsPerHead * kPackKeys;
     const int64_t row = head / a.heads * a.kLength, column = head % a.heads * a.headDim;
-    packKeys(a, a.k + row * a.ldk + column, a.v + row * a.ldv + column, first, smaller(kPackKeys, a.kLength - first),
+    packKeys(a, static_cast<const float*>(a.k) + row * a.ldk + column, static_cast<const float*>(a.v) + row * a.ldv + column, first, smaller(kPackKeys, a.kLength - first),
              packedK + head * plan.headK, packedV + head * plan.headV, plan.paddedDim);
   });
 
@@ -94,8 +94,8 @@ void attention(const AttentionArgs& a, KernelContext& context) noexcept {
     const int64_t head = task / plan.tasksPerHead, firstTile = task % plan.tasksPerHead * plan.tilesPerTask;
     const int64_t tiles = smaller(plan.tilesPerTask, plan.queryTiles - firstTile);
     const int64_t firstRow = head / a.heads * a.qLength, column = head % a.heads * a.headDim;
-    const float* q = a.q + firstRow * a.ldq + column;
-    float* o = a.o + firstRow * a.ldo + column;
+    const float* q = static_cast<const float*>(a.q) + firstRow * a.ldq + column;
+    float* o = static_cast<float*>(a.o) + firstRow * a.ldo + column;
     float* state = workers + worker * plan.workerFloats;
 
     QueryTile tile[kMaxTiles];

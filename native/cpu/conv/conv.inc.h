@@ -23,7 +23,7 @@ inline void copyNeighbourhoods(const void* source, int64_t row, int rows, int64_
   const bool resized = a.resizeH > 0;
   const int64_t height = resized ? a.resizeH : a.h, width = resized ? a.resizeW : a.w;
   const int64_t sample = row / (a.outH * a.outW);
-  const float* const image = a.x + sample * a.h * a.w * c;
+  const float* const image = static_cast<const float*>(a.x) + sample * a.h * a.w * c;
   const int64_t pixel = row - sample * a.outH * a.outW;
   int64_t outY = pixel / a.outW, outX = pixel % a.outW;
   const int64_t firstTap = first / c, firstChannel = first % c;
@@ -68,13 +68,14 @@ inline const float* neighbourhood(const void* source, int64_t row, int64_t first
   }
   y = y < 0 ? 0 : y >= a.h ? a.h - 1 : y;
   x = x < 0 ? 0 : x >= a.w ? a.w - 1 : x;
-  return a.x + ((sample * a.h + y) * a.w + x) * c + first % c;
+  return static_cast<const float*>(a.x) + ((sample * a.h + y) * a.w + x) * c + first % c;
 }
 
 inline Product productOf(const ConvArgs& a) {
   const int64_t co = a.shape.n;
-  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, &neighbourhood, &a, a.bias, a.rowBias, a.ldRowBias,
-          Activation::None, a.residual, co, a.y, co};
+  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, &neighbourhood, &a, a.bias,
+          static_cast<const float*>(a.rowBias), a.ldRowBias, Activation::None, static_cast<const float*>(a.residual), co,
+          static_cast<float*>(a.y), co};
 }
 
 void conv(const ConvArgs& a, KernelContext& context) noexcept { product(productOf(a), context); }

@@ -28,11 +28,14 @@ void transpose(const float* x, int64_t ldx, int64_t rows, int64_t columns, float
 
 void concat(const ConcatArgs& a, KernelContext& context) noexcept {
   const int64_t width = a.ca + a.cb, step = rowsPerTask(width);
+  const float* first = static_cast<const float*>(a.a);
+  const float* second = static_cast<const float*>(a.b);
+  float* y = static_cast<float*>(a.y);
   context.pool.run((a.rows + step - 1) / step, [&](int64_t task, int) {
     const int64_t last = (task + 1) * step < a.rows ? (task + 1) * step : a.rows;
     for (int64_t row = task * step; row < last; row++) {
-      std::memcpy(a.y + row * width, a.a + row * a.ca, static_cast<size_t>(a.ca) * sizeof(float));
-      std::memcpy(a.y + row * width + a.ca, a.b + row * a.cb, static_cast<size_t>(a.cb) * sizeof(float));
+      std::memcpy(y + row * width, first + row * a.ca, static_cast<size_t>(a.ca) * sizeof(float));
+      std::memcpy(y + row * width + a.ca, second + row * a.cb, static_cast<size_t>(a.cb) * sizeof(float));
     }
   });
 }
@@ -42,7 +45,7 @@ void embed(const EmbedArgs& a, KernelContext& context) noexcept {
     for (int64_t i = 0; i < a.length; i++) {
       const float* token = a.token + static_cast<int64_t>(a.ids[b * a.length + i]) * a.width;
       const float* position = a.position + i * a.width;
-      float* y = a.y + (b * a.length + i) * a.width;
+      float* y = static_cast<float*>(a.y) + (b * a.length + i) * a.width;
       for (int64_t j = 0; j < a.width; j++) y[j] = token[j] + position[j];
     }
   });
@@ -54,7 +57,7 @@ void toChannelsLast(const LayoutArgs& a, KernelContext& context) noexcept {
     const int64_t sample = task / tasks, first = task % tasks * step;
     const int64_t count = first + step < a.pixels ? step : a.pixels - first;
     const int64_t base = sample * a.c * a.pixels;
-    transpose(a.x + base + first, a.pixels, a.c, count, a.y + base + first * a.c, a.c);
+    transpose(static_cast<const float*>(a.x) + base + first, a.pixels, a.c, count, static_cast<float*>(a.y) + base + first * a.c, a.c);
   });
 }
 
@@ -64,7 +67,7 @@ void toChannelsFirst(const LayoutArgs& a, KernelContext& context) noexcept {
     const int64_t sample = task / tasks, first = task % tasks * step;
     const int64_t count = first + step < a.pixels ? step : a.pixels - first;
     const int64_t base = sample * a.c * a.pixels;
-    transpose(a.x + base + first * a.c, a.c, count, a.c, a.y + base + first, a.pixels);
+    transpose(static_cast<const float*>(a.x) + base + first * a.c, a.c, count, a.c, static_cast<float*>(a.y) + base + first, a.pixels);
   });
 }
 

@@ -9,23 +9,28 @@ constexpr int64_t kRun = 65536;
 ASDM_INLINE int64_t runs(int64_t count) { return (count + kRun - 1) / kRun; }
 
 void activation(const ActivationArgs& a, KernelContext& context) noexcept {
+  const float* x = static_cast<const float*>(a.x);
+  float* y = static_cast<float*>(a.y);
   context.pool.run(runs(a.count), [&](int64_t task, int) {
     const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
     int64_t i = task * kRun;
-    for (; i + kVf <= end; i += kVf) vstore(a.y + i, vactivate(a.activation, vload(a.x + i)));
+    for (; i + kVf <= end; i += kVf) vstore(y + i, vactivate(a.activation, vload(x + i)));
     if (i < end) {
       const int n = static_cast<int>(end - i);
-      vstoren(a.y + i, vactivate(a.activation, vloadn(a.x + i, n)), n);
+      vstoren(y + i, vactivate(a.activation, vloadn(x + i, n)), n);
     }
   });
 }
 
 void add(const AddArgs& a, KernelContext& context) noexcept {
+  const float* first = static_cast<const float*>(a.a);
+  const float* second = static_cast<const float*>(a.b);
+  float* y = static_cast<float*>(a.y);
   context.pool.run(runs(a.count), [&](int64_t task, int) {
     const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
     int64_t i = task * kRun;
-    for (; i + kVf <= end; i += kVf) vstore(a.y + i, vadd(vload(a.a + i), vload(a.b + i)));
-    for (; i < end; i++) a.y[i] = a.a[i] + a.b[i];
+    for (; i + kVf <= end; i += kVf) vstore(y + i, vadd(vload(first + i), vload(second + i)));
+    for (; i < end; i++) y[i] = first[i] + second[i];
   });
 }
 
@@ -34,9 +39,9 @@ void geglu(const GegluArgs& a, KernelContext& context) noexcept {
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
     const int64_t last = (task + 1) * rowsPerTask < a.rows ? (task + 1) * rowsPerTask : a.rows;
     for (int64_t row = task * rowsPerTask; row < last; row++) {
-      const float* value = a.x + row * 2 * a.inner;
+      const float* value = static_cast<const float*>(a.x) + row * 2 * a.inner;
       const float* gate = value + a.inner;
-      float* y = a.y + row * a.inner;
+      float* y = static_cast<float*>(a.y) + row * a.inner;
       int64_t j = 0;
       for (; j + kVf <= a.inner; j += kVf) vstore(y + j, vmul(vload(value + j), vgelu(vload(gate + j))));
       if (j < a.inner) {
@@ -51,8 +56,9 @@ void geglu(const GegluArgs& a, KernelContext& context) noexcept {
 void timestep(const TimestepArgs& a, KernelContext&) noexcept {
   const int64_t half = a.dim / 2;
   for (int64_t i = 0; i < a.n; i++) {
-    float* sine = a.y + i * a.dim + (a.flip ? half : 0);
-    float* cosine = a.y + i * a.dim + (a.flip ? 0 : half);
+    float* y = static_cast<float*>(a.y) + i * a.dim;
+    float* sine = y + (a.flip ? half : 0);
+    float* cosine = y + (a.flip ? 0 : half);
     for (int64_t j = 0; j < half; j++) {
       // The frequency is rounded to float, as the models' own training code had it.
       const double exponent = -9.210340371976184 * static_cast<double>(j) / (static_cast<double>(half) - a.freqShift);
@@ -61,7 +67,7 @@ void timestep(const TimestepArgs& a, KernelContext&) noexcept {
       sine[j] = static_cast<float>(std::sin(angle));
       cosine[j] = static_cast<float>(std::cos(angle));
     }
-    if (a.dim % 2 != 0) a.y[i * a.dim + a.dim - 1] = 0.0f;
+    if (a.dim % 2 != 0) y[a.dim - 1] = 0.0f;
   }
 }
 

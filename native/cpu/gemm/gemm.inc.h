@@ -136,7 +136,7 @@ void product(const Product& p, KernelContext& context) noexcept {
 
 inline void copyLinearRows(const void* source, int64_t row, int rows, int64_t first, int64_t count, float* to, int64_t stride) {
   const LinearArgs& l = *static_cast<const LinearArgs*>(source);
-  const float* from = l.x + row * l.ldx + first;
+  const float* from = static_cast<const float*>(l.x) + row * l.ldx + first;
   for (int r = 0; r < rows; r++, from += l.ldx, to += stride) {
     int64_t i = 0;
     for (; i + kVf <= count; i += kVf) vstore(to + i, vload(from + i));
@@ -146,11 +146,12 @@ inline void copyLinearRows(const void* source, int64_t row, int rows, int64_t fi
 
 inline const float* linearRow(const void* source, int64_t row, int64_t first) {
   const LinearArgs& l = *static_cast<const LinearArgs*>(source);
-  return l.x + row * l.ldx + first;
+  return static_cast<const float*>(l.x) + row * l.ldx + first;
 }
 
 inline Product productOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &copyLinearRows, &linearRow, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy};
+  return {1, l.m, l.shape, l.weight, &copyLinearRows, &linearRow, &l, l.bias, nullptr, 0, l.activation,
+          static_cast<const float*>(l.residual), l.ldr, static_cast<float*>(l.y), l.ldy};
 }
 
 void linear(const LinearArgs& l, KernelContext& context) noexcept { product(productOf(l), context); }

@@ -152,7 +152,7 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
   context.pool.run(a.n * plan.chunks, [&](int64_t task, int worker) {
     const int64_t row = task % plan.chunks * plan.chunkRows;
     const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
-    chunkMoments(a.x + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
+    chunkMoments(static_cast<const float*>(a.x) + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
                  plan.width, moments + task * a.groups);
   });
 
@@ -194,10 +194,12 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
     const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
     const int64_t offset = (sample * a.rows + row) * a.c;
     const float* table = tables + sample * 3 * plan.width;
+    const float* x = static_cast<const float*>(a.x) + offset;
+    float* y = static_cast<float*>(a.y) + offset;
     if (a.silu) {
-      scaleChunk<true>(a.x + offset, rows, a.c, table, plan.width, a.y + offset);
+      scaleChunk<true>(x, rows, a.c, table, plan.width, y);
     } else {
-      scaleChunk<false>(a.x + offset, rows, a.c, table, plan.width, a.y + offset);
+      scaleChunk<false>(x, rows, a.c, table, plan.width, y);
     }
   });
 }

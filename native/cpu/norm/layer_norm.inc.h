@@ -58,10 +58,12 @@ ASDM_INLINE void layerNormRow(const LayerNormArgs& a, const float* x, float* y) 
 }
 
 void layerNorm(const LayerNormArgs& a, KernelContext& context) noexcept {
+  const float* x = static_cast<const float*>(a.x);
+  float* y = static_cast<float*>(a.y);
   const int64_t rowsPerTask = kChunkFloats / a.c > 1 ? kChunkFloats / a.c : 1;
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
     const int64_t end = (task + 1) * rowsPerTask < a.rows ? (task + 1) * rowsPerTask : a.rows;
-    for (int64_t row = task * rowsPerTask; row < end; row++) layerNormRow(a, a.x + row * a.c, a.y + row * a.c);
+    for (int64_t row = task * rowsPerTask; row < end; row++) layerNormRow(a, x + row * a.c, y + row * a.c);
   });
 }
 
