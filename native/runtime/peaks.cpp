@@ -44,7 +44,7 @@ double bestRate(int threads, int ms, double work, const Body& body) {
 
 Status measurePeak(DType dtype, const std::string& set, int threads, int ms, double* perSecond) {
   const KernelTable* table = nullptr;
-  ASDM_TRY(cpu::kernels(set, &table));
+  ASDM_TRY(cpu::kernels(set, DType::F32, &table));
   const cpu::PeakKernel kernel = cpu::peakKernel(table->name, dtype);
   *perSecond = 0;
   if (kernel.run == nullptr) return Status::good();
