@@ -12,7 +12,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { UNet, VAE, type Tensor } from '../lib/index'
-import { randomModel } from './random-model'
+import { randomModel } from '../lib/bench/random-model'
 
 const GiB = 2 ** 30
 

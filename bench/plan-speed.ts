@@ -17,7 +17,7 @@ import { expandPlan } from '../lib/plan/expand'
 import { unetFacts } from '../lib/plan/names'
 import { resolvePlan } from '../lib/plan/source'
 import { TorchGenerator } from '../lib/random/torch-generator'
-import { randomModel } from './random-model'
+import { randomModel } from '../lib/bench/random-model'
 
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 

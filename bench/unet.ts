@@ -14,8 +14,8 @@ import readline from 'node:readline'
 import { parseArgs } from 'node:util'
 import { writeSafetensors } from '../lib/assembly/safetensors'
 import { loadAddon } from '../lib/native/load'
-import { randomModel } from './random-model'
-import { shapes } from './shapes'
+import { randomModel } from '../lib/bench/random-model'
+import { shapes } from '../lib/bench/shapes'
 
 interface Answer { ms: number, peakBytes: number, version: string, threads: number, cpu?: string, arenaBytes?: number, weightBytes?: number }
 

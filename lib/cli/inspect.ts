@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { shownPath } from '../assembly/files'
+import { blockOf } from '../bench/profile'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
@@ -110,11 +111,6 @@ function part(name: string, input: Record<string, number>, storedBytes: number, 
   }
   const { parameters, macs, arenaBytes, scratchBytes } = info
   return { name, input, parameters, macs, storedBytes, weightBytes: parameters * 4, arenaBytes, scratchBytes, blocks: [...blocks.values()] }
-}
-
-/** `down_blocks.0` of `down_blocks.0.resnets.1.conv1`; `decoder.mid_block`; `encoder.layers.3`. */
-function blockOf(name: string): string {
-  return /^(?:(?:encoder|decoder)\.)?(?:(?:down_blocks|up_blocks|layers)\.\d+|[^.]+)/.exec(name)?.[0] ?? name
 }
 
 function asText(report: { path: string, kind: string, scheduler: unknown, warnings: string[], parameters: number, storedBytes: number, weightBytes: number, parts: PartReport[] }): string {

@@ -10,6 +10,7 @@ import { evalCommand } from './eval'
 import { generateCommand } from './generate'
 import { inspectCommand } from './inspect'
 import { planCommand } from './plan'
+import { profileCommand } from './profile'
 import { pullCommand } from './pull'
 
 /** Exit codes: 0 done, 1 an error of asdm, 2 wrong usage, 130 stopped by Ctrl-C. */
@@ -28,7 +29,7 @@ async function main(argv: string[]): Promise<number> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-  const commands = [generateCommand, inspectCommand, planCommand, evalCommand, assembleCommand, pullCommand, convertCommand, doctorCommand]
+  const commands = [generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, assembleCommand, pullCommand, convertCommand, doctorCommand]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())
   try {
     await program.parseAsync(argv)

@@ -1,0 +1,192 @@
+import type { NativePart } from '../components/part'
+import { TextEncoder } from '../components/text-encoder'
+import { UNet } from '../components/unet'
+import { VAE } from '../components/vae'
+import { throwIfAborted } from '../errors'
+import type { Checkpoint } from '../model/checkpoint'
+import type { Addon, CallRow, ForwardInputs, NativeModelOptions } from '../native/binding'
+import { integer } from '../options'
+import { expandPlan } from '../plan/expand'
+import { unetFacts } from '../plan/names'
+import { mainUNet } from '../plan/plan'
+import { resolvePlan, type PlanSource } from '../plan/source'
+import { TorchGenerator } from '../random/torch-generator'
+import { createSampler } from '../samplers'
+import { blockOf, kindOf, layerOf, mergePasses, rollUp, unitOf, wholeOf, type ProfiledCall, type ProfileRow } from './profile'
+import { measurePeaks, type Peaks } from './roofline'
+import { median } from './statistics'
+
+/** The parts of a model that can be profiled. */
+export const profileParts = ['unet', 'vae-decoder', 'vae-encoder', 'text-encoder'] as const
+export type ProfilePart = typeof profileParts[number]
+
+export interface ProfileOptions {
+  /** The UNet if left out. */
+  part?: ProfilePart
+  /** Pixels; the model's own size if left out. */
+  width?: number
+  height?: number
+  /** Latents, pictures or texts in a pass; 2 for UNet and text encoder (one picture with guidance), else 1. */
+  batch?: number
+  /** Passes that are measured after one that is not; 3 if left out. */
+  runs?: number
+  /** UNet only: each kind of step of this plan is profiled. */
+  plan?: PlanSource
+  /** Steps that the plan is for; 20 if left out. */
+  steps?: number
+  /** Known peaks; measured if left out. */
+  peaks?: Peaks
+  signal?: AbortSignal
+}
+
+/** Steps that do the same work. */
+export interface ProfiledStep {
+  /** Which steps of the plan these are; one that stands for all without a plan. */
+  steps: number[]
+  /** Median time of a pass, copies in and out included. */
+  passMs: number
+  whole: ProfileRow
+  /** Rows by block, by layer, by the units that plans and recipes name, by kind of arithmetic. Each list adds up to `whole`. */
+  blocks: ProfileRow[]
+  layers: ProfileRow[]
+  units: ProfileRow[]
+  kinds: ProfileRow[]
+  /** Kernel call by kernel call, in order. */
+  calls: ProfiledCall[]
+}
+
+export interface PartProfile {
+  part: ProfilePart
+  dtype: string
+  /** The kernel set. */
+  cpu: string
+  threads: number
+  /** What one pass takes. */
+  input: Record<string, number>
+  runs: number
+  peaks: Peaks
+  steps: ProfiledStep[]
+}
+
+/** Values as latents and text features have them; which ones does not change the time. */
+export function randomInputs(part: ProfilePart, input: Record<string, number>, { unet, vae, textEncoder }: Checkpoint): ForwardInputs {
+  const random = new TorchGenerator(1)
+  const { batch, height, width, length } = input
+  switch (part) {
+    case 'unet': return {
+      sample: random.randn([batch, unet.config.inChannels, height, width]), timesteps: new Float32Array(batch).fill(501),
+      encoderHiddenStates: random.randn([batch, length, unet.config.crossAttentionDim]),
+    }
+    case 'vae-decoder': return { sample: random.randn([batch, vae.config.latentChannels, height, width]) }
+    case 'vae-encoder': return { sample: random.randn([batch, vae.config.inChannels, height, width]) }
+    case 'text-encoder': return { batch, ids: Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % textEncoder.config.vocabSize) }
+  }
+}
+
+/** The size of one pass of a part, with the defaults filled in. */
+function inputSize(part: ProfilePart, { unet, vae, textEncoder }: Checkpoint, options: ProfileOptions): Record<string, number> {
+  const factor = 2 ** (vae.config.blockOutChannels.length - 1)
+  const [width, height] = (['width', 'height'] as const).map(side => integer(options[side] ?? unet.config.sampleSize * factor, side, factor, 8192))
+  const latent = { height: Math.ceil(height / factor), width: Math.ceil(width / factor) }
+  const length = textEncoder.config.maxPositionEmbeddings
+  const batch = integer(options.batch ?? (part === 'unet' || part === 'text-encoder' ? 2 : 1), 'batch', 1, 256)
+  switch (part) {
+    case 'unet': return { batch, ...latent, length }
+    case 'vae-decoder': return { batch, ...latent }
+    case 'vae-encoder': return { batch, height: latent.height * factor, width: latent.width * factor }
+    case 'text-encoder': return { batch, length }
+  }
+}
+
+/** A component and its native part, of which only the weights that this part needs are read. */
+async function loadPart(addon: Addon, part: ProfilePart, checkpoint: Checkpoint, native: NativeModelOptions, signal: AbortSignal | undefined): Promise<{ component: UNet | VAE | TextEncoder, part: NativePart }> {
+  const component = part === 'unet' ? new UNet(addon, checkpoint.unet, native) : part === 'text-encoder' ? new TextEncoder(addon, checkpoint.textEncoder, native) : new VAE(addon, checkpoint.vae, native)
+  const made = component instanceof VAE ? (part === 'vae-encoder' ? component.encoderPart : component.decoderPart) : component.part
+  try {
+    await made.load({ signal })
+  } catch (error) {
+    await component.dispose()
+    throw error
+  }
+  return { component, part: made }
+}
+
+/**
+ * Times each kernel call of a part of a model and holds it against what the machine can do at most.
+ * @throws AsdmError `INVALID_ARGUMENT` and what loading throws; an `AbortError` when the signal fires
+ */
+export async function profilePart(addon: Addon, checkpoint: Checkpoint, native: NativeModelOptions, options: ProfileOptions = {}): Promise<PartProfile> {
+  const kind = options.part ?? 'unet'
+  const input = inputSize(kind, checkpoint, options)
+  const runs = integer(options.runs ?? 3, 'runs', 1, 1000)
+  const { component, part } = await loadPart(addon, kind, checkpoint, native, options.signal)
+  try {
+    const peaks = options.peaks ?? measurePeaks(addon, native.threads, native.cpu)
+    const names = component instanceof UNet ? unetFacts(component.config, part.tapNames()).prefixes : new Set(part.tapNames())
+    const inputs: ForwardInputs = { ...randomInputs(kind, input, checkpoint), profile: true }
+    const kinds = options.plan === undefined || !(component instanceof UNet)
+      ? [{ steps: [0], ...await repeat(runs, () => part.forward(inputs, options.signal)) }]
+      : await profilePlan(component, checkpoint, input, runs, options)
+    const steps = kinds.map(({ steps: which, passMs, passes }): ProfiledStep => {
+      const calls = mergePasses(passes, peaks)
+      return {
+        steps: which, passMs, whole: wholeOf(calls), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers: rollUp(calls, ({ name }) => layerOf(name)),
+        units: rollUp(calls, ({ name }) => unitOf(name, names)), kinds: rollUp(calls, kindOf), calls,
+      }
+    })
+    return { part: kind, dtype: native.dtype, cpu: part.cpu, threads: native.threads, input, runs, peaks, steps }
+  } finally {
+    await component.dispose()
+  }
+}
+
+interface Passes { passMs: number, passes: CallRow[][] }
+
+async function repeat(runs: number, pass: () => Promise<{ calls: CallRow[] }>): Promise<Passes> {
+  await pass() // lays out memory
+  const passes: CallRow[][] = [], times: number[] = []
+  for (let run = 0; run < runs; run++) {
+    const start = performance.now()
+    passes.push((await pass()).calls)
+    times.push(performance.now() - start)
+  }
+  return { passMs: median(times), passes }
+}
+
+/** Each distinct kind of step of a plan, in the order in which they first come. */
+async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions): Promise<({ steps: number[] } & Passes)[]> {
+  const sampler = createSampler(checkpoint.schedulerConfig)
+  sampler.setTimesteps(asked ?? 20)
+  const count = sampler.timesteps.length
+  const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: 0 }))
+  const guided = input.batch % 2 === 0
+  const steps = expandPlan(resolvePlan(plan, { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps: count, stochastic }), count, guided)
+    .map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guided && guidance !== 'full' }))
+  const shape = { batch: input.batch, height: input.height, width: input.width, length: input.length }
+  const [inputs, half] = [shape.batch, shape.batch / 2].map(batch => ({ ...randomInputs('unet', { ...shape, batch: Math.ceil(batch) }, checkpoint), profile: true }))
+  const found = new Map<number, { steps: number[], times: number[], passes: CallRow[][] }>()
+  for (let round = 0; round <= runs; round++) {
+    const run = unet.part.createRun(shape, steps)
+    try {
+      run.info.steps.forEach(({ program }, i) => {
+        const kind = found.get(program) ?? { steps: [], times: [], passes: [] }
+        found.set(program, kind)
+        if (round === 0) kind.steps.push(i)
+      })
+      // Steps come in order, so those of a known kind are run too, as far as the last kind.
+      const last = Math.max(...[...found.values()].map(kind => kind.steps[0]))
+      for (let i = 0; i <= last; i++) {
+        throwIfAborted(signal)
+        const kind = found.get(run.info.steps[i].program)!
+        const start = performance.now()
+        const { calls } = await run.forward(i, steps[i].conditionalOnly ? half : inputs, signal)
+        if (round === 0 || kind.steps[0] !== i) continue
+        kind.passes.push(calls)
+        kind.times.push(performance.now() - start)
+      }
+    } finally {
+      run.dispose()
+    }
+  }
+  return [...found.values()].map(({ steps: which, times, passes }) => ({ steps: which, passMs: median(times), passes }))
+}
