@@ -15,7 +15,7 @@ const copySizes = [2 ** 16, 2 ** 19, 2 ** 21, 2 ** 23, 2 ** 25, 2 ** 26, 2 ** 28
  * Measures {@link Peaks}; takes about 12 times `ms`, during which this thread is busy.
  * @param cpu a kernel set's name, or 'auto'
  */
-export function measurePeaks(addon: Addon, threads: number, cpu: string, ms = 150): Peaks {
+export function measurePeaks(addon: Addon, threads: number, cpu: string, ms = 100): Peaks {
   const rate = (kind: 'fp32' | 'bf16' | 'int8'): number => addon.measurePeak({ kind, cpu, threads, ms })
   const [fp32, bf16, int8] = [rate('fp32'), rate('bf16'), rate('int8')]
   return {

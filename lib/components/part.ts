@@ -9,6 +9,9 @@ import { abortSignal, callback, checkOptions, integer, oneOf, optional, path, ty
 /** Number formats that models compute in. */
 export type DType = 'fp32' | 'bf16'
 
+/** All of them. */
+export const dtypes: readonly DType[] = ['fp32', 'bf16']
+
 /** How a model runs. */
 export interface RuntimeOptions {
   /**
@@ -65,7 +68,7 @@ export const partLoadKeys = [...runtimeKeys, 'variant', 'signal', 'onProgress', 
 
 /** The runtime options, checked and completed. */
 export function parseRuntime(options: Unchecked, addon: Addon): NativeModelOptions {
-  const dtype = optional(options.dtype, value => oneOf<DType>(value, 'dtype', ['fp32', 'bf16'])) ?? 'fp32'
+  const dtype = optional(options.dtype, value => oneOf<DType>(value, 'dtype', [...dtypes])) ?? 'fp32'
   optional(options.device, value => oneOf(value, 'device', ['auto', 'cpu']))
   const threads = optional(options.threads, value => integer(value, 'threads', 1, 256)) ?? Math.min(256, Math.max(1, addon.cpuInfo().cores))
   const cpu = optional(options.cpu, value => oneOf(value, 'cpu', ['auto', ...addon.cpuInfo().compiled])) ?? 'auto'

@@ -26,14 +26,16 @@ StepCost stepCost(const Graph& graph, const KernelTable& table, const Program& p
   if (!moves) cost.macs = unitMacs(graph, step.unit, program.shapes);
   for (WeightId id : step.weights)
     if (id != kNoWeight) cost.weightBytes += weightBytes(graph, table, program, step, id);
-  const auto bytes = [&](UnitId id) {
-    return static_cast<uint64_t>(program.shapes[static_cast<size_t>(id)].count() * dtypeBytes(graph[id].dtype));
+  // Values from outside and on their way out are the caller's, in float32.
+  const auto bytes = [&](UnitId id, bool outside) {
+    return static_cast<uint64_t>(program.shapes[static_cast<size_t>(id)].count() * (outside ? 4 : dtypeBytes(program.activations)));
   };
-  cost.valueBytes = bytes(step.result);
-  const UnitId read[] = {step.operands[0], step.operands[1], step.operands[2], step.residual};
-  for (const UnitId* id = std::begin(read); id != std::end(read); ++id)
-    if (*id != kNoUnit && std::find(std::begin(read), id, *id) == id) cost.valueBytes += bytes(*id);
-  if (step.op == Op::ToChannelsLast) cost.valueBytes += bytes(step.unit);
+  const auto read = [&](UnitId id) { return bytes(id, isBound(graph[id], program.shapes[static_cast<size_t>(id)], program.activations)); };
+  cost.valueBytes = bytes(step.result, step.out.kind == Place::Output);
+  const UnitId operands[] = {step.operands[0], step.operands[1], step.operands[2], step.residual};
+  for (const UnitId* id = std::begin(operands); id != std::end(operands); ++id)
+    if (*id != kNoUnit && std::find(std::begin(operands), id, *id) == id) cost.valueBytes += read(*id);
+  if (step.op == Op::ToChannelsLast) cost.valueBytes += bytes(step.unit, true);
   return cost;
 }
 

@@ -112,6 +112,12 @@ struct Model::Impl {
                                                                  : outOfMemory(static_cast<double>(bytes), "activations");
   }
 
+  const char* productFormat(const Program& program, const Step& step) const {
+    const WeightId id = step.weights[0];
+    const bool integers = id != kNoWeight && graph.weights[static_cast<size_t>(id)].shape.format == WeightFormat::I8;
+    return integers ? "int8" : dtypeName(program.activations);
+  }
+
   std::vector<CallRow> callRows(const Program& program, const std::vector<double>& seconds) const {
     std::vector<CallRow> rows;
     for (size_t i = 0; i < program.steps.size(); i++) {
@@ -122,7 +128,7 @@ struct Model::Impl {
         const Shape& s = program.shapes[static_cast<size_t>(id)];
         return std::vector<int64_t>(s.dims.begin(), s.dims.begin() + s.rank);
       };
-      rows.push_back({graph[step.unit].name, opInfo(step.op).name, graph[step.result].name, dims(step.operands[0]), dims(step.result), "fp32",
+      rows.push_back({graph[step.unit].name, opInfo(step.op).name, graph[step.result].name, dims(step.operands[0]), dims(step.result), productFormat(program, step),
                       cost.macs, cost.weightBytes, cost.valueBytes, seconds[i]});
     }
     return rows;
