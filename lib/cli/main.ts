@@ -7,6 +7,7 @@ import { assembleCommand } from './assemble'
 import { convertCommand } from './convert'
 import { doctorCommand } from './doctor'
 import { evalCommand } from './eval'
+import { exportOnnxCommand } from './export-onnx'
 import { generateCommand } from './generate'
 import { inspectCommand } from './inspect'
 import { planCommand } from './plan'
@@ -29,7 +30,7 @@ async function main(argv: string[]): Promise<number> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-  const commands = [generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, assembleCommand, pullCommand, convertCommand, doctorCommand]
+  const commands = [generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, assembleCommand, pullCommand, convertCommand, exportOnnxCommand, doctorCommand]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())
   try {
     await program.parseAsync(argv)

@@ -1,5 +1,5 @@
 import { AsdmError, abortError, type ErrorCode } from '../errors'
-import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
+import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
 import type { WeightSource } from '../model/config'
 
 /** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
@@ -10,6 +10,7 @@ interface RawModel {
   readonly cpu: string
   weights(): WeightRequest[]
   tapNames(): string[]
+  graph(): GraphInfo
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
   load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
@@ -70,6 +71,10 @@ class Model implements NativeModel {
 
   tapNames(): string[] {
     return translated(() => this.#raw.tapNames())
+  }
+
+  graph(): GraphInfo {
+    return translated(() => this.#raw.graph())
   }
 
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo {

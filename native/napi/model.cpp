@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "napi/environment.h"
+#include "napi/graph.h"
 #include "napi/requests.h"
 #include "napi/results.h"
 
@@ -68,6 +69,11 @@ napi_value weights(napi_env env, napi_callback_info info) {
 napi_value tapNames(napi_env env, napi_callback_info info) {
   const Arguments<0> arguments(env, info);
   return strings(env, liveHandleOf(env, arguments.self).worker->model().tapNames());
+}
+
+napi_value graph(napi_env env, napi_callback_info info) {
+  const Arguments<0> arguments(env, info);
+  return graphInfo(env, liveHandleOf(env, arguments.self).worker->model().graph());
 }
 
 napi_value describe(napi_env env, napi_callback_info info) {
@@ -211,6 +217,7 @@ void defineModelClass(napi_env env) {
       {"cpu", nullptr, nullptr, guarded<cpuName>, nullptr, nullptr, napi_enumerable, nullptr},
       method("weights", guarded<weights>),
       method("tapNames", guarded<tapNames>),
+      method("graph", guarded<graph>),
       method("describe", guarded<describe>),
       method("load", guarded<load>),
       method("forward", guarded<forward>),

@@ -249,6 +249,8 @@ std::vector<std::string> Model::tapNames() const {
   return names;
 }
 
+const Graph& Model::graph() const { return impl_->graph; }
+
 Status Model::describe(const ForwardShape& shape, const std::vector<std::string>& taps, ProgramInfo* out) const {
   return guarded("a program", [&]() -> Status {
     const Graph& graph = impl_->graph;

@@ -16,6 +16,7 @@ namespace asdm {
 struct UNetConfig;         // graph/configs.h: mirrors lib/model/config.ts field by field
 struct VAEConfig;
 struct TextEncoderConfig;
+struct Graph;              // graph/graph.h
 struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
 struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
 
@@ -111,6 +112,7 @@ class Model {
   const std::string& cpu() const;
   std::vector<WeightRequest> weights() const;
   std::vector<std::string> tapNames() const;
+  const Graph& graph() const;  // fixed from the beginning on
   Status describe(const ForwardShape& shape, const std::vector<std::string>& taps, ProgramInfo* out) const;
 
   // Every requested weight exactly once. After a failure or abort the model holds no weights and may be loaded again.

@@ -1,0 +1,271 @@
+import { AsdmError } from '../errors'
+import type { GraphInfo, GraphUnit, WeightRequest } from '../native/binding'
+import { Nodes } from './nodes'
+
+/** A weight as the ONNX graph wants it. */
+export interface WeightUse {
+  weight: WeightRequest
+  /** The initializer's shape; the numbers in their order, unless it is transposed. */
+  shape: readonly number[]
+  /** A matrix [out, in] that is wanted as [in, out]. */
+  transposed: boolean
+}
+
+/** Gives the name of a value that holds the weight. */
+export type UseWeight = (use: WeightUse) => string
+
+/**
+ * Writes units as nodes of ONNX's standard operators (version 17), under the units' names. Ours are channels last, ONNX's feature
+ * maps [N,C,H,W]; sequences are [N,L,C] in both. What does not depend on numbers in the graph is taken from the values as they
+ * run, so the same nodes serve any size.
+ */
+export class GraphWriter {
+  readonly #values = new Map<number, string>()
+  /** Which values are feature maps. */
+  readonly #maps = new Set<number>()
+  /** The parts of a product that is several stacked ones, by their first columns. */
+  readonly #parts = new Map<number, Map<number, string>>()
+
+  /** @param inputs the ranks and names of the graph's inputs in ONNX, by the names of their units */
+  constructor(readonly graph: GraphInfo, readonly nodes: Nodes, readonly useWeight: UseWeight, readonly inputs: ReadonlyMap<string, { name: string, rank: number }>) {}
+
+  /** Writes what the value `output` needs. @returns its name */
+  write(output: number): string {
+    const { units } = this.graph
+    const needed = new Set([output])
+    for (let id = output; id >= 0; id--) {
+      if (!needed.has(id)) continue
+      for (const input of units[id].inputs) needed.add(input)
+      const { sizeOf } = units[id].attributes
+      if (sizeOf !== undefined) needed.add(sizeOf)
+    }
+    units.forEach((unit, id) => {
+      if (!needed.has(id)) return
+      const name = this.#unit(unit, id)
+      if (name !== undefined) this.#values.set(id, name)
+    })
+    return this.#value(output)
+  }
+
+  #unit(unit: GraphUnit, id: number): string | undefined {
+    const { name, inputs: [x, second], attributes, weights } = unit
+    const map = (): void => { this.#maps.add(id) }
+    switch (unit.op) {
+      case 'Input': {
+        const input = this.inputs.get(name)!
+        if (input.rank === 4) map()
+        return input.name
+      }
+      case 'Linear': return this.#linear(unit, id)
+      case 'Conv2d': map(); return this.#conv(unit)
+      case 'GroupNorm': map(); return this.#groupNorm(unit)
+      case 'LayerNorm':
+        return this.nodes.add('LayerNormalization', name, [this.#value(x), ...weights.map(([part]) => this.#weight(part))], { axis: -1, epsilon: { float: attributes.eps } })
+      case 'Attention': return this.#attention(unit)
+      case 'Geglu': {
+        const halves = [`${name}.hidden`, `${name}.gate`]
+        this.nodes.add('Split', `${name}.split`, [this.#value(x)], { axis: -1 }, halves)
+        return this.nodes.add('Mul', name, [halves[0], this.#activation(halves[1], `${name}.gelu`, 'gelu')])
+      }
+      case 'Activation': return this.#activation(this.#value(x), name, attributes.activation)
+      case 'Add':
+        if (this.#maps.has(x)) map()
+        return this.nodes.add('Add', name, [this.#value(x), this.#value(second)])
+      case 'Concat':
+        if (this.#maps.has(x)) map()
+        return this.nodes.add('Concat', name, [this.#value(x), this.#value(second)], { axis: this.#maps.has(x) ? 1 : -1 })
+      case 'Embed': return this.#embed(unit)
+      case 'Timestep': return this.#timestep(unit)
+      default:
+        throw new AsdmError('UNSUPPORTED_CONFIG', `Expected a graph of operations that ONNX has but ${name} is ${unit.op}, which is not supported`)
+    }
+  }
+
+  #value(id: number): string {
+    const name = this.#values.get(id)
+    if (name === undefined) throw new AsdmError('INTERNAL', `Expected a value of ${this.graph.units[id]?.name ?? id} before it is read`)
+    return name
+  }
+
+  #weight(weight: WeightRequest, shape: readonly number[] = weight.shape, transposed = false): string {
+    return this.useWeight({ weight, shape, transposed })
+  }
+
+  /** Height and width of a feature map, as a value. */
+  #size(id: number, name: string): string {
+    return this.nodes.add('Shape', name, [this.#value(id)], { start: 2, end: 4 })
+  }
+
+  /** A product, or several side by side, each under the prefix of its weight. */
+  #linear(unit: GraphUnit, id: number): string | undefined {
+    const { weights: [matrix, biases], inputs: [x], attributes: { layout, sizeOf } } = unit
+    const isMap = this.#maps.has(x)
+    const value = this.#value(x)
+    const rows = new Map<string, string>()
+    const columns = new Map<number, string>()
+    let column = 0
+    matrix.forEach((weight, i) => {
+      const name = matrix.length === 1 ? unit.name : weight.name.replace(/\.weight$/, '')
+      columns.set(column, this.#product({ name, weight, bias: biases?.[i], value, layout, sizeOf, isMap, rows }))
+      column += weight.shape[0]
+    })
+    if (layout === 'map' || (isMap && layout === 'same')) this.#maps.add(id)
+    if (matrix.length === 1) return columns.get(0)
+    this.#parts.set(id, columns)
+    return undefined
+  }
+
+  #product({ name, weight, bias, value, layout, sizeOf, isMap, rows }: {
+    name: string, weight: WeightRequest, bias: WeightRequest | undefined, value: string, layout: string, sizeOf: number | undefined, isMap: boolean, rows: Map<string, string>
+  }): string {
+    const { nodes } = this
+    const [out, inner] = weight.shape
+    // A 1x1 convolution where diffusers has one, or where a feature map stays one; otherwise a product of rows.
+    if (isMap && (layout === 'same' || weight.shape.length === 4)) {
+      const y = nodes.add('Conv', layout === 'same' ? name : `${name}.conv`, [value, this.#weight(weight, [out, inner, 1, 1]), ...(bias === undefined ? [] : [this.#weight(bias)])], { kernel_shape: [1, 1] })
+      return layout === 'same' ? y : this.#toSequence(y, name, out)
+    }
+    if (layout === 'map' && weight.shape.length === 4) {
+      const maps = this.#toMap(value, `${name}.map`, inner, sizeOf!)
+      return nodes.add('Conv', name, [maps, this.#weight(weight), ...(bias === undefined ? [] : [this.#weight(bias)])], { kernel_shape: [1, 1] })
+    }
+    let x = value
+    if (isMap) {
+      x = rows.get(value) ?? this.#toSequence(value, `${name}.sequence`, inner)
+      rows.set(value, x)
+    }
+    const last = layout === 'map' ? `${name}.rows` : name
+    let y = nodes.add('MatMul', bias === undefined ? last : `${name}.matmul`, [x, this.#weight(weight, [inner, out], true)])
+    if (bias !== undefined) y = nodes.add('Add', last, [y, this.#weight(bias)])
+    return layout === 'map' ? this.#toMap(y, name, out, sizeOf!) : y
+  }
+
+  /** [N,C,H,W] to [N,H*W,C]. */
+  #toSequence(value: string, name: string, channels: number): string {
+    const flat = this.nodes.add('Reshape', `${name}.flat`, [value, this.nodes.integers(0, channels, -1)])
+    return this.nodes.add('Transpose', name, [flat], { perm: [0, 2, 1] })
+  }
+
+  /** [N,H*W,C] to [N,C,H,W], of the height and width of `like`. */
+  #toMap(value: string, name: string, channels: number, like: number): string {
+    const { nodes } = this
+    const turned = nodes.add('Transpose', `${name}.transposed`, [value], { perm: [0, 2, 1] })
+    const shape = nodes.add('Concat', `${name}.shape`, [nodes.integers(0, channels), this.#size(like, `${name}.size`)], { axis: 0 })
+    return nodes.add('Reshape', name, [turned, shape])
+  }
+
+  #conv({ name, inputs: [x, rowBias], weights: [[weight], [bias]], attributes: a }: GraphUnit): string {
+    const { nodes } = this
+    let value = this.#value(x)
+    // Nearest neighbour: source = floor(destination * in / out).
+    const nearest = { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'floor' }
+    if (a.doubleSize) {
+      value = nodes.add('Resize', `${name}.resized`, [value, '', nodes.floats('doubled', [1, 1, 2, 2], [4])], nearest)
+    } else if (a.sizeOf !== undefined) {
+      const whole = nodes.add('Shape', `${name}.batch`, [value], { start: 0, end: 2 })
+      const sizes = nodes.add('Concat', `${name}.sizes`, [whole, this.#size(a.sizeOf, `${name}.size`)], { axis: 0 })
+      value = nodes.add('Resize', `${name}.resized`, [value, '', '', sizes], nearest)
+    }
+    const y = nodes.add('Conv', rowBias === undefined ? name : `${name}.conv`, [value, this.#weight(weight), this.#weight(bias)], {
+      kernel_shape: [a.kernel, a.kernel], strides: [a.stride, a.stride], pads: [a.padBefore, a.padBefore, a.padAfter, a.padAfter],
+    })
+    if (rowBias === undefined) return y
+    const row = nodes.add('Unsqueeze', `${name}.row`, [this.#value(rowBias), nodes.integers(2, 3)])
+    return nodes.add('Add', name, [y, row])
+  }
+
+  /** By instance normalization of the groups, since ONNX's own group normalization is younger than version 17. */
+  #groupNorm({ name, inputs: [x], weights: [[gamma], [beta]], attributes: { groups, eps, silu } }: GraphUnit): string {
+    const { nodes } = this
+    const [channels] = gamma.shape
+    const value = this.#value(x)
+    const grouped = nodes.add('Reshape', `${name}.grouped`, [value, nodes.integers(0, groups, -1)])
+    const ones = nodes.floats(`ones[${groups}]`, new Float32Array(groups).fill(1), [groups])
+    const zeros = nodes.floats(`zeros[${groups}]`, new Float32Array(groups), [groups])
+    const normal = nodes.add('InstanceNormalization', `${name}.normal`, [grouped, ones, zeros], { epsilon: { float: eps } })
+    const shaped = nodes.add('Reshape', `${name}.shaped`, [normal, nodes.add('Shape', `${name}.shape`, [value])])
+    const scaled = nodes.add('Mul', `${name}.scaled`, [shaped, this.#weight(gamma, [channels, 1, 1])])
+    const y = nodes.add('Add', silu ? `${name}.shifted` : name, [scaled, this.#weight(beta, [channels, 1, 1])])
+    return silu ? this.#activation(y, name, 'silu') : y
+  }
+
+  #attention({ name, inputs, attributes: a }: GraphUnit): string {
+    const { nodes } = this
+    const width = a.heads * a.headDim
+    const [q, k, v] = inputs.map((id, i) => {
+      const column = [a.qColumn, a.kColumn, a.vColumn][i]
+      const part = this.#parts.get(id)?.get(column) ?? (column === 0 && !this.#parts.has(id) ? this.#value(id) : undefined)
+      if (part === undefined) throw new AsdmError('INTERNAL', `Expected ${name} to read whole products but it reads from column ${column} on`)
+      const heads = nodes.add('Reshape', `${name}.${'qkv'[i]}.heads`, [part, nodes.integers(0, 0, a.heads, a.headDim)])
+      return nodes.add('Transpose', `${name}.${'qkv'[i]}`, [heads], { perm: i === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3] })
+    })
+    // On the queries, which are fewer numbers than the scores.
+    const scaled = nodes.add('Mul', `${name}.q.scaled`, [q, nodes.scalar(1 / Math.sqrt(a.headDim))])
+    let scores = nodes.add('MatMul', `${name}.scores`, [scaled, k])
+    if (a.causal) scores = nodes.add('Add', `${name}.masked`, [scores, this.#causalMask()])
+    const weights = nodes.add('Softmax', `${name}.weights`, [scores], { axis: -1 })
+    const mixed = nodes.add('MatMul', `${name}.mixed`, [weights, v])
+    const turned = nodes.add('Transpose', `${name}.transposed`, [mixed], { perm: [0, 2, 1, 3] })
+    return nodes.add('Reshape', name, [turned, nodes.integers(0, 0, width)])
+  }
+
+  /** 0 up to the diagonal, -infinity beyond, as large as the input is long; one for the whole graph. */
+  #causalMask(): string {
+    if (this.#mask !== undefined) return this.#mask
+    const { nodes, graph: { units } } = this
+    const embed = units.find(({ op }) => op === 'Embed')
+    if (embed === undefined) throw new AsdmError('INTERNAL', 'Expected causal attention only where tokens are embedded')
+    const [window] = embed.weights[1][0].shape
+    const mask = Float32Array.from({ length: window * window }, (_, i) => (i % window > Math.floor(i / window) ? -Infinity : 0))
+    const whole = nodes.floats('causal_mask', mask, [window, window])
+    const length = this.#length(embed)
+    const both = nodes.add('Concat', 'causal_mask.size', [length, length], { axis: 0 })
+    this.#mask = nodes.add('Slice', 'causal_mask.cut', [whole, nodes.integers(0, 0), both, nodes.integers(0, 1)])
+    return this.#mask
+  }
+
+  #mask: string | undefined
+
+  /** How many tokens there are, as a list of one number. */
+  #length({ name, inputs: [ids] }: GraphUnit): string {
+    this.#tokens ??= this.nodes.add('Shape', `${name}.length`, [this.#value(ids)], { start: 1, end: 2 })
+    return this.#tokens
+  }
+
+  #tokens: string | undefined
+
+  #embed(unit: GraphUnit): string {
+    const { nodes } = this
+    const { name, inputs: [ids], weights: [[token], [position]] } = unit
+    const tokens = nodes.add('Gather', `${name}.token_embedding`, [this.#weight(token), this.#value(ids)], { axis: 0 })
+    const positions = nodes.add('Slice', `${name}.position_embedding`, [this.#weight(position), nodes.integers(0), this.#length(unit), nodes.integers(0)])
+    return nodes.add('Add', name, [tokens, positions])
+  }
+
+  /** Sines and cosines of the time step, by float32 frequencies as PyTorch has them. */
+  #timestep({ name, inputs: [t], attributes: { dim, flip, freqShift } }: GraphUnit): string {
+    const { nodes } = this
+    const half = Math.floor(dim / 2)
+    const frequencies = Float32Array.from({ length: half }, (_, i) => Math.exp((-Math.log(10_000) * i) / (half - freqShift)))
+    const column = nodes.add('Unsqueeze', `${name}.column`, [this.#value(t), nodes.integers(1)])
+    const angles = nodes.add('Mul', `${name}.angles`, [column, nodes.floats(`${name}.frequencies`, frequencies, [1, half])])
+    const sines = nodes.add('Sin', `${name}.sin`, [angles])
+    const cosines = nodes.add('Cos', `${name}.cos`, [angles])
+    const all = flip ? [cosines, sines] : [sines, cosines]
+    if (dim % 2 === 0) return nodes.add('Concat', name, all, { axis: -1 })
+    return nodes.add('Concat', name, [...all, nodes.add('Mul', `${name}.zero`, [column, nodes.scalar(0)])], { axis: -1 })
+  }
+
+  #activation(value: string, name: string, kind: GraphUnit['attributes']['activation']): string {
+    const { nodes } = this
+    if (kind === 'silu') return nodes.add('Mul', name, [value, nodes.add('Sigmoid', `${name}.sigmoid`, [value])])
+    if (kind === 'quick_gelu') {
+      const scaled = nodes.add('Mul', `${name}.scaled`, [value, nodes.scalar(1.702)])
+      return nodes.add('Mul', name, [value, nodes.add('Sigmoid', `${name}.sigmoid`, [scaled])])
+    }
+    if (kind !== 'gelu') throw new AsdmError('INTERNAL', `Expected an activation but ${name} is ${kind}`)
+    const erf = nodes.add('Erf', `${name}.erf`, [nodes.add('Div', `${name}.scaled`, [value, nodes.scalar(Math.SQRT2)])])
+    const sum = nodes.add('Add', `${name}.sum`, [erf, nodes.scalar(1)])
+    return nodes.add('Mul', name, [nodes.add('Mul', `${name}.product`, [value, sum]), nodes.scalar(0.5)])
+  }
+}
