@@ -13,11 +13,14 @@
 #pragma once
 
 #include "backend/kernels.h"
+#include "core/bf16.h"
 #include "cpu/target.h"
 
 #define ASDM_DECLARE_ATTENTION(set)                                    \
   namespace asdm::cpu::set {                                           \
+  template <class E>                                                   \
   void attention(const AttentionArgs&, KernelContext&) noexcept;       \
+  template <class E>                                                   \
   size_t attentionScratch(const AttentionArgs&, int threads) noexcept; \
   }
 
@@ -25,6 +28,7 @@ ASDM_DECLARE_ATTENTION(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_ATTENTION(avx2)
 ASDM_DECLARE_ATTENTION(avx512)
+ASDM_DECLARE_ATTENTION(avx512bf16)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_ATTENTION(neon)

@@ -10,6 +10,7 @@
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2
 #include "cpu/vec/avx2.h"
+#include "cpu/vec/element.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 4 x 3 accumulators, three query vectors and one broadcast: all 16 registers. headDim is a multiple of 4 in practice.
@@ -25,9 +26,11 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 }  // namespace asdm::cpu::ASDM_SET
 
 #include "cpu/attention/weight.inc.h"
-#include "cpu/attention/tiles.inc.h"
+#include "cpu/attention/state.inc.h"
 #include "cpu/attention/transpose.inc.h"
+#include "cpu/attention/tiles.inc.h"
 #include "cpu/attention/attention.inc.h"
+#include "cpu/attention/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

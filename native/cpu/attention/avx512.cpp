@@ -10,6 +10,7 @@
 ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #define ASDM_SET avx512
 #include "cpu/vec/avx512.h"
+#include "cpu/vec/element.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 8 x 3 accumulators of 32 registers; 11 loads for 24 multiply-adds.
@@ -27,9 +28,11 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 }  // namespace asdm::cpu::ASDM_SET
 
 #include "cpu/attention/weight.inc.h"
-#include "cpu/attention/tiles.inc.h"
+#include "cpu/attention/state.inc.h"
 #include "cpu/attention/transpose.inc.h"
+#include "cpu/attention/tiles.inc.h"
 #include "cpu/attention/attention.inc.h"
+#include "cpu/attention/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

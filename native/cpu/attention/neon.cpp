@@ -9,6 +9,7 @@
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"
+#include "cpu/vec/element.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 8 x 3 accumulators of 32 registers.
@@ -24,8 +25,10 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 }  // namespace asdm::cpu::ASDM_SET
 
 #include "cpu/attention/weight.inc.h"
-#include "cpu/attention/tiles.inc.h"
+#include "cpu/attention/state.inc.h"
 #include "cpu/attention/transpose.inc.h"
+#include "cpu/attention/tiles.inc.h"
 #include "cpu/attention/attention.inc.h"
+#include "cpu/attention/instantiate.inc.h"
 
 #endif

@@ -7,6 +7,7 @@
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"
+#include "cpu/vec/element.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 4 x 2 accumulators of four lanes leave half of a baseline x86's 16 registers for operands and products (it has no FMA).
@@ -22,6 +23,8 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 }  // namespace asdm::cpu::ASDM_SET
 
 #include "cpu/attention/weight.inc.h"
-#include "cpu/attention/tiles.inc.h"
+#include "cpu/attention/state.inc.h"
 #include "cpu/attention/transpose.inc.h"
+#include "cpu/attention/tiles.inc.h"
 #include "cpu/attention/attention.inc.h"
+#include "cpu/attention/instantiate.inc.h"

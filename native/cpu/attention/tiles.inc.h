@@ -1,30 +1,11 @@
-// One query tile against one block of keys: scores, weights, weighted values. Include after a vocabulary and weight.inc.h (or a
-// set's own vweight), with kKeyTile (keys per score tile), kValueTile (value columns per tile) and kMaxVectors (query vectors per
-// tile) defined: kKeyTile * kMaxVectors accumulators have to fit the registers.
+// One query tile against one block of keys, in float whatever the activations are: scores, weights, weighted values. Include after
+// state.inc.h, weight.inc.h (or a set's own vweight) and transpose.inc.h.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
 
-// Keys per block. A block's scores (kKeyBlock x tile width, at most 24 KB) stay in the first-level cache from product to product; 77
-// keys of a prompt are one block. On Zen 4 128 is 2 % faster than 64.
-constexpr int kKeyBlock = 128;
 // Longest stretch of headDim that one pass of the score product takes, so that the tile's queries stay in the first-level cache.
 constexpr int64_t kDimBlock = 128;
-// A row's reference moves only when a score passes it by this much in the exponent of 2: weights stay below 2^8, and the
-// accumulators need rescaling a few times per row instead of at every new maximum.
-constexpr float kSlack = 8.0f;
-
-// A tile of Vectors * kVf queries with its running state; W = Vectors * kVf is the row width of qt and o.
-struct QueryTile {
-  float* qt;      // [headDim][W]
-  float* o;       // [padded headDim][W], sum of weight * value
-  float* ref;     // [W], in units of the exponent of 2
-  float* sum;     // [W], sum of weights
-  float* alpha;   // [W], factor by which a moved reference rescales o
-  float* scores;  // [kKeyBlock][W], shared by a worker's tiles
-};
-
-ASDM_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // scores[i][:] (+)= sum over dims of k[dim][i] * qt[dim][:] for the kKeyTile keys of a panel.
 template <int Vectors>
@@ -80,48 +61,19 @@ ASDM_INLINE void valueTile(const float* ASDM_RESTRICT values, const float* ASDM_
     }
 }
 
-// Hides from query `lane` of the tile every key after it: key i of the block is visible while firstKey + i <= lane.
-template <int Vectors>
-ASDM_INLINE void hideLater(float* scores, int keys, int64_t firstKey) {
-  vf lane[Vectors];
-  float ramp[Vectors * kVf];
-  for (int i = 0; i < Vectors * kVf; i++) ramp[i] = static_cast<float>(i);
-  for (int v = 0; v < Vectors; v++) lane[v] = vload(ramp + v * kVf);
-  for (int i = 0; i < keys; i++) {
-    const vf key = vset(static_cast<float>(firstKey + i));
-    for (int v = 0; v < Vectors; v++) {
-      float* s = scores + (i * Vectors + v) * kVf;
-      vstore(s, vselect(vlt(lane[v], key), vset(-std::numeric_limits<float>::infinity()), vload(s)));
-    }
-  }
-}
-
 // Turns a block's scores into weights 2^(score * c - ref) in place and updates ref and sum. True when some reference moved: alpha
 // then says how much smaller each row's earlier weights have become.
 template <int Vectors>
-ASDM_INLINE bool weightBlock(const QueryTile& tile, int keys, float c) {
+ASDM_INLINE bool weightBlock(const QueryTile<float>& tile, int keys, float c) {
   vf best[Vectors], ref[Vectors], sum[Vectors];
   for (int v = 0; v < Vectors; v++) best[v] = vset(-std::numeric_limits<float>::infinity());
   for (int i = 0; i < keys; i++)
     for (int v = 0; v < Vectors; v++) best[v] = vmax(best[v], vload(tile.scores + (i * Vectors + v) * kVf));
   const vf factor = vset(c);
-  bool moved = false;
-  for (int v = 0; v < Vectors; v++) {
-    const vf old = vload(tile.ref + v * kVf);
-    const vf top = vmul(best[v], factor);
-    ref[v] = vselect(vlt(vadd(old, vset(kSlack)), top), top, old);
-    if (vmaxlane(vsub(ref[v], old)) > 0.0f) moved = true;
-  }
-  if (moved)
-    for (int v = 0; v < Vectors; v++) {
-      const vf alpha = vweight(vsub(vload(tile.ref + v * kVf), ref[v]));
-      vstore(tile.alpha + v * kVf, alpha);
-      vstore(tile.ref + v * kVf, ref[v]);
-      vstore(tile.sum + v * kVf, vmul(vload(tile.sum + v * kVf), alpha));
-    }
+  const bool moved = moveReference<Vectors>(tile.ref, tile.sum, tile.alpha, best, c);
   for (int v = 0; v < Vectors; v++) {
     sum[v] = vzero();
-    ref[v] = vsub(vzero(), ref[v]);
+    ref[v] = vsub(vzero(), vload(tile.ref + v * kVf));
   }
   for (int i = 0; i < keys; i++)
     for (int v = 0; v < Vectors; v++) {
@@ -134,18 +86,8 @@ ASDM_INLINE bool weightBlock(const QueryTile& tile, int keys, float c) {
   return moved;
 }
 
-// A block of packed keys and values; see pack.inc.h.
-struct KeyBlock {
-  const float* k;      // score panels [key tile][headDim][kKeyTile]
-  const float* v;      // value panels [column tile][stored][kValueTile]
-  int keys;            // those the tile looks at
-  int stored;          // those in the block
-  bool first;
-  int64_t diagonal;    // causal: the block's first key minus the tile's first query; else INT64_MIN
-};
-
 template <int Vectors>
-void tileStep(const QueryTile& tile, const KeyBlock& block, int64_t headDim, float c) {
+void tileStep(const QueryTile<float>& tile, const KeyBlock<float>& block, int64_t headDim, float c) {
   constexpr int kWidth = Vectors * kVf;
   const int64_t pieces = ceilDiv(headDim, kDimBlock), piece = ceilDiv(headDim, pieces);
   for (int64_t dim = 0; dim < headDim; dim += piece) {
@@ -160,5 +102,50 @@ void tileStep(const QueryTile& tile, const KeyBlock& block, int64_t headDim, flo
     valueTile<Vectors>(block.v + j * block.stored, tile.scores, block.keys, block.first, moved ? tile.alpha : nullptr,
                        tile.o + j * kWidth);
 }
+
+// The products in float, for activations of type E.
+template <class E>
+struct FloatProducts {
+  using Element = E;
+  using Packed = float;
+  static constexpr int kPair = 1;
+  // Keys per block. A block's scores (kBlock x tile width, at most 24 KB) stay in the first-level cache from product to product; 77
+  // keys of a prompt are one block. On Zen 4 128 is 2 % faster than 64.
+  static constexpr int kBlock = 128;
+
+  // Copies keys first..first+count-1 of a head (first a multiple of kBlock) to score panels [tile][headDim][kKeyTile], zeros behind
+  // the last key, and values to blocks [kBlock keys][column tile][key][kValueTile], zeros right of the last column.
+  static ASDM_INLINE void pack(const AttentionArgs& a, const E* k, const E* v, int64_t first, int64_t count, float* kOut, float* vOut,
+                               int64_t paddedDim) {
+    for (int64_t tile = 0; tile < count; tile += kKeyTile) {
+      float* out = kOut + (first + tile) * a.headDim;
+      for (int i = 0; i < kKeyTile; i++) {
+        const E* in = k + (first + tile + i) * a.ldk;
+        const bool there = tile + i < count;
+        for (int64_t dim = 0; dim < a.headDim; dim++) out[dim * kKeyTile + i] = there ? toFloat(in[dim]) : 0.0f;
+      }
+    }
+    for (int64_t block = 0; block < count; block += kBlock) {
+      const int64_t stored = smaller(kBlock, count - block);
+      float* out = vOut + (first + block) * paddedDim;
+      for (int64_t key = 0; key < stored; key++) {
+        const E* in = v + (first + block + key) * a.ldv;
+        for (int64_t j = 0; j < paddedDim; j += kValueTile) {
+          float* to = out + j * stored + key * kValueTile;
+          for (int i = 0; i < kValueTile; i++) to[i] = j + i < a.headDim ? toFloat(in[j + i]) : 0.0f;
+        }
+      }
+    }
+  }
+
+  static ASDM_INLINE void load(const E* q, int64_t ldq, int64_t rows, int64_t headDim, int64_t width, bool negative, float* qt) {
+    loadQueries(q, ldq, rows, headDim, width, negative ? -1.0f : 1.0f, qt);
+  }
+
+  template <int Vectors>
+  static ASDM_INLINE void step(const QueryTile<float>& tile, const KeyBlock<float>& block, int64_t headDim, float c) {
+    tileStep<Vectors>(tile, block, headDim, c);
+  }
+};
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -1,4 +1,4 @@
-// Queries to and from the tiles' layout, by square transposes in registers. Include after a vocabulary and a set's vzip: vzip(a, b)
+// Queries to and from the tiles' layout, by square transposes in registers. Include after a vocabulary, element.inc.h and a set's vzip: vzip(a, b)
 // replaces a by [a0 b0 a1 b1 ...] of the lower halves of both, b by that of the upper halves.
 #pragma once
 
@@ -19,7 +19,8 @@ ASDM_INLINE void vtranspose(vf* rows) {
 }
 
 // qt[dim][lane] = sign * q[lane][dim]; lanes behind the last query are zero.
-ASDM_INLINE void loadQueries(const float* q, int64_t ldq, int64_t rows, int64_t headDim, int64_t width, float sign, float* qt) {
+template <class E>
+ASDM_INLINE void loadQueries(const E* q, int64_t ldq, int64_t rows, int64_t headDim, int64_t width, float sign, float* qt) {
   const vf factor = vset(sign);
   for (int64_t lane = 0; lane < width; lane += kVf)
     for (int64_t dim = 0; dim < headDim; dim += kVf) {
@@ -30,7 +31,7 @@ ASDM_INLINE void loadQueries(const float* q, int64_t ldq, int64_t rows, int64_t 
           block[i] = vzero();
           continue;
         }
-        const float* from = q + (lane + i) * ldq + dim;
+        const E* from = q + (lane + i) * ldq + dim;
         block[i] = vmul(factor, dims == kVf ? vload(from) : vloadn(from, dims));
       }
       vtranspose(block);
@@ -39,7 +40,8 @@ ASDM_INLINE void loadQueries(const float* q, int64_t ldq, int64_t rows, int64_t 
 }
 
 // o[lane][dim] = sums[dim][lane] / weight[lane] for the lanes that are queries.
-ASDM_INLINE void storeOutputs(const float* sums, const float* weight, int64_t rows, int64_t headDim, int64_t width, float* o,
+template <class E>
+ASDM_INLINE void storeOutputs(const float* sums, const float* weight, int64_t rows, int64_t headDim, int64_t width, E* o,
                               int64_t ldo) {
   for (int64_t lane = 0; lane < width; lane += kVf) {
     const vf factor = vdiv(vset(1.0f), vload(weight + lane));
@@ -49,7 +51,7 @@ ASDM_INLINE void storeOutputs(const float* sums, const float* weight, int64_t ro
       for (int i = 0; i < kVf; i++) block[i] = i < dims ? vmul(factor, vload(sums + (dim + i) * width + lane)) : vzero();
       vtranspose(block);
       for (int i = 0; i < kVf && lane + i < rows; i++) {
-        float* to = o + (lane + i) * ldo + dim;
+        E* to = o + (lane + i) * ldo + dim;
         if (dims == kVf) {
           vstore(to, block[i]);
         } else {

@@ -9,8 +9,10 @@
 ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #define ASDM_SET avx512
 #include "cpu/vec/avx512.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
+#include "cpu/elementwise/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

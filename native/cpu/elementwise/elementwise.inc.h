@@ -1,16 +1,17 @@
-// Bodies of the arithmetic elementwise kernels, for every set. Include after a vocabulary and math.inc.h.
+// Bodies of the arithmetic elementwise kernels, for every set. Include after a vocabulary, element.inc.h and math.inc.h.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
 
-// 64 K elements: 256 KB in and out, some tens of microseconds, far below the abort latency and far above the cost of a task.
+// 64 K elements: at most 256 KB in and out, some tens of microseconds, far below the abort latency and far above the cost of a task.
 constexpr int64_t kRun = 65536;
 
 ASDM_INLINE int64_t runs(int64_t count) { return (count + kRun - 1) / kRun; }
 
+template <class E>
 void activation(const ActivationArgs& a, KernelContext& context) noexcept {
-  const float* x = static_cast<const float*>(a.x);
-  float* y = static_cast<float*>(a.y);
+  const E* const x = static_cast<const E*>(a.x);
+  E* const y = static_cast<E*>(a.y);
   context.pool.run(runs(a.count), [&](int64_t task, int) {
     const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
     int64_t i = task * kRun;
@@ -22,26 +23,31 @@ void activation(const ActivationArgs& a, KernelContext& context) noexcept {
   });
 }
 
+template <class E>
 void add(const AddArgs& a, KernelContext& context) noexcept {
-  const float* first = static_cast<const float*>(a.a);
-  const float* second = static_cast<const float*>(a.b);
-  float* y = static_cast<float*>(a.y);
+  const E* const first = static_cast<const E*>(a.a);
+  const E* const second = static_cast<const E*>(a.b);
+  E* const y = static_cast<E*>(a.y);
   context.pool.run(runs(a.count), [&](int64_t task, int) {
     const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
     int64_t i = task * kRun;
     for (; i + kVf <= end; i += kVf) vstore(y + i, vadd(vload(first + i), vload(second + i)));
-    for (; i < end; i++) y[i] = first[i] + second[i];
+    if (i < end) {
+      const int n = static_cast<int>(end - i);
+      vstoren(y + i, vadd(vloadn(first + i, n), vloadn(second + i, n)), n);
+    }
   });
 }
 
+template <class E>
 void geglu(const GegluArgs& a, KernelContext& context) noexcept {
   const int64_t rowsPerTask = kRun / a.inner > 1 ? kRun / a.inner : 1;
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
     const int64_t last = (task + 1) * rowsPerTask < a.rows ? (task + 1) * rowsPerTask : a.rows;
     for (int64_t row = task * rowsPerTask; row < last; row++) {
-      const float* value = static_cast<const float*>(a.x) + row * 2 * a.inner;
-      const float* gate = value + a.inner;
-      float* y = static_cast<float*>(a.y) + row * a.inner;
+      const E* value = static_cast<const E*>(a.x) + row * 2 * a.inner;
+      const E* gate = value + a.inner;
+      E* y = static_cast<E*>(a.y) + row * a.inner;
       int64_t j = 0;
       for (; j + kVf <= a.inner; j += kVf) vstore(y + j, vmul(vload(value + j), vgelu(vload(gate + j))));
       if (j < a.inner) {
@@ -53,21 +59,22 @@ void geglu(const GegluArgs& a, KernelContext& context) noexcept {
 }
 
 // A few hundred values a pass: plain double arithmetic, the same in every set.
+template <class E>
 void timestep(const TimestepArgs& a, KernelContext&) noexcept {
   const int64_t half = a.dim / 2;
   for (int64_t i = 0; i < a.n; i++) {
-    float* y = static_cast<float*>(a.y) + i * a.dim;
-    float* sine = y + (a.flip ? half : 0);
-    float* cosine = y + (a.flip ? 0 : half);
+    E* y = static_cast<E*>(a.y) + i * a.dim;
+    E* sine = y + (a.flip ? half : 0);
+    E* cosine = y + (a.flip ? 0 : half);
     for (int64_t j = 0; j < half; j++) {
       // The frequency is rounded to float, as the models' own training code had it.
       const double exponent = -9.210340371976184 * static_cast<double>(j) / (static_cast<double>(half) - a.freqShift);
       const float frequency = static_cast<float>(std::exp(exponent));
       const double angle = static_cast<double>(a.t[i]) * frequency;
-      sine[j] = static_cast<float>(std::sin(angle));
-      cosine[j] = static_cast<float>(std::cos(angle));
+      assign(sine[j], static_cast<float>(std::sin(angle)));
+      assign(cosine[j], static_cast<float>(std::cos(angle)));
     }
-    if (a.dim % 2 != 0) y[a.dim - 1] = 0.0f;
+    if (a.dim % 2 != 0) assign(y[a.dim - 1], 0.0f);
   }
 }
 

@@ -8,7 +8,9 @@
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
+#include "cpu/elementwise/instantiate.inc.h"
 
 #endif

@@ -6,5 +6,7 @@
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
+#include "cpu/elementwise/instantiate.inc.h"

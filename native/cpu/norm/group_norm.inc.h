@@ -1,10 +1,10 @@
-// Group norm, channels last. Include after a vocabulary and math.inc.h, with ASDM_SET defined.
+// Group norm, channels last. Include after a vocabulary, element.inc.h and math.inc.h, with ASDM_SET defined.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
 
-// 128 KB: the second pass over a chunk finds it in the second-level cache; a millisecond at most.
-constexpr int64_t kChunkFloats = 32768;
+// At most 128 KB: the second pass over a chunk finds it in the second-level cache; a millisecond at most.
+constexpr int64_t kChunkElements = 32768;
 
 // Moments of a run of values.
 struct Moments {
@@ -20,7 +20,7 @@ struct GroupNormPlan {
 
 ASDM_INLINE GroupNormPlan groupNormPlan(const GroupNormArgs& a) {
   GroupNormPlan plan;
-  plan.chunkRows = kChunkFloats / a.c > 1 ? kChunkFloats / a.c : 1;
+  plan.chunkRows = kChunkElements / a.c > 1 ? kChunkElements / a.c : 1;
   plan.chunks = (a.rows + plan.chunkRows - 1) / plan.chunkRows;
   plan.width = (a.c + 15) / 16 * 16;
   plan.momentBytes = (static_cast<size_t>(a.n * plan.chunks * a.groups) * sizeof(Moments) + 63) / 64 * 64;
@@ -35,13 +35,13 @@ size_t groupNormScratch(const GroupNormArgs& a, int threads) noexcept {
 }
 
 // count is kVf, or fewer at a row's end.
-template <bool Tail>
-ASDM_INLINE vf loadLanes(const float* p, int count) {
+template <bool Tail, class E>
+ASDM_INLINE vf loadLanes(const E* p, int count) {
   return Tail ? vloadn(p, count) : vload(p);
 }
 
-template <bool Tail>
-ASDM_INLINE void storeLanes(float* p, vf v, int count) {
+template <bool Tail, class E>
+ASDM_INLINE void storeLanes(E* p, vf v, int count) {
   if (Tail) {
     vstoren(p, v, count);
   } else {
@@ -50,15 +50,15 @@ ASDM_INLINE void storeLanes(float* p, vf v, int count) {
 }
 
 // sum[:] (+)= a row.
-template <bool Tail>
-ASDM_INLINE void addRow(const float* x, bool first, int count, float* sum) {
+template <bool Tail, class E>
+ASDM_INLINE void addRow(const E* x, bool first, int count, float* sum) {
   const vf row = loadLanes<Tail>(x, count);
   vstore(sum, first ? row : vadd(vload(sum), row));
 }
 
 // first[:], second[:] (+)= deviations from mean[:] and their squares, of four rows or one.
-template <bool Tail>
-ASDM_INLINE void addDeviations(const float* x, int64_t ld, bool four, bool start, int count, const float* mean, float* first,
+template <bool Tail, class E>
+ASDM_INLINE void addDeviations(const E* x, int64_t ld, bool four, bool start, int count, const float* mean, float* first,
                                float* second) {
   const vf m = vload(mean);
   vf d = vsub(loadLanes<Tail>(x, count), m);
@@ -98,8 +98,8 @@ ASDM_INLINE Moments combineChannels(const float* mean, const float* first, const
 }
 
 // Moments of each group in `rows` rows. columns: three rows of scratch; lanes past c in them are never used.
-ASDM_INLINE void chunkMoments(const float* x, int64_t rows, int64_t c, int64_t groups, float* columns, int64_t width,
-                              Moments* out) {
+template <class E>
+ASDM_INLINE void chunkMoments(const E* x, int64_t rows, int64_t c, int64_t groups, float* columns, int64_t width, Moments* out) {
   float* mean = columns;
   float* first = columns + width;
   float* second = first + width;
@@ -107,7 +107,7 @@ ASDM_INLINE void chunkMoments(const float* x, int64_t rows, int64_t c, int64_t g
   const int tail = static_cast<int>(c - whole);
   // Row by row: memory streams twice as fast in one run as in four.
   for (int64_t row = 0; row < rows; row++) {
-    const float* in = x + row * c;
+    const E* in = x + row * c;
     for (int64_t j = 0; j < whole; j += kVf) addRow<false>(in + j, row == 0, kVf, mean + j);
     if (tail > 0) addRow<true>(in + whole, row == 0, tail, mean + whole);
   }
@@ -115,7 +115,7 @@ ASDM_INLINE void chunkMoments(const float* x, int64_t rows, int64_t c, int64_t g
   for (int64_t j = 0; j < c; j += kVf) vstore(mean + j, vmul(vload(mean + j), factor));
   for (int64_t row = 0; row < rows;) {
     const bool four = row + 4 <= rows;
-    const float* in = x + row * c;
+    const E* in = x + row * c;
     for (int64_t j = 0; j < whole; j += kVf)
       addDeviations<false>(in + j, c, four, row == 0, kVf, mean + j, first + j, second + j);
     if (tail > 0) addDeviations<true>(in + whole, c, four, row == 0, tail, mean + whole, first + whole, second + whole);
@@ -125,14 +125,14 @@ ASDM_INLINE void chunkMoments(const float* x, int64_t rows, int64_t c, int64_t g
 }
 
 // y = (x - mean) * scale + shift, then SiLU, lane by lane.
-template <bool Silu, bool Tail>
-ASDM_INLINE void scaleLanes(const float* x, const float* mean, const float* scale, const float* shift, int count, float* y) {
+template <bool Silu, bool Tail, class E>
+ASDM_INLINE void scaleLanes(const E* x, const float* mean, const float* scale, const float* shift, int count, E* y) {
   const vf v = vfma(vsub(loadLanes<Tail>(x, count), vload(mean)), vload(scale), vload(shift));
   storeLanes<Tail>(y, Silu ? vsilu(v) : v, count);
 }
 
-template <bool Silu>
-ASDM_INLINE void scaleChunk(const float* x, int64_t rows, int64_t c, const float* table, int64_t width, float* y) {
+template <bool Silu, class E>
+ASDM_INLINE void scaleChunk(const E* x, int64_t rows, int64_t c, const float* table, int64_t width, E* y) {
   const float* scale = table + width;
   const float* shift = scale + width;
   const int64_t whole = c / kVf * kVf;
@@ -143,7 +143,10 @@ ASDM_INLINE void scaleChunk(const float* x, int64_t rows, int64_t c, const float
   }
 }
 
+template <class E>
 void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
+  const E* const x = static_cast<const E*>(a.x);
+  E* const y = static_cast<E*>(a.y);
   const GroupNormPlan plan = groupNormPlan(a);
   auto* moments = reinterpret_cast<Moments*>(context.scratch);
   auto* tables = reinterpret_cast<float*>(context.scratch + plan.momentBytes);
@@ -152,7 +155,7 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
   context.pool.run(a.n * plan.chunks, [&](int64_t task, int worker) {
     const int64_t row = task % plan.chunks * plan.chunkRows;
     const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
-    chunkMoments(static_cast<const float*>(a.x) + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
+    chunkMoments(x + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
                  plan.width, moments + task * a.groups);
   });
 
@@ -194,12 +197,10 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
     const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
     const int64_t offset = (sample * a.rows + row) * a.c;
     const float* table = tables + sample * 3 * plan.width;
-    const float* x = static_cast<const float*>(a.x) + offset;
-    float* y = static_cast<float*>(a.y) + offset;
     if (a.silu) {
-      scaleChunk<true>(x, rows, a.c, table, plan.width, y);
+      scaleChunk<true>(x + offset, rows, a.c, table, plan.width, y + offset);
     } else {
-      scaleChunk<false>(x, rows, a.c, table, plan.width, y);
+      scaleChunk<false>(x + offset, rows, a.c, table, plan.width, y + offset);
     }
   });
 }

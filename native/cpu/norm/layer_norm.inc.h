@@ -8,8 +8,8 @@ struct RowSums {
   double first, second;
 };
 
-template <bool Squares>
-ASDM_INLINE RowSums rowSums(const float* x, int64_t c, float center) {
+template <bool Squares, class E>
+ASDM_INLINE RowSums rowSums(const E* x, int64_t c, float center) {
   const vf m = vset(center);
   vf first[4], second[4];
   for (int k = 0; k < 4; k++) first[k] = second[k] = vzero();
@@ -27,7 +27,7 @@ ASDM_INLINE RowSums rowSums(const float* x, int64_t c, float center) {
   }
   double tail = 0.0, tailSquares = 0.0;
   for (; j < c; j++) {
-    const double d = static_cast<double>(x[j] - center);
+    const double d = static_cast<double>(toFloat(x[j]) - center);
     tail += d;
     tailSquares += d * d;
   }
@@ -36,7 +36,8 @@ ASDM_INLINE RowSums rowSums(const float* x, int64_t c, float center) {
   return {static_cast<double>(vsum(sum)) + tail, Squares ? static_cast<double>(vsum(squares)) + tailSquares : 0.0};
 }
 
-ASDM_INLINE void layerNormRow(const LayerNormArgs& a, const float* x, float* y) {
+template <class E>
+ASDM_INLINE void layerNormRow(const LayerNormArgs& a, const E* x, E* y) {
   const double count = static_cast<double>(a.c);
   const float center = static_cast<float>(rowSums<false>(x, a.c, 0.0f).first / count);
   const RowSums sums = rowSums<true>(x, a.c, center);
@@ -57,10 +58,11 @@ ASDM_INLINE void layerNormRow(const LayerNormArgs& a, const float* x, float* y) 
   }
 }
 
+template <class E>
 void layerNorm(const LayerNormArgs& a, KernelContext& context) noexcept {
-  const float* x = static_cast<const float*>(a.x);
-  float* y = static_cast<float*>(a.y);
-  const int64_t rowsPerTask = kChunkFloats / a.c > 1 ? kChunkFloats / a.c : 1;
+  const E* const x = static_cast<const E*>(a.x);
+  E* const y = static_cast<E*>(a.y);
+  const int64_t rowsPerTask = kChunkElements / a.c > 1 ? kChunkElements / a.c : 1;
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
     const int64_t end = (task + 1) * rowsPerTask < a.rows ? (task + 1) * rowsPerTask : a.rows;
     for (int64_t row = task * rowsPerTask; row < end; row++) layerNormRow(a, x + row * a.c, y + row * a.c);

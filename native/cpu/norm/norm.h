@@ -5,15 +5,20 @@
 // mean is also taken off before the scaling, in two parts, so that the output does not lose what the statistics kept.
 // Threads: a task per chunk of fixed size, so threads change nothing. Rounding: the scale rstd * gamma is rounded once, the output
 // after one fused multiply and add.
+//
+// E is the activations' type, float or Bf16; set avx512bf16 has those for Bf16 only.
 #pragma once
 
 #include "backend/kernels.h"
+#include "core/bf16.h"
 #include "cpu/target.h"
 
 #define ASDM_DECLARE_NORM(set)                                         \
   namespace asdm::cpu::set {                                           \
+  template <class E>                                                   \
   void groupNorm(const GroupNormArgs&, KernelContext&) noexcept;       \
   size_t groupNormScratch(const GroupNormArgs&, int threads) noexcept; \
+  template <class E>                                                   \
   void layerNorm(const LayerNormArgs&, KernelContext&) noexcept;       \
   }
 
@@ -21,6 +26,7 @@ ASDM_DECLARE_NORM(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_NORM(avx2)
 ASDM_DECLARE_NORM(avx512)
+ASDM_DECLARE_NORM(avx512bf16)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_NORM(neon)
