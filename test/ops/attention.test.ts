@@ -1,6 +1,6 @@
 import test from 'ava'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
-import { EPS, randomFloats, runEverywhere } from '../support/op-runner'
+import { BF16_EPS, EPS, inFormat, randomFloats, runEverywhere } from '../support/op-runner'
 
 interface Shape {
   batch: number
@@ -16,6 +16,9 @@ interface Shape {
   ldo: number
 }
 
+type Format = 'fp32' | 'bf16'
+const formats: Format[] = ['fp32', 'bf16']
+
 interface Inputs { q: Float32Array, k: Float32Array, v: Float32Array }
 
 /** A shape with odd distances between rows, so that reading or writing beyond a row's end shows. */
@@ -23,6 +26,10 @@ function shape(part: Partial<Shape>): Shape {
   const full = { batch: 1, heads: 1, qLength: 1, kLength: 1, headDim: 1, causal: false, ...part }
   const width = full.heads * full.headDim
   return { scale: 1 / Math.sqrt(full.headDim), ldq: width + 3, ldk: width + 5, ldv: width + 1, ldo: width + 7, ...full }
+}
+
+function rounded({ q, k, v }: Inputs, format: Format = 'bf16'): Inputs {
+  return { q: inFormat(format, q), k: inFormat(format, k), v: inFormat(format, v) }
 }
 
 function inputs(s: Shape, seed: number, queryScale = 1): Inputs {
@@ -34,13 +41,15 @@ function inputs(s: Shape, seed: number, queryScale = 1): Inputs {
   }
 }
 
+interface Reference { o: Float64Array, bound: Float64Array, absolute: Float64Array }
+
 /**
  * softmax(scale q k^T) v in float64, and what rounding may do to each element: an error e in a score moves its weight by the factor
- * 1 + e, so (6 + 3 * largest |scale| sum |q k|) roundings of sum weight * |v|.
+ * 1 + e, so (6 + 3 * largest |scale| sum |q k|) roundings of `absolute`, which is sum weight * |v|.
  */
-function reference(s: Shape, { q, k, v }: Inputs): { o: Float64Array, bound: Float64Array } {
+function reference(s: Shape, { q, k, v }: Inputs): Reference {
   const width = s.heads * s.headDim
-  const o = new Float64Array(s.batch * s.qLength * width), bound = new Float64Array(o.length)
+  const o = new Float64Array(s.batch * s.qLength * width), bound = new Float64Array(o.length), sums = new Float64Array(o.length)
   const weights = new Float64Array(s.kLength)
   for (let b = 0; b < s.batch; b++)
     for (let head = 0; head < s.heads; head++)
@@ -69,13 +78,23 @@ function reference(s: Shape, { q, k, v }: Inputs): { o: Float64Array, bound: Flo
           const at = (b * s.qLength + i) * width + column + d
           o[at] = value
           bound[at] = EPS * (6 + 3 * magnitude) * absolute
+          sums[at] = absolute
         }
       }
-  return { o, bound }
+  return { o, bound, absolute: sums }
+}
+
+/**
+ * What a bfloat16 result may be off by besides: the rounding of the output, and where products are of bfloat16 (set avx512bf16) that of
+ * the weights, twice, in the sum of values and in the sum of weights that divides it.
+ */
+function roundings(set: string, format: Format, want: Reference, i: number): number {
+  if (format === 'fp32') return 0
+  return BF16_EPS * (1.01 * (Math.abs(want.o[i]) + want.bound[i]) + (set === 'avx512bf16' ? 2.1 * want.absolute[i] : 0))
 }
 
 /** The first complaint about a result, or null: elements out of bounds, or anything written between rows. */
-function complaint(s: Shape, y: Float32Array, want: { o: Float64Array, bound: Float64Array }): string | null {
+function complaint(s: Shape, set: string, format: Format, y: Float32Array, want: Reference): string | null {
   const width = s.heads * s.headDim
   for (let at = 0; at < y.length; at++) {
     const row = Math.floor(at / s.ldo), column = at % s.ldo
@@ -83,17 +102,20 @@ function complaint(s: Shape, y: Float32Array, want: { o: Float64Array, bound: Fl
       if (!Number.isNaN(y[at])) return `wrote ${y[at]} behind row ${row}`
     } else {
       const i = row * width + column
-      if (!(Math.abs(y[at] - want.o[i]) <= want.bound[i])) return `row ${row}, column ${column}: ${y[at]}, expected ${want.o[i]} +- ${want.bound[i]}`
+      const bound = want.bound[i] + roundings(set, format, want, i)
+      if (!(Math.abs(y[at] - want.o[i]) <= bound)) return `row ${row}, column ${column}: ${y[at]}, expected ${want.o[i]} +- ${bound}`
     }
   }
   return null
 }
 
-function check(t: { fail(message: string): void }, s: Shape, given: Inputs) {
-  const want = reference(s, given)
-  for (const { set, y } of runEverywhere('attention', { ...s, ...given })) {
-    const message = complaint(s, y, want)
-    if (message !== null) t.fail(`${set} q ${s.qLength} k ${s.kLength} d ${s.headDim}: ${message}`)
+function check(t: { fail(message: string): void }, s: Shape, plain: Inputs) {
+  for (const format of formats) {
+    const given = rounded(plain, format), want = reference(s, given)
+    for (const { set, y } of runEverywhere('attention', { ...s, ...given }, format)) {
+      const message = complaint(s, set, format, y, want)
+      if (message !== null) t.fail(`${set} ${format} q ${s.qLength} k ${s.kLength} d ${s.headDim}: ${message}`)
+    }
   }
 }
 
@@ -129,13 +151,15 @@ test('causal', t => {
 })
 
 test('causal ignores whatever finite comes later', t => {
-  const s = shape({ qLength: 150, kLength: 150, headDim: 8, causal: true }), given = inputs(s, 4)
+  const s = shape({ qLength: 150, kLength: 150, headDim: 8, causal: true }), given = rounded(inputs(s, 4))
   const row = 70, changed = { q: given.q, k: given.k.slice(), v: given.v.slice() }
   changed.k.fill(100, (row + 1) * s.ldk)
   changed.v.fill(1e30, (row + 1) * s.ldv)
-  const before = runEverywhere('attention', { ...s, ...given }), after = runEverywhere('attention', { ...s, ...changed })
   const end = row * s.ldo + s.headDim
-  before.forEach(({ set, y }, i) => t.deepEqual(Buffer.from(y.buffer, 0, end * 4), Buffer.from(after[i].y.buffer, 0, end * 4), set))
+  for (const format of formats) {
+    const before = runEverywhere('attention', { ...s, ...given }, format), after = runEverywhere('attention', { ...s, ...changed }, format)
+    before.forEach(({ set, y }, i) => t.deepEqual(Buffer.from(y.buffer, 0, end * 4), Buffer.from(after[i].y.buffer, 0, end * 4), `${set} ${format}`))
+  }
 })
 
 test('scores of any size and sign, scales of any sign', t => {
@@ -157,18 +181,36 @@ test('scores that grow from key to key, so that the reference moves in every blo
 })
 
 test('a row has the same bits alone and among others', t => {
-  const s = shape({ heads: 2, qLength: 131, kLength: 200, headDim: 40, ldo: 80 }), given = inputs(s, 13)
-  const whole = runEverywhere('attention', { ...s, ...given })
-  for (const [first, count] of [[0, 1], [3, 16], [17, 48], [100, 31]]) {
-    const q = given.q.slice(first * s.ldq, (first + count - 1) * s.ldq + 80)
-    runEverywhere('attention', { ...s, ...given, q, qLength: count }).forEach(({ set, y }, i) =>
-      t.is(maxAbsDiff(y, whole[i].y.subarray(first * 80, (first + count) * 80)), 0, `${set} ${first}`))
+  const s = shape({ heads: 2, qLength: 131, kLength: 400, headDim: 40, ldo: 80 }), plain = inputs(s, 13), growing = inputs(s, 16)
+  // Keys that grow from block to block, which moves the references of some rows and not those of their neighbours.
+  growing.k = growing.k.map((value, i) => value * (1 + 4 * Math.floor(i / s.ldk / 100)))
+  for (const format of formats)
+    for (const given of [rounded(plain), rounded(growing)]) {
+      const whole = runEverywhere('attention', { ...s, ...given }, format)
+      for (const [first, count] of [[0, 1], [3, 16], [17, 48], [100, 31], [130, 1]]) {
+        const q = given.q.slice(first * s.ldq, (first + count - 1) * s.ldq + 80)
+        runEverywhere('attention', { ...s, ...given, q, qLength: count }, format).forEach(({ set, y }, i) =>
+          t.is(maxAbsDiff(y, whole[i].y.subarray(first * 80, (first + count) * 80)), 0, `${set} ${format} ${first}`))
+      }
+    }
+})
+
+test('samples do not depend on each other', t => {
+  const s = shape({ batch: 3, heads: 2, qLength: 61, kLength: 90, headDim: 24, ldq: 48, ldk: 48, ldv: 48, ldo: 48 }), given = rounded(inputs(s, 17))
+  for (const format of formats) {
+    const whole = runEverywhere('attention', { ...s, ...given }, format)
+    for (let b = 0; b < 3; b++) {
+      const part = (values: Float32Array) => values.slice(b * values.length / 3, (b + 1) * values.length / 3)
+      runEverywhere('attention', { ...s, batch: 1, q: part(given.q), k: part(given.k), v: part(given.v) }, format).forEach(({ set, y }, i) =>
+        t.is(maxAbsDiff(y, part(whole[i].y)), 0, `${set} ${format} ${b}`))
+    }
   }
 })
 
 test('NaN goes where softmax sends it', t => {
   const s = shape({ qLength: 20, kLength: 150, headDim: 5, ldo: 5 }), clean = inputs(s, 14)
-  const isNaNs = (given: Inputs) => runEverywhere('attention', { ...s, ...given }).map(({ set, y }) => ({ set, nan: [...y].map(value => Number.isNaN(value)) }))
+  const isNaNs = (given: Inputs) => formats.flatMap(format =>
+    runEverywhere('attention', { ...s, ...given }, format).map(({ set, y }) => ({ set: `${set} ${format}`, nan: [...y].map(value => Number.isNaN(value)) })))
   const poisoned = (name: keyof Inputs, at: number) => {
     const copy = { ...clean, [name]: clean[name].slice() }
     copy[name][at] = NaN
@@ -180,7 +222,7 @@ test('NaN goes where softmax sends it', t => {
 })
 
 test('keys with a score of -inf have no weight; a row of nothing else is NaN', t => {
-  const s = shape({ qLength: 3, kLength: 300, headDim: 2, scale: 1 }), given = inputs(s, 15)
+  const s = shape({ qLength: 3, kLength: 300, headDim: 2, scale: 1 }), given = rounded(inputs(s, 15))
   for (let i = 0; i < s.qLength; i++) given.q.set([1, 0.5], i * s.ldq)
   // A first block of nothing but -inf, then a few visible keys.
   const visible = [200, 201, 299]
@@ -191,9 +233,11 @@ test('keys with a score of -inf have no weight; a row of nothing else is NaN', t
     k: Float32Array.from({ length: 2 * few.ldk + 2 }, (_, i) => given.k[visible[Math.floor(i / few.ldk)] * s.ldk + (i % few.ldk)] ?? 0),
     v: Float32Array.from({ length: 2 * few.ldv + 2 }, (_, i) => given.v[visible[Math.floor(i / few.ldv)] * s.ldv + (i % few.ldv)] ?? 0),
   })
-  for (const { set, y } of runEverywhere('attention', { ...s, ...given })) t.is(complaint(s, y, want), null, set)
+  for (const format of formats)
+    for (const { set, y } of runEverywhere('attention', { ...s, ...given }, format)) t.is(complaint(s, set, format, y, want), null, `${set} ${format}`)
   for (const j of visible) given.k[j * s.ldk] = -Infinity
-  for (const { set, y } of runEverywhere('attention', { ...s, ...given })) t.true(Number.isNaN(y[0]) && Number.isNaN(y[1]), set)
+  for (const format of formats)
+    for (const { set, y } of runEverywhere('attention', { ...s, ...given }, format)) t.true(Number.isNaN(y[0]) && Number.isNaN(y[1]), `${set} ${format}`)
 })
 
 test('equals PyTorch', t => {

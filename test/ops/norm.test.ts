@@ -1,8 +1,10 @@
 import test from 'ava'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
-import { EPS, randomFloats, runEverywhere } from '../support/op-runner'
+import { BF16_EPS, EPS, inFormat, randomFloats, runEverywhere } from '../support/op-runner'
 
 interface Group { n: number, rows: number, c: number, groups: number, eps: number, silu: boolean }
+type Format = 'fp32' | 'bf16'
+const formats: Format[] = ['fp32', 'bf16']
 interface Affine { x: Float32Array, gamma: Float32Array, beta: Float32Array }
 
 function affine(count: number, c: number, seed: number, mean = 0, deviation = 1): Affine {
@@ -26,28 +28,32 @@ function* groupIndices({ rows, c, groups }: Group, sample: number, group: number
 
 /**
  * The first element out of bounds, or null. An element may be off by 6 roundings of |z gamma| + |beta| + |result|, and by `extra`
- * roundings of |gamma|, which is what an error of the mean, small beside the deviation, does to it.
+ * roundings of |gamma|, which is what an error of the mean, small beside the deviation, does to it. In bfloat16 what is
+ * rounded may be off by a 64th of its roundings, and one rounding comes on top.
  */
-function complaint(y: Float32Array, z: Float64Array, { gamma, beta }: Affine, silu: boolean, extra: number): string | null {
+function complaint(format: Format, y: Float32Array, z: Float64Array, { gamma, beta }: Affine, silu: boolean, extra: number): string | null {
   const c = gamma.length
   for (let i = 0; i < y.length; i++) {
     const scaled = z[i] * gamma[i % c], plain = scaled + beta[i % c]
     const want = silu ? plain / (1 + Math.exp(-plain)) : plain
-    const bound = EPS * (6 * (Math.abs(scaled) + Math.abs(beta[i % c]) + Math.abs(plain)) + extra * Math.abs(gamma[i % c]))
+    const terms = Math.abs(scaled) + Math.abs(beta[i % c]) + Math.abs(plain), size = Math.abs(gamma[i % c])
+    const bound = format === 'fp32' ? EPS * (6 * terms + extra * size) : BF16_EPS * (1.01 * Math.abs(want) + (terms + size) / 64)
     if (!(Math.abs(y[i] - want) <= bound)) return `element ${i}: ${y[i]}, expected ${want} +- ${bound}`
   }
   return null
 }
 
-function checkGroupNorm(t: { fail(message: string): void }, s: Group, given: Affine) {
-  const z = new Float64Array(given.x.length)
-  for (let sample = 0; sample < s.n; sample++)
-    for (let group = 0; group < s.groups; group++) standardise(given.x, groupIndices(s, sample, group), s.eps, z)
-  for (const inPlace of [false, true])
-    for (const { set, y } of runEverywhere('groupNorm', { ...s, ...given, inPlace })) {
-      const message = complaint(y, z, given, s.silu, 2)
-      if (message !== null) t.fail(`${set} [${s.n}, ${s.rows}, ${s.c}] in ${s.groups}${inPlace ? ', in place' : ''}: ${message}`)
-    }
+function checkGroupNorm(t: { fail(message: string): void }, s: Group, plain: Affine) {
+  for (const format of formats) {
+    const given = { ...plain, x: inFormat(format, plain.x) }, z = new Float64Array(given.x.length)
+    for (let sample = 0; sample < s.n; sample++)
+      for (let group = 0; group < s.groups; group++) standardise(given.x, groupIndices(s, sample, group), s.eps, z)
+    for (const inPlace of [false, true])
+      for (const { set, y } of runEverywhere('groupNorm', { ...s, ...given, inPlace }, format)) {
+        const message = complaint(format, y, z, given, s.silu, 2)
+        if (message !== null) t.fail(`${set} ${format} [${s.n}, ${s.rows}, ${s.c}] in ${s.groups}${inPlace ? ', in place' : ''}: ${message}`)
+      }
+  }
 }
 
 const groupShapes: [number, number, number, number][] = [
@@ -77,33 +83,39 @@ test('group norm of means far above the deviation, and of outliers', t => {
 test('group norm of constants gives beta', t => {
   for (const value of [0, 1, -7.3, 12345.678]) {
     const given = affine(50 * 24, 24, 7)
-    given.x.fill(value)
-    for (const { set, y } of runEverywhere('groupNorm', { n: 1, rows: 50, c: 24, groups: 3, eps: 1e-5, silu: false, ...given }))
-      t.true(y.every((result, i) => Math.abs(result - given.beta[i % 24]) <= 1e-3 * EPS * Math.abs(value) + EPS * Math.abs(given.beta[i % 24])), `${set} ${value}`)
+    for (const format of formats) {
+      given.x = inFormat(format, given.x.fill(value))
+      const eps = format === 'fp32' ? EPS : BF16_EPS
+      for (const { set, y } of runEverywhere('groupNorm', { n: 1, rows: 50, c: 24, groups: 3, eps: 1e-5, silu: false, ...given }, format))
+        t.true(y.every((result, i) => Math.abs(result - given.beta[i % 24]) <= 1e-3 * EPS * Math.abs(value) + eps * Math.abs(given.beta[i % 24])), `${set} ${format} ${value}`)
+    }
   }
 })
 
 test('NaN stays in its group and sample', t => {
   const s = { n: 2, rows: 40, c: 12, groups: 3, eps: 1e-5, silu: true }, given = affine(2 * 40 * 12, 12, 8)
   given.x[(40 + 13) * 12 + 5] = NaN
-  for (const { set, y } of runEverywhere('groupNorm', { ...s, ...given })) {
-    const right = y.every((value, i) => Number.isNaN(value) === (i >= 40 * 12 && i % 12 >= 4 && i % 12 < 8))
-    t.true(right, set)
-  }
+  for (const format of formats)
+    for (const { set, y } of runEverywhere('groupNorm', { ...s, ...given }, format)) {
+      const right = y.every((value, i) => Number.isNaN(value) === (i >= 40 * 12 && i % 12 >= 4 && i % 12 < 8))
+      t.true(right, `${set} ${format}`)
+    }
 })
 
 test('layer norm of any width', t => {
   for (const [rows, c] of [[1, 1], [3, 2], [5, 3], [7, 4], [2, 5], [3, 7], [3, 8], [3, 9], [3, 15], [3, 16], [3, 17], [5, 31], [5, 33], [11, 40], [77, 48], [9, 63],
     [9, 65], [300, 127], [4, 320], [30, 768], [60, 1280], [2, 5003], [2, 40001]]) {
     for (const [mean, deviation] of [[0, 1], [-1000, 2]]) {
-      const given = affine(rows * c, c, c, mean, deviation), z = new Float64Array(rows * c)
-      for (let row = 0; row < rows; row++) standardise(given.x, Array.from({ length: c }, (_, j) => row * c + j), 1e-5, z)
-      for (const inPlace of [false, true])
-        for (const { set, y } of runEverywhere('layerNorm', { rows, c, eps: 1e-5, ...given, inPlace })) {
-          // Sums run along the row, so their error grows with its length, like a random walk.
-          const message = complaint(y, z, given, false, 2 + Math.sqrt(c) / 8)
-          if (message !== null) t.fail(`${set} [${rows}, ${c}] mean ${mean}: ${message}`)
-        }
+      for (const format of formats) {
+        const plain = affine(rows * c, c, c, mean, deviation), given = { ...plain, x: inFormat(format, plain.x) }, z = new Float64Array(rows * c)
+        for (let row = 0; row < rows; row++) standardise(given.x, Array.from({ length: c }, (_, j) => row * c + j), 1e-5, z)
+        for (const inPlace of [false, true])
+          for (const { set, y } of runEverywhere('layerNorm', { rows, c, eps: 1e-5, ...given, inPlace }, format)) {
+            // Sums run along the row, so their error grows with its length, like a random walk.
+            const message = complaint(format, y, z, given, false, 2 + Math.sqrt(c) / 8)
+            if (message !== null) t.fail(`${set} ${format} [${rows}, ${c}] mean ${mean}: ${message}`)
+          }
+      }
     }
   }
   t.pass()
@@ -112,8 +124,9 @@ test('layer norm of any width', t => {
 test('layer norm keeps NaN in its row', t => {
   const given = affine(5 * 70, 70, 9)
   given.x[2 * 70 + 69] = NaN
-  for (const { set, y } of runEverywhere('layerNorm', { rows: 5, c: 70, eps: 1e-5, ...given }))
-    t.true(y.every((value, i) => Number.isNaN(value) === (Math.floor(i / 70) === 2)), set)
+  for (const format of formats)
+    for (const { set, y } of runEverywhere('layerNorm', { rows: 5, c: 70, eps: 1e-5, ...given }, format))
+      t.true(y.every((value, i) => Number.isNaN(value) === (Math.floor(i / 70) === 2)), `${set} ${format}`)
 })
 
 test('equal PyTorch', t => {

@@ -50,3 +50,8 @@ export function roundToBf16(values: Float32Array): Float32Array {
   words.forEach((word, i) => { words[i] = Number.isNaN(values[i]) ? word : word + 0x7fff + (word >>> 16 & 1) & 0xffff0000 })
   return new Float32Array(words.buffer)
 }
+
+/** Numbers as kernels of a format read them. */
+export function inFormat(dtype: DType, values: Float32Array): Float32Array {
+  return dtype === 'fp32' ? values : roundToBf16(values)
+}

@@ -41,8 +41,8 @@ ASDM_INLINE vp vpair(vf a, vf b) {
                                          3, 18, 2, 17, 1, 16, 0);
   return (vp)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
 }
-// The fraction above floor(t) and a degree-3 polynomial for 2^r on [0, 1), fitted to equal relative error (7.5e-5, a 26th of the
-// rounding that follows); the last instruction multiplies by 2^floor(t), and gives 0 where that underflows.
+// The fraction above floor(t) and a degree-3 polynomial for 2^r on [0, 1), fitted to equal relative error (7.5e-5, a fiftieth of
+// the rounding that follows); the last instruction multiplies by 2^floor(t), and gives 0 where that underflows.
 ASDM_INLINE vf vpairweight(vf t) {
   const vf r = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
   vf p = vset(0.07802452f);

@@ -4,7 +4,7 @@
 //   vpload(p)      kVf pairs from memory; vpset(p): the pair at p in all lanes
 //   vpair(a, b)    lane i = (a[i], b[i]), rounded
 //   vdot(a, b, c)  c + a.first * b.first + a.second * b.second lane by lane
-//   vpairweight(t) 2^t, 0 below 2^-126, NaN for NaN; its error has to vanish beside the rounding of weights to 2^-9
+//   vpairweight(t) 2^t, 0 below 2^-126, NaN for NaN; its error has to vanish beside the rounding of weights, 2^-8
 // Pairs are dimensions in the scores' product, keys in the values'. Weights are rounded to bfloat16, and the sum that divides at the
 // end is that of the rounded weights, so their errors cancel where they are alike.
 #pragma once

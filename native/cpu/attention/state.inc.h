@@ -66,7 +66,9 @@ ASDM_INLINE bool moveReference(float* refs, float* sums, float* alphas, const vf
   }
   if (moved)
     for (int v = 0; v < Vectors; v++) {
-      const vf alpha = vweight(vsub(vload(refs + v * kVf), ref[v]));
+      const vf old = vload(refs + v * kVf);
+      // Exactly 1 where the reference stayed, so that a row's bits do not depend on its neighbours.
+      const vf alpha = vselect(vlt(old, ref[v]), vweight(vsub(old, ref[v])), vset(1.0f));
       vstore(alphas + v * kVf, alpha);
       vstore(refs + v * kVf, ref[v]);
       vstore(sums + v * kVf, vmul(vload(sums + v * kVf), alpha));

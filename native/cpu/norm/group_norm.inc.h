@@ -74,13 +74,13 @@ ASDM_INLINE void addDeviations(const E* x, int64_t ld, bool four, bool start, in
   vstore(second, start ? squares : vadd(vload(second), squares));
 }
 
-// Moments over channels [begin, end) of `rows` rows each, given a float mean, the sum of deviations from it (which says how far the
-// float mean is off) and of their squares. Four partial sums each, for the latency of addition.
-ASDM_INLINE Moments combineChannels(const float* mean, const float* first, const float* second, int64_t begin, int64_t end,
+// Moments over channels [begin, end) of `rows` rows each, given a center for each, the sum of deviations from it (which says how far
+// it is from the mean) and of their squares. Four partial sums each, for the latency of addition.
+ASDM_INLINE Moments combineChannels(const float* near, const float* first, const float* second, int64_t begin, int64_t end,
                                     int64_t rows) {
   const double count = static_cast<double>(rows), inverse = 1.0 / count;
   double sums[4] = {0.0, 0.0, 0.0, 0.0}, squares[4] = {0.0, 0.0, 0.0, 0.0};
-  const auto add = [&](int64_t j, int k) { sums[k] += static_cast<double>(mean[j]) + static_cast<double>(first[j]) * inverse; };
+  const auto add = [&](int64_t j, int k) { sums[k] += static_cast<double>(near[j]) + static_cast<double>(first[j]) * inverse; };
   int64_t j = begin;
   for (; j + 4 <= end; j += 4)
     for (int k = 0; k < 4; k++) add(j + k, k);
@@ -88,7 +88,7 @@ ASDM_INLINE Moments combineChannels(const float* mean, const float* first, const
   const double center = (sums[0] + sums[1] + sums[2] + sums[3]) / static_cast<double>(end - begin);
   const auto addSquares = [&](int64_t at, int k) {
     const double off = static_cast<double>(first[at]) * inverse;
-    const double distance = static_cast<double>(mean[at]) + off - center;
+    const double distance = static_cast<double>(near[at]) + off - center;
     squares[k] += static_cast<double>(second[at]) + count * (distance * distance - off * off);
   };
   for (j = begin; j + 4 <= end; j += 4)
@@ -97,31 +97,51 @@ ASDM_INLINE Moments combineChannels(const float* mean, const float* first, const
   return {center, squares[0] + squares[1] + squares[2] + squares[3]};
 }
 
+// sum[:] = the sum of `rows` rows. Row by row: memory streams twice as fast in one run as in four.
+template <class E>
+ASDM_INLINE void sumRows(const E* x, int64_t rows, int64_t c, float* sum) {
+  const int64_t whole = c / kVf * kVf;
+  const int tail = static_cast<int>(c - whole);
+  for (int64_t row = 0; row < rows; row++) {
+    const E* in = x + row * c;
+    for (int64_t j = 0; j < whole; j += kVf) addRow<false>(in + j, row == 0, kVf, sum + j);
+    if (tail > 0) addRow<true>(in + whole, row == 0, tail, sum + whole);
+  }
+}
+
+// How many of a chunk's rows tell the center from which deviations are taken. For float all do, so that it is the mean. bfloat16 has
+// so few digits that squares of deviations from anything of the values' size lose nothing that matters: an eighth will do, and the
+// chunk is read once. (A larger part where the rows are many: one value far off among them must not become the center.) A power of two,
+// so that the center of equal values is their value.
+ASDM_INLINE int64_t centerRows(const float*, int64_t rows) { return rows; }
+ASDM_INLINE int64_t centerRows(const Bf16*, int64_t rows) {
+  int64_t count = 1;
+  while (count * 16 <= rows) count *= 2;
+  return count;
+}
+
 // Moments of each group in `rows` rows. columns: three rows of scratch; lanes past c in them are never used.
 template <class E>
 ASDM_INLINE void chunkMoments(const E* x, int64_t rows, int64_t c, int64_t groups, float* columns, int64_t width, Moments* out) {
-  float* mean = columns;
+  float* center = columns;
   float* first = columns + width;
   float* second = first + width;
   const int64_t whole = c / kVf * kVf;
   const int tail = static_cast<int>(c - whole);
-  // Row by row: memory streams twice as fast in one run as in four.
-  for (int64_t row = 0; row < rows; row++) {
-    const E* in = x + row * c;
-    for (int64_t j = 0; j < whole; j += kVf) addRow<false>(in + j, row == 0, kVf, mean + j);
-    if (tail > 0) addRow<true>(in + whole, row == 0, tail, mean + whole);
-  }
-  const vf factor = vset(1.0f / static_cast<float>(rows));
-  for (int64_t j = 0; j < c; j += kVf) vstore(mean + j, vmul(vload(mean + j), factor));
+  const int64_t sample = centerRows(x, rows);
+  sumRows(x, sample, c, center);
+  const vf factor = vset(1.0f / static_cast<float>(sample));
+  for (int64_t j = 0; j < c; j += kVf) vstore(center + j, vmul(vload(center + j), factor));
   for (int64_t row = 0; row < rows;) {
     const bool four = row + 4 <= rows;
     const E* in = x + row * c;
     for (int64_t j = 0; j < whole; j += kVf)
-      addDeviations<false>(in + j, c, four, row == 0, kVf, mean + j, first + j, second + j);
-    if (tail > 0) addDeviations<true>(in + whole, c, four, row == 0, tail, mean + whole, first + whole, second + whole);
+      addDeviations<false>(in + j, c, four, row == 0, kVf, center + j, first + j, second + j);
+    if (tail > 0) addDeviations<true>(in + whole, c, four, row == 0, tail, center + whole, first + whole, second + whole);
     row += four ? 4 : 1;
   }
-  for (int64_t g = 0; g < groups; g++) out[g] = combineChannels(mean, first, second, g * (c / groups), (g + 1) * (c / groups), rows);
+  for (int64_t g = 0; g < groups; g++)
+    out[g] = combineChannels(center, first, second, g * (c / groups), (g + 1) * (c / groups), rows);
 }
 
 // y = (x - mean) * scale + shift, then SiLU, lane by lane.
