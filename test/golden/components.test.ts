@@ -26,7 +26,8 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-base-tiny', 'bk-sdm-small-t
       t.deepEqual(result.sample.shape, wanted.shape)
       within(t, result.sample.data, wanted.data, 2e-5, name)
       t.deepEqual(Object.keys(result.taps).sort(), [...hooks].sort())
-      for (const hook of hooks) {
+      // What happens inside a transformer is kept for the whole models only.
+      for (const hook of set.startsWith('bk') ? hooks.filter((name: string) => !name.includes('.transformer_blocks.')) : hooks) {
         const tensor = expected.tensor(`unet/${name}/hooks/${hook}`)
         t.deepEqual(result.taps[hook].shape, tensor.shape, hook)
         within(t, result.taps[hook].data, tensor.data, 5e-5, hook)
