@@ -2,9 +2,9 @@
 //
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gemm_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
 //     native/core/thread_pool.cpp -pthread -o /tmp/gemm_bench          (one line)
-//   /tmp/gemm_bench [set] [filter]
+//   /tmp/gemm_bench [set, avx512 if left out] [bf16] [filter]
 //
-// Peak is a loop of independent vector FMAs. Both are timed by the thread's processor time, in turn, best of several, so that
+// Peak is a loop of independent vector FMAs, or of bfloat16 products for set avx512bf16. Both are timed by the thread's processor time, in turn, best of several, so that
 // other programs disturb little. First each result is compared with double precision at some points.
 #include <time.h>
 
@@ -17,6 +17,8 @@
 #include <vector>
 
 #include <immintrin.h>
+
+#include "core/bf16.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own header, its bug 105593
@@ -53,6 +55,24 @@ double peak512() {
 }
 ASDM_TARGET_END
 
+// GFLOP/s of 24 independent chains of 512-bit products of bfloat16 pairs.
+ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
+double peakPairs() {
+  __m512 s[24];
+  for (int i = 0; i < 24; i++) s[i] = _mm512_set1_ps(1.0f + static_cast<float>(i));
+  const __m512bh a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.1f), _mm512_set1_ps(0.2f));
+  const double start = seconds();
+  for (int n = 0; n < 200000; n++) {
+#pragma GCC unroll 24
+    for (int i = 0; i < 24; i++) s[i] = _mm512_dpbf16_ps(s[i], a, a);
+  }
+  const double taken = seconds() - start;
+  volatile float sink = 0;
+  for (int i = 0; i < 24; i++) sink = sink + _mm512_reduce_add_ps(s[i]);
+  return 200000.0 * 24 * 64 / taken * 1e-9;
+}
+ASDM_TARGET_END
+
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 double peak256() {
   __m256 s[12];
@@ -79,8 +99,8 @@ struct Kernels {
   size_t (*convScratch)(const ConvArgs&, int);
 };
 
-#define KERNELS(set) \
-  Kernels { cpu::set::packedBytes, cpu::set::pack, cpu::set::linear, cpu::set::linearScratch, cpu::set::conv, cpu::set::convScratch }
+#define KERNELS(set, E) \
+  Kernels { cpu::set::packedBytes<E>, cpu::set::pack<E>, cpu::set::linear<E>, cpu::set::linearScratch<E>, cpu::set::conv<E>, cpu::set::convScratch<E> }
 
 std::vector<float> noise(size_t count) {
   std::vector<float> v(count);
@@ -91,6 +111,23 @@ std::vector<float> noise(size_t count) {
   }
   return v;
 }
+
+// Numbers as a kernel takes them, and back.
+struct Values {
+  std::vector<float> floats;
+  std::vector<Bf16> halves;
+  Values(std::vector<float> v, bool bf16) : floats(std::move(v)) {
+    if (!bf16) return;
+    for (float& x : floats) {
+      halves.push_back(toBf16(x));
+      x = toFloat(halves.back());
+    }
+  }
+  void* data() { return halves.empty() ? static_cast<void*>(floats.data()) : halves.data(); }
+  void widen() {
+    for (size_t i = 0; i < halves.size(); i++) floats[i] = toFloat(halves[i]);
+  }
+};
 
 std::byte* aligned(std::vector<std::byte>& block, size_t bytes) {
   block.resize(bytes + 64);
@@ -146,9 +183,14 @@ double worst(const Case& c, const std::vector<float>& x, const std::vector<float
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string set = argc > 1 ? argv[1] : "avx512", filter = argc > 2 ? argv[2] : "";
-  const Kernels kernels = set == "avx512" ? KERNELS(avx512) : set == "avx2" ? KERNELS(avx2) : KERNELS(portable);
-  double (*const peak)() = set == "avx512" ? peak512 : peak256;
+  const std::string set = argc > 1 ? argv[1] : "avx512";
+  const bool named = argc > 2 && std::strcmp(argv[2], "bf16") == 0, bf16 = named || set == "avx512bf16";
+  const std::string filter = argc > (named ? 3 : 2) ? argv[named ? 3 : 2] : "";
+  const Kernels kernels = set == "avx512bf16" ? KERNELS(avx512bf16, Bf16)
+                          : set == "avx512"   ? (bf16 ? KERNELS(avx512, Bf16) : KERNELS(avx512, float))
+                          : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
+                                              : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
+  double (*const peak)() = set == "avx512bf16" ? peakPairs : set == "avx512" ? peak512 : peak256;
   ThreadPool pool(1);
   double totalTime = 0, totalFlop = 0;
   for (const Case& c : kCases) {
@@ -160,9 +202,9 @@ int main(int argc, char** argv) {
                   static_cast<long long>(c.co), static_cast<long long>(c.kernel));
     if (std::string(name).find(filter) == std::string::npos) continue;
     const WeightShape shape{c.co, c.channels, c.kernel * c.kernel};
-    const std::vector<float> x = noise(static_cast<size_t>(rows * c.channels));
-    const std::vector<float> weight = noise(static_cast<size_t>(shape.n * shape.k())), bias = noise(static_cast<size_t>(c.co));
-    std::vector<float> y(static_cast<size_t>(rows * c.co));
+    Values x(noise(static_cast<size_t>(rows * c.channels)), bf16);
+    const std::vector<float> weight = Values(noise(static_cast<size_t>(shape.n * shape.k())), bf16).floats;
+    Values y(std::vector<float>(static_cast<size_t>(rows * c.co)), bf16);
     std::vector<std::byte> packedBlock, scratchBlock;
     std::byte* packed = aligned(packedBlock, kernels.packedBytes(shape));
     const double packStart = seconds();
@@ -182,11 +224,12 @@ int main(int argc, char** argv) {
       else kernels.conv(v, context);
       best = std::min(best, seconds() - start);
     }
+    y.widen();
     totalTime += best;
     totalFlop += flop;
     std::printf("%-34s %8.2f ms %6.1f GFLOP/s  %5.1f %% of %.1f  pack %.2f GB/s  error %.1e\n", name, best * 1e3,
                 flop / best * 1e-9, 100 * flop / best * 1e-9 / top, top, 4e-9 * static_cast<double>(weight.size()) / packTime,
-                worst(c, x, weight, y));
+                worst(c, x.floats, weight, y.floats));
     std::fflush(stdout);
   }
   std::printf("all: %.1f GFLOP/s\n", totalFlop / totalTime * 1e-9);

@@ -20,30 +20,23 @@ struct Set {
   const KernelTable* bfloat16;
 };
 
-// All but products, for activations of type E; `from` is the set whose kernels they are.
-#define ASDM_OTHER_KERNELS(from, E)                                                                    \
-  {&from::groupNorm<E>, &from::groupNormScratch}, {&from::layerNorm<E>, nullptr},                       \
-      {&from::attention<E>, &from::attentionScratch<E>}, {&from::geglu<E>, nullptr},                    \
-      {&from::activation<E>, nullptr}, {&from::add<E>, nullptr}, {&concat<E>, nullptr}, {&embed<E>, nullptr}, \
-      {&from::timestep<E>, nullptr}, {&toChannelsLast<E>, nullptr}, {&toChannelsFirst<E>, nullptr}
-
+// The kernels for activations of type E; `from` is the set whose they are.
+#define ASDM_KERNELS(from, E)                                                                           \
+  &from::packedBytes<E>, &from::pack<E>, {&from::linear<E>, &from::linearScratch<E>},                    \
+      {&from::conv<E>, &from::convScratch<E>}, {&from::groupNorm<E>, &from::groupNormScratch},           \
+      {&from::layerNorm<E>, nullptr}, {&from::attention<E>, &from::attentionScratch<E>},                 \
+      {&from::geglu<E>, nullptr}, {&from::activation<E>, nullptr}, {&from::add<E>, nullptr},             \
+      {&concat<E>, nullptr}, {&embed<E>, nullptr}, {&from::timestep<E>, nullptr},                        \
+      {&toChannelsLast<E>, nullptr}, {&toChannelsFirst<E>, nullptr}
 // Where `set` has no float32 kernels of its own, `from` is the set whose it uses.
-#define ASDM_FLOAT32_TABLE(set, from)                                            \
-  const KernelTable set##Float32 = {                                             \
-      #set, DType::F32, &from::packedBytes, &from::pack,                         \
-      {&from::linear, &from::linearScratch}, {&from::conv, &from::convScratch},  \
-      ASDM_OTHER_KERNELS(from, float)};
-// A null kernel is one that is missing, which compilation reports.
-#define ASDM_BFLOAT16_TABLE(set)                                                   \
-  const KernelTable set##Bfloat16 = {                                              \
-      #set, DType::BF16, nullptr, nullptr, {nullptr, nullptr}, {nullptr, nullptr}, \
-      ASDM_OTHER_KERNELS(set, Bf16)};
+#define ASDM_TABLES(set, from)                                                 \
+  const KernelTable set##Float32 = {#set, DType::F32, ASDM_KERNELS(from, float)}; \
+  const KernelTable set##Bfloat16 = {#set, DType::BF16, ASDM_KERNELS(set, Bf16)};
 
-#define ASDM_CPU_SET(set, needed, from) ASDM_FLOAT32_TABLE(set, from) ASDM_BFLOAT16_TABLE(set)
+#define ASDM_CPU_SET(set, needed, from) ASDM_TABLES(set, from)
 #include "cpu/sets.def"
 #undef ASDM_CPU_SET
-ASDM_FLOAT32_TABLE(portable, portable)
-ASDM_BFLOAT16_TABLE(portable)
+ASDM_TABLES(portable, portable)
 
 const Set kSets[] = {
 #define ASDM_CPU_SET(set, needed, from) {#set, [](const Features& f) { return needed; }, &set##Float32, &set##Bfloat16},

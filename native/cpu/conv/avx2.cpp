@@ -10,7 +10,9 @@
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2
 #include "cpu/vec/avx2.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/conv/conv.inc.h"
+#include "cpu/conv/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

@@ -1,7 +1,7 @@
-// Convolution on channels-last images in float32; contract in backend/kernels.h (ConvArgs).
+// Convolution on channels-last images ; contract in backend/kernels.h (ConvArgs).
 //
 // Direct: a product whose left row is an output pixel's neighbourhood, gathered a tile and a k block at a time (cpu/gemm), so the
-// [pixels, taps * channels] matrix never exists. Padding and the nearest-neighbour resize are part of the gathering.
+// [pixels, taps * channels] matrix never exists. E is the activations' type, float or Bf16; set avx512bf16 has those for Bf16 only. Padding and the nearest-neighbour resize are part of the gathering.
 #pragma once
 
 #include "backend/kernels.h"
@@ -9,7 +9,9 @@
 
 #define ASDM_DECLARE_CONV(set)                               \
   namespace asdm::cpu::set {                                 \
+  template <class E>                                         \
   void conv(const ConvArgs&, KernelContext&) noexcept;       \
+  template <class E>                                         \
   size_t convScratch(const ConvArgs&, int threads) noexcept; \
   }
 
@@ -17,6 +19,7 @@ ASDM_DECLARE_CONV(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_CONV(avx2)
 ASDM_DECLARE_CONV(avx512)
+ASDM_DECLARE_CONV(avx512bf16)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_CONV(neon)

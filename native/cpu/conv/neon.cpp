@@ -9,6 +9,8 @@
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/conv/conv.inc.h"
+#include "cpu/conv/instantiate.inc.h"
 
 #endif

@@ -7,5 +7,6 @@
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/conv/conv.inc.h"
-
+#include "cpu/conv/instantiate.inc.h"

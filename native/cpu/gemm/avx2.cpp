@@ -9,6 +9,7 @@
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2
 #include "cpu/vec/avx2.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::avx2 {
@@ -25,6 +26,7 @@ constexpr int64_t kPrefetch = 256;
 #include "cpu/gemm/tile.inc.h"
 #include "cpu/gemm/register_tile.inc.h"
 #include "cpu/gemm/gemm.inc.h"
+#include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

@@ -14,6 +14,7 @@
 ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #define ASDM_SET avx512
 #include "cpu/vec/avx512.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::avx512 {
@@ -31,6 +32,7 @@ constexpr int64_t kPrefetch = 512;
 #include "cpu/gemm/tile.inc.h"
 #include "cpu/gemm/register_tile.inc.h"
 #include "cpu/gemm/gemm.inc.h"
+#include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

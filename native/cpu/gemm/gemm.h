@@ -1,8 +1,10 @@
-// Matrix products in float32: y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]; contracts in backend/kernels.h (LinearArgs).
+// Matrix products: y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]; contracts in backend/kernels.h (LinearArgs).
 //
 // One blocked product (gemm.inc.h) serves linear layers and convolutions; what differs is where a row of the left side comes from.
-// Packed weights: for each block of k, for each panel of kNv vectors of output features: [k of the block][panel width]. So a task
-// that walks a block's panels in order reads memory in order.
+// E is the activations' type, float or Bf16; set avx512bf16 has those for Bf16 only.
+// Packed weights: for each block of k, for each panel of kNv vectors of output features: [k of the block][panel width], of type E. So
+// a task that walks a block's panels in order reads memory in order. avx512bf16 multiplies pairs: [k / 2][panel width][2], the last
+// pair filled up with zero. left.inc.h has what differs between the two.
 // The left side is copied, a tile of kMr rows times one k block at a time, to rows of fixed distance: the tile kernel then
 // addresses all its rows from one register, and neither padding nor strides reach it.
 // Sums: within a k block one chain per element in ascending k; the blocks' sums are added in ascending order, kept in scratch
@@ -11,6 +13,7 @@
 #pragma once
 
 #include "backend/kernels.h"
+#include "core/bf16.h"
 #include "cpu/target.h"
 
 namespace asdm::cpu {
@@ -20,18 +23,18 @@ struct Product {
   int64_t groups, groupRows;
   WeightShape shape;
   const void* weight;
-  // Writes x[row + i, first : first + count] to `to + i * stride` for i < rows; rows are of one group.
-  void (*copyRows)(const void* source, int64_t row, int rows, int64_t first, int64_t count, float* to, int64_t stride);
+  // Writes x[row + i, first : first + count] to `to + i * stride` for i < rows; rows are of one group. `to` is of type Left.
+  void (*copyRows)(const void* source, int64_t row, int rows, int64_t first, int64_t count, void* to, int64_t stride);
   // About where x[row, first] and what follows it lie: a hint for fetching ahead.
-  const float* (*rowAddress)(const void* source, int64_t row, int64_t first);
+  const void* (*rowAddress)(const void* source, int64_t row, int64_t first);
   const void* source;
   const float* bias;     // [n] or null
-  const float* rowBias;  // [groups, n] of row distance ldRowBias, or null
+  const void* rowBias;   // [groups, n] of row distance ldRowBias, or null
   int64_t ldRowBias;
   Activation activation;
-  const float* residual;  // or null
+  const void* residual;  // or null
   int64_t ldr;
-  float* y;
+  void* y;
   int64_t ldy;
 };
 
@@ -49,11 +52,17 @@ Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int pane
 
 #define ASDM_DECLARE_GEMM(set)                                       \
   namespace asdm::cpu::set {                                         \
+  template <class E>                                                 \
   size_t packedBytes(const WeightShape&) noexcept;                   \
+  template <class E>                                                 \
   void pack(const PackArgs&) noexcept;                               \
+  template <class E>                                                 \
   void linear(const LinearArgs&, KernelContext&) noexcept;           \
+  template <class E>                                                 \
   size_t linearScratch(const LinearArgs&, int threads) noexcept;     \
+  template <class E>                                                 \
   void product(const Product&, KernelContext&) noexcept;             \
+  template <class E>                                                 \
   size_t productScratch(const Product&, int threads) noexcept;       \
   }
 
@@ -61,6 +70,7 @@ ASDM_DECLARE_GEMM(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_GEMM(avx2)
 ASDM_DECLARE_GEMM(avx512)
+ASDM_DECLARE_GEMM(avx512bf16)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_GEMM(neon)

@@ -7,20 +7,28 @@ namespace asdm::cpu::ASDM_SET {
 ASDM_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 ASDM_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Length of the k blocks (the last may be shorter): equal parts, at most kKc, whole cache lines.
-ASDM_INLINE int64_t blockLength(int64_t k) {
-  const int64_t parts = ceilDiv(k, kKc);
-  return smaller(kKc, ceilDiv(ceilDiv(k, parts), 16) * 16);
+// Steps of k: groups of kGroup elements.
+ASDM_INLINE int64_t stepsOf(const WeightShape& shape) { return ceilDiv(shape.k(), kGroup); }
+
+// Length of the k blocks in steps (the last may be shorter): equal parts, at most kKc, whole cache lines.
+ASDM_INLINE int64_t blockLength(int64_t steps) {
+  const int64_t parts = ceilDiv(steps, kKc);
+  return smaller(kKc, ceilDiv(ceilDiv(steps, parts), 16) * 16);
 }
 
+template <class E>
 size_t packedBytes(const WeightShape& shape) noexcept {
-  return static_cast<size_t>(ceilDiv(shape.n, kNr) * kNr * shape.k()) * sizeof(float);
+  return static_cast<size_t>(ceilDiv(shape.n, kNr) * kStep * stepsOf(shape)) * sizeof(E);
 }
 
+ASDM_INLINE void convert(float x, float* to) { *to = x; }
+ASDM_INLINE void convert(float x, Bf16* to) { *to = toBf16(x); }
+
+template <class E>
 void pack(const PackArgs& p) noexcept {
-  const int64_t k = p.shape.k(), area = p.shape.area, channels = p.shape.channels;
-  const int64_t kc = blockLength(k), panels = ceilDiv(p.shape.n, kNr);
-  float* const packed = static_cast<float*>(p.packed);
+  const int64_t k = p.shape.k(), area = p.shape.area, channels = p.shape.channels, steps = stepsOf(p.shape);
+  const int64_t kc = blockLength(steps), panels = ceilDiv(p.shape.n, kNr);
+  E* const packed = static_cast<E*>(p.packed);
   // Sixteen input features at a time: their taps are read and written within a few KB, although the two orders differ.
   constexpr int64_t kRun = 16;
   int64_t end = p.first + p.rows;
@@ -28,27 +36,32 @@ void pack(const PackArgs& p) noexcept {
     const int64_t panel = from / kNr, to = smaller(end, (panel + 1) * kNr);
     // Who brings the last feature also clears the lanes beyond it.
     const int64_t lanesTo = to == p.shape.n ? (panel + 1) * kNr : to;
+    // Element `at` of k for output feature o.
+    const auto place = [&](int64_t at, int64_t o) {
+      const int64_t step = at / kGroup, block = step / kc, length = smaller(kc, steps - block * kc);
+      return packed + (block * kc * panels + panel * length + step % kc) * kStep + (o - panel * kNr) * kGroup + at % kGroup;
+    };
     for (int64_t c0 = 0; c0 < channels; c0 += kRun) {
       const int64_t c1 = smaller(channels, c0 + kRun);
       for (int64_t o = from; o < lanesTo; o++) {
         const float* source = o < to ? p.source + (o - p.first) * k : nullptr;
         for (int64_t tap = 0; tap < area; tap++) {
-          int64_t at = tap * channels + c0;
-          int64_t block = at / kc, inside = at % kc;
-          int64_t length = smaller(kc, k - block * kc);
-          float* out = packed + block * kc * panels * kNr + panel * length * kNr + inside * kNr + (o - panel * kNr);
-          for (int64_t c = c0; c < c1; c++, inside++, out += kNr) {
-            if (inside == length) {
-              block++;
-              inside = 0;
-              length = smaller(kc, k - block * kc);
-              out = packed + block * kc * panels * kNr + panel * length * kNr + (o - panel * kNr);
+          int64_t at = tap * channels + c0, untilNext = 0;  // elements left in this block
+          E* out = nullptr;
+          for (int64_t c = c0; c < c1; c++, at++, untilNext--) {
+            if (untilNext == 0) {
+              out = place(at, o);
+              untilNext = kc * kGroup - at % (kc * kGroup);
             }
-            *out = source != nullptr ? source[c * area + tap] : 0.0f;
+            convert(source != nullptr ? source[c * area + tap] : 0.0f, out);
+            out += (at + 1) % kGroup != 0 ? 1 : kStep - kGroup + 1;
           }
         }
       }
     }
+    // A last step that is not full is filled up with zeros.
+    for (int64_t at = k; at < steps * kGroup; at++)
+      for (int64_t o = from; o < lanesTo; o++) convert(0.0f, place(at, o));
     from = to;
   }
 }
@@ -56,25 +69,33 @@ void pack(const PackArgs& p) noexcept {
 ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
 
 // A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks.
-ASDM_INLINE int64_t copiedFloats(const Product& p) { return smaller(tilesOf(p), kMaxTiles) * kMr * kStride; }
-ASDM_INLINE int64_t workerFloats(const Product& p) {
-  const bool several = p.shape.k() > blockLength(p.shape.k());
+ASDM_INLINE int64_t copiedBytes(const Product& p) {
+  return smaller(tilesOf(p), kMaxTiles) * kMr * kStride * static_cast<int64_t>(sizeof(Left));
+}
+ASDM_INLINE int64_t workerBytes(const Product& p) {
+  const bool several = stepsOf(p.shape) > blockLength(stepsOf(p.shape));
   const int64_t panels = several ? smaller(ceilDiv(p.shape.n, kNr), kMaxPanels) : 0;
-  return copiedFloats(p) + smaller(tilesOf(p), kMaxTiles) * panels * kMr * kNr;
+  return copiedBytes(p) + smaller(tilesOf(p), kMaxTiles) * panels * kMr * kNr * static_cast<int64_t>(sizeof(float));
 }
 
+template <class E>
 size_t productScratch(const Product& p, int threads) noexcept {
-  return static_cast<size_t>(threads * workerFloats(p)) * sizeof(float);
+  return static_cast<size_t>(threads * workerBytes(p));
 }
 
+template <class E>
 void product(const Product& p, KernelContext& context) noexcept {
-  TileKernel kernels[kNv][kMr];
-  FillKernels<kNv, kMr>::into(kernels);
-  const int64_t k = p.shape.k(), n = p.shape.n, kc = blockLength(k), panels = ceilDiv(n, kNr);
+  TileKernel<E> kernels[kNv][kMr];
+  FillKernels<E, kNv, kMr>::into(kernels);
+  const int64_t k = p.shape.k(), steps = stepsOf(p.shape), n = p.shape.n, kc = blockLength(steps), panels = ceilDiv(n, kNr);
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
-  const Grid grid = chooseGrid(tiles, panels, k, kMr, kNv, kVf, kMaxTiles, k > kc ? kMaxPanels : panels, context.pool.threads());
-  const float* weight = static_cast<const float*>(p.weight);
-  const int64_t perWorker = workerFloats(p), copiedPart = copiedFloats(p);
+  const Grid grid =
+      chooseGrid(tiles, panels, steps, kMr, kNv, kVf, kMaxTiles, steps > kc ? kMaxPanels : panels, context.pool.threads());
+  const E* const weight = static_cast<const E*>(p.weight);
+  const E* const rowBias = static_cast<const E*>(p.rowBias);
+  const E* const residual = static_cast<const E*>(p.residual);
+  E* const y = static_cast<E*>(p.y);
+  const int64_t perWorker = workerBytes(p), copiedPart = copiedBytes(p);
   // Tiles of a group have nearly equal heights: 16 rows are 8 + 8, which wastes less than 14 + 2.
   const auto rowOf = [&](int64_t tile) {
     return tile / groupTiles * p.groupRows + tile % groupTiles * p.groupRows / groupTiles;
@@ -85,26 +106,30 @@ void product(const Product& p, KernelContext& context) noexcept {
     const int64_t row = task % grid.rows, column = task / grid.rows;
     const int64_t firstTile = row * tiles / grid.rows, endTile = (row + 1) * tiles / grid.rows;
     const int64_t firstPanel = column * panels / grid.columns, endPanel = (column + 1) * panels / grid.columns;
-    float* const copied = reinterpret_cast<float*>(context.scratch) + worker * perWorker;
-    float* const sums = copied + copiedPart;
-    for (int64_t first = 0; first < k; first += kc) {
+    Left* const copied = reinterpret_cast<Left*>(context.scratch + worker * perWorker);
+    float* const sums = reinterpret_cast<float*>(context.scratch + worker * perWorker + copiedPart);
+    for (int64_t first = 0; first < steps; first += kc) {
       // A task may take long; an abort must not.
       if (context.pool.cancelled()) return;
-      const int64_t length = smaller(kc, k - first);
+      const int64_t length = smaller(kc, steps - first), elements = smaller(length * kGroup, k - first * kGroup);
       // What this thread will copy next: the next k block, or the first of the task that it will get if all are equally fast.
-      const bool last = first + length == k;
+      const bool last = first + length == steps;
       const int64_t nextRow = last ? (task + context.pool.threads()) % grid.rows : row;
       const int64_t nextTile = nextRow * tiles / grid.rows, nextEnd = (nextRow + 1) * tiles / grid.rows;
       const int64_t nextFirst = last ? 0 : first + length;
       const int64_t ahead = smaller(kNext, ceilDiv(kMr, endPanel - firstPanel));
-      for (int64_t tile = firstTile; tile < endTile; tile++)
-        p.copyRows(p.source, rowOf(tile), static_cast<int>(rowOf(tile + 1) - rowOf(tile)), first, length,
-                   copied + (tile - firstTile) * kMr * kStride, kStride);
+      for (int64_t tile = firstTile; tile < endTile; tile++) {
+        const int rows = static_cast<int>(rowOf(tile + 1) - rowOf(tile));
+        Left* const to = copied + (tile - firstTile) * kMr * kStride;
+        p.copyRows(p.source, rowOf(tile), rows, first * kGroup, elements, to, kStride);
+        for (int64_t at = elements; at < length * kGroup; at++)  // a last step that is not full
+          for (int r = 0; r < rows; r++) to[r * kStride + at] = Left{};
+      }
       for (int64_t panel = firstPanel; panel < endPanel; panel++) {
         const int64_t j = panel * kNr;
         const int columns = static_cast<int>(smaller(kNr, n - j));
-        Tile t;
-        t.b = weight + first * panels * kNr + panel * length * kNr;
+        Tile<E> t;
+        t.b = weight + (first * panels + panel * length) * kStep;
         t.kc = length;
         t.columns = columns;
         t.first = first == 0;
@@ -118,14 +143,14 @@ void product(const Product& p, KernelContext& context) noexcept {
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
           t.a = copied + (tile - firstTile) * kMr * kStride;
           t.sums = sums + ((panel - firstPanel) * (endTile - firstTile) + tile - firstTile) * kMr * kNr;
-          t.rowBias = p.rowBias != nullptr ? p.rowBias + tile / groupTiles * p.ldRowBias + j : nullptr;
-          t.residual = p.residual != nullptr ? p.residual + i * p.ldr + j : nullptr;
-          t.y = p.y + i * p.ldy + j;
+          t.rowBias = rowBias != nullptr ? rowBias + tile / groupTiles * p.ldRowBias + j : nullptr;
+          t.residual = residual != nullptr ? residual + i * p.ldr + j : nullptr;
+          t.y = y + i * p.ldy + j;
           const int64_t next = nextTile + tile - firstTile;
           const int64_t nextHeight = next < nextEnd ? rowOf(next + 1) - rowOf(next) : 0;
           for (int64_t r = 0; r < kNext; r++) {
             const int64_t at = (panel - firstPanel) * ahead + r;
-            t.next[r] = r < ahead && at < nextHeight ? p.rowAddress(p.source, rowOf(next) + at, nextFirst) : t.a;
+            t.next[r] = r < ahead && at < nextHeight ? p.rowAddress(p.source, rowOf(next) + at, nextFirst * kGroup) : t.a;
           }
           kernels[(columns - 1) / kVf][t.rows - 1](t);
         }
@@ -134,27 +159,27 @@ void product(const Product& p, KernelContext& context) noexcept {
   });
 }
 
-inline void copyLinearRows(const void* source, int64_t row, int rows, int64_t first, int64_t count, float* to, int64_t stride) {
+template <class E>
+void copyLinearRows(const void* source, int64_t row, int rows, int64_t first, int64_t count, void* to, int64_t stride) {
   const LinearArgs& l = *static_cast<const LinearArgs*>(source);
-  const float* from = static_cast<const float*>(l.x) + row * l.ldx + first;
-  for (int r = 0; r < rows; r++, from += l.ldx, to += stride) {
-    int64_t i = 0;
-    for (; i + kVf <= count; i += kVf) vstore(to + i, vload(from + i));
-    for (; i < count; i++) to[i] = from[i];
-  }
+  const E* from = static_cast<const E*>(l.x) + row * l.ldx + first;
+  for (int r = 0; r < rows; r++, from += l.ldx) copyRun(from, count, static_cast<Left*>(to) + r * stride);
 }
 
-inline const float* linearRow(const void* source, int64_t row, int64_t first) {
+template <class E>
+const void* linearRow(const void* source, int64_t row, int64_t first) {
   const LinearArgs& l = *static_cast<const LinearArgs*>(source);
-  return static_cast<const float*>(l.x) + row * l.ldx + first;
+  return static_cast<const E*>(l.x) + row * l.ldx + first;
 }
 
+template <class E>
 inline Product productOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &copyLinearRows, &linearRow, &l, l.bias, nullptr, 0, l.activation,
-          static_cast<const float*>(l.residual), l.ldr, static_cast<float*>(l.y), l.ldy};
+  return {1, l.m, l.shape, l.weight, &copyLinearRows<E>, &linearRow<E>, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy};
 }
 
-void linear(const LinearArgs& l, KernelContext& context) noexcept { product(productOf(l), context); }
-size_t linearScratch(const LinearArgs& l, int threads) noexcept { return productScratch(productOf(l), threads); }
+template <class E>
+void linear(const LinearArgs& l, KernelContext& context) noexcept { product<E>(productOf<E>(l), context); }
+template <class E>
+size_t linearScratch(const LinearArgs& l, int threads) noexcept { return productScratch<E>(productOf<E>(l), threads); }
 
 }  // namespace asdm::cpu::ASDM_SET

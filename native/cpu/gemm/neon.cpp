@@ -8,6 +8,7 @@
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::neon {
@@ -24,5 +25,6 @@ constexpr int64_t kPrefetch = 512;
 #include "cpu/gemm/tile.inc.h"
 #include "cpu/gemm/register_tile.inc.h"
 #include "cpu/gemm/gemm.inc.h"
+#include "cpu/gemm/instantiate.inc.h"
 
 #endif

@@ -1,7 +1,9 @@
 // The register tile, for every set: R rows times V vectors of output features over one block of k. Include after a vocabulary and
-// math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, a multiple of 32) defined in the set's namespace. The inner
-// loop, accumulate(), is register_tile.inc.h's.
+// math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, in steps, a multiple of 32) defined in the set's namespace. The
+// inner loop, accumulate(), is register_tile.inc.h's.
 #pragma once
+
+#include "cpu/gemm/left.inc.h"
 
 #if defined(__clang__)
 #define ASDM_UNROLL _Pragma("unroll")
@@ -29,35 +31,39 @@
 namespace asdm::cpu::ASDM_SET {
 
 constexpr int kNr = kNv * kVf;
+// Elements of packed weights at one step.
+constexpr int kStep = kNr * kGroup;
 // Distance of copied rows: an odd number of cache lines, so that a tile's rows fall into different cache sets.
-constexpr int64_t kStride = kKc + 16;
+constexpr int64_t kStride = (kKc + 16) * kGroup;
 // Rows of the block to come that one tile fetches ahead.
 constexpr int kNext = 4;
 
 // One tile's work; pointers are to the tile's first element. The sum of earlier k blocks lies in `sums` [rows][kNr] unless this is
 // the first; before the last, the new sum goes there too, and what concerns y is ignored.
+template <class E>
 struct Tile {
-  const float* a;  // [rows][kStride]
-  const float* b;  // [kc][kNr]
-  int64_t kc;
+  const Left* a;  // [rows][kStride]
+  const E* b;     // [kc][kNr][kGroup]
+  int64_t kc;     // steps
   int rows, columns;
   bool first, last;
   float* sums;
   const float* bias;
-  const float* rowBias;
+  const E* rowBias;
   Activation activation;
-  const float* residual;
+  const E* residual;
   int64_t ldr;
-  float* y;
+  E* y;
   int64_t ldy;
-  // Runs of kc floats that will be copied later, to be fetched meanwhile; or any readable address.
-  const float* next[kNext];
+  // Runs of kc steps that will be copied later, to be fetched meanwhile; or any readable address.
+  const void* next[kNext];
 };
 
 // The slow way out, for activations and narrow panels: finishes whole sums [rows][kNr] to y.
-ASDM_NOINLINE inline void finishTile(const Tile& t, const float* sums) {
+template <class E>
+ASDM_NOINLINE void finishTile(const Tile<E>& t, const float* sums) {
   for (int r = 0; r < t.rows; r++) {
-    float* y = t.y + r * t.ldy;
+    E* y = t.y + r * t.ldy;
     for (int j = 0; j < t.columns; j += kVf) {
       const int n = t.columns - j < kVf ? t.columns - j : kVf;
       vf v = vload(sums + r * kNr + j);
@@ -70,8 +76,8 @@ ASDM_NOINLINE inline void finishTile(const Tile& t, const float* sums) {
   }
 }
 
-template <int R, int V>
-ASDM_INLINE void addToRows(const float* bias, vf (&sum)[R][V]) {
+template <class T, int R, int V>
+ASDM_INLINE void addToRows(const T* bias, vf (&sum)[R][V]) {
   ASDM_UNROLL
   for (int v = 0; v < V; v++) {
     const vf add = vload(bias + v * kVf);
@@ -80,8 +86,8 @@ ASDM_INLINE void addToRows(const float* bias, vf (&sum)[R][V]) {
   }
 }
 
-template <int R, int V>
-ASDM_INLINE void storeRows(const vf (&sum)[R][V], float* to, int64_t ld) {
+template <class T, int R, int V>
+ASDM_INLINE void storeRows(const vf (&sum)[R][V], T* to, int64_t ld) {
   ASDM_UNROLL
   for (int r = 0; r < R; r++) {
     ASDM_UNROLL
@@ -90,13 +96,13 @@ ASDM_INLINE void storeRows(const vf (&sum)[R][V], float* to, int64_t ld) {
 }
 
 // sum = the tile's product over this k block; defined by register_tile.inc.h, or by a set that needs another form.
-template <int R, int V>
-ASDM_INLINE void accumulate(const Tile& t, vf (&sum)[R][V]);
+template <class E, int R, int V>
+ASDM_INLINE void accumulate(const Tile<E>& t, vf (&sum)[R][V]);
 
-template <int R, int V>
-void tileKernel(const Tile& t) {
+template <class E, int R, int V>
+void tileKernel(const Tile<E>& t) {
   vf sum[R][V];
-  accumulate<R, V>(t, sum);
+  accumulate<E, R, V>(t, sum);
   if (!t.first) {
     ASDM_UNROLL
     for (int r = 0; r < R; r++) {
@@ -105,17 +111,17 @@ void tileKernel(const Tile& t) {
     }
   }
   if (!t.last) {
-    storeRows<R, V>(sum, t.sums, kNr);
+    storeRows<float, R, V>(sum, t.sums, kNr);
     return;
   }
   if (t.columns != V * kVf || t.activation != Activation::None) {
     float sums[R * kNr];
-    storeRows<R, V>(sum, sums, kNr);
+    storeRows<float, R, V>(sum, sums, kNr);
     finishTile(t, sums);
     return;
   }
-  if (t.bias != nullptr) addToRows<R, V>(t.bias, sum);
-  if (t.rowBias != nullptr) addToRows<R, V>(t.rowBias, sum);
+  if (t.bias != nullptr) addToRows<float, R, V>(t.bias, sum);
+  if (t.rowBias != nullptr) addToRows<E, R, V>(t.rowBias, sum);
   if (t.residual != nullptr) {
     ASDM_UNROLL
     for (int r = 0; r < R; r++) {
@@ -123,26 +129,27 @@ void tileKernel(const Tile& t) {
       for (int v = 0; v < V; v++) sum[r][v] = vadd(sum[r][v], vload(t.residual + r * t.ldr + v * kVf));
     }
   }
-  storeRows<R, V>(sum, t.y, t.ldy);
+  storeRows<E, R, V>(sum, t.y, t.ldy);
 }
 
 // table[V - 1][R - 1]: all heights up to kMr; heights differ by at most one within a product, so few are ever used.
-using TileKernel = void (*)(const Tile&);
+template <class E>
+using TileKernel = void (*)(const Tile<E>&);
 
-template <int V, int R>
+template <class E, int V, int R>
 struct FillKernels {
-  static void into(TileKernel (*table)[kMr]) {
-    table[V - 1][R - 1] = &tileKernel<R, V>;
-    FillKernels<V, R - 1>::into(table);
+  static void into(TileKernel<E> (*table)[kMr]) {
+    table[V - 1][R - 1] = &tileKernel<E, R, V>;
+    FillKernels<E, V, R - 1>::into(table);
   }
 };
-template <int V>
-struct FillKernels<V, 0> {
-  static void into(TileKernel (*table)[kMr]) { FillKernels<V - 1, kMr>::into(table); }
+template <class E, int V>
+struct FillKernels<E, V, 0> {
+  static void into(TileKernel<E> (*table)[kMr]) { FillKernels<E, V - 1, kMr>::into(table); }
 };
-template <>
-struct FillKernels<0, kMr> {
-  static void into(TileKernel (*)[kMr]) {}
+template <class E>
+struct FillKernels<E, 0, kMr> {
+  static void into(TileKernel<E> (*)[kMr]) {}
 };
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -1,0 +1,20 @@
+// The kernels for each type of elements that the set has. Include last, with ASDM_SET defined.
+#pragma once
+
+namespace asdm::cpu::ASDM_SET {
+
+#define ASDM_INSTANTIATE(E)                                              \
+  template size_t packedBytes<E>(const WeightShape&) noexcept;           \
+  template void pack<E>(const PackArgs&) noexcept;                       \
+  template void linear<E>(const LinearArgs&, KernelContext&) noexcept;   \
+  template size_t linearScratch<E>(const LinearArgs&, int) noexcept;     \
+  template void product<E>(const Product&, KernelContext&) noexcept;     \
+  template size_t productScratch<E>(const Product&, int) noexcept;
+
+#if !defined(ASDM_VEC_BF16)
+ASDM_INSTANTIATE(float)
+#endif
+ASDM_INSTANTIATE(Bf16)
+#undef ASDM_INSTANTIATE
+
+}  // namespace asdm::cpu::ASDM_SET
