@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
-import { EPS, randomFloats, runEverywhere, runner } from '../support/op-runner'
+import { EPS, formatNames, formats, randomFloats, runEverywhere, runner } from '../support/op-runner'
 
 interface Shape {
   n: number, h: number, w: number, c: number, co: number, kernel: [number, number]
@@ -17,23 +17,31 @@ function outputSize(s: Shape): [number, number] {
   return [Math.floor((height + top + bottom - s.kernel[0]) / stride) + 1, Math.floor((width + left + right - s.kernel[1]) / stride) + 1]
 }
 
-function makeArguments(s: Shape) {
+function makeArguments(s: Shape, dtype: keyof typeof formats = 'fp32') {
+  const { read } = formats[dtype]
   const [outH, outW] = outputSize(s)
   const ldRowBias = s.co + 5
   return {
     n: s.n, h: s.h, w: s.w, c: s.c, co: s.co, kernelH: s.kernel[0], kernelW: s.kernel[1], outH, outW,
     stride: s.stride ?? 1, padTop: s.pad?.[0] ?? 0, padLeft: s.pad?.[1] ?? 0, ldRowBias,
     resizeH: s.resize?.[0] ?? 0, resizeW: s.resize?.[1] ?? 0, inPlace: s.inPlace,
-    x: randomFloats(s.n * s.h * s.w * s.c, s.h * 31 + s.c), weight: randomFloats(s.co * s.c * s.kernel[0] * s.kernel[1], s.co),
+    x: read(randomFloats(s.n * s.h * s.w * s.c, s.h * 31 + s.c)), weight: read(randomFloats(s.co * s.c * s.kernel[0] * s.kernel[1], s.co)),
     bias: s.bias ? randomFloats(s.co, 5) : undefined,
-    rowBias: s.rowBias ? randomFloats((s.n - 1) * ldRowBias + s.co, 6) : undefined,
-    residual: s.residual ? randomFloats(s.n * outH * outW * s.co, 7) : undefined,
+    rowBias: s.rowBias ? read(randomFloats((s.n - 1) * ldRowBias + s.co, 6)) : undefined,
+    residual: s.residual ? read(randomFloats(s.n * outH * outW * s.co, 7)) : undefined,
   }
 }
 
-/** Runs one shape on every set and compares each element with float64: within k eps (|A||B|), on average within 2 sqrt(k) eps of it. */
+/**
+ * Runs one shape on every set in both formats and compares each element with float64, of the inputs as they are read: within k eps
+ * (|A||B|), on average within 2 sqrt(k) eps of it, and one rounding to bfloat16.
+ */
 function check(s: Shape): string | undefined {
-  const a = makeArguments(s)
+  return formatNames.map(dtype => checkIn(dtype, s)).find(complaint => complaint !== undefined)
+}
+
+function checkIn(dtype: keyof typeof formats, s: Shape): string | undefined {
+  const a = makeArguments(s, dtype), { store } = formats[dtype]
   const [height, width] = s.resize ?? [s.h, s.w]
   const count = s.n * a.outH * a.outW * s.co, k = s.c * s.kernel[0] * s.kernel[1]
   const want = new Float64Array(count), size = new Float64Array(count)
@@ -56,14 +64,14 @@ function check(s: Shape): string | undefined {
     if (a.rowBias) add(a.rowBias[sample * a.ldRowBias + o])
     if (a.residual) add(a.residual[at])
   }
-  for (const { set, y } of runEverywhere('conv', a)) {
+  for (const { set, y } of runEverywhere('conv', a, dtype)) {
     let total = 0
     for (let at = 0; at < count; at++) {
       const error = Math.abs(y[at] - want[at])
-      if (!(error <= (k + 3) * EPS * size[at])) return `${set} ${JSON.stringify(s)}: element ${at} is ${y[at]}, not ${want[at]}`
+      if (!(error <= (1 + store) * (k + 3) * EPS * size[at] + store * Math.abs(want[at]))) return `${dtype} ${set} ${JSON.stringify(s)}: element ${at} is ${y[at]}, not ${want[at]}`
       total += error / (size[at] + 1)
     }
-    if (!(total / count <= 2 * Math.sqrt(k) * EPS)) return `${set} ${JSON.stringify(s)}: mean error ${total / count}`
+    if (!(total / count <= 2 * Math.sqrt(k) * EPS + 0.4 * store)) return `${dtype} ${set} ${JSON.stringify(s)}: mean error ${total / count}`
   }
   return undefined
 }
@@ -147,17 +155,18 @@ test('a fused residual and time embedding equal separate additions bit for bit',
 test('a sample\'s result does not depend on the samples beside it', t => {
   const a = makeArguments({ n: 3, h: 5, w: 5, c: 70, co: 20, ...three, bias: true })
   const perInput = a.x.length / 3, perOutput = a.outH * a.outW * a.co
-  for (const set of runner.sets()) {
-    const all = runner.run('conv', set, 2, a)
-    const middle = runner.run('conv', set, 1, { ...a, n: 1, x: a.x.slice(perInput, 2 * perInput) })
-    t.is(maxAbsDiff(middle, all.slice(perOutput, 2 * perOutput)), 0, set)
-  }
+  for (const dtype of formatNames)
+    for (const set of runner.sets(dtype)) {
+      const all = runner.run('conv', set, 2, a, dtype)
+      const middle = runner.run('conv', set, 1, { ...a, n: 1, x: a.x.slice(perInput, 2 * perInput) }, dtype)
+      t.is(maxAbsDiff(middle, all.slice(perOutput, 2 * perOutput)), 0, `${dtype} ${set}`)
+    }
 })
 
 test('a NaN pixel reaches its neighbourhood and nothing else', t => {
   const a = makeArguments({ n: 1, h: 7, w: 7, c: 5, co: 21, ...three })
   a.x[(3 * 7 + 2) * 5 + 4] = NaN
-  for (const { set, y } of runEverywhere('conv', a))
+  for (const { set, y } of formatNames.flatMap(dtype => runEverywhere('conv', a, dtype)))
     for (let at = 0; at < y.length; at++) {
       const pixel = Math.floor(at / 21), near = Math.abs(Math.floor(pixel / 7) - 3) <= 1 && Math.abs((pixel % 7) - 2) <= 1
       if (Number.isNaN(y[at]) !== near) t.fail(`${set} element ${at}`)

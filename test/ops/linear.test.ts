@@ -1,21 +1,27 @@
 import test from 'ava'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
-import { EPS, randomFloats, runEverywhere, runner } from '../support/op-runner'
+import { EPS, formatNames, formats, randomFloats, runEverywhere, runner } from '../support/op-runner'
 import { activations } from '../support/references'
 
 interface Options { ldx?: number, ldy?: number, ldr?: number, bias?: boolean, residual?: boolean, inPlace?: boolean, activation?: string }
 
 /**
- * Runs one shape on every set and compares with float64: each element within c k eps (|A||B|) with c = 1, which the worst
- * accumulation order could reach, and on average within 2 sqrt(k) eps of it, which no wrong lane survives. Returns the first complaint.
+ * Runs one shape on every set in both formats and compares with float64, of the inputs as they are read: each element within
+ * c k eps (|A||B|) with c = 1, which the worst accumulation order could reach, and one rounding to bfloat16; on average within
+ * 2 sqrt(k) eps of it, which no wrong lane survives. Returns the first complaint.
  */
 function check(m: number, n: number, k: number, options: Options = {}): string | undefined {
+  return formatNames.map(dtype => checkIn(dtype, m, n, k, options)).find(complaint => complaint !== undefined)
+}
+
+function checkIn(dtype: keyof typeof formats, m: number, n: number, k: number, options: Options): string | undefined {
+  const { read, store } = formats[dtype]
   const { ldx = k, ldy = n, ldr = n, activation } = options
-  const x = randomFloats((m - 1) * ldx + k, m * 7 + k), weight = randomFloats(n * k, n * 3 + k)
+  const x = read(randomFloats((m - 1) * ldx + k, m * 7 + k)), weight = read(randomFloats(n * k, n * 3 + k))
   const bias = options.bias ? randomFloats(n, 5) : undefined
-  const residual = options.residual ? randomFloats((m - 1) * ldr + n, 6) : undefined
-  for (const { set, y } of runEverywhere('linear', { m, n, k, x, weight, bias, residual, ldx, ldy, ldr, inPlace: options.inPlace, ...(activation && { activation }) })) {
-    const where = `${set} m ${m} n ${n} k ${k} ${JSON.stringify(options)}`
+  const residual = options.residual ? read(randomFloats((m - 1) * ldr + n, 6)) : undefined
+  for (const { set, y } of runEverywhere('linear', { m, n, k, x, weight, bias, residual, ldx, ldy, ldr, inPlace: options.inPlace, ...(activation && { activation }) }, dtype)) {
+    const where = `${dtype} ${set} m ${m} n ${n} k ${k} ${JSON.stringify(options)}`
     let total = 0
     for (let i = 0; i < m; i++) {
       for (let j = 0; j < n; j++) {
@@ -37,6 +43,7 @@ function check(m: number, n: number, k: number, options: Options = {}): string |
           want += residual[i * ldr + j]
           bound += EPS * Math.abs(want)
         }
+        bound += store * (Math.abs(want) + bound)
         const error = Math.abs(y[i * ldy + j] - want)
         if (!(error <= bound)) return `${where}: [${i}, ${j}] is ${y[i * ldy + j]}, not ${want}`
         total += error / (size + 1)
@@ -44,7 +51,7 @@ function check(m: number, n: number, k: number, options: Options = {}): string |
       for (let j = n; j < ldy && i * ldy + j < y.length; j++) if (!Number.isNaN(y[i * ldy + j])) return `${where}: wrote between rows ${i} and ${i + 1}`
     }
     const mean = total / (m * n)
-    if (!(mean <= (activation ? 8 : 2) * Math.sqrt(k) * EPS)) return `${where}: mean error ${mean}`
+    if (!(mean <= (activation ? 8 : 2) * Math.sqrt(k) * EPS + 0.4 * store)) return `${where}: mean error ${mean}`
   }
   return undefined
 }
@@ -99,13 +106,14 @@ test('a fused residual, bias or activation equals the separate operation bit for
 
 test('a row\'s result does not depend on the rows beside it', t => {
   const m = 47, n = 45, k = 600, x = randomFloats(m * k, 1), weight = randomFloats(n * k, 2)
-  for (const set of runner.sets()) {
-    const all = runner.run('linear', set, 2, { m, n, k, x, weight })
-    for (const row of [0, 13, 14, 46]) {
-      const one = runner.run('linear', set, 1, { m: 1, n, k, x: x.slice(row * k, row * k + k), weight })
-      t.is(maxAbsDiff(one, all.slice(row * n, row * n + n)), 0)
+  for (const dtype of formatNames)
+    for (const set of runner.sets(dtype)) {
+      const all = runner.run('linear', set, 2, { m, n, k, x, weight }, dtype)
+      for (const row of [0, 13, 14, 46]) {
+        const one = runner.run('linear', set, 1, { m: 1, n, k, x: x.slice(row * k, row * k + k), weight }, dtype)
+        t.is(maxAbsDiff(one, all.slice(row * n, row * n + n)), 0)
+      }
     }
-  }
 })
 
 test('NaN and infinity reach exactly the outputs that depend on them', t => {
@@ -113,7 +121,7 @@ test('NaN and infinity reach exactly the outputs that depend on them', t => {
   const x = randomFloats(m * k, 1), weight = randomFloats(n * k, 2)
   x[3 * k + 7] = NaN
   weight[20 * k + 1] = Infinity
-  for (const { set, y } of runEverywhere('linear', { m, n, k, x, weight }))
+  for (const { set, y } of formatNames.flatMap(dtype => runEverywhere('linear', { m, n, k, x, weight }, dtype)))
     for (let i = 0; i < m; i++)
       for (let j = 0; j < n; j++) {
         const value = y[i * n + j]

@@ -44,6 +44,13 @@ export const EPS = 2 ** -24
 /** bfloat16's. */
 export const BF16_EPS = 2 ** -8
 
+/** Both formats of activations: what kernels read of given numbers, and how far a stored result may be from the exact one beyond its sum's own error. */
+export const formats: Record<'fp32' | 'bf16', { read: (values: Float32Array) => Float32Array, store: number }> = {
+  fp32: { read: values => values, store: 0 },
+  bf16: { read: roundToBf16, store: BF16_EPS },
+}
+export const formatNames = Object.keys(formats) as (keyof typeof formats)[]
+
 /** Numbers rounded to bfloat16, as kernels read them: to nearest, ties to even. NaN stays NaN. */
 export function roundToBf16(values: Float32Array): Float32Array {
   const words = new Uint32Array(values.slice().buffer)

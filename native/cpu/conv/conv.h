@@ -1,4 +1,4 @@
-// Convolution on channels-last images ; contract in backend/kernels.h (ConvArgs).
+// Convolution on channels-last images; contract in backend/kernels.h (ConvArgs).
 //
 // Direct: a product whose left row is an output pixel's neighbourhood, gathered a tile and a k block at a time (cpu/gemm), so the
 // [pixels, taps * channels] matrix never exists. E is the activations' type, float or Bf16; set avx512bf16 has those for Bf16 only. Padding and the nearest-neighbour resize are part of the gathering.
