@@ -11,6 +11,12 @@
 #else
 #include <cpuid.h>
 #endif
+#elif defined(ASDM_ARM64)
+#if defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(_WIN32)
+#include <windows.h>
+#endif
 #endif
 
 namespace asdm::cpu {
@@ -88,13 +94,32 @@ std::string brand() {
 
 #else
 
+#if defined(ASDM_ARM64)
+namespace {
+
+// Instructions for dot products of bytes, which came with ARMv8.2 and are there from ARMv8.4 on.
+bool hasDotprod() {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return true;  // the whole binary was compiled for it
+#elif defined(__linux__)
+  return (getauxval(AT_HWCAP) >> 20 & 1u) != 0;  // HWCAP_ASIMDDP
+#elif defined(_WIN32)
+  return IsProcessorFeaturePresent(43) != 0;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+#elif defined(__APPLE__)
+  return true;  // every processor that Apple put into a Mac has it
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+#endif
+
 Features detect() {
   Features f;
 #if defined(ASDM_ARM64)
   f.neon = true;  // part of AArch64
-#if defined(__ARM_FEATURE_DOTPROD)
-  f.dotprod = true;
-#endif
+  f.dotprod = hasDotprod();
 #endif
   return f;
 }

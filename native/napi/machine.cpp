@@ -47,7 +47,7 @@ napi_value cpuInfo(napi_env env) {
   set(env, info, "compiled", strings(env, cpu::compiledSets()));
   set(env, info, "usable", strings(env, cpu::usableSets()));
   std::vector<std::string> fast;
-  for (DType dtype : {DType::F32, DType::BF16})
+  for (DType dtype : {DType::F32, DType::BF16, DType::I8})
     if (cpu::isFast(dtype)) fast.push_back(dtypeName(dtype));
   set(env, info, "fast", strings(env, fast));
   set(env, info, "cores", number(env, usableCores()));

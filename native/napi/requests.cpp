@@ -7,7 +7,7 @@ namespace asdm::napi {
 namespace {
 
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
-constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kRemoved = 4096;
+constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kRemoved = 4096, kExact = 4096;
 // A run has at most as many steps as models are trained with; a step inherits at most what a large UNet has of units.
 constexpr size_t kRunSteps = 1000, kInherits = 4096;
 
@@ -100,10 +100,12 @@ ModelOptions modelOptions(const Value& value) {
   ModelOptions options;
   const Value dtype = value["dtype"];
   const std::string format = dtype.text(kNameBytes);
-  if (format != "fp32" && format != "bf16") dtype.fail("fp32 or bf16");
-  options.dtype = format == "bf16" ? DType::BF16 : DType::F32;
+  if (format != "fp32" && format != "bf16" && format != "int8") dtype.fail("fp32, bf16 or int8");
+  options.dtype = format == "int8" ? DType::I8 : format == "bf16" ? DType::BF16 : DType::F32;
   options.threads = static_cast<int>(value["threads"].integer(1, 256));
   options.cpu = value["cpu"].text(kNameBytes);
+  const Value exact = value["exact"];
+  if (!exact.missing()) options.exact = exact.texts(kNameBytes, kExact);
   return options;
 }
 

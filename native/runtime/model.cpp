@@ -11,6 +11,7 @@
 #include "cpu/registry.h"
 #include "graph/cost.h"
 #include "graph/execute.h"
+#include "graph/formats.h"
 #include "graph/program.h"
 #include "graph/run_plan.h"
 #include "ops/macs.h"
@@ -216,15 +217,13 @@ Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::un
   return guarded("a model", [&]() -> Status {
     if (options.threads < 1 || options.threads > 256)
       return {Code::InvalidArgument, "Expected threads from 1 to 256 but received " + std::to_string(options.threads)};
-    if (options.dtype != DType::F32 && options.dtype != DType::BF16)
-      return {Code::InvalidArgument, std::string("Expected dtype to be fp32 or bf16 but received ") + dtypeName(options.dtype)};
+    if (options.dtype != DType::F32 && options.dtype != DType::BF16 && options.dtype != DType::I8)
+      return {Code::InvalidArgument, std::string("Expected dtype to be fp32, bf16 or int8 but received ") + dtypeName(options.dtype)};
     const KernelTable* table = nullptr;
     ASDM_TRY(cpu::kernels(options.cpu, options.dtype, &table));
-    if (table->packedBytes == nullptr)
-      return {Code::UnsupportedConfig, std::string("Expected the kernel set ") + table->name + " to have products in " +
-                                           dtypeName(table->activations) + ", but it has not"};
     Graph graph;
     ASDM_TRY(buildGraph(spec, &graph));
+    if (options.dtype == DType::I8) quantizeWeights(&graph, options.exact);
     auto impl = std::make_unique<Impl>(spec, options);
     impl->graph = std::move(graph);
     impl->table = table;

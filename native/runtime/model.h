@@ -21,7 +21,9 @@ struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
 struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
 
 struct ModelOptions {
-  DType dtype = DType::F32;    // of activations and products: F32 or BF16
+  DType dtype = DType::F32;    // of activations and products: F32 or BF16; I8: BF16 with 8-bit weights
+  // With I8, units that keep BF16 weights: as graph/formats.h names them.
+  std::vector<std::string> exact;
   int threads = 1;             // 1..256
   std::string cpu = "auto";    // a kernel set's name
 };

@@ -11,7 +11,7 @@ Napi::Value linear(const OpCall& call) {
   const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t m = call.integer("m"), n = call.integer("n"), k = call.integer("k");
   const int64_t ldy = call.integerOr("ldy", n), ldr = call.integerOr("ldr", n);
-  const WeightShape shape{n, k, 1};
+  const WeightShape shape{n, k, 1, call.format};
   const Guarded packed = call.pack(weight, shape);
   const Guarded y = call.output((m - 1) * ldy + n);
   const bool inPlace = call.flag("inPlace");
@@ -28,7 +28,7 @@ Napi::Value conv(const OpCall& call) {
   const Activations x = call.activations("x"), rowBias = call.activations("rowBias"), residual = call.activations("residual");
   const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t kernelH = call.integer("kernelH"), kernelW = call.integer("kernelW");
-  const WeightShape shape{call.integer("co"), call.integer("c"), kernelH * kernelW};
+  const WeightShape shape{call.integer("co"), call.integer("c"), kernelH * kernelW, call.format};
   const Guarded packed = call.pack(weight, shape);
   ConvArgs a{};
   a.x = x.data();

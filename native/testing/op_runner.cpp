@@ -18,7 +18,17 @@ const OpMap& ops() {
   return map;
 }
 
-DType dtypeOf(const Napi::Value& name) { return name.IsString() && std::string(name.ToString()) == "bf16" ? DType::BF16 : DType::F32; }
+DType dtypeOf(const Napi::Value& name) {
+  const std::string text = name.IsString() ? std::string(name.ToString()) : "";
+  return text == "int8" ? DType::I8 : text == "bf16" ? DType::BF16 : DType::F32;
+}
+
+// Is this a set of its own in this format, or are its kernels another set's?
+bool hasOwn(const std::string& set, DType dtype) {
+  if (dtype == DType::I8) return true;
+  if (set == "avx512bf16") return dtype == DType::BF16;
+  return set != "avx512vnni" && set != "avxvnni" && set != "neondot";
+}
 
 // run(op, set, threads, args, dtype: 'fp32' if left out) -> result
 Napi::Value run(const Napi::CallbackInfo& info) {
@@ -30,7 +40,8 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const Status status = cpu::kernels(set, dtypeOf(info[4]), &table);
   if (!status.ok()) throw Napi::Error::New(env, status.message);
   ThreadPool pool(info[2].ToNumber().Int32Value());
-  return found->second(OpCall{env, info[3].ToObject(), *table, pool});
+  const WeightFormat format = dtypeOf(info[4]) == DType::I8 ? WeightFormat::I8 : WeightFormat::Native;
+  return found->second(OpCall{env, info[3].ToObject(), *table, pool, format});
 }
 
 // sets(dtype: 'fp32' if left out) -> names of the usable kernel sets with kernels of their own in this format, best first
@@ -38,7 +49,7 @@ Napi::Value sets(const Napi::CallbackInfo& info) {
   const DType dtype = dtypeOf(info[0]);
   std::vector<std::string> names;
   for (const std::string& name : cpu::usableSets())
-    if (dtype != DType::F32 || name != "avx512bf16") names.push_back(name);  // whose float32 kernels are those of avx512
+    if (hasOwn(name, dtype)) names.push_back(name);
   Napi::Array array = Napi::Array::New(info.Env(), names.size());
   for (size_t i = 0; i < names.size(); i++) array.Set(static_cast<uint32_t>(i), names[i]);
   return array;

@@ -90,6 +90,7 @@ struct OpCall {
   Napi::Object args;
   const KernelTable& table;
   ThreadPool& pool;
+  WeightFormat format;  // of products' weights
 
   int64_t integer(const char* name) const { return args.Get(name).ToNumber().Int64Value(); }
   int64_t integerOr(const char* name, int64_t fallback) const { return args.Has(name) ? integer(name) : fallback; }

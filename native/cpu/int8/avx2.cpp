@@ -1,0 +1,46 @@
+#include "cpu/int8/int8.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <immintrin.h>
+
+#include "core/bf16.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/int8/hints.h"
+
+ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
+#define ASDM_SET avx2
+#include "cpu/vec/avx2.h"
+#include "cpu/vec/math.inc.h"
+
+namespace asdm::cpu::avx2::int8 {
+// 6 x 16: 12 sums, two vectors of weights, a slot and a product fill the 16 registers.
+constexpr int kMr = 6;
+constexpr int kNv = 2;
+// Pairs of 16-bit numbers: the instruction for bytes saturates its sums.
+constexpr int kSlot = 2;
+constexpr int64_t kKc = 1024;
+constexpr int64_t kMaxTiles = 24;
+constexpr int64_t kMaxPanels = 40;
+constexpr int kUnroll = 8;
+constexpr int64_t kPrefetch = 512;
+using Left = int16_t;
+constexpr int kLeftOffset = 0;
+}  // namespace asdm::cpu::avx2::int8
+
+#include "cpu/int8/words256.inc.h"
+
+namespace asdm::cpu::avx2::int8 {
+ASDM_INLINE vi viRight(const int8_t* b) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b))); }
+ASDM_INLINE vi viDot(vi sum, vi left, vi right) { return viAdd(sum, _mm256_madd_epi16(left, right)); }
+}  // namespace asdm::cpu::avx2::int8
+
+#include "cpu/int8/bodies.inc.h"
+#include "cpu/int8/register_tile.inc.h"
+ASDM_TARGET_END
+
+#endif

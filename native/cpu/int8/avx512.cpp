@@ -1,0 +1,53 @@
+#include "cpu/int8/int8.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <immintrin.h>
+
+#include "core/bf16.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/int8/hints.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
+#define ASDM_SET avx512
+#include "cpu/vec/avx512.h"
+#include "cpu/vec/math.inc.h"
+
+namespace asdm::cpu::avx512::int8 {
+// 14 x 32: 28 sums, two vectors of weights, a slot and a product fill the 32 registers.
+constexpr int kMr = 14;
+constexpr int kNv = 2;
+// Pairs of 16-bit numbers: the instruction for bytes saturates its sums.
+constexpr int kSlot = 2;
+constexpr int64_t kKc = 1280;
+constexpr int64_t kMaxTiles = 8;
+constexpr int64_t kMaxPanels = 40;
+constexpr int kUnroll = 4;
+constexpr int64_t kPrefetch = 1024;
+using Left = int16_t;
+constexpr int kLeftOffset = 0;
+}  // namespace asdm::cpu::avx512::int8
+
+#include "cpu/int8/words512.inc.h"
+
+namespace asdm::cpu::avx512::int8 {
+ASDM_INLINE vi viRight(const int8_t* b) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
+}
+ASDM_INLINE vi viDot(vi sum, vi left, vi right) { return viAdd(sum, _mm512_madd_epi16(left, right)); }
+}  // namespace asdm::cpu::avx512::int8
+
+#include "cpu/int8/bodies.inc.h"
+#include "cpu/int8/register_tile.inc.h"
+ASDM_TARGET_END
+
+#endif

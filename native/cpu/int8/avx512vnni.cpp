@@ -1,0 +1,29 @@
+#include "cpu/int8/int8.h"
+
+#if defined(ASDM_X86)
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <immintrin.h>
+
+#include "core/bf16.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/int8/hints.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+ASDM_TARGET_BEGIN(ASDM_AVX512VNNI_FEATURES)
+#define ASDM_SET avx512vnni
+#include "cpu/vec/avx512.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/int8/vnni512.inc.h"
+#include "cpu/int8/bodies.inc.h"
+#include "cpu/int8/register_tile.inc.h"
+ASDM_TARGET_END
+
+#endif

@@ -1,0 +1,45 @@
+#include "cpu/int8/int8.h"
+
+#if defined(ASDM_X86) && defined(ASDM_HAS_AVXVNNI)
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <immintrin.h>
+
+#include "core/bf16.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/int8/hints.h"
+
+ASDM_TARGET_BEGIN(ASDM_AVXVNNI_FEATURES)
+#define ASDM_SET avxvnni
+#include "cpu/vec/avx2.h"
+#include "cpu/vec/math.inc.h"
+
+namespace asdm::cpu::avxvnni::int8 {
+// 6 x 16: 12 sums, two vectors of weights and a slot fill 15 of the 16 registers.
+constexpr int kMr = 6;
+constexpr int kNv = 2;
+constexpr int kSlot = 4;
+constexpr int64_t kKc = 2048;
+constexpr int64_t kMaxTiles = 24;
+constexpr int64_t kMaxPanels = 40;
+constexpr int kUnroll = 8;
+constexpr int64_t kPrefetch = 1024;
+using Left = uint8_t;
+constexpr int kLeftOffset = 0;
+}  // namespace asdm::cpu::avxvnni::int8
+
+#include "cpu/int8/words256.inc.h"
+
+namespace asdm::cpu::avxvnni::int8 {
+ASDM_INLINE vi viRight(const int8_t* b) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)); }
+ASDM_INLINE vi viDot(vi sum, vi left, vi right) { return _mm256_dpbusd_avx_epi32(sum, left, right); }
+}  // namespace asdm::cpu::avxvnni::int8
+
+#include "cpu/int8/bodies.inc.h"
+#include "cpu/int8/register_tile.inc.h"
+ASDM_TARGET_END
+
+#endif
