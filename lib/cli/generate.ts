@@ -62,7 +62,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--plan <plan>', 'what steps inherit: a text as deepcache:3,0, or a JSON file; see asdm plan')
     .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
     .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
-    .addOption(new Option('--dtype <dtype>', 'number format: fp32 (the default) or bf16'))
+    .addOption(new Option('--dtype <dtype>', 'number format: fp32 (the default), bf16 or int8'))
     .addOption(new Option('--device <device>', 'where it runs (auto)'))
     .option('--variant <name>', 'variant of the weight files, as fp16')
     .option('--revision <name>', 'branch, tag or commit of a model on the hub (main)')

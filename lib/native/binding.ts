@@ -31,7 +31,10 @@ export type NativeModelSpec =
 
 export interface NativeModelOptions {
   /** Format of activations and products. */
-  dtype: 'fp32' | 'bf16'
+  /** `int8`: activations in bf16, and weights in 8-bit integers but for those of `exact`. */
+  dtype: 'fp32' | 'bf16' | 'int8'
+  /** With `int8`: units that keep weights in bf16, each one or more whole parts of names, as `conv_in` or `attn2.to_k`. */
+  exact?: readonly string[]
   /** Threads that compute, the caller's own included; 1 to 256. */
   threads: number
   /** A kernel set's name, or 'auto'. */
