@@ -56,22 +56,22 @@ async function main(): Promise<void> {
       const run = unet.createRun(shape, expanded)
       info = run.info
       // Steps come in order, so the ones whose kind is known by now are run as far as the last new kind only.
-      const last = Math.max(...[...new Set(info.steps.map(({ program }) => program))].map(program => info!.steps.findIndex(step => step.program === program)))
+      const last = Math.max(...[...new Set(info.steps.map(({ variants: [{ program }] }) => program))].map(program => info!.steps.findIndex(step => step.variants[0].program === program)))
       for (let i = 0; i <= last; i++) {
         const given = expanded[i].conditionalOnly ? { ...inputs, sample: half(inputs.sample), encoderHiddenStates: half(inputs.encoderHiddenStates) } : inputs
         const { result, ms } = await timed(() => run.forward(i, given))
         const wanted = expanded[i].conditionalOnly ? half(full) : full
         if (result.data.some((value, k) => !Object.is(value, wanted.data[k]))) throw new Error(`${plan}: step ${i} differs from the full pass on the same input`)
-        const kind = kinds.get(info.steps[i].program) ?? []
-        kinds.set(info.steps[i].program, kind)
+        const kind = kinds.get(info.steps[i].variants[0].program) ?? []
+        kinds.set(info.steps[i].variants[0].program, kind)
         kind.push(ms)
       }
       run.dispose()
     }
     const { steps: told, fullMacs, keptBytes } = info!
-    const bound = (fullMacs * steps) / told.reduce((sum, { macs }) => sum + macs, 0)
-    const speedUp = (median(plain) * steps) / told.reduce((sum, { program }) => sum + median(kinds.get(program)!), 0)
-    rows.push([plan, median(plain).toFixed(0), ...[0, 1].map(step => median(kinds.get(told[step].program)!).toFixed(0)), bound.toFixed(3), speedUp.toFixed(3), `${((100 * speedUp) / bound).toFixed(1)} %`,
+    const bound = (fullMacs[0] * steps) / told.reduce((sum, { variants: [{ macs }] }) => sum + macs, 0)
+    const speedUp = (median(plain) * steps) / told.reduce((sum, { variants: [{ program }] }) => sum + median(kinds.get(program)!), 0)
+    rows.push([plan, median(plain).toFixed(0), ...[0, 1].map(step => median(kinds.get(told[step].variants[0].program)!).toFixed(0)), bound.toFixed(3), speedUp.toFixed(3), `${((100 * speedUp) / bound).toFixed(1)} %`,
       (keptBytes / 2 ** 20).toFixed(1), (process.resourceUsage().maxRSS / 2 ** 10).toFixed(0)])
     process.stderr.write(`${rows[rows.length - 1].join('  ')}\n`)
   }

@@ -1,4 +1,4 @@
-import { distance } from 'fastest-levenshtein'
+import { editDistance } from './edit-distance'
 import { AsdmError, shown } from './errors'
 
 /** Anything an options object may be before it is checked. */
@@ -32,7 +32,7 @@ export function nearestName(word: string, known: readonly string[]): string | un
   let best: string | undefined
   let least = Infinity
   for (const name of known) {
-    const away = distance(wanted, plain(name))
+    const away = editDistance(wanted, plain(name))
     if (away < least) [best, least] = [name, away]
   }
   return least <= Math.max(1, Math.floor(wanted.length / 3)) ? best : undefined

@@ -60,7 +60,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
   const guided = negativePrompts !== undefined
   const run = request.plan && new PlannedRun({ ...model.unets, [mainUNet]: unet }, request.plan.steps, {
     images: batch, height: latents.shape[2], width: latents.shape[3], length: text.shape[1], guided,
-  })
+  }, request.plan.plan.maps)
   try {
     if (run !== undefined) {
       yield { phase: 'plan', ...clock.lap('plan', 1), report: run.report }

@@ -8,7 +8,7 @@ import { loadAddon } from '../native/load'
 import { integer } from '../options'
 import { expandPlan } from '../plan/expand'
 import { savePlan } from '../plan/file'
-import { formatGrid, planGrid } from '../plan/grid'
+import { formatGrid } from '../plan/grid'
 import { unetFacts } from '../plan/names'
 import { mainUNet } from '../plan/plan'
 import { PlannedRun } from '../plan/run'
@@ -71,10 +71,10 @@ async function show(source: string, flags: Flags, signal: AbortSignal): Promise<
     const { report } = run
     if (flags.out !== undefined) await savePlan(plan, flags.out)
     if (flags.json === true) {
-      process.stdout.write(`${JSON.stringify({ plan, ...report, speedUp: report.fullMacs / report.macs, steps: expanded, grid: planGrid(unets, expanded) }, undefined, 2)}\n`)
+      process.stdout.write(`${JSON.stringify({ plan, ...report, speedUp: report.fullMacs / report.macs, steps: expanded, grid: run.grid() }, undefined, 2)}\n`)
       return
     }
-    process.stdout.write(`${plan.name === undefined ? 'plan' : `plan ${JSON.stringify(plan.name)}`} for ${steps} steps of ${shownPath(checkpoint.path)} with ${sampler.name}\n\n${formatGrid(unets, expanded, report)}\n\n`
+    process.stdout.write(`${plan.name === undefined ? 'plan' : `plan ${JSON.stringify(plan.name)}`} for ${steps} steps of ${shownPath(checkpoint.path)} with ${sampler.name}\n\n${formatGrid(run.grid(), expanded, report)}\n\n`
       + `${formatCount(report.macs)} of ${formatCount(report.fullMacs)} multiply-accumulates, ${(100 * report.share).toFixed(1)} %: ${(report.fullMacs / report.macs).toFixed(2)} times as fast, by this count; `
       + `${formatBytes(report.keptBytes)} of features kept between steps\n`)
   } finally {

@@ -3,7 +3,7 @@ import { AsdmError, throwIfAborted } from '../errors'
 import type { WeightSource } from '../model/config'
 import { withPrecision } from '../model/precision'
 import { matchWeights } from '../model/weights'
-import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, ProgramInfo } from '../native/binding'
+import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunParts, NativeRunStep, ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
 import { abortSignal, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../options'
 
@@ -103,7 +103,8 @@ export interface WeightsLoadOptions {
 /** Passes of one shape that hand features on. */
 export interface PartRun {
   readonly info: NativeRunInfo
-  forward(step: number, inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<ForwardOutputs>
+  probe(step: number, renew: number[], inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<number[]>
+  forward(step: number, inputs: ForwardInputs, chosen: number | undefined, signal: AbortSignal | undefined): Promise<ForwardOutputs>
   dispose(): void
 }
 
@@ -188,17 +189,20 @@ export class NativePart {
   }
 
   /** Compiles passes that hand features on; see {@link NativeModel.createRun}. */
-  createRun(shape: ForwardShape, steps: NativeRunStep[]): PartRun {
-    this.#check()
-    const run: NativeRun = this.#model.createRun(shape, steps)
+  createRun(shape: ForwardShape, steps: NativeRunStep[], runParts: NativeRunParts | undefined, others: readonly NativePart[]): PartRun {
+    const parts: NativePart[] = [this, ...others]
+    for (const part of parts) part.#check()
+    const run: NativeRun = this.#model.createRun(shape, steps, runParts, others.map(part => part.#model))
+    const call = async <T>(step: number, begin: () => NativeCall<T>, signal: AbortSignal | undefined): Promise<T> => {
+      const part = parts[run.info.steps[step]?.unet ?? 0]
+      part.#check()
+      return settle(() => part.#track(begin()), signal)
+    }
     return {
       info: run.info,
-      forward: async (step, inputs, signal) => {
-        this.#check()
-        return settle(() => this.#track(run.forward(step, inputs)), signal)
-      },
-      // Disposing of the model has freed the features too.
-      dispose: () => { if (!this.#disposed) run.dispose() },
+      probe: (step, renew, inputs, signal) => call(step, () => run.probe(step, renew, inputs), signal),
+      forward: (step, inputs, chosen, signal) => call(step, () => run.forward(step, inputs, chosen), signal),
+      dispose: () => run.dispose(),
     }
   }
 

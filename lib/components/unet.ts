@@ -2,7 +2,7 @@ import { AsdmError, shown } from '../errors'
 import type { Part } from '../model/checkpoint'
 import type { UNetConfig } from '../model/config'
 import { openUNet } from '../model/folder'
-import type { Addon, NativeModelOptions, NativeRunInfo, NativeRunStep, ProgramInfo } from '../native/binding'
+import type { Addon, NativeModelOptions, NativeRunInfo, NativeRunParts, NativeRunStep, ProgramInfo } from '../native/binding'
 import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '../options'
 import { checkTensor, type Tensor } from '../tensor'
 import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
@@ -32,10 +32,17 @@ export interface UNetRun {
   /** What each pass computes and inherits, and the bytes kept between passes. */
   readonly info: NativeRunInfo
   /**
+   * The first part of a step with `probe`, with the inputs that its pass will have: how far each probe's output is from what it was at the last
+   * step after which it was in `renew`, see {@link NativeRun.probe}.
+   * @throws AsdmError as {@link forward}
+   */
+  probe(step: number, renew: number[], inputs: Omit<UNetInputs, 'taps'>): Promise<number[]>
+  /**
    * Pass number `step`; each once, in order. At a conditional-only step the inputs are those of the conditional half.
+   * @param chosen bit i: whether the step's `choices[i]` is inherited; 0 if left out
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires, after which the run is of no more use
    */
-  forward(step: number, inputs: Omit<UNetInputs, 'taps'>): Promise<Tensor>
+  forward(step: number, inputs: Omit<UNetInputs, 'taps'>, chosen?: number): Promise<Tensor>
   /** Frees the features once a pass under way is done. Twice is fine. */
   dispose(): void
 }
@@ -102,15 +109,21 @@ export class UNet {
    * Compiles passes that inherit features of earlier ones: what a plan's steps become.
    * @param shape of the whole batch, in latent pixels and text tokens; with `conditionalOnly` steps its first half is the unconditional one
    * @param steps at most 1000
+   * @param others further UNets, of the same input channels and text width, which steps name by the numbers 1, 2, …
    * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed; `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
    */
-  createRun(shape: { batch: number, height: number, width: number, length: number }, steps: NativeRunStep[]): UNetRun {
-    const run = this.#part.createRun(shape, steps)
+  createRun(shape: { batch: number, height: number, width: number, length: number }, steps: NativeRunStep[], parts?: NativeRunParts, others: readonly UNet[] = []): UNetRun {
+    const run = this.#part.createRun(shape, steps, parts, others.map(other => other.#part))
+    const check = (inputs: unknown, call: string) => this.#checkInputs(checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'signal'], call))
     return {
       info: run.info,
-      forward: async (step, inputs) => {
-        const { signal, ...checked } = this.#checkInputs(checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'signal'], 'run.forward'))
-        return (await run.forward(step, checked, signal)).sample
+      probe: async (step, renew, inputs) => {
+        const { signal, ...checked } = check(inputs, 'run.probe')
+        return run.probe(step, renew, checked, signal)
+      },
+      forward: async (step, inputs, chosen) => {
+        const { signal, ...checked } = check(inputs, 'run.forward')
+        return (await run.forward(step, checked, chosen, signal)).sample
       },
       dispose: () => run.dispose(),
     }

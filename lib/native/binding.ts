@@ -223,30 +223,69 @@ export interface NativeInherit {
 
 /** One forward pass of a run. */
 export interface NativeRunStep {
-  /** What is taken over of earlier steps. */
+  /** What is taken over of earlier steps, in any case. */
   inherit: NativeInherit[]
+  /** At most four more sets, each of which is taken over too, or not, as is said when the step comes. */
+  choices?: NativeInherit[][]
   /** Only the second half of the batch, the conditional one, runs: guidance is off at this step. */
   conditionalOnly: boolean
+  /** The step begins with the probes of its UNet. What they compute is fresh, also where the step inherits it. */
+  probe?: boolean
+  /** Which of the run's UNets: 0, the model itself, if left out. */
+  unet?: number
 }
 
-/** What a run's step does, known before it starts. */
-export interface NativeRunStepInfo {
-  /** Steps with the same number run the same program. */
+/** Features of one UNet that another may take over: where a step of `to.unet` inherits `to`, it takes what either UNet computed last. */
+export interface NativeRunMap {
+  /** Of the UNet that gives them. */
+  from: NativeInherit & { unet: number }
+  /** Of the UNet that takes them; as many values, of the same shapes. */
+  to: NativeInherit & { unet: number }
+}
+
+/** What a run has besides its steps. */
+export interface NativeRunParts {
+  /** For each UNet features that are computed first at steps with `probe`, and whose change is measured. */
+  probes?: NativeInherit[][]
+  /** Features that cross UNets. */
+  maps?: NativeRunMap[]
+}
+
+/** What a run's pass does, known before it starts. */
+export interface NativeRunPassInfo {
+  /** Passes with the same number run the same program. */
   program: number
-  /** Multiply-accumulates that are computed. */
+  /** Multiply-accumulates that are computed, those of the probes included. */
   macs: number
   /** Number of units that run; a residual sum counts as part of its unit. */
   units: number
-  /** Values read from an earlier step: the unit that gives the value, and the step that computed it. */
-  inherited: { name: string, source: number }[]
+  /**
+   * Values read from an earlier step: the unit that gives the value, the step that computed it, and that step's UNet. Where this depends
+   * on choices, it is the last step that computes it whatever is chosen; a later one may, too.
+   */
+  inherited: { name: string, source: number, unet: number }[]
+}
+
+/** What a run's step does. */
+export interface NativeRunStepInfo {
+  /** Which of the run's UNets. */
+  unet: number
+  /** One for each choice: bit i of the index is whether `choices[i]` is inherited. */
+  variants: NativeRunPassInfo[]
+  /** The program of its probes, where it begins with them; its multiply-accumulates and units count with each variant. */
+  probe?: number
 }
 
 /** What the steps of a run do, known before the first. */
 export interface NativeRunInfo {
   /** In order. */
   steps: NativeRunStepInfo[]
-  /** Multiply-accumulates of one full pass of the whole batch. */
-  fullMacs: number
+  /** The units that each program runs. */
+  programs: string[][]
+  /** The units of one full pass, for each UNet. */
+  units: string[][]
+  /** Multiply-accumulates of one full pass of the whole batch, for each UNet. */
+  fullMacs: number[]
   /** Bytes held between steps for inherited values. */
   keptBytes: number
 }
@@ -254,8 +293,19 @@ export interface NativeRunInfo {
 /** Forward passes of one shape, in order, that hand features on; what a plan compiles to. Features live in it alone. */
 export interface NativeRun {
   readonly info: NativeRunInfo
-  /** Pass number `step`; steps run in order, each once (taps are not given). A conditional-only step takes and gives half the batch. */
-  forward(step: number, inputs: ForwardInputs): NativeCall<ForwardOutputs>
+  /**
+   * The first part of a step with `probe`.
+   * @param renew numbers of probes whose values at this UNet's last step are what is compared with from now on
+   * @returns for each probe of the UNet how far it is from what it is compared with: the sum of absolute differences over the sum of
+   * absolute values, of the conditional half where some step runs only that; infinite where there is nothing to compare with
+   */
+  probe(step: number, renew: number[], inputs: ForwardInputs): NativeCall<number[]>
+  /**
+   * Pass number `step`; steps run in order, each once, after their probe and with its inputs (taps are not given). A conditional-only step
+   * takes and gives half the batch.
+   * @param chosen bit i: whether `choices[i]` is inherited; 0 if left out
+   */
+  forward(step: number, inputs: ForwardInputs, chosen?: number): NativeCall<ForwardOutputs>
   /** Frees the features once a running call is done. Idempotent. */
   dispose(): void
 }
@@ -273,9 +323,11 @@ export interface NativeModel {
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
   /**
    * Compiles a run (UNets only): which units run at each step and which values are kept for later ones.
-   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed
+   * @param others further UNets that steps may name, as numbers 1, 2, …
+   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed, or the map
+   * (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
    */
-  createRun(shape: ForwardShape, steps: NativeRunStep[]): NativeRun
+  createRun(shape: ForwardShape, steps: NativeRunStep[], parts?: NativeRunParts, others?: readonly NativeModel[]): NativeRun
   /** Reads and packs all weights; every requested name exactly once. */
   load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void): NativeCall<LoadResult>
   /** Copies its inputs before it returns. */
@@ -299,4 +351,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 4
+export const ABI = 5

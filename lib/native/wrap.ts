@@ -1,5 +1,5 @@
 import { AsdmError, abortError, type ErrorCode } from '../errors'
-import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
+import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunParts, NativeRunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
 import type { WeightSource } from '../model/config'
 
 /** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
@@ -14,8 +14,9 @@ interface RawModel {
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
   load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
-  createRun(shape: ForwardShape, steps: NativeRunStep[]): { id: number, info: NativeRunInfo }
-  forwardRun(run: number, step: number, inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
+  createRun(shape: ForwardShape, steps: NativeRunStep[], parts: NativeRunParts | undefined, others: RawModel[]): { ids: number[], info: NativeRunInfo }
+  probeRun(run: number, step: number, renew: number[], inputs: ForwardInputs, settle: Settle<number[]>): number
+  forwardRun(run: number, step: number, chosen: number, inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
   disposeRun(run: number): void
   cancel(call: number): void
   trim(): void
@@ -101,17 +102,23 @@ class Model implements NativeModel {
     return this.#start(settle => this.#raw.forward(inputs, settle))
   }
 
-  createRun(shape: ForwardShape, steps: NativeRunStep[]): NativeRun {
-    const { id, info } = translated(() => this.#raw.createRun(shape, steps))
+  createRun(shape: ForwardShape, steps: NativeRunStep[], parts?: NativeRunParts, others: readonly NativeModel[] = []): NativeRun {
+    const models: Model[] = [this, ...others as readonly Model[]]
+    const raws = models.map(model => model.#raw)
+    const { ids, info } = translated(() => this.#raw.createRun(shape, steps, parts, raws.slice(1)))
+    const free = (): void => raws.forEach((raw, i) => raw.disposeRun(ids[i]))
+    // A step that the run does not have is answered by the first model.
+    const at = (step: number): number => info.steps[step]?.unet ?? 0
     const run: NativeRun = {
       info,
-      forward: (step, inputs) => this.#start(settle => this.#raw.forwardRun(id, step, inputs, settle)),
+      probe: (step, renew, inputs) => models[at(step)].#start(settle => models[at(step)].#raw.probeRun(ids[at(step)], step, renew, inputs, settle)),
+      forward: (step, inputs, chosen = 0) => models[at(step)].#start(settle => models[at(step)].#raw.forwardRun(ids[at(step)], step, chosen, inputs, settle)),
       dispose: () => {
         abandoned.unregister(run)
-        translated(() => this.#raw.disposeRun(id))
+        translated(free)
       },
     }
-    abandoned.register(run, () => this.#raw.disposeRun(id), run)
+    abandoned.register(run, free, run)
     return run
   }
 

@@ -5,7 +5,7 @@ import { integer } from '../options'
 import type { Mode } from './mode'
 import type { UNets } from './names'
 import { parsePlan } from './parse'
-import { mainUNet, type Inherit, type Plan, type PlanRule, type RulePlan } from './plan'
+import { mainUNet, type Inherit, type MapEnd, type Plan, type PlanMap, type PlanRule, type RulePlan } from './plan'
 
 /** What a builder may look at. */
 export interface PlanContext {
@@ -54,6 +54,40 @@ export function phases({ early, late, split = 0.5, ...rule }: RuleOptions & { ea
   return rulePlan({ mode: 'phases', split, early, late }, rule)
 }
 
+/**
+ * Decides at each step whether to inherit: while the relative change of an early unit's output since the last full step is at most
+ * `threshold`, and no more than `most` (3) steps in a row; see {@link AdaptiveMode}.
+ * @param probe the early unit; `down_blocks.0.attentions.0`, or without one `down_blocks.0.resnets.0`, if left out
+ */
+export function adaptive({ threshold, most = 3, probe, ...rule }: RuleOptions & { threshold: number, most?: number, probe?: string }): PlanBuilder {
+  const build = (early: string): RulePlan => rulePlan({ mode: 'adaptive', threshold, most, probe: early }, rule)
+  const checked = build(probe ?? 'conv_in')
+  return ({ unets }) => (probe !== undefined ? checked : build(earlyUnit(factsOf(unets, rule.unet, 'adaptive').prefixes)))
+}
+
+/** The first layer's output: cheap, and of the early ones that which tells most about how far deeper features moved (docs/plans.md). */
+function earlyUnit(prefixes: ReadonlySet<string>): string {
+  return ['down_blocks.0.attentions.0', 'down_blocks.0.resnets.0'].find(name => prefixes.has(name)) ?? 'conv_in'
+}
+
+function factsOf(unets: UNets, name: string | undefined, who: string): UNets[string] {
+  const unet = name ?? mainUNet
+  if (Object.hasOwn(unets, unet)) return unets[unet]
+  throw new AsdmError('INVALID_ARGUMENT', `Expected ${who} to name a UNet that was loaded but received ${shown(unet)}`)
+}
+
+/**
+ * Lets features cross UNets: where `to` inherits one of the prefixes, it takes what either UNet computed last; `mutual` for both ways. See
+ * {@link PlanMap}.
+ */
+export function mapFeatures(from: string, to: string, prefixes: readonly (string | { from: MapEnd['prefix'], to: MapEnd['prefix'] })[], { mutual }: { mutual?: boolean } = {}): RulePlan {
+  const maps = Array.from(prefixes, (each): PlanMap => {
+    const [a, b] = typeof each === 'string' ? [each, each] : [each.from, each.to]
+    return { from: { unet: from, prefix: a }, to: { unet: to, prefix: b }, ...(mutual !== undefined && { mutual }) }
+  })
+  return parsePlan({ version: 1, rules: [], maps }) as RulePlan
+}
+
 function rulePlan(mode: Mode, { inherit, warmup, final, window, unet }: RuleOptions): RulePlan {
   const rule: PlanRule = { inherit, when: [mode, ...modesOf({ warmup, final, window })], ...(unet !== undefined && { unet }) }
   return parsePlan({ version: 1, rules: [rule] }) as RulePlan
@@ -77,9 +111,7 @@ export function deepcache(interval: number, branch = 0, options: Omit<RuleOption
   integer(interval, 'the interval of deepcache', 1, 1000)
   integer(branch, 'the branch of deepcache', 0, 1000)
   return ({ unets }) => {
-    const unet = options.unet ?? mainUNet
-    if (!Object.hasOwn(unets, unet)) throw new AsdmError('INVALID_ARGUMENT', `Expected deepcache to name a UNet that was loaded but received ${shown(unet)}`)
-    const inherit = deepcacheInherits(unets[unet].config, branch)
+    const inherit = deepcacheInherits(factsOf(unets, options.unet, 'deepcache').config, branch)
     return { ...uniform({ ...options, every: interval, inherit }), name: `deepcache:${interval},${branch}` }
   }
 }
@@ -116,7 +148,7 @@ export function switchUNet(unet: string, from = 0, to = 0.5): RulePlan {
   return parsePlan({ version: 1, rules: [], unets: [{ unet, from, to }] }) as RulePlan
 }
 
-/** Several plans of rules in one: all their rules and UNets; the last guidance counts. */
+/** Several plans of rules in one: all their rules, UNets and maps; the last guidance counts. */
 export function combine(...plans: readonly (RulePlan | PlanBuilder)[]): PlanBuilder {
   return context => {
     const built = plans.map(plan => (typeof plan === 'function' ? plan(context) : plan))
@@ -126,6 +158,7 @@ export function combine(...plans: readonly (RulePlan | PlanBuilder)[]): PlanBuil
       out.rules.push(...plan.rules)
       if (plan.guidance !== undefined) out.guidance = plan.guidance
       if (plan.unets !== undefined) out.unets = [...(out.unets ?? []), ...plan.unets]
+      if (plan.maps !== undefined) out.maps = [...(out.maps ?? []), ...plan.maps]
     }
     return out
   }

@@ -1,16 +1,35 @@
 import { AsdmError, shown } from '../errors'
-import { anyFull } from './mode'
+import { mapEdges, type MapEdge } from './maps'
+import { adaptiveOf, anyFull, type AdaptiveMode } from './mode'
 import { resolveInherit } from './names'
 import { mainUNet, type Feature, type GuidanceKind, type Inherit, type Plan, type RulePlan, type StepPlan } from './plan'
+
+/** A prefix and what is inherited of it. */
+export interface ExpandedInherit {
+  /** As in `Inherit`. */
+  prefix: string
+  /** As in `Inherit`. */
+  feature: Feature
+}
+
+/** What an adaptive rule inherits at a step if its estimate allows it. */
+export interface ExpandedChoice extends Omit<AdaptiveMode, 'mode'> {
+  /** Number of the rule in the plan. */
+  rule: number
+  /** No prefix twice with the same feature. */
+  inherit: ExpandedInherit[]
+}
 
 /** One step of a run with everything said. */
 export interface ExpandedStep {
   /** The UNet that runs. */
   unet: string
   /** No prefix twice with the same feature; empty at a full step. */
-  inherit: { prefix: string, feature: Feature }[]
+  inherit: ExpandedInherit[]
   /** Whether the unconditional pass runs. */
   guidance: GuidanceKind
+  /** What adaptive rules decide when the step comes; left out where there are none. */
+  choices?: ExpandedChoice[]
 }
 
 /**
@@ -22,7 +41,7 @@ export interface ExpandedStep {
 export function expandPlan(plan: Plan, count: number, guided: boolean, where = 'plan'): ExpandedStep[] {
   const steps = 'steps' in plan ? expandSteps(plan, count, where) : expandRules(plan, count, guided, where)
   if (!guided) for (const step of steps) step.guidance = 'full'
-  if ('steps' in plan) checkSources(steps, where)
+  if ('steps' in plan) checkSources(steps, mapEdges(plan.maps ?? []), where)
   return steps
 }
 
@@ -32,7 +51,7 @@ function expandSteps({ steps }: StepPlan, count: number, where: string): Expande
   return steps.map(({ unet, inherit, guidance }) => ({ unet: unet ?? mainUNet, inherit: distinct(inherit ?? []), guidance: guidance ?? 'full' }))
 }
 
-function expandRules({ rules, guidance, unets = [] }: RulePlan, count: number, guided: boolean, where: string): ExpandedStep[] {
+function expandRules({ rules, guidance, unets = [], maps = [] }: RulePlan, count: number, guided: boolean, where: string): ExpandedStep[] {
   const guidedSteps = guidance === undefined ? undefined : anyFull(guidance.when, count, `${where}.guidance.when`)
   const steps = Array.from({ length: count }, (_, i): ExpandedStep => {
     const rule = unets.findLast(({ from = 0, to = 0.5 }) => i / count >= from && i / count < to)
@@ -41,12 +60,28 @@ function expandRules({ rules, guidance, unets = [] }: RulePlan, count: number, g
     return { unet: rule?.unet ?? mainUNet, inherit: [], guidance: full ? 'full' : guidance!.otherwise }
   })
   const inherits: Inherit[][] = steps.map(() => [])
-  const first = firstSteps(guided ? steps : steps.map(step => ({ ...step, guidance: 'full' as const })))
+  const known = guided ? steps : steps.map(step => ({ ...step, guidance: 'full' as const }))
+  const first = firstSteps(known)
+  const edges = mapEdges(maps)
   rules.forEach(({ inherit, when, unet = mainUNet }, r) => {
     const full = anyFull(when, count, `${where}.rules[${r}].when`)
-    steps.forEach((step, i) => { if (step.unet === unet && !full[i] && !first.has(i)) inherits[i].push(...inherit) })
+    const adaptive = adaptiveOf(when)
+    steps.forEach((step, i) => {
+      if (step.unet !== unet || full[i]) return
+      // A UNet's first step has only what maps give it, and nothing to measure a change by.
+      if (first.has(i)) inherits[i].push(...(adaptive === undefined ? inherit.filter(each => isGiven(each, i, known, edges)) : []))
+      else if (adaptive === undefined) inherits[i].push(...inherit)
+      else if (inherit.length > 0) (step.choices ??= []).push({ rule: r, threshold: adaptive.threshold, most: adaptive.most, probe: adaptive.probe, inherit: distinct(inherit) })
+    })
   })
   return steps.map((step, i) => ({ ...step, inherit: distinct(inherits[i]) }))
+}
+
+/** Does a map give this to step `i` of another UNet's earlier step, with both halves where it runs both? */
+function isGiven(inherit: Inherit, i: number, steps: readonly ExpandedStep[], edges: readonly MapEdge[]): boolean {
+  const { prefix, feature } = resolveInherit(inherit)
+  return edges.some(({ from, to }) => to.unet === steps[i].unet && to.prefix === prefix && to.feature === feature
+    && steps.slice(0, i).some(step => step.unet === from.unet && (step.guidance === 'full' || steps[i].guidance !== 'full')))
 }
 
 /** For each UNet its first step, and its first one that runs both halves of the batch: these have nothing to inherit from. */
@@ -61,18 +96,20 @@ function firstSteps(steps: readonly ExpandedStep[]): Set<number> {
 }
 
 /** What the addon would refuse too, but with the place in the plan. */
-function checkSources(steps: readonly ExpandedStep[], where: string): void {
-  for (const i of firstSteps(steps))
-    if (steps[i].inherit.length > 0)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected an earlier step of the UNet ${shown(steps[i].unet)} to have computed what ${where}.steps[${i}].inherit[0] inherits, ${shown(steps[i].inherit[0].prefix)}, but ${
+function checkSources(steps: readonly ExpandedStep[], edges: readonly MapEdge[], where: string): void {
+  for (const i of firstSteps(steps)) {
+    const missing = steps[i].inherit.findIndex(inherit => !isGiven(inherit, i, steps, edges))
+    if (missing >= 0)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected an earlier step of the UNet ${shown(steps[i].unet)} to have computed what ${where}.steps[${i}].inherit[${missing}] inherits, ${shown(steps[i].inherit[missing].prefix)}, but ${
         steps.slice(0, i).some(step => step.unet === steps[i].unet) ? 'those before it run without the unconditional half' : 'it is the first one'}`)
+  }
   const direction = steps.findIndex(({ guidance }) => guidance === 'inherit')
   if (direction >= 0 && !steps.slice(0, direction).some(({ guidance }) => guidance === 'full'))
     throw new AsdmError('INVALID_ARGUMENT', `Expected an earlier guided step whose direction ${where}.steps[${direction}].guidance inherits but there is none`)
 }
 
-function distinct(inherits: readonly Inherit[]): { prefix: string, feature: Feature }[] {
-  const seen = new Map<string, { prefix: string, feature: Feature }>()
+function distinct(inherits: readonly Inherit[]): ExpandedInherit[] {
+  const seen = new Map<string, ExpandedInherit>()
   for (const inherit of inherits) {
     const resolved = resolveInherit(inherit)
     seen.set(`${resolved.feature} ${resolved.prefix}`, { ...resolved })

@@ -14,15 +14,21 @@ export interface PhasesMode { mode: 'phases', split: number, early: number, late
 export interface WarmupMode { mode: 'warmup', steps: number }
 /** The last `steps` steps are full. */
 export interface FinalMode { mode: 'final', steps: number }
+/**
+ * Full or not is decided when a step comes. At every step the UNet runs as far as `probe`, an early unit's output, first; how far that is
+ * from what it was at the rule's last full step is the estimate: the sum of absolute differences over the sum of absolute values. The
+ * step inherits while the estimate is at most `threshold`, but no more than `most` steps in a row.
+ */
+export interface AdaptiveMode { mode: 'adaptive', threshold: number, most: number, probe: string }
 
 /** Says which steps of a run are full. */
-export type Mode = UniformMode | QuadraticMode | ListMode | WindowMode | PhasesMode | WarmupMode | FinalMode
+export type Mode = UniformMode | QuadraticMode | ListMode | WindowMode | PhasesMode | WarmupMode | FinalMode | AdaptiveMode
 
 /** The most steps a run has. */
 export const maxSteps = 1000
 
 /** What each mode's numbers may be: [least, most, whole]. */
-export const modeFields: Readonly<Record<Mode['mode'], Readonly<Record<string, readonly [number, number, boolean] | 'steps'>>>> = {
+export const modeFields: Readonly<Record<Mode['mode'], Readonly<Record<string, readonly [number, number, boolean] | 'steps' | 'prefix'>>>> = {
   uniform: { every: [1, maxSteps, true] },
   quadratic: { every: [1, maxSteps, true], center: [0, 1, false], power: [1, 8, false] },
   list: { full: 'steps' },
@@ -30,6 +36,7 @@ export const modeFields: Readonly<Record<Mode['mode'], Readonly<Record<string, r
   phases: { split: [0, 1, false], early: [1, maxSteps, true], late: [1, maxSteps, true] },
   warmup: { steps: [0, maxSteps, true] },
   final: { steps: [0, maxSteps, true] },
+  adaptive: { threshold: [0, 1000, false], most: [1, maxSteps, true], probe: 'prefix' },
 }
 
 /**
@@ -57,6 +64,8 @@ export function fullSteps(mode: Mode, count: number, where: string): boolean[] {
     }
     case 'warmup': return steps.map(i => i < mode.steps)
     case 'final': return steps.map(i => i >= count - mode.steps)
+    // None for sure.
+    case 'adaptive': return steps.map(() => false)
   }
 }
 
@@ -81,4 +90,9 @@ function quadratic({ every, center, power }: QuadraticMode, count: number): bool
 export function anyFull(when: Mode | readonly Mode[], count: number, where: string): boolean[] {
   const lists = Array.isArray(when) ? (when as readonly Mode[]).map((mode, i) => fullSteps(mode, count, `${where}[${i}]`)) : [fullSteps(when as Mode, count, where)]
   return Array.from({ length: count }, (_, i) => lists.some(list => list[i]))
+}
+
+/** The one of several modes that decides when a step comes. */
+export function adaptiveOf(when: Mode | readonly Mode[]): AdaptiveMode | undefined {
+  return (Array.isArray(when) ? when as readonly Mode[] : [when as Mode]).find(mode => mode.mode === 'adaptive')
 }

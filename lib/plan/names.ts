@@ -1,8 +1,9 @@
-import { distance } from 'fastest-levenshtein'
 import { AsdmError, shown } from '../errors'
+import { editDistance } from '../edit-distance'
 import type { UNetConfig } from '../model/config'
 import { nearestOf } from '../options'
-import { mainUNet, type Feature, type Inherit, type Plan } from './plan'
+import { adaptiveOf } from './mode'
+import { mainUNet, type Feature, type Inherit, type MapEnd, type Plan } from './plan'
 
 /** What plans need to know of a UNet. */
 export interface UNetFacts {
@@ -43,6 +44,9 @@ export function resolveInherit(inherit: Inherit): { prefix: string, feature: Fea
  * @throws AsdmError `INVALID_ARGUMENT`, with the place in the plan and the nearest names
  */
 export function checkPlanNames(plan: Plan, unets: UNets, where = 'plan'): void {
+  plan.maps?.forEach((map, i) => {
+    for (const end of ['from', 'to'] as const) checkMapEnd(map[end], unets, `${where}.maps[${i}].${end}`)
+  })
   if ('steps' in plan) {
     plan.steps.forEach((step, i) => {
       const facts = unetOf(step.unet, unets, `${where}.steps[${i}].unet`)
@@ -54,6 +58,9 @@ export function checkPlanNames(plan: Plan, unets: UNets, where = 'plan'): void {
   plan.rules.forEach((rule, i) => {
     const facts = unetOf(rule.unet, unets, `${where}.rules[${i}].unet`)
     rule.inherit.forEach((inherit, j) => checkInherit(inherit, facts, `${where}.rules[${i}].inherit[${j}]`))
+    const adaptive = adaptiveOf(rule.when)
+    const place = Array.isArray(rule.when) ? `when[${rule.when.findIndex(mode => mode === adaptive)}]` : 'when'
+    if (adaptive !== undefined) checkInherit({ prefix: adaptive.probe, feature: 'output' }, facts, `${where}.rules[${i}].${place}.probe`)
   })
 }
 
@@ -61,6 +68,10 @@ function unetOf(name: string | undefined, unets: UNets, where: string): UNetFact
   const key = name ?? mainUNet
   if (Object.hasOwn(unets, key)) return unets[key]
   throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a UNet that was loaded but received ${shown(name)}; ${nearestOf(key, Object.keys(unets))}`)
+}
+
+function checkMapEnd({ unet, prefix, feature }: MapEnd, unets: UNets, where: string): void {
+  checkInherit(feature === undefined ? prefix : { prefix, feature }, unetOf(unet, unets, `${where}.unet`), `${where}.prefix`)
 }
 
 function checkInherit(inherit: Inherit, { prefixes }: UNetFacts, where: string): void {
@@ -72,6 +83,6 @@ function checkInherit(inherit: Inherit, { prefixes }: UNetFacts, where: string):
 }
 
 function nearestPrefixes(word: string, known: ReadonlySet<string>): string[] {
-  const away = [...known].map(name => ({ name, distance: distance(word.toLowerCase(), name) }))
+  const away = [...known].map(name => ({ name, distance: editDistance(word.toLowerCase(), name) }))
   return away.sort((a, b) => a.distance - b.distance).slice(0, 3).map(({ name }) => name)
 }

@@ -1,14 +1,17 @@
 import { AsdmError, shown } from '../errors'
 import { isJsonObject } from '../model/json'
 import { nearestOf } from '../options'
-import { maxSteps, modeFields, type Mode } from './mode'
-import type { Feature, GuidanceKind, GuidanceRule, Inherit, Plan, PlanRule, PlanStep, UNetRule } from './plan'
+import { checkMaps } from './maps'
+import { adaptiveOf, maxSteps, modeFields, type Mode } from './mode'
+import { mainUNet, type Feature, type GuidanceKind, type GuidanceRule, type Inherit, type MapEnd, type Plan, type PlanMap, type PlanRule, type PlanStep, type UNetRule } from './plan'
 
 const maxRules = 256
 const maxInherits = 4096
 /** In all steps of a plan together. */
 const maxInheritsInAll = 200_000
 const maxText = 200
+/** Rules of one UNet that decide when a step comes: each doubles the programs of a step. */
+const maxAdaptive = 4
 
 /**
  * Reads a plan that came from outside and copies it.
@@ -16,28 +19,41 @@ const maxText = 200
  * @throws AsdmError `INVALID_ARGUMENT`
  */
 export function parsePlan(value: unknown, where = 'plan'): Plan {
-  const plan = object(value, where, ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'steps'])
+  const plan = object(value, where, ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'steps', 'maps'])
   if (plan.version !== 1) throw bad(`${where}.version`, '1', plan.version)
   const named = plan.name === undefined ? {} : { name: text(plan.name, `${where}.name`) }
   if ((plan.rules === undefined) === (plan.steps === undefined)) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have either rules or steps but received ${plan.rules === undefined ? 'neither' : 'both'}`)
+  const maps = plan.maps === undefined ? {} : { maps: list(plan.maps, `${where}.maps`, maxRules, map) }
+  checkMaps(maps.maps ?? [], where)
   if (plan.steps !== undefined) {
     for (const key of ['guidance', 'unets']) if (plan[key] !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.${key} only beside rules, since each of ${where}.steps has its own`)
     const steps = list(plan.steps, `${where}.steps`, maxSteps, step)
     checkCount(steps, `${where}.steps`, maxInheritsInAll)
-    return { version: 1, ...named, steps }
+    return { version: 1, ...named, steps, ...maps }
   }
   const rules = list(plan.rules, `${where}.rules`, maxRules, rule)
   checkCount(rules, `${where}.rules`, maxInherits)
+  checkAdaptive(rules, `${where}.rules`)
   return {
     version: 1, ...named, rules,
     ...(plan.guidance !== undefined && { guidance: guidance(plan.guidance, `${where}.guidance`) }),
-    ...(plan.unets !== undefined && { unets: list(plan.unets, `${where}.unets`, maxRules, unetRule) }),
+    ...(plan.unets !== undefined && { unets: list(plan.unets, `${where}.unets`, maxRules, unetRule) }), ...maps,
   }
 }
 
 function checkCount(items: readonly { inherit?: readonly Inherit[] }[], where: string, most: number): void {
   const count = items.reduce((sum, { inherit }) => sum + (inherit?.length ?? 0), 0)
   if (count > most) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to inherit at most ${most} prefixes in all but received ${count}`)
+}
+
+function checkAdaptive(rules: readonly PlanRule[], where: string): void {
+  const counts = new Map<string, number>()
+  rules.forEach(({ when, unet = mainUNet }, i) => {
+    if (adaptiveOf(when) === undefined) return
+    const count = (counts.get(unet) ?? 0) + 1
+    counts.set(unet, count)
+    if (count > maxAdaptive) throw new AsdmError('INVALID_ARGUMENT', `Expected at most ${maxAdaptive} adaptive rules for the UNet ${shown(unet)} but ${where}[${i}].when is one more`)
+  })
 }
 
 function rule(value: unknown, where: string): PlanRule {
@@ -65,7 +81,9 @@ function inheritOf(value: unknown, where: string): Inherit {
 
 function guidance(value: unknown, where: string): GuidanceRule {
   const { otherwise, when } = object(value, where, ['otherwise', 'when'])
-  return { otherwise: word(otherwise, `${where}.otherwise`, ['conditional', 'inherit']), when: modes(when, `${where}.when`) }
+  const checked = modes(when, `${where}.when`)
+  if (adaptiveOf(checked) !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.when to have modes that are known before the run, but adaptive is not`)
+  return { otherwise: word(otherwise, `${where}.otherwise`, ['conditional', 'inherit']), when: checked }
 }
 
 function unetRule(value: unknown, where: string): UNetRule {
@@ -77,10 +95,26 @@ function unetRule(value: unknown, where: string): UNetRule {
   }
 }
 
+function map(value: unknown, where: string): PlanMap {
+  const { from, to, mutual } = object(value, where, ['from', 'to', 'mutual'])
+  if (mutual !== undefined && typeof mutual !== 'boolean') throw bad(`${where}.mutual`, 'true or false', mutual)
+  return { from: mapEnd(from, `${where}.from`), to: mapEnd(to, `${where}.to`), ...(mutual !== undefined && { mutual }) }
+}
+
+function mapEnd(value: unknown, where: string): MapEnd {
+  const { unet, prefix, feature } = object(value, where, ['unet', 'prefix', 'feature'], 'an object with unet and prefix')
+  return {
+    unet: text(unet, `${where}.unet`), prefix: text(prefix, `${where}.prefix`),
+    ...(feature !== undefined && { feature: word<Feature>(feature, `${where}.feature`, ['output', 'branch']) }),
+  }
+}
+
 function modes(value: unknown, where: string): Mode | Mode[] {
   if (!Array.isArray(value)) return mode(value, where)
   if (value.length === 0) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have at least one mode but received none`)
-  return list(value, where, 16, mode)
+  const all = list(value, where, 16, mode)
+  if (all.filter(each => each.mode === 'adaptive').length > 1) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have at most one adaptive mode but received several`)
+  return all
 }
 
 function mode(value: unknown, where: string): Mode {
@@ -90,7 +124,7 @@ function mode(value: unknown, where: string): Mode {
   const given = object(value, where, ['mode', ...Object.keys(fields)])
   const out: Record<string, unknown> = { mode: name }
   for (const [key, range] of Object.entries(fields))
-    out[key] = range === 'steps' ? list(given[key], `${where}.${key}`, maxSteps, (item, at) => number(item, at, 0, maxSteps - 1, true)) : number(given[key], `${where}.${key}`, ...range)
+    out[key] = range === 'prefix' ? text(given[key], `${where}.${key}`) : range === 'steps' ? list(given[key], `${where}.${key}`, maxSteps, (item, at) => number(item, at, 0, maxSteps - 1, true)) : number(given[key], `${where}.${key}`, ...range)
   if (name === 'window' && (out.from as number) > (out.to as number)) throw bad(`${where}.to`, `at least ${where}.from, ${String(out.from)},`, out.to)
   return out as unknown as Mode
 }

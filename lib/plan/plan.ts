@@ -47,7 +47,33 @@ export interface UNetRule {
   to?: number
 }
 
-/** A plan for any number of steps. The first step of each UNet, and its first with guidance, is always full. */
+/** Where features are: a prefix of one UNet, with the feature as in {@link Inherit}. */
+export interface MapEnd {
+  /** The UNet's name: a key of `LoadOptions.unets`, or `full`. */
+  unet: string
+  /** As in {@link Inherit}. */
+  prefix: string
+  /** As in {@link Inherit}; that prefix's default if left out. */
+  feature?: Feature
+}
+
+/**
+ * Lets features cross UNets: where a step of `to.unet` inherits `to.prefix`, it takes what either UNet computed last. Both must stand for
+ * as many values of the same shapes. What `to` computed does not go back unless the map is `mutual`, and what it took over is not
+ * handed on by further maps.
+ */
+export interface PlanMap {
+  /** What is given. */
+  from: MapEnd
+  /** What takes it. */
+  to: MapEnd
+  /** Both ways. */
+  mutual?: boolean
+}
+
+/**
+ * A plan for any number of steps. The first step of each UNet, and its first with guidance, is full, but for what a map gives it.
+ */
 export interface RulePlan {
   /** Version of the format. */
   version: 1
@@ -59,6 +85,8 @@ export interface RulePlan {
   guidance?: GuidanceRule
   /** The main UNet runs at every step if left out. */
   unets?: UNetRule[]
+  /** Features stay within their UNet if left out. */
+  maps?: PlanMap[]
 }
 
 /** One step of a plan that lists them. */
@@ -79,6 +107,8 @@ export interface StepPlan {
   name?: string
   /** One for each step of the run. */
   steps: PlanStep[]
+  /** Features stay within their UNet if left out. */
+  maps?: PlanMap[]
 }
 
 /** A plan: rules for any number of steps, or a list of steps. */

@@ -1,29 +1,43 @@
 import type { UNet, UNetRun } from '../components/unet'
 import { AsdmError } from '../errors'
 import { guide } from '../guidance'
+import type { NativeInherit, NativeRunStep } from '../native/binding'
 import { tile, type Tensor } from '../tensor'
 import { pick } from '../text/encode'
 import type { ExpandedStep } from './expand'
-import { mainUNet } from './plan'
+import { gridOf, type GridRow } from './grid'
+import { mapEdges } from './maps'
+import { mainUNet, type PlanMap } from './plan'
 
-/** What a request's plan costs, known before its first denoising step. */
+/** What a request's plan costs. Known before its first denoising step, but for what adaptive rules decide: these are taken as never inheriting. */
 export interface PlanReport {
-  /** Multiply-accumulates of the UNet passes, and of the same run in full: the main UNet at every step, with guidance where the request has it. */
+  /** Multiply-accumulates of the UNet passes. */
   macs: number
-  /** Multiply-accumulates of the same run in full. */
+  /** Multiply-accumulates of the same run in full: the main UNet at every step, with guidance where the request has it. */
   fullMacs: number
   /** `macs` over `fullMacs`. */
   share: number
   /** The same, step by step. */
   stepShares: number[]
-  /** Bytes held between steps for inherited features. */
+  /** Bytes held between steps for inherited features, and for what changes are measured by. */
   keptBytes: number
+  /** Of a plan with adaptive rules: the same where they inherit whenever they may. */
+  least?: {
+    /** Multiply-accumulates of the UNet passes. */
+    macs: number
+    /** `macs` over `fullMacs`. */
+    share: number
+    /** The same, step by step. */
+    stepShares: number[]
+  }
 }
 
-/** What a request's plan brought. */
+/** What a request's plan brought: the report's numbers as they turned out. */
 export interface RunStatistics extends PlanReport {
   /** Milliseconds of each step's UNet pass. */
   stepMs: number[]
+  /** Of a plan with adaptive rules, for each step: the rules that inherited, by number. */
+  inheriting?: number[][]
   /** How many times as fast as the run in full. */
   speedUp: {
     /** `fullMacs` over `macs`. */
@@ -41,44 +55,62 @@ interface Shape { images: number, height: number, width: number, length: number,
 /** The UNet's part of a request with a plan: runs each step as the plan says and keeps its features and guidance directions. */
 export class PlannedRun {
   readonly report: PlanReport
-  readonly #steps: readonly { unet: UNetRun, index: number, guidance: ExpandedStep['guidance'], full: boolean }[]
-  readonly #runs: UNetRun[] = []
+  readonly #steps: readonly ExpandedStep[]
+  readonly #run: UNetRun
   readonly #guided: boolean
+  readonly #fullMacs: number
+  /** Steps that begin with a probe, and for each UNet the rules that its probes belong to. */
+  readonly #probed: readonly boolean[]
+  readonly #rules: ReadonlyMap<string, readonly number[]>
+  /** Of adaptive rules: steps in a row that inherited. */
+  readonly #inRow = new Map<number, number>()
+  readonly #chosen: number[] = []
   readonly #stepMs: number[] = []
   #direction: Float32Array | undefined
 
   /**
-   * Compiles the steps; features do not cross UNets, so each gets a run of its own.
+   * Compiles the steps.
    * @param shape latents, text tokens, and whether the batch has an unconditional half
-   * @throws AsdmError `INVALID_ARGUMENT` where something inherited has no source, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
+   * @param maps features that cross UNets; those of UNets that do not run are none of this run's business
+   * @throws AsdmError `INVALID_ARGUMENT` where something inherited has no source or a map joins what does not fit, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
    */
-  constructor(unets: Readonly<Record<string, UNet>>, steps: readonly ExpandedStep[], { images, guided, ...size }: Shape) {
+  constructor(unets: Readonly<Record<string, UNet>>, steps: readonly ExpandedStep[], { images, guided, ...size }: Shape, maps: readonly PlanMap[] = []) {
     this.#guided = guided
+    this.#steps = steps
     const shape = { batch: guided ? 2 * images : images, ...size }
-    const planned: { unet: UNetRun, index: number, guidance: ExpandedStep['guidance'], full: boolean, macs: number }[] = new Array(steps.length)
-    let fullMacs: number | undefined
+    const names = [...new Set(steps.map(({ unet }) => unet))]
+    const adaptive = adaptiveRules(steps)
+    this.#rules = new Map([...adaptive].map(([unet, rules]) => [unet, [...rules.keys()]]))
+    this.#probed = steps.map(({ unet }, i) => steps.slice(i).some(step => step.unet === unet && step.choices !== undefined))
+    const number = (unet: string): number => names.indexOf(unet)
+    const native = steps.map(({ unet, inherit, guidance, choices }, i): NativeRunStep => ({
+      unet: number(unet), inherit, conditionalOnly: guidance !== 'full', probe: this.#probed[i], ...(choices !== undefined && { choices: choices.map(choice => choice.inherit) }),
+    }))
+    const probes = names.map(unet => [...(adaptive.get(unet)?.values() ?? [])].map((prefix): NativeInherit => ({ prefix, feature: 'output' })))
+    const joined = mapEdges(maps).filter(({ from, to }) => names.includes(from.unet) && names.includes(to.unet))
+    this.#run = unets[names[0]].createRun(shape, native, {
+      probes, maps: joined.map(({ from, to }) => ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
+    }, names.slice(1).map(name => unets[name]))
     try {
-      for (const name of new Set(steps.map(({ unet }) => unet))) {
-        const own = steps.flatMap((step, i) => (step.unet === name ? [i] : []))
-        const run = unets[name].createRun(shape, own.map(i => ({ inherit: steps[i].inherit, conditionalOnly: steps[i].guidance !== 'full' })))
-        this.#runs.push(run)
-        if (name === mainUNet) fullMacs = run.info.fullMacs
-        own.forEach((i, index) => {
-          const { macs } = run.info.steps[index]
-          planned[i] = { unet: run, index, guidance: steps[i].guidance, macs, full: name === mainUNet && macs === run.info.fullMacs }
-        })
-      }
-      fullMacs ??= unets[mainUNet].describe(shape).macs
+      this.#fullMacs = names.includes(mainUNet) ? this.#run.info.fullMacs[number(mainUNet)] : unets[mainUNet].describe(shape).macs
+      const least = this.#count(greedy(steps))
+      this.report = { ...this.#count(steps.map(() => 0)), keptBytes: this.#run.info.keptBytes, ...(adaptive.size > 0 && { least: { macs: least.macs, share: least.share, stepShares: least.stepShares } }) }
     } catch (error) {
       this.dispose()
       throw error
     }
-    this.#steps = planned
-    const macs = planned.reduce((sum, step) => sum + step.macs, 0)
-    this.report = {
-      macs, fullMacs: fullMacs * steps.length, share: macs / (fullMacs * steps.length), stepShares: planned.map(step => step.macs / fullMacs),
-      keptBytes: this.#runs.reduce((sum, { info }) => sum + info.keptBytes, 0),
-    }
+  }
+
+  /** What each block does at each step. */
+  grid(): GridRow[] {
+    return gridOf(this.#run.info)
+  }
+
+  /** @param chosen for each step the choices that are inherited, as bits */
+  #count(chosen: readonly number[]): Pick<PlanReport, 'macs' | 'fullMacs' | 'share' | 'stepShares'> {
+    const macs = this.#run.info.steps.map(({ variants }, i) => variants[chosen[i]].macs)
+    const [sum, full] = [macs.reduce((total, each) => total + each, 0), this.#fullMacs * macs.length]
+    return { macs: sum, fullMacs: full, share: sum / full, stepShares: macs.map(each => each / this.#fullMacs) }
   }
 
   /**
@@ -87,14 +119,16 @@ export class PlannedRun {
    * @returns [N,C,H,W]
    */
   async step(i: number, sample: Tensor, timestep: number, text: Tensor, scale: number, signal: AbortSignal): Promise<Tensor> {
-    const { unet, index, guidance } = this.#steps[i]
+    const { guidance } = this.#steps[i]
     const begin = performance.now()
     const half = this.#guided && guidance !== 'full'
     const images = sample.shape[0]
-    const predicted = await unet.forward(index, {
+    const inputs = {
       sample: this.#guided && !half ? tile(sample, 2) : sample, timestep,
       encoderHiddenStates: half ? pick(text, Array.from({ length: images }, (_, k) => images + k)) : text, signal,
-    })
+    }
+    this.#chosen[i] = this.#probed[i] ? await this.#choose(i, renew => this.#run.probe(i, renew, inputs)) : 0
+    const predicted = await this.#run.forward(i, inputs, this.#chosen[i])
     this.#stepMs.push(performance.now() - begin)
     if (!this.#guided) return predicted
     if (!half) {
@@ -106,24 +140,73 @@ export class PlannedRun {
     return alongDirection(predicted, this.#direction, scale)
   }
 
+  /** Which choices of a step are inherited, as bits. */
+  async #choose(i: number, probe: (renew: number[]) => Promise<number[]>): Promise<number> {
+    const { unet, choices = [] } = this.#steps[i]
+    const rules = this.#rules.get(unet) ?? []
+    const before = this.#steps.findLastIndex((step, k) => k < i && step.unet === unet)
+    // Rules whose last step was full measure by that one from now on.
+    const changes = await probe(before < 0 ? [] : rules.flatMap((rule, number) => ((this.#inRow.get(rule) ?? 0) === 0 ? [number] : [])))
+    let chosen = 0
+    choices.forEach(({ rule, threshold, most }, bit) => {
+      if (changes[rules.indexOf(rule)] <= threshold && (this.#inRow.get(rule) ?? 0) < most) chosen += 2 ** bit
+    })
+    for (const rule of rules) {
+      const bit = choices.findIndex(choice => choice.rule === rule)
+      this.#inRow.set(rule, bit >= 0 && (chosen >> bit) % 2 === 1 ? (this.#inRow.get(rule) ?? 0) + 1 : 0)
+    }
+    return chosen
+  }
+
   /** To be asked for after the last step. */
   statistics(): RunStatistics {
-    const { macs, fullMacs } = this.report
-    const fullMs = this.#stepMs.filter((_, i) => this.#steps[i].full)
-    const counted = fullMs.length > 1 && this.#steps[0].full ? fullMs.slice(1) : fullMs
+    const counts = this.#count(this.#chosen)
+    const { steps } = this.#run.info
+    const isFull = (i: number): boolean => this.#steps[i].unet === mainUNet && steps[i].variants[this.#chosen[i]].macs === this.#fullMacs
+    const fullMs = this.#stepMs.filter((_, i) => isFull(i))
+    const counted = fullMs.length > 1 && isFull(0) ? fullMs.slice(1) : fullMs
     const total = this.#stepMs.reduce((sum, ms) => sum + ms, 0)
     const median = [...counted].sort((a, b) => a - b)[counted.length >> 1]
     return {
-      ...this.report, stepMs: [...this.#stepMs],
-      speedUp: { counted: fullMacs / macs, measured: median === undefined || total === 0 ? undefined : (median * this.#stepMs.length) / total },
+      ...this.report, ...counts, stepMs: [...this.#stepMs],
+      ...(this.report.least !== undefined && {
+        inheriting: this.#steps.map(({ choices = [] }, i) => choices.flatMap(({ rule }, bit) => ((this.#chosen[i] >> bit) % 2 === 1 ? [rule] : []))),
+      }),
+      speedUp: { counted: counts.fullMacs / counts.macs, measured: median === undefined || total === 0 ? undefined : (median * this.#stepMs.length) / total },
     }
   }
 
   /** Frees the features. Twice is fine. */
   dispose(): void {
-    for (const run of this.#runs) run.dispose()
+    this.#run.dispose()
     this.#direction = undefined
   }
+}
+
+/** For each UNet with adaptive rules: their numbers, and what each measures. */
+function adaptiveRules(steps: readonly ExpandedStep[]): Map<string, Map<number, string>> {
+  const all = new Map<string, Map<number, string>>()
+  for (const { unet, choices = [] } of steps) for (const { rule, probe } of choices) {
+    const rules = all.get(unet) ?? new Map<number, string>()
+    all.set(unet, rules.set(rule, probe))
+  }
+  return all
+}
+
+/** The choices where every rule inherits whenever it may, as bits. */
+function greedy(steps: readonly ExpandedStep[]): number[] {
+  const inRow = new Map<number, number>()
+  const rulesOf = adaptiveRules(steps)
+  return steps.map(({ unet, choices = [] }) => {
+    let chosen = 0
+    for (const rule of rulesOf.get(unet)?.keys() ?? []) {
+      const bit = choices.findIndex(choice => choice.rule === rule)
+      const inherits = bit >= 0 && (inRow.get(rule) ?? 0) < choices[bit].most
+      if (inherits) chosen += 2 ** bit
+      inRow.set(rule, inherits ? (inRow.get(rule) ?? 0) + 1 : 0)
+    }
+    return chosen
+  })
 }
 
 /** Conditional minus unconditional output. */

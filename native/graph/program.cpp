@@ -139,7 +139,7 @@ Status compile(const Graph& graph, const KernelTable& table, const CompileReques
   std::vector<UnitId> inherited;
   std::vector<UnitId> observed = request.outputs;  // values that must come to be, so no call may swallow them
   for (const KeptValue& kept : request.kept) (kept.inherited ? inherited : observed).push_back(kept.unit);
-  const Reach needed = reach(graph, request.outputs, inherited);
+  const Reach needed = reach(graph, observed, inherited);
   for (UnitId u = 0; u < graph.size(); u++)
     if (needed.run[static_cast<size_t>(u)] && graph[u].op != Op::Input) made.units.push_back(u);
   for (UnitId o : request.outputs) made.outputs.push_back({o, outputShape(made.shapes[static_cast<size_t>(o)])});

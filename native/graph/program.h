@@ -62,7 +62,7 @@ struct CompileRequest {
   std::vector<UnitId> outputs;   // each once
   int threads = 1;
   bool fuse = true;              // false keeps every unit a call of its own; the bits are the same
-  std::vector<KeptValue> kept;   // computed ones must be values that run
+  std::vector<KeptValue> kept;   // computed ones are wanted as outputs are
 };
 
 // Fails with ShapeMismatch, OutOfMemory (sizes beyond addressing) or UnsupportedConfig (the backend lacks a kernel).

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "core/memory.h"
+#include "graph/kept_slots.h"
 #include "graph/reach.h"
 #include "ops/macs.h"
 
@@ -12,115 +13,287 @@ namespace asdm {
 
 namespace {
 
-constexpr int kNoStep = -1;
-
-struct StepReach {
-  std::vector<UnitId> inherited;  // asked for, read or not
+struct Variant {
+  std::vector<UnitId> inherited;  // asked for, read or not; ascending
   Reach reach;
-  std::vector<UnitId> keep;       // computed here and read later
 };
 
-// Fills each step's inherited values; `asked` gets the prefix that first named a value at that step, for messages.
-Status resolve(const Graph& graph, const RunRequest& request, std::vector<StepReach>* steps,
-               std::vector<std::map<UnitId, std::string>>* asked) {
-  std::map<std::pair<std::string, bool>, std::vector<UnitId>> known;  // plans repeat the same prefixes at most steps
-  for (size_t s = 0; s < request.steps.size(); s++) {
-    StepReach step;
-    std::map<UnitId, std::string> names;
-    for (const Inherit& inherit : request.steps[s].inherit) {
-      const auto key = std::make_pair(inherit.prefix, inherit.branch);
-      auto found = known.find(key);
-      if (found == known.end()) {
-        std::vector<UnitId> values;
-        Status status = inheritedValues(graph, inherit, &values);
-        if (!status.ok()) return {status.code, status.message + " at step " + std::to_string(s)};
-        found = known.emplace(key, std::move(values)).first;
-      }
-      for (UnitId value : found->second)
-        if (names.emplace(value, inherit.prefix).second) step.inherited.push_back(value);
-    }
-    std::sort(step.inherited.begin(), step.inherited.end());
-    step.reach = reach(graph, graph.outputs, step.inherited);
-    steps->push_back(std::move(step));
-    asked->push_back(std::move(names));
-  }
-  return Status::good();
+std::string shapeText(const Shape& shape) {
+  std::string text = "[";
+  for (int i = 0; i < shape.rank; i++) text += (i ? "," : "") + std::to_string(shape.dims[static_cast<size_t>(i)]);
+  return text + "]";
 }
+
+struct RunCompiler {
+  RunCompiler(const RunRequest& r, RunPlan& plan) : request(r), made(plan) {}
+
+  const RunRequest& request;
+  RunPlan& made;
+  std::vector<Program> full;                 // of each UNet
+  std::vector<std::vector<bool>> probed;     // of each UNet: units that its probes run
+  std::vector<std::vector<std::vector<UnitId>>> probeValues;
+  std::vector<std::vector<Variant>> variants;  // of each step
+  KeptSlots slots;
+
+  const Graph& graphOf(size_t step) const { return *request.unets[request.steps[step].unet].graph; }
+  bool isProbed(size_t step, UnitId unit) const {
+    return request.steps[step].probe && probed[request.steps[step].unet][static_cast<size_t>(unit)];
+  }
+  uint64_t valueBytes(size_t unet, UnitId unit) const {
+    return static_cast<uint64_t>(full[unet].shapes[static_cast<size_t>(unit)].count() * dtypeBytes(full[unet].activations));
+  }
+
+  // The whole pass of each UNet, and what its probes run.
+  Status start() {
+    for (const RunUNet& unet : request.unets) {
+      Program program;
+      ASDM_TRY(compile(*unet.graph, *unet.table, CompileRequest{unet.inputs, unet.graph->outputs, unet.threads, true, {}}, &program));
+      PlannedUNet planned;
+      planned.activations = program.activations;
+      planned.units = program.units;
+      for (UnitId u : program.units) planned.fullMacs += unitMacs(*unet.graph, u, program.shapes);
+      made.unets.push_back(std::move(planned));
+      full.push_back(std::move(program));
+
+      std::vector<std::vector<UnitId>> values;
+      std::vector<UnitId> all;
+      for (const Inherit& probe : unet.probes) {
+        values.emplace_back();
+        ASDM_TRY(inheritedValues(*unet.graph, probe, &values.back()));
+        all.insert(all.end(), values.back().begin(), values.back().end());
+      }
+      std::vector<bool> run = reach(*unet.graph, all, {}).run;
+      for (UnitId input : unet.graph->inputs) run[static_cast<size_t>(input)] = false;  // given anew, not kept
+      probed.push_back(std::move(run));
+      probeValues.push_back(std::move(values));
+    }
+    return Status::good();
+  }
+
+  Status joinMaps() {
+    for (size_t m = 0; m < request.maps.size(); m++) {
+      const RunMap& map = request.maps[m];
+      const std::string name = "maps[" + std::to_string(m) + "]";
+      std::vector<UnitId> from, to;
+      for (const auto& [unet, inherit, values] : {std::make_tuple(map.from, &map.source, &from), std::make_tuple(map.to, &map.target, &to)}) {
+        Status status = inheritedValues(*request.unets[unet].graph, *inherit, values);
+        if (!status.ok()) return {status.code, status.message + " in " + name};
+      }
+      if (from.size() != to.size())
+        return {Code::InvalidArgument, "Expected " + name + " to join prefixes of equally many values but \"" + map.source.prefix.substr(0, 120) + "\" has " +
+                                           std::to_string(from.size()) + " and \"" + map.target.prefix.substr(0, 120) + "\" " + std::to_string(to.size())};
+      if (full[map.from].activations != full[map.to].activations)
+        return {Code::InvalidArgument, "Expected " + name + " to join UNets of one number format but received " + dtypeName(full[map.from].activations) +
+                                           " and " + dtypeName(full[map.to].activations)};
+      for (size_t i = 0; i < from.size(); i++) {
+        const Shape &a = full[map.from].shapes[static_cast<size_t>(from[i])], &b = full[map.to].shapes[static_cast<size_t>(to[i])];
+        if (a != b)
+          return {Code::ShapeMismatch, "Expected " + name + " to join values of the same shape but " + (*request.unets[map.from].graph)[from[i]].name + " is " +
+                                           shapeText(a) + " and " + (*request.unets[map.to].graph)[to[i]].name + " is " + shapeText(b)};
+        if (!slots.join({map.from, from[i]}, {map.to, to[i]}))
+          return {Code::InvalidArgument, "Expected " + name + " to give " + (*request.unets[map.to].graph)[to[i]].name + " one value of each UNet but another map does so too"};
+      }
+    }
+    return Status::good();
+  }
+
+  std::map<std::tuple<size_t, std::string, bool>, std::vector<UnitId>> known;  // plans repeat the same prefixes at most steps
+
+  Status valuesOf(size_t s, const Inherit& inherit, const std::vector<UnitId>** values) {
+    const auto key = std::make_tuple(request.steps[s].unet, inherit.prefix, inherit.branch);
+    auto found = known.find(key);
+    if (found == known.end()) {
+      std::vector<UnitId> fresh;
+      Status status = inheritedValues(graphOf(s), inherit, &fresh);
+      if (!status.ok()) return {status.code, status.message + " at step " + std::to_string(s)};
+      found = known.emplace(key, std::move(fresh)).first;
+    }
+    *values = &found->second;
+    return Status::good();
+  }
+
+  static std::vector<const Inherit*> inheritsOf(const RunStep& step, size_t variant) {
+    std::vector<const Inherit*> list;
+    for (const Inherit& inherit : step.inherit) list.push_back(&inherit);
+    for (size_t c = 0; c < step.choices.size(); c++)
+      if ((variant >> c & 1) != 0)
+        for (const Inherit& inherit : step.choices[c]) list.push_back(&inherit);
+    return list;
+  }
+
+  // What each variant of each step inherits and runs.
+  Status resolve() {
+    for (size_t s = 0; s < request.steps.size(); s++) {
+      const RunStep& step = request.steps[s];
+      const Graph& graph = graphOf(s);
+      std::vector<Variant> list(size_t{1} << step.choices.size());
+      for (size_t k = 0; k < list.size(); k++) {
+        std::vector<UnitId>& inherited = list[k].inherited;
+        for (const Inherit* inherit : inheritsOf(step, k)) {
+          const std::vector<UnitId>* values = nullptr;
+          ASDM_TRY(valuesOf(s, *inherit, &values));
+          for (UnitId value : *values)
+            if (!isProbed(s, value)) inherited.push_back(value);
+        }
+        std::sort(inherited.begin(), inherited.end());
+        inherited.erase(std::unique(inherited.begin(), inherited.end()), inherited.end());
+        std::vector<UnitId> given = inherited;
+        for (UnitId u = 0; u < graph.size(); u++)
+          if (isProbed(s, u)) given.push_back(u);
+        list[k].reach = reach(graph, graph.outputs, given);
+      }
+      variants.push_back(std::move(list));
+    }
+    return Status::good();
+  }
+
+  Status noSource(size_t s, size_t variant, UnitId value, int half) {
+    std::string prefix;
+    for (const Inherit* inherit : inheritsOf(request.steps[s], variant)) {
+      const std::vector<UnitId>& values = known.at(std::make_tuple(request.steps[s].unet, inherit->prefix, inherit->branch));
+      if (std::find(values.begin(), values.end(), value) == values.end()) continue;
+      prefix = inherit->prefix.substr(0, 120);
+      break;
+    }
+    return {Code::InvalidArgument, "Expected an earlier step to have computed " + graphOf(s)[value].name + ", which step " + std::to_string(s) +
+                                       " inherits by \"" + prefix + "\"" + (half == 0 ? " for the unconditional half" : "") + ", but none did"};
+  }
+
+  // Every value that is read from the kept memory gets a place there.
+  void openSlots() {
+    for (size_t s = 0; s < variants.size(); s++)
+      for (const Variant& variant : variants[s])
+        for (size_t u = 0; u < variant.reach.read.size(); u++)
+          if (variant.reach.read[u]) slots.open({request.steps[s].unet, static_cast<UnitId>(u)}, valueBytes(request.steps[s].unet, static_cast<UnitId>(u)));
+    for (const RunStep& step : request.steps)
+      if (step.probe)
+        for (const std::vector<UnitId>& values : probeValues[step.unet])
+          for (UnitId value : values) slots.open({step.unet, value}, valueBytes(step.unet, value));
+  }
+
+  // Goes through the steps in order: what each reads, then what it computes.
+  Status findSources() {
+    for (size_t s = 0; s < request.steps.size(); s++) {
+      const RunStep& step = request.steps[s];
+      PlannedStep planned;
+      const int firstHalf = step.conditionalOnly ? 1 : 0;
+      for (size_t k = 0; k < variants[s].size(); k++) {
+        PlannedPass pass;
+        for (UnitId value : variants[s][k].inherited) {
+          if (!variants[s][k].reach.read[static_cast<size_t>(value)]) continue;
+          for (int half = firstHalf; half < 2; half++) {
+            const KeptSlots::Source* source = slots.read({step.unet, value}, half);
+            if (source == nullptr) return noSource(s, k, value, half);
+            if (half == 1) pass.inherited.push_back({value, static_cast<int>(source->step), source->unet});
+          }
+        }
+        planned.variants.push_back(std::move(pass));
+      }
+      slots.compute(s, step.unet, firstHalf, [&](UnitId unit, size_t pass) {
+        return pass == KeptSlots::kProbe ? isProbed(s, unit) : pass < variants[s].size() && variants[s][pass].reach.run[static_cast<size_t>(unit)];
+      }, variants[s].size());
+      if (step.probe) keepProbed(s);
+      made.steps.push_back(std::move(planned));
+    }
+    return Status::good();
+  }
+
+  // What a probe hands to the rest of its own step, and what is measured.
+  void keepProbed(size_t s) {
+    const RunStep& step = request.steps[s];
+    for (const Variant& variant : variants[s])
+      for (size_t u = 0; u < variant.reach.read.size(); u++)
+        if (variant.reach.read[u] && isProbed(s, static_cast<UnitId>(u))) slots.keep(s, KeptSlots::kProbe, {step.unet, static_cast<UnitId>(u)});
+    for (const std::vector<UnitId>& values : probeValues[step.unet])
+      for (UnitId value : values) slots.keep(s, KeptSlots::kProbe, {step.unet, value});
+  }
+
+  void placeProbes() {
+    std::vector<bool> used(request.unets.size());
+    bool halves = false;
+    for (const RunStep& step : request.steps) {
+      if (step.probe) used[step.unet] = true;
+      halves = halves || step.conditionalOnly;
+    }
+    for (size_t n = 0; n < request.unets.size(); n++) {
+      if (!used[n]) continue;
+      for (const std::vector<UnitId>& values : probeValues[n]) {
+        std::vector<ProbedValue> probe;
+        for (UnitId value : values) {
+          const uint64_t whole = valueBytes(n, value), bytes = halves ? whole / 2 : whole;
+          probe.push_back({slots.offset({n, value}) + (whole - bytes), made.keptBytes, bytes / static_cast<uint64_t>(dtypeBytes(full[n].activations))});
+          made.keptBytes += alignUp(bytes);
+        }
+        made.unets[n].probes.push_back(std::move(probe));
+      }
+    }
+  }
+
+  std::map<std::tuple<size_t, bool, bool, std::vector<std::pair<UnitId, uint64_t>>, std::vector<std::pair<UnitId, uint64_t>>>, size_t> distinct;
+
+  // The program of one pass, made once for all that are alike; fills in what the pass counts.
+  Status addProgram(size_t s, size_t number, const std::vector<UnitId>& read, PlannedPass* pass) {
+    const RunStep& step = request.steps[s];
+    const RunUNet& unet = request.unets[step.unet];
+    const bool isProbe = number == KeptSlots::kProbe, half = step.conditionalOnly;
+    const auto place = [&](UnitId value, uint64_t offset) { return std::make_pair(value, offset + (half ? valueBytes(step.unet, value) / 2 : 0)); };
+    std::vector<std::pair<UnitId, uint64_t>> reads, keeps;
+    for (UnitId value : read) reads.push_back(place(value, slots.offset({step.unet, value})));
+    for (const auto& [value, offsets] : slots.kept(s, number)) {
+      keeps.push_back(place(value, offsets[0]));
+      const uint64_t bytes = valueBytes(step.unet, value) / (half ? 2 : 1);
+      for (size_t i = 1; i < offsets.size(); i++) pass->copies.push_back({keeps.back().second, place(value, offsets[i]).second, bytes});
+    }
+    const auto key = std::make_tuple(step.unet, half, isProbe, reads, keeps);
+    const auto found = distinct.find(key);
+    if (found != distinct.end()) {
+      pass->program = found->second;
+    } else {
+      CompileRequest one{half ? unet.halfInputs : unet.inputs, isProbe ? std::vector<UnitId>() : unet.graph->outputs, unet.threads, true, {}};
+      for (const auto& [value, offset] : reads) one.kept.push_back({value, offset, true});
+      for (const auto& [value, offset] : keeps) one.kept.push_back({value, offset, false});
+      Program program;
+      ASDM_TRY(compile(*unet.graph, *unet.table, one, &program));
+      pass->program = made.programs.size();
+      distinct.emplace(key, pass->program);
+      made.programs.push_back(std::move(program));
+    }
+    const Program& program = made.programs[pass->program];
+    pass->units = program.units.size();
+    for (UnitId u : program.units) pass->macs += unitMacs(*unet.graph, u, program.shapes);
+    return Status::good();
+  }
+
+  Status addPrograms() {
+    for (size_t s = 0; s < request.steps.size(); s++) {
+      PlannedStep& planned = made.steps[s];
+      if (request.steps[s].probe) ASDM_TRY(addProgram(s, KeptSlots::kProbe, {}, &planned.probe));
+      for (size_t k = 0; k < planned.variants.size(); k++) {
+        std::vector<UnitId> read;
+        for (size_t u = 0; u < variants[s][k].reach.read.size(); u++)
+          if (variants[s][k].reach.read[u]) read.push_back(static_cast<UnitId>(u));
+        ASDM_TRY(addProgram(s, k, read, &planned.variants[k]));
+        planned.variants[k].macs += planned.probe.macs;
+        planned.variants[k].units += planned.probe.units;
+      }
+    }
+    return Status::good();
+  }
+};
 
 }  // namespace
 
-Status compileRun(const Graph& graph, const KernelTable& table, const RunRequest& request, RunPlan* plan) {
+Status compileRun(const RunRequest& request, RunPlan* plan) {
   RunPlan made;
-  std::vector<StepReach> steps;
-  std::vector<std::map<UnitId, std::string>> asked;
-  ASDM_TRY(resolve(graph, request, &steps, &asked));
-
-  // The last step that computed a value, for the unconditional half (0) and the conditional one (1).
-  std::vector<int> computed[2];
-  for (std::vector<int>& list : computed) list.assign(graph.units.size(), kNoStep);
-  std::map<UnitId, uint64_t> slots;
-  for (size_t s = 0; s < steps.size(); s++) {
-    PlannedStep planned;
-    const int firstHalf = request.steps[s].conditionalOnly ? 1 : 0;
-    for (UnitId value : steps[s].inherited) {
-      const size_t v = static_cast<size_t>(value);
-      if (!steps[s].reach.read[v]) continue;
-      for (int half = firstHalf; half < 2; half++) {
-        const int source = computed[half][v];
-        if (source == kNoStep)
-          return {Code::InvalidArgument, "Expected an earlier step to have computed " + graph[value].name + ", which step " + std::to_string(s) +
-                                             " inherits by \"" + asked[s][value].substr(0, 120) + "\"" +
-                                             (half == 0 ? " for the unconditional half" : "") + ", but none did"};
-        std::vector<UnitId>& keep = steps[static_cast<size_t>(source)].keep;
-        if (std::find(keep.begin(), keep.end(), value) == keep.end()) keep.push_back(value);
-      }
-      slots.emplace(value, 0);
-      planned.inherited.push_back({value, computed[1][v]});
-    }
-    for (size_t u = 0; u < graph.units.size(); u++)
-      if (steps[s].reach.run[u])
-        for (int half = firstHalf; half < 2; half++) computed[half][u] = static_cast<int>(s);
-    made.steps.push_back(std::move(planned));
-  }
-
-  // One slot per value, as large as the whole batch; the conditional half is its second half.
-  Program full;
-  const CompileRequest whole{request.inputs, graph.outputs, request.threads, true, {}};
-  ASDM_TRY(compile(graph, table, whole, &full));
-  for (auto& [value, offset] : slots) {
-    offset = made.keptBytes;
-    // Halves are aligned too: a half is a whole number of samples, whose size need not be one of 64 bytes.
-    made.keptBytes += alignUp(static_cast<uint64_t>(full.shapes[static_cast<size_t>(value)].count() * dtypeBytes(table.activations)));
-  }
-  for (UnitId u : full.units) made.fullMacs += unitMacs(graph, u, full.shapes);
-
-  std::map<std::tuple<bool, std::vector<UnitId>, std::vector<UnitId>>, size_t> distinct;
-  for (size_t s = 0; s < steps.size(); s++) {
-    const bool half = request.steps[s].conditionalOnly;
-    std::vector<UnitId> read;
-    for (const InheritedValue& value : made.steps[s].inherited) read.push_back(value.unit);
-    std::sort(steps[s].keep.begin(), steps[s].keep.end());
-    const auto key = std::make_tuple(half, read, steps[s].keep);
-    const auto found = distinct.find(key);
-    if (found == distinct.end()) {
-      CompileRequest one{half ? request.halfInputs : request.inputs, graph.outputs, request.threads, true, {}};
-      const auto place = [&](UnitId value, bool inherited) {
-        const uint64_t bytes = static_cast<uint64_t>(full.shapes[static_cast<size_t>(value)].count() * dtypeBytes(table.activations));
-        one.kept.push_back({value, slots[value] + (half ? bytes / 2 : 0), inherited});
-      };
-      for (UnitId value : read) place(value, true);
-      for (UnitId value : steps[s].keep) place(value, false);
-      Program program;
-      ASDM_TRY(compile(graph, table, one, &program));
-      distinct.emplace(key, made.programs.size());
-      made.steps[s].program = made.programs.size();
-      made.programs.push_back(std::move(program));
-    } else {
-      made.steps[s].program = found->second;
-    }
-    const Program& program = made.programs[made.steps[s].program];
-    for (UnitId u : program.units) made.steps[s].macs += unitMacs(graph, u, program.shapes);
-  }
+  RunCompiler compiler(request, made);
+  ASDM_TRY(compiler.start());
+  ASDM_TRY(compiler.joinMaps());
+  ASDM_TRY(compiler.resolve());
+  compiler.openSlots();
+  ASDM_TRY(compiler.findSources());
+  made.keptBytes = compiler.slots.bytes();
+  compiler.placeProbes();
+  ASDM_TRY(compiler.addPrograms());
   *plan = std::move(made);
   return Status::good();
 }

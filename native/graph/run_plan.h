@@ -1,4 +1,5 @@
-// Forward passes that hand features on: for each pass a program, and which values lie in the memory kept between passes.
+// Forward passes that hand features on: for each pass a program, and which values lie in the memory kept between passes. The passes
+// may be those of several UNets, and what a pass inherits may be chosen only when it comes.
 #pragma once
 
 #include <vector>
@@ -9,39 +10,96 @@
 namespace asdm {
 
 struct RunStep {
-  std::vector<Inherit> inherit;
+  size_t unet = 0;                            // index in RunRequest.unets
+  std::vector<Inherit> inherit;               // in any case
+  std::vector<std::vector<Inherit>> choices;  // each of these sets too, or not, as is said when the step comes; at most kMostChoices
   // Only the second half of the batch runs: guidance is off, the unconditional half has no part in this step.
   bool conditionalOnly = false;
+  // The step begins with its UNet's probes, by which the choices are made.
+  bool probe = false;
+};
+
+// A step has 2^choices variants, each with a program.
+constexpr size_t kMostChoices = 4;
+
+// A UNet of a run. Graph and table outlive the plan's making, not its use.
+struct RunUNet {
+  const Graph* graph = nullptr;
+  const KernelTable* table = nullptr;
+  int threads = 1;
+  std::vector<Shape> inputs;      // of graph.inputs at the whole batch
+  std::vector<Shape> halfInputs;  // at half of it; empty when no step is conditionalOnly
+  // Early values whose change from step to step is measured. At a step with `probe` they are computed first, and what they needed is
+  // not computed again. So whatever they are made of is fresh there, also where it is asked to be inherited.
+  std::vector<Inherit> probes;
+};
+
+// Values of one UNet, by a prefix, that stand in for those of another: a step of UNet `to` that inherits a value of `target` takes
+// the last that either UNet computed. What `to` computed does not go back, and what it took over is not handed on to a third UNet.
+struct RunMap {
+  size_t from = 0, to = 0;
+  Inherit source, target;
 };
 
 struct RunRequest {
-  std::vector<Shape> inputs;      // of graph.inputs at the whole batch
-  std::vector<Shape> halfInputs;  // at half of it; empty when no step is conditionalOnly
+  std::vector<RunUNet> unets;
+  std::vector<RunMap> maps;
   std::vector<RunStep> steps;
-  int threads = 1;
 };
 
 struct InheritedValue {
   UnitId unit = kNoUnit;
-  int source = 0;  // the step that computed it (of the conditional half, where the halves differ)
+  // The step that computed it (of the conditional half, where the halves differ), and its UNet. Where that depends on what is chosen:
+  // the last step that computes it whatever is chosen; a later one may, too.
+  int source = 0;
+  size_t unet = 0;
 };
 
-struct PlannedStep {
+struct KeptCopy {
+  uint64_t from = 0, to = 0, bytes = 0;
+};
+
+// One program of a step.
+struct PlannedPass {
   size_t program = 0;
-  uint64_t macs = 0;
-  std::vector<InheritedValue> inherited;
+  uint64_t macs = 0;                      // those of the step's probes included
+  uint64_t units = 0;
+  std::vector<InheritedValue> inherited;  // from earlier steps
+  std::vector<KeptCopy> copies;           // after it ran: values that are kept for two UNets
+};
+
+constexpr size_t kNoProgram = SIZE_MAX;
+
+struct PlannedStep {
+  std::vector<PlannedPass> variants;  // bit i of the index: whether choices[i] is inherited
+  PlannedPass probe{kNoProgram, 0, 0, {}, {}};
+};
+
+// Where a probe's values lie, and those it is compared with: of the conditional half, or of all where no step lacks the other.
+struct ProbedValue {
+  uint64_t now = 0, before = 0;  // bytes into the kept memory
+  uint64_t count = 0;            // numbers
+};
+
+struct PlannedUNet {
+  std::vector<UnitId> units;  // of a whole pass
+  uint64_t fullMacs = 0;      // of it
+  DType activations = DType::F32;
+  std::vector<std::vector<ProbedValue>> probes;  // for each of its probes its values
 };
 
 struct RunPlan {
-  std::vector<Program> programs;  // distinct ones
+  std::vector<Program> programs;  // distinct ones; each runs on the UNet of the steps that name it
   std::vector<PlannedStep> steps;
+  std::vector<PlannedUNet> unets;
   uint64_t keptBytes = 0;
-  uint64_t fullMacs = 0;
 };
 
 // Decides per step what runs (reverse reachability from the output, stopped at inherited values), which step each inherited value
-// comes from (the last one that computed it; the two halves of the batch separately), and keeps only what a later step reads.
-// Fails with InvalidArgument, naming prefix and step, where a value has no source; and as compile does.
-Status compileRun(const Graph& graph, const KernelTable& table, const RunRequest& request, RunPlan* plan);
+// comes from (the last one that computed it; the two halves of the batch separately), and keeps only what a later step reads. Where
+// choices are open, a value is kept by every program that may be the last to compute it.
+// Fails with InvalidArgument, naming prefix and step, where a value has no source whatever is chosen, naming the map where it joins
+// what does not fit; and as compile does.
+Status compileRun(const RunRequest& request, RunPlan* plan);
 
 }  // namespace asdm

@@ -136,7 +136,7 @@ void Environment::tellProgress(const Message& message) {
 void Environment::settle(Call& call) {
   open_.erase(call.id);
   if (open_.empty()) check(env_, napi_unref_threadsafe_function(env_, channel_));
-  if (call.isLoad && call.status.ok() && call.worker->started()) {
+  if (call.kind == Call::Kind::Load && call.status.ok() && call.worker->started()) {
     const int64_t bytes = static_cast<int64_t>(call.loaded.weightBytes);
     int64_t total;
     check(env_, napi_adjust_external_memory(env_, bytes - call.worker->externalBytes, &total));
@@ -149,7 +149,11 @@ void Environment::settle(Call& call) {
   if (call.status.ok()) {
     try {
       arguments[0] = null(env_);
-      arguments[1] = call.isLoad ? loadResult(env_, call.loaded) : forwardOutputs(*this, call.outputs);
+      switch (call.kind) {
+        case Call::Kind::Load: arguments[1] = loadResult(env_, call.loaded); break;
+        case Call::Kind::Forward: arguments[1] = forwardOutputs(*this, call.outputs); break;
+        case Call::Kind::Probe: arguments[1] = numbers(env_, call.changes); break;
+      }
     } catch (const Failure& failure) {
       call.status = failure.status;
     }

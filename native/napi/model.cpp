@@ -112,7 +112,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   Handle& handle = liveHandleOf(env, arguments.self);
 
   const auto call = std::make_shared<Call>();
-  call->isLoad = true;
+  call->kind = Call::Kind::Load;
   Environment& state = Environment::of(env);
   // The call is handed in again by the worker, since a function that held it would keep it alive forever.
   const bool told = onProgress != nullptr;
@@ -141,30 +141,57 @@ napi_value forward(napi_env env, napi_callback_info info) {
 
 constexpr int64_t kMostId = int64_t{1} << 53;
 
+// createRun(shape, steps, { probes, maps }?, other models?)
 napi_value createRun(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
+  const Arguments<4> arguments(env, info);
   handleOf(env, arguments.self);
   const ForwardShape shape = forwardShape(Value(env, arguments[0], "shape"));
-  const std::vector<RunStep> steps = runSteps(Value(env, arguments[1], "steps"));
-  uint64_t id = 0;
+  const RunSpec spec = runSpec(Value(env, arguments[1], "steps"), Value(env, arguments[2], "more"));
+  std::vector<napi_value> objects{arguments.self};
+  const Value others(env, arguments[3], "others");
+  if (!others.missing())
+    for (const Value& other : others.list(kRunUNets - 1)) objects.push_back(other.raw());
+  std::vector<Model*> models;
+  for (napi_value object : objects) models.push_back(&liveHandleOf(env, object).worker->model());
+  std::vector<uint64_t> ids;
   RunInfo result;
-  Worker& worker = *liveHandleOf(env, arguments.self).worker;
-  require(worker.model().createRun(shape, steps, &id, &result));
-  return runInfo(env, id, result);
+  require(Model::createRun(models, shape, spec, &ids, &result));
+  return runInfo(env, ids, result);
 }
 
+// forwardRun(run, step, chosen, inputs, settle)
 napi_value forwardRun(napi_env env, napi_callback_info info) {
-  const Arguments<4> arguments(env, info);
+  const Arguments<5> arguments(env, info);
   const ModelKind kind = handleOf(env, arguments.self).kind;
   const auto run = static_cast<uint64_t>(Value(env, arguments[0], "run").integer(0, kMostId));
   const auto step = static_cast<size_t>(Value(env, arguments[1], "step").integer(0, kMostId));
-  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[2], "inputs"), kind));
-  const napi_value settle = Value(env, arguments[3], "settle").function();
+  const auto chosen = static_cast<size_t>(Value(env, arguments[2], "chosen").integer(0, kMostId));
+  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[3], "inputs"), kind));
+  const napi_value settle = Value(env, arguments[4], "settle").function();
   Handle& handle = liveHandleOf(env, arguments.self);
 
   const auto call = std::make_shared<Call>();
-  call->work = [run, step, inputs](Model& model, const std::shared_ptr<Call>& self) {
-    return model.forwardRun(run, step, *inputs, self->cancelled, &self->outputs);
+  call->work = [run, step, chosen, inputs](Model& model, const std::shared_ptr<Call>& self) {
+    return model.forwardRun(run, step, chosen, *inputs, self->cancelled, &self->outputs);
+  };
+  return enqueue(env, handle.worker, call, settle, nullptr);
+}
+
+// probeRun(run, step, renew, inputs, settle)
+napi_value probeRun(napi_env env, napi_callback_info info) {
+  const Arguments<5> arguments(env, info);
+  const ModelKind kind = handleOf(env, arguments.self).kind;
+  const auto run = static_cast<uint64_t>(Value(env, arguments[0], "run").integer(0, kMostId));
+  const auto step = static_cast<size_t>(Value(env, arguments[1], "step").integer(0, kMostId));
+  const auto renew = std::make_shared<std::vector<size_t>>(probeNumbers(Value(env, arguments[2], "renew")));
+  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[3], "inputs"), kind));
+  const napi_value settle = Value(env, arguments[4], "settle").function();
+  Handle& handle = liveHandleOf(env, arguments.self);
+
+  const auto call = std::make_shared<Call>();
+  call->kind = Call::Kind::Probe;
+  call->work = [run, step, renew, inputs](Model& model, const std::shared_ptr<Call>& self) {
+    return model.probeRun(run, step, *renew, *inputs, self->cancelled, &self->changes);
   };
   return enqueue(env, handle.worker, call, settle, nullptr);
 }
@@ -222,6 +249,7 @@ void defineModelClass(napi_env env) {
       method("load", guarded<load>),
       method("forward", guarded<forward>),
       method("createRun", guarded<createRun>),
+      method("probeRun", guarded<probeRun>),
       method("forwardRun", guarded<forwardRun>),
       method("disposeRun", guarded<disposeRun>),
       method("cancel", guarded<cancel>),

@@ -9,7 +9,7 @@ namespace {
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
 constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kRemoved = 4096, kExact = 4096;
 // A run has at most as many steps as models are trained with; a step inherits at most what a large UNet has of units.
-constexpr size_t kRunSteps = 1000, kInherits = 4096;
+constexpr size_t kRunSteps = 1000, kInherits = 4096, kProbes = 16, kMaps = 1024;
 
 DType storedDType(const Value& value) {
   const std::string name = value.text(kNameBytes);
@@ -138,23 +138,62 @@ std::vector<std::string> tapList(const Value& value) {
   return value.missing() ? std::vector<std::string>() : value.texts(kNameBytes, kTaps);
 }
 
-std::vector<RunStep> runSteps(const Value& value) {
-  std::vector<RunStep> steps;
-  for (const Value& item : value.list(kRunSteps)) {
+namespace {
+
+Inherit inheritOf(const Value& entry) {
+  Inherit inherit;
+  inherit.prefix = entry["prefix"].text(kNameBytes);
+  const Value feature = entry["feature"];
+  const std::string kind = feature.text(kNameBytes);
+  if (kind != "branch" && kind != "output") feature.fail("branch or output");
+  inherit.branch = kind == "branch";
+  return inherit;
+}
+
+std::vector<Inherit> inheritList(const Value& value) {
+  std::vector<Inherit> list;
+  for (const Value& entry : value.list(kInherits)) list.push_back(inheritOf(entry));
+  return list;
+}
+
+size_t unetNumber(const Value& value) {
+  return value.missing() ? 0 : static_cast<size_t>(value.integer(0, static_cast<int64_t>(kRunUNets) - 1));
+}
+
+}  // namespace
+
+RunSpec runSpec(const Value& steps, const Value& more) {
+  RunSpec spec;
+  for (const Value& item : steps.list(kRunSteps)) {
     RunStep step;
     step.conditionalOnly = item["conditionalOnly"].boolean();
-    for (const Value& entry : item["inherit"].list(kInherits)) {
-      Inherit inherit;
-      inherit.prefix = entry["prefix"].text(kNameBytes);
-      const Value feature = entry["feature"];
-      const std::string kind = feature.text(kNameBytes);
-      if (kind != "branch" && kind != "output") feature.fail("branch or output");
-      inherit.branch = kind == "branch";
-      step.inherit.push_back(std::move(inherit));
-    }
-    steps.push_back(std::move(step));
+    step.inherit = inheritList(item["inherit"]);
+    step.unet = unetNumber(item["unet"]);
+    const Value choices = item["choices"], probe = item["probe"];
+    if (!choices.missing())
+      for (const Value& choice : choices.list(kMostChoices)) step.choices.push_back(inheritList(choice));
+    step.probe = !probe.missing() && probe.boolean();
+    spec.steps.push_back(std::move(step));
   }
-  return steps;
+  if (more.missing()) return spec;
+  const Value probes = more["probes"], maps = more["maps"];
+  if (!probes.missing())
+    for (const Value& list : probes.list(kRunUNets)) {
+      spec.probes.emplace_back();
+      for (const Value& probe : list.list(kProbes)) spec.probes.back().push_back(inheritOf(probe));
+    }
+  if (!maps.missing())
+    for (const Value& item : maps.list(kMaps)) {
+      const Value from = item["from"], to = item["to"];
+      spec.maps.push_back({unetNumber(from["unet"]), unetNumber(to["unet"]), inheritOf(from), inheritOf(to)});
+    }
+  return spec;
+}
+
+std::vector<size_t> probeNumbers(const Value& value) {
+  std::vector<size_t> numbers;
+  for (int64_t number : value.integers(0, static_cast<int64_t>(kProbes) - 1, kProbes)) numbers.push_back(static_cast<size_t>(number));
+  return numbers;
 }
 
 ForwardInputs forwardInputs(const Value& value, ModelKind kind) {

@@ -8,12 +8,17 @@
 
 namespace asdm::napi {
 
+// UNets that share a run.
+constexpr size_t kRunUNets = 16;
+
 ModelSpec modelSpec(const Value& value);
 ModelOptions modelOptions(const Value& value);
 std::vector<WeightSource> weightSources(const Value& value);
 ForwardShape forwardShape(const Value& value);
 std::vector<std::string> tapList(const Value& value);
-std::vector<RunStep> runSteps(const Value& value);
+// The steps, and beside them { probes, maps }; both of which may be undefined.
+RunSpec runSpec(const Value& steps, const Value& more);
+std::vector<size_t> probeNumbers(const Value& value);
 ForwardInputs forwardInputs(const Value& value, ModelKind kind);
 
 }  // namespace asdm::napi

@@ -23,32 +23,57 @@ napi_value weightRequests(napi_env env, const std::vector<WeightRequest>& reques
   return array;
 }
 
-napi_value runInfo(napi_env env, uint64_t id, const RunInfo& info) {
-  napi_value steps;
-  check(env, napi_create_array_with_length(env, info.steps.size(), &steps));
-  for (size_t i = 0; i < info.steps.size(); i++) {
-    const RunStepInfo& step = info.steps[i];
-    napi_value inherited;
-    check(env, napi_create_array_with_length(env, step.inherited.size(), &inherited));
-    for (size_t j = 0; j < step.inherited.size(); j++) {
-      const napi_value entry = object(env);
-      set(env, entry, "name", string(env, step.inherited[j].first));
-      set(env, entry, "source", number(env, step.inherited[j].second));
-      check(env, napi_set_element(env, inherited, static_cast<uint32_t>(j), entry));
-    }
-    const napi_value row = object(env);
-    set(env, row, "program", number(env, static_cast<double>(step.program)));
-    set(env, row, "macs", number(env, static_cast<double>(step.macs)));
-    set(env, row, "units", number(env, static_cast<double>(step.units)));
-    set(env, row, "inherited", inherited);
-    check(env, napi_set_element(env, steps, static_cast<uint32_t>(i), row));
-  }
+napi_value numbers(napi_env env, const std::vector<double>& values) {
+  napi_value array;
+  check(env, napi_create_array_with_length(env, values.size(), &array));
+  for (size_t i = 0; i < values.size(); i++) check(env, napi_set_element(env, array, static_cast<uint32_t>(i), number(env, values[i])));
+  return array;
+}
+
+namespace {
+
+template <class Item, class Make>
+napi_value list(napi_env env, const std::vector<Item>& items, const Make& make) {
+  napi_value array;
+  check(env, napi_create_array_with_length(env, items.size(), &array));
+  for (size_t i = 0; i < items.size(); i++) check(env, napi_set_element(env, array, static_cast<uint32_t>(i), make(items[i])));
+  return array;
+}
+
+napi_value counted(napi_env env, uint64_t value) { return number(env, static_cast<double>(value)); }
+
+napi_value runPass(napi_env env, const RunPassInfo& pass) {
+  const napi_value row = object(env);
+  set(env, row, "program", counted(env, pass.program));
+  set(env, row, "macs", counted(env, pass.macs));
+  set(env, row, "units", counted(env, pass.units));
+  set(env, row, "inherited", list(env, pass.inherited, [&](const InheritedInfo& value) {
+        const napi_value entry = object(env);
+        set(env, entry, "name", string(env, value.name));
+        set(env, entry, "source", number(env, value.source));
+        set(env, entry, "unet", counted(env, value.unet));
+        return entry;
+      }));
+  return row;
+}
+
+}  // namespace
+
+napi_value runInfo(napi_env env, const std::vector<uint64_t>& ids, const RunInfo& info) {
   const napi_value told = object(env);
-  set(env, told, "steps", steps);
-  set(env, told, "fullMacs", number(env, static_cast<double>(info.fullMacs)));
-  set(env, told, "keptBytes", number(env, static_cast<double>(info.keptBytes)));
+  set(env, told, "steps", list(env, info.steps, [&](const RunStepInfo& step) {
+        const napi_value row = object(env);
+        set(env, row, "unet", counted(env, step.unet));
+        if (step.probed) set(env, row, "probe", counted(env, step.probe));
+        set(env, row, "variants", list(env, step.variants, [&](const RunPassInfo& pass) { return runPass(env, pass); }));
+        return row;
+      }));
+  set(env, told, "programs", list(env, info.programs, [&](const std::vector<std::string>& names) { return strings(env, names); }));
+  set(env, told, "units", list(env, info.units, [&](const std::vector<std::string>& names) { return strings(env, names); }));
+  set(env, told, "fullMacs", list(env, info.fullMacs, [&](uint64_t macs) { return counted(env, macs); }));
+  set(env, told, "keptBytes", counted(env, info.keptBytes));
   const napi_value value = object(env);
-  set(env, value, "id", number(env, static_cast<double>(id)));
+  set(env, value, "ids", list(env, ids, [&](uint64_t id) { return counted(env, id); }));
   set(env, value, "info", told);
   return value;
 }

@@ -7,8 +7,9 @@ namespace asdm::napi {
 
 napi_value loadResult(napi_env env, const LoadResult& result);
 napi_value weightRequests(napi_env env, const std::vector<WeightRequest>& requests);
-// { id, info }
-napi_value runInfo(napi_env env, uint64_t id, const RunInfo& info);
+// { ids, info }
+napi_value runInfo(napi_env env, const std::vector<uint64_t>& ids, const RunInfo& info);
+napi_value numbers(napi_env env, const std::vector<double>& values);
 napi_value programInfo(napi_env env, const ProgramInfo& info);
 // Copies into fresh arrays. Throws Failure(OutOfMemory) where JavaScript cannot have an array of that size.
 napi_value forwardOutputs(const Environment& state, const ForwardOutputs& outputs);

@@ -47,9 +47,10 @@ struct Call {
   std::unique_ptr<Message> done;  // null for calls that nobody waits for
 
   // Of the JavaScript thread alone.
+  enum class Kind { Load, Forward, Probe } kind = Kind::Forward;  // which of these it gives
   LoadResult loaded;
   ForwardOutputs outputs;
-  bool isLoad = false;
+  std::vector<double> changes;
   napi_ref__* settle = nullptr;
   napi_ref__* progress = nullptr;
   std::shared_ptr<Worker> worker;

@@ -17,6 +17,7 @@
 #include "ops/macs.h"
 #include "runtime/memory_limit.h"
 #include "runtime/requests.h"
+#include "runtime/run.h"
 #include "weights/load.h"
 
 namespace asdm {
@@ -52,16 +53,6 @@ std::vector<UnitId> distinct(const std::vector<UnitId>& ids) {
 
 }  // namespace
 
-// Passes that hand features on, and the features.
-struct Run {
-  ForwardShape shape;
-  std::vector<RunStep> requested;
-  RunPlan plan;
-  Block kept;
-  size_t next = 0;      // the step that comes next
-  bool broken = false;  // a pass did not end: what is kept is neither old nor new
-};
-
 struct Model::Impl {
   Impl(const ModelSpec& s, const ModelOptions& o) : spec(s), pool(o.threads) {}
 
@@ -75,8 +66,8 @@ struct Model::Impl {
   bool loaded = false;
   Block arena;
   std::list<std::pair<CompileRequest, Program>> programs;  // most recently used first
-  std::mutex runsMutex;  // guards the map; a Run itself is used under `running`
-  std::map<uint64_t, std::shared_ptr<Run>> runs;
+  std::mutex runsMutex;  // guards the map
+  std::map<uint64_t, RunPart> runs;
   uint64_t nextRun = 1;
 
   Status compileFor(const ForwardShape& shape, std::vector<UnitId> outputs, Program* program, CompileRequest* request) const {
@@ -158,32 +149,63 @@ struct Model::Impl {
     return Status::good();
   }
 
-  Status forwardRun(Run& run, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+  // What stands before both parts of a step: is it its turn, and are the inputs of its size?
+  Status beginStep(const RunPart& part, size_t step, bool probe, const ForwardInputs& inputs) {
     if (!loaded) return {Code::InvalidArgument, "Expected weights to be loaded before a forward pass but this model has none"};
-    if (run.broken) return {Code::InvalidArgument, "Expected a run whose passes all ended but an earlier one was aborted or failed"};
-    if (step != run.next || step >= run.plan.steps.size())
-      return {Code::InvalidArgument, "Expected step " + std::to_string(run.next) + " of " + std::to_string(run.plan.steps.size()) +
-                                         " to come next but received " + std::to_string(step)};
+    Run& run = *part.run;
+    ASDM_TRY(run.checkTurn(step, part.unet, probe));
     if (!inputs.taps.empty()) return {Code::InvalidArgument, "Expected no taps in a run but received " + std::to_string(inputs.taps.size())};
     ForwardShape shape;
     ASDM_TRY(checkInputs(spec, inputs, &shape));
-    const int64_t batch = run.requested[step].conditionalOnly ? run.shape.batch / 2 : run.shape.batch;
-    if (shape.batch != batch || shape.height != run.shape.height || shape.width != run.shape.width || shape.length != run.shape.length)
-      return {Code::ShapeMismatch, "Expected inputs of the run's size (batch " + std::to_string(batch) + ") at step " + std::to_string(step) +
-                                       " but received batch " + std::to_string(shape.batch) + ", " + std::to_string(shape.height) + " by " +
-                                       std::to_string(shape.width) + ", length " + std::to_string(shape.length)};
-    if (run.kept.bytes() < run.plan.keptBytes) {
-      ASDM_TRY(checkMemory(static_cast<double>(run.plan.keptBytes) + static_cast<double>(store.bytes()), "weights and kept features"));
-      if (!run.kept.allocate(run.plan.keptBytes)) return outOfMemory(static_cast<double>(run.plan.keptBytes), "kept features");
-    }
+    ASDM_TRY(run.checkSize(step, shape));
+    return run.reserve(store.bytes());
+  }
+
+  Status probeRun(const RunPart& part, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+                  std::vector<double>* changes) {
+    Run& run = *part.run;
+    const std::lock_guard<std::mutex> lock(run.mutex);
+    ASDM_TRY(beginStep(part, step, true, inputs));
+    ASDM_TRY(run.checkProbes(part.unet, renew));
+    run.broken = true;  // until the pass has ended
+    ASDM_TRY(run.renew(part.unet, renew, pool, cancel));
+    const PlannedPass& pass = run.plan.steps[step].probe;
+    std::vector<HostTensor> none;
+    std::vector<CallRow> calls;
+    ASDM_TRY(runProgram(run.plan.programs[pass.program], inputs, run.kept.data(), cancel, &none, &calls));
+    ASDM_TRY(run.copy(pass, pool, cancel));
+    ASDM_TRY(run.changes(part.unet, pool, cancel, changes));
+    run.broken = false;
+    run.probed = true;
+    return Status::good();
+  }
+
+  Status forwardRun(const RunPart& part, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+    Run& run = *part.run;
+    const std::lock_guard<std::mutex> lock(run.mutex);
+    ASDM_TRY(beginStep(part, step, false, inputs));
+    const std::vector<PlannedPass>& variants = run.plan.steps[step].variants;
+    if (chosen >= variants.size())
+      return {Code::InvalidArgument, "Expected a choice from 0 to " + std::to_string(variants.size() - 1) + " at step " + std::to_string(step) +
+                                         " but received " + std::to_string(chosen)};
     run.broken = true;  // until the pass has ended
     std::vector<HostTensor> results;
     ForwardOutputs made;
-    ASDM_TRY(runProgram(run.plan.programs[run.plan.steps[step].program], inputs, run.kept.data(), cancel, &results, &made.calls));
+    ASDM_TRY(runProgram(run.plan.programs[variants[chosen].program], inputs, run.kept.data(), cancel, &results, &made.calls));
+    ASDM_TRY(run.copy(variants[chosen], pool, cancel));
     run.broken = false;
+    run.probed = false;
     run.next++;
     made.sample = std::move(results[0]);
     *out = std::move(made);
+    return Status::good();
+  }
+
+  Status partOf(uint64_t id, RunPart* part) {
+    const std::lock_guard<std::mutex> lock(runsMutex);
+    const auto found = runs.find(id);
+    if (found == runs.end()) return {Code::Disposed, "Expected a live run but it was disposed"};
+    *part = found->second;
     return Status::good();
   }
 
@@ -299,55 +321,41 @@ Status Model::forward(const ForwardInputs& inputs, const std::atomic<bool>& canc
   });
 }
 
-Status Model::createRun(const ForwardShape& shape, const std::vector<RunStep>& steps, uint64_t* id, RunInfo* info) {
+Status Model::createRun(const std::vector<Model*>& models, const ForwardShape& shape, const RunSpec& spec, std::vector<uint64_t>* ids,
+                        RunInfo* info) {
   return guarded("a run", [&]() -> Status {
-    if (impl_->spec.kind != ModelKind::UNet) return {Code::InvalidArgument, "Expected a run of a UNet but this model is another kind"};
-    auto run = std::make_shared<Run>();
-    run->shape = shape;
-    if (run->shape.length == 0) run->shape.length = 77;  // as graphInputs takes it
-    run->requested = steps;
-    RunRequest request;
-    request.steps = steps;
-    request.threads = impl_->pool.threads();
-    ASDM_TRY(graphInputs(impl_->spec, run->shape, &request.inputs));
-    if (std::any_of(steps.begin(), steps.end(), [](const RunStep& step) { return step.conditionalOnly; })) {
-      if (shape.batch % 2 != 0)
-        return {Code::ShapeMismatch, "Expected an even batch, unconditional half first, for steps without guidance but received " + std::to_string(shape.batch)};
-      ForwardShape half = run->shape;
-      half.batch /= 2;
-      ASDM_TRY(graphInputs(impl_->spec, half, &request.halfInputs));
+    std::vector<RunModel> parts;
+    for (const Model* model : models) parts.push_back({&model->impl_->spec, &model->impl_->graph, model->impl_->table, model->impl_->pool.threads()});
+    std::shared_ptr<Run> run;
+    ASDM_TRY(Run::create(parts, shape, spec, &run, info));
+    std::vector<uint64_t> made;
+    for (size_t m = 0; m < models.size(); m++) {
+      Impl& impl = *models[m]->impl_;
+      const std::lock_guard<std::mutex> lock(impl.runsMutex);
+      made.push_back(impl.nextRun);
+      impl.runs.emplace(impl.nextRun++, RunPart{run, m});
     }
-    ASDM_TRY(compileRun(impl_->graph, *impl_->table, request, &run->plan));
-    RunInfo made;
-    made.fullMacs = run->plan.fullMacs;
-    made.keptBytes = run->plan.keptBytes;
-    for (const PlannedStep& step : run->plan.steps) {
-      RunStepInfo row;
-      row.program = step.program;
-      row.macs = step.macs;
-      row.units = run->plan.programs[step.program].units.size();
-      for (const InheritedValue& value : step.inherited) row.inherited.emplace_back(impl_->graph[value.unit].name, value.source);
-      made.steps.push_back(std::move(row));
-    }
-    const std::lock_guard<std::mutex> lock(impl_->runsMutex);
-    *id = impl_->nextRun++;
-    impl_->runs.emplace(*id, std::move(run));
-    *info = std::move(made);
+    *ids = std::move(made);
     return Status::good();
   });
 }
 
-Status Model::forwardRun(uint64_t id, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+Status Model::probeRun(uint64_t id, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+                       std::vector<double>* changes) {
   return guarded("a forward pass", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);
-    std::shared_ptr<Run> run;
-    {
-      const std::lock_guard<std::mutex> runsLock(impl_->runsMutex);
-      const auto found = impl_->runs.find(id);
-      if (found != impl_->runs.end()) run = found->second;
-    }
-    if (!run) return {Code::Disposed, "Expected a live run but it was disposed"};
-    return impl_->forwardRun(*run, step, inputs, cancel, out);
+    RunPart part;
+    ASDM_TRY(impl_->partOf(id, &part));
+    return impl_->probeRun(part, step, renew, inputs, cancel, changes);
+  });
+}
+
+Status Model::forwardRun(uint64_t id, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+  return guarded("a forward pass", [&]() -> Status {
+    const std::lock_guard<std::mutex> lock(impl_->running);
+    RunPart part;
+    ASDM_TRY(impl_->partOf(id, &part));
+    return impl_->forwardRun(part, step, chosen, inputs, cancel, out);
   });
 }
 

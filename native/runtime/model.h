@@ -18,7 +18,9 @@ struct VAEConfig;
 struct TextEncoderConfig;
 struct Graph;              // graph/graph.h
 struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
+struct Inherit;            // graph/inherit.h
 struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
+struct RunMap;             // graph/run_plan.h: features that one UNet takes over from another
 
 struct ModelOptions {
   DType dtype = DType::F32;    // of activations and products: F32 or BF16; I8: BF16 with 8-bit weights
@@ -94,15 +96,38 @@ struct ProgramInfo {
   uint64_t parameters = 0, macs = 0, arenaBytes = 0, scratchBytes = 0;
 };
 
-struct RunStepInfo {
-  size_t program = 0;           // steps with the same number run the same program
+// Passes of one or more UNets, in order; see graph/run_plan.h.
+struct RunSpec {
+  std::vector<RunStep> steps;
+  std::vector<std::vector<Inherit>> probes;  // of each UNet; may be shorter than there are UNets
+  std::vector<RunMap> maps;
+};
+
+struct InheritedInfo {
+  std::string name;     // of the unit that gives the value
+  int source = 0;       // the step that computed it; where that depends on choices, the last that does in any case
+  size_t unet = 0;      // that step's
+};
+
+struct RunPassInfo {
+  size_t program = 0;           // passes with the same number run the same program
   uint64_t macs = 0, units = 0;
-  std::vector<std::pair<std::string, int>> inherited;  // the unit that gives the value, and the step that computed it
+  std::vector<InheritedInfo> inherited;
+};
+
+struct RunStepInfo {
+  size_t unet = 0;
+  std::vector<RunPassInfo> variants;  // bit i of the index: whether choices[i] is inherited
+  bool probed = false;                // begins with probes
+  size_t probe = 0;                   // their program
 };
 
 struct RunInfo {
   std::vector<RunStepInfo> steps;
-  uint64_t fullMacs = 0, keptBytes = 0;
+  std::vector<std::vector<std::string>> programs;  // of each program the units that run; probes' too
+  std::vector<std::vector<std::string>> units;     // of each UNet those of a whole pass
+  std::vector<uint64_t> fullMacs;                  // of each UNet those of a whole pass
+  uint64_t keptBytes = 0;
 };
 
 // May be called from any thread; forward and load are for one thread at a time (napi's queue sees to that).
@@ -123,12 +148,19 @@ class Model {
               LoadResult* out);
   // Fails with Aborted within tens of milliseconds after cancel turns true; the model works on afterwards.
   Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
-  // Compiles forward passes that hand features on, UNets only; `id` names them below. Fails with InvalidArgument (naming prefix and
-  // step), ShapeMismatch or OutOfMemory.
-  Status createRun(const ForwardShape& shape, const std::vector<RunStep>& steps, uint64_t* id, RunInfo* info);
-  // Pass number `step`; steps come in order, each once. A conditional-only step takes and gives half the batch. After a failure or
-  // abort the run's features are unknown and its further passes fail with InvalidArgument.
-  Status forwardRun(uint64_t id, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
+  // Compiles forward passes of UNets that hand features on; each model gets an id by which it knows the run, and the features are
+  // freed with the last of them. Fails with InvalidArgument (naming prefix and step, or the map), ShapeMismatch or OutOfMemory.
+  static Status createRun(const std::vector<Model*>& models, const ForwardShape& shape, const RunSpec& spec, std::vector<uint64_t>* ids,
+                          RunInfo* info);
+  // The first part of a step with probes: computes them, and how each changed against what it was when last among `renew`, the sum of
+  // absolute differences over the sum of absolute values; infinite where it never was. `renew` are numbers of probes whose values
+  // of the UNet's last step are what is compared with from now on.
+  Status probeRun(uint64_t id, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+                  std::vector<double>* changes);
+  // Pass number `step`, on the model whose UNet it names; steps come in order, each once, those with probes after them and with
+  // the same inputs. Bit i of `chosen`: inherits choices[i]. A conditional-only step takes and gives half the batch. After a failure
+  // or abort the run's features are unknown and its further passes fail with InvalidArgument.
+  Status forwardRun(uint64_t id, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
   // Frees the features once a pass under way is done; unknown ids are none of its business.
   void disposeRun(uint64_t id);
   // Frees the arena; the next forward allocates it again.

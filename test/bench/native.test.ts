@@ -51,7 +51,7 @@ test('passes of a run are profiled too, and rows are those of the units that run
     macs.push(calls.reduce((sum, call) => sum + call.macs, 0))
     t.is(calls.some(({ name }) => name.startsWith('mid_block')), step === 0)
   }
-  t.deepEqual(macs, run.info.steps.map(step => step.macs))
+  t.deepEqual(macs, run.info.steps.map(step => step.variants[0].macs))
 })
 
 test('a look-up reads the rows it was asked for', async t => {

@@ -65,8 +65,8 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-tiny-tiny']) {
       const run = unet.createRun(shape, [full, step(inherit)])
       t.true(same((await run.forward(0, given).promise).sample.data, plain), 'the full step of a run is a plain pass')
       t.true(same((await run.forward(1, given).promise).sample.data, plain), JSON.stringify(inherit))
-      if (run.info.steps[1].macs < run.info.fullMacs) saved++
-      t.is(run.info.steps[0].macs, run.info.fullMacs)
+      if (run.info.steps[1].variants[0].macs < run.info.fullMacs[0]) saved++
+      t.is(run.info.steps[0].variants[0].macs, run.info.fullMacs[0])
       run.dispose()
     }
     t.true(saved > sets.length / 2)
@@ -84,12 +84,12 @@ test('an inherited feature is the earlier one: the step differs from a full one,
   const fresh = (await unet.forward(b).promise).sample.data
   t.false(same(cached, fresh))
   t.true(same((await run.forward(2, b).promise).sample.data, fresh))
-  t.deepEqual(run.info.steps[1].inherited.map(value => value.source), [0])
+  t.deepEqual(run.info.steps[1].variants[0].inherited.map(value => value.source), [0])
   // What runs is conv_in, the skips of the first block and the last up block: its counted share of the whole.
   const units = unet.describe(shape).units
   const runs = units.filter(unit => /^(conv_|time_|up_blocks\.3|down_blocks\.0\.(resnets|attentions))/.test(unit.name))
-  t.is(run.info.steps[1].macs, runs.reduce((sum, unit) => sum + unit.macs, 0))
-  t.is(run.info.steps[1].units, runs.length)
+  t.is(run.info.steps[1].variants[0].macs, runs.reduce((sum, unit) => sum + unit.macs, 0))
+  t.is(run.info.steps[1].variants[0].units, runs.length)
   // One value of [2, 8, 8, 64] floats: the block's output after its upsampler.
   t.is(run.info.keptBytes, 2 * 8 * 8 * 64 * 4)
   run.dispose()
@@ -116,8 +116,8 @@ test('without guidance only the conditional half runs, with its own features', a
   t.true(same(mixed.slice(0, mixed.length / 2), whole.slice(0, whole.length / 2)))
   const plain = (await unet.forward(b).promise).sample.data
   t.true(same(mixed.slice(mixed.length / 2), plain.slice(plain.length / 2)))
-  t.deepEqual(new Set(run.info.steps[3].inherited.map(value => value.source)), new Set([2]))
-  t.true(run.info.steps[2].macs * 2 === run.info.fullMacs)
+  t.deepEqual(new Set(run.info.steps[3].variants[0].inherited.map(value => value.source)), new Set([2]))
+  t.true(run.info.steps[2].variants[0].macs * 2 === run.info.fullMacs[0])
   run.dispose()
   both.dispose()
   unet.dispose()
@@ -127,8 +127,8 @@ test('equal steps share a program; a later full step refreshes', async t => {
   const unet = await model('sd15-tiny')
   const inherit: NativeRunStep['inherit'] = [{ prefix: 'up_blocks.2', feature: 'output' }]
   const run = unet.createRun(shape, [full, step(inherit), step(inherit), full, step(inherit)])
-  t.deepEqual(run.info.steps.map(one => one.program), [0, 1, 1, 0, 1])
-  t.deepEqual(run.info.steps.map(one => one.inherited.map(value => value.source)), [[], [0], [0], [], [3]])
+  t.deepEqual(run.info.steps.map(one => one.variants[0].program), [0, 1, 1, 0, 1])
+  t.deepEqual(run.info.steps.map(one => one.variants[0].inherited.map(value => value.source)), [[], [0], [0], [], [3]])
   run.dispose()
   unet.dispose()
 })
@@ -146,7 +146,7 @@ test('what cannot run is refused, naming prefix and step', async t => {
   refused([full], /batch/, { batch: 2 ** 30 })
   // A step that skipped a unit did not compute it: only the first step is a source for the third.
   const run = unet.createRun(shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), step([{ prefix: 'mid_block', feature: 'output' }])])
-  t.is(run.info.steps[2].inherited[0].source, 0)
+  t.is(run.info.steps[2].variants[0].inherited[0].source, 0)
   const given = inputs('sd15-tiny', 1)
   await t.throwsAsync(run.forward(1, given).promise, { message: /step 0 of 3 to come next/ })
   await run.forward(0, given).promise

@@ -30,7 +30,7 @@ function strayLibrary(folder: string): string {
   const stray = path.join(folder, 'stray')
   fs.cpSync(repoPath('build', 'ts', 'lib'), path.join(stray, 'lib'), { recursive: true })
   fs.mkdirSync(path.join(stray, 'node_modules', '@huggingface'), { recursive: true })
-  for (const name of ['@huggingface/hub', 'fastest-levenshtein', 'pngjs']) fs.symlinkSync(repoPath('node_modules', name), path.join(stray, 'node_modules', name), 'junction')
+  for (const name of ['@huggingface/hub', 'pngjs']) fs.symlinkSync(repoPath('node_modules', name), path.join(stray, 'node_modules', name), 'junction')
   return path.join(stray, 'lib')
 }
 

@@ -21,8 +21,12 @@ const good = {
     { inherit: ['up_blocks.1.1', { prefix: 'mid_block.resnets.0', feature: 'output' }], when: [{ mode: 'uniform', every: 3 }, { mode: 'warmup', steps: 2 }, { mode: 'final', steps: 1 }] },
     { inherit: ['up_blocks.1'], when: { mode: 'phases', split: 0.5, early: 2, late: 3 }, unet: 'light' },
     { inherit: [], when: [{ mode: 'list', full: [0, 9] }, { mode: 'quadratic', every: 2, center: 0.1, power: 2 }] },
+    { inherit: ['mid_block'], when: [{ mode: 'adaptive', threshold: 0.5, most: 3, probe: 'conv_in' }, { mode: 'final', steps: 1 }] },
   ],
+  maps: [{ from: { unet: 'full', prefix: 'up_blocks.1' }, to: { unet: 'light', prefix: 'up_blocks.1' } }, { from: { unet: 'light', prefix: 'mid_block.resnets.0', feature: 'output' }, to: { unet: 'full', prefix: 'mid_block.resnets.0', feature: 'output' }, mutual: true }],
 }
+const [adaptive, map] = [(good.rules[3].when as object[])[0], good.maps[0]]
+const back = { from: map.to, to: map.from }
 
 test('every wrong place is named', t => {
   const wrong: [unknown, RegExp][] = [
@@ -44,6 +48,20 @@ test('every wrong place is named', t => {
     [{ version: 1, steps: [{ inherit: ['x'] }] }, /plan\.steps\[0\]\.inherit\[0\]/], [{ version: 1, steps: [{ guidance: 'none' }] }, /plan\.steps\[0\]\.guidance/], [{ version: 1, steps: [null] }, /plan\.steps\[0\]/],
     [{ version: 1, steps: [], guidance: {} }, /plan\.guidance only beside rules/], [{ version: 1, steps: new Array(1001).fill({}) }, /plan\.steps to be an array of at most 1000/],
     [{ version: 1, rules: new Array(200).fill({ inherit: new Array(4000).fill('mid_block'), when: good.rules[1].when }) }, /at most 4096 prefixes in all/],
+    [{ version: 1, rules: [{ inherit: [], when: { ...adaptive, most: 0 } }] }, /plan\.rules\[0\]\.when\.most to be a whole number from 1/],
+    [{ version: 1, rules: [{ inherit: [], when: { ...adaptive, threshold: -1 } }] }, /plan\.rules\[0\]\.when\.threshold/], [{ version: 1, rules: [{ inherit: [], when: { ...adaptive, probe: 3 } }] }, /plan\.rules\[0\]\.when\.probe to be a text/],
+    [{ version: 1, rules: [{ inherit: [], when: [good.rules[0].when, { ...adaptive, probe: 'conv_on' }].flat() }] }, /plan\.rules\[0\]\.when\[3\]\.probe to name.*the nearest are conv_in/],
+    [{ version: 1, rules: [{ inherit: [], when: [adaptive, adaptive] }] }, /plan\.rules\[0\]\.when to have at most one adaptive/],
+    [{ version: 1, rules: new Array(5).fill({ inherit: ['mid_block'], when: adaptive }) }, /at most 4 adaptive.*plan\.rules\[4\]\.when/],
+    [{ version: 1, rules: [], guidance: { otherwise: 'inherit', when: adaptive } }, /plan\.guidance\.when.*adaptive is not/],
+    [{ version: 1, rules: [], maps: {} }, /plan\.maps to be an array/], [{ version: 1, rules: [], maps: [map, 3] }, /plan\.maps\[1\] to be an object/], [{ version: 1, rules: [], maps: [{ from: map.from }] }, /plan\.maps\[0\]\.to to be an object/],
+    [{ version: 1, rules: [], maps: [{ ...map, mutual: 1 }] }, /plan\.maps\[0\]\.mutual/], [{ version: 1, rules: [], maps: [{ ...map, form: 1 }] }, /plan\.maps\[0\] to have only known keys.*"from"/],
+    [{ version: 1, rules: [], maps: [{ from: map.from, to: { ...map.to, feature: 'x' } }] }, /plan\.maps\[0\]\.to\.feature/],
+    [{ version: 1, rules: [], maps: [map, { from: map.from, to: { ...map.to, prefix: 'up_blocks.2' } }] }, /plan\.maps\[1\]\.to\.prefix to name.*"up_blocks\.2"/],
+    [{ version: 1, rules: [], maps: [{ from: { ...map.from, unet: 'tiny' }, to: map.to }] }, /plan\.maps\[0\]\.from\.unet to name a UNet.*"tiny"/],
+    [{ version: 1, rules: [], maps: [{ from: map.from, to: { ...map.to, unet: 'full' } }] }, /plan\.maps\[0\] to join two UNets/],
+    [{ version: 1, rules: [], maps: [map, back] }, /circle.*plan\.maps\[1\] leads back.*mutual/], [{ version: 1, rules: [], maps: [map, map] }, /plan\.maps\[1\] to give "up_blocks\.1"/],
+    [{ version: 1, rules: [], maps: [map, { ...back, mutual: true }] }, /plan\.maps\[1\] to give/], ['map:full,light', /plan/], ['map:full,full,mid_block', /join two/], ['adaptive:1', /most|inherit/],
     ['deepcache', /whole number.*deepcache:interval,branch/], ['deepcache:3,99', /branch of deepcache from 0 to 11/], ['deepcache:3;x:1', /plan/], ['', /plan/], ['uniform:2', /inherit\[0\]/], ['guidance:2', /when\.from/],
     [`uniform:2,${'mid_block+'.repeat(20_000)}mid_block`, /100000 characters/], [7, /plan to be an object/], [() => 3, /plan to be an object/],
   ]
@@ -74,7 +92,7 @@ test('fuzzed plans give an AsdmError or a plan that means the same', t => {
 
 test('fuzzed texts give an AsdmError or a plan', t => {
   const random = seeded(seedOf(77))
-  const words = ['deepcache', 'uniform', 'guidance', 'unet', 'light', ':', ',', ';', '+', '3', '0.5', '-1', '1e400', 'mid_block', 'conditional', ' ', 'toString', '__proto__', '\0']
+  const words = ['deepcache', 'uniform', 'adaptive', 'map', 'full', 'guidance', 'unet', 'light', ':', ',', ';', '+', '3', '0.5', '-1', '1e400', 'mid_block', 'conditional', ' ', 'toString', '__proto__', '\0']
   for (let round = 0; round < rounds(3000); round++) {
     const text = Array.from({ length: random.below(9) }, () => random.pick(words)).join('')
     try {
@@ -102,14 +120,16 @@ test('the published schema has the modes, fields and limits that are read', t =>
   const modes = Object.fromEntries(schema.$defs.mode.oneOf.map((mode: any) => {
     const { mode: name, ...fields } = mode.properties
     t.deepEqual(mode.required, ['mode', ...Object.keys(fields)])
-    return [name.const, Object.fromEntries(Object.entries<any>(fields).map(([key, field]) => [key, field.type === 'array' ? 'steps' : [field.minimum, field.maximum, field.type === 'integer']]))]
+    return [name.const, Object.fromEntries(Object.entries<any>(fields).map(([key, field]) => [key, field.type === 'array' ? 'steps' : field.type === 'string' ? 'prefix' : [field.minimum, field.maximum, field.type === 'integer']]))]
   }))
   t.deepEqual(modes, modeFields)
   const [rules, steps] = schema.oneOf
-  t.deepEqual(Object.keys(rules.properties), ['$schema', 'version', 'name', 'rules', 'guidance', 'unets'])
-  t.deepEqual(Object.keys(steps.properties), ['$schema', 'version', 'name', 'steps'])
+  t.deepEqual(Object.keys(rules.properties), ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'maps'])
+  t.deepEqual(Object.keys(steps.properties), ['$schema', 'version', 'name', 'steps', 'maps'])
   t.deepEqual(Object.keys(schema.$defs.step.properties), ['unet', 'inherit', 'guidance'])
   t.deepEqual(Object.keys(schema.$defs.rule.properties), ['inherit', 'when', 'unet'])
+  t.deepEqual(Object.keys(schema.$defs.map.properties), ['from', 'to', 'mutual'])
+  t.deepEqual(Object.keys(schema.$defs.mapEnd.properties), ['unet', 'prefix', 'feature'])
 })
 
 function mutate(value: any, random: ReturnType<typeof seeded>, leaves: readonly unknown[]): void {

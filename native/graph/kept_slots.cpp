@@ -1,0 +1,83 @@
+#include "graph/kept_slots.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+
+namespace asdm {
+
+bool KeptSlots::join(Value from, Value to) {
+  std::vector<Value>& sources = joined_[to];
+  const bool ambiguous = from.first == to.first || std::any_of(sources.begin(), sources.end(), [&](Value v) { return v.first == from.first; });
+  sources.push_back(from);
+  return !ambiguous;
+}
+
+void KeptSlots::open(Value value, uint64_t bytes) {
+  if (slotOf_.count(value) != 0) return;
+  std::vector<Value> sources{value};
+  const auto joined = joined_.find(value);
+  if (joined != joined_.end()) sources.insert(sources.end(), joined->second.begin(), joined->second.end());
+  std::sort(sources.begin(), sources.end());
+  const auto [found, fresh] = bySources_.emplace(sources, slots_.size());
+  slotOf_[value] = found->second;
+  if (!fresh) return;
+  for (const Value& source : sources) {
+    if (writes_.size() <= source.first) writes_.resize(source.first + 1);
+    writes_[source.first].emplace_back(source.second, slots_.size());
+  }
+  Slot slot;
+  slot.sources = std::move(sources);
+  slot.offset = bytes_;
+  slots_.push_back(std::move(slot));
+  // A half is a whole number of samples, whose size need not be one of 64 bytes.
+  bytes_ += alignUp(bytes);
+}
+
+const KeptSlots::Source* KeptSlots::read(Value value, int half) {
+  const size_t slot = slotOf_.at(value);
+  Half& state = slots_[slot].halves[half];
+  if (!state.sure) return nullptr;
+  for (const Writer& writer : state.writers) kept_[{writer.step, writer.pass}][writer.unit].push_back(slot);
+  state.writers.clear();
+  return &state.source;
+}
+
+void KeptSlots::compute(size_t step, size_t unet, int firstHalf, const std::function<bool(UnitId, size_t)>& runs, size_t passes) {
+  if (unet >= writes_.size()) return;
+  for (const auto& [unit, slot] : writes_[unet]) {
+    std::vector<Writer> writers;
+    if (runs(unit, kProbe)) writers.push_back({step, kProbe, unit});
+    bool sure = !writers.empty();
+    if (!sure) {
+      for (size_t pass = 0; pass < passes; pass++)
+        if (runs(unit, pass)) writers.push_back({step, pass, unit});
+      sure = writers.size() == passes;
+    }
+    if (writers.empty()) continue;
+    for (int half = firstHalf; half < 2; half++) {
+      Half& state = slots_[slot].halves[half];
+      if (sure) {
+        state.sure = true;
+        state.source = {step, unet};
+        state.writers.clear();
+      }
+      state.writers.insert(state.writers.end(), writers.begin(), writers.end());
+    }
+  }
+}
+
+std::map<UnitId, std::vector<uint64_t>> KeptSlots::kept(size_t step, size_t pass) const {
+  std::map<UnitId, std::vector<uint64_t>> result;
+  const auto found = kept_.find({step, pass});
+  if (found == kept_.end()) return result;
+  for (const auto& [unit, slots] : found->second) {
+    std::vector<uint64_t>& offsets = result[unit];
+    for (size_t slot : slots) offsets.push_back(slots_[slot].offset);
+    std::sort(offsets.begin(), offsets.end());
+    offsets.erase(std::unique(offsets.begin(), offsets.end()), offsets.end());
+  }
+  return result;
+}
+
+}  // namespace asdm

@@ -1,0 +1,67 @@
+// Part of compileRun: the places in the kept memory, and which passes have to write to them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "graph/unit.h"
+
+namespace asdm {
+
+class KeptSlots {
+ public:
+  using Value = std::pair<size_t, UnitId>;  // a UNet's number, and the unit that gives the value
+  static constexpr size_t kProbe = SIZE_MAX;  // the number of a step's probe among its passes
+
+  struct Source {
+    size_t step = 0, unet = 0;
+  };
+
+  // `to` may also be read where `from` was computed. False where a value of the same UNet is joined to it already, since both would be
+  // computed at one step. Before any open().
+  bool join(Value from, Value to);
+  // Gives what is read as `value` a place; values that may come from the same ones share it.
+  void open(Value value, uint64_t bytes);
+
+  // Step by step, what a step reads first:
+  // The last step, of any UNet that may give the value, that computes it whatever is chosen; null where there is none. Every pass that
+  // may be the last to compute it has to keep it from now on. half: 0 the unconditional one, 1 the conditional one.
+  const Source* read(Value value, int half);
+  // What a step computes. runs(unit, pass): does the pass (kProbe, or 0 up to `passes`, one of which is chosen) compute the unit?
+  void compute(size_t step, size_t unet, int firstHalf, const std::function<bool(UnitId, size_t)>& runs, size_t passes);
+  // A pass that has to keep a value in any case.
+  void keep(size_t step, size_t pass, Value value) { kept_[{step, pass}][value.second].push_back(slotOf_[value]); }
+
+  // What a pass keeps, by unit, and where: bytes into the kept memory, each once, ascending.
+  std::map<UnitId, std::vector<uint64_t>> kept(size_t step, size_t pass) const;
+  uint64_t offset(Value value) const { return slots_[slotOf_.at(value)].offset; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  struct Writer {
+    size_t step, pass;
+    UnitId unit;
+  };
+  struct Half {
+    bool sure = false;
+    Source source;                // valid where sure
+    std::vector<Writer> writers;  // that may be the last, and are not yet told to keep it
+  };
+  struct Slot {
+    std::vector<Value> sources;
+    uint64_t offset = 0;
+    Half halves[2];
+  };
+
+  std::map<Value, std::vector<Value>> joined_;   // a value -> those that may stand in for it
+  std::map<std::vector<Value>, size_t> bySources_;
+  std::map<Value, size_t> slotOf_;
+  std::vector<Slot> slots_;
+  std::vector<std::vector<std::pair<UnitId, size_t>>> writes_;  // of each UNet: a unit, and a slot that it may write to
+  std::map<std::pair<size_t, size_t>, std::map<UnitId, std::vector<size_t>>> kept_;
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace asdm

@@ -1,0 +1,59 @@
+// Passes that hand features on, and the features: what models that take part in a run share.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "core/memory.h"
+#include "core/thread_pool.h"
+#include "graph/configs.h"
+#include "graph/run_plan.h"
+#include "runtime/model.h"
+
+namespace asdm {
+
+// What a run needs to know of a model.
+struct RunModel {
+  const ModelSpec* spec = nullptr;
+  const Graph* graph = nullptr;
+  const KernelTable* table = nullptr;
+  int threads = 1;
+};
+
+struct Run {
+  // See Model::createRun.
+  static Status create(const std::vector<RunModel>& models, const ForwardShape& shape, const RunSpec& spec, std::shared_ptr<Run>* run,
+                       RunInfo* info);
+
+  // The rest is for one thread at a time, under `mutex`.
+  std::mutex mutex;
+  RunPlan plan;
+  Block kept;
+  size_t next = 0;      // the step that comes next
+  bool probed = false;  // its probes have run
+  bool broken = false;  // a pass did not end: what is kept is neither old nor new
+
+  Status checkTurn(size_t step, size_t unet, bool probe) const;
+  Status checkSize(size_t step, const ForwardShape& shape) const;
+  Status checkProbes(size_t unet, const std::vector<size_t>& numbers) const;
+  // Memory for what is kept, once. `besides`: bytes of weights, which have to fit too.
+  Status reserve(uint64_t besides);
+  // These fail with Aborted.
+  Status copy(const PlannedPass& pass, ThreadPool& pool, const std::atomic<bool>& cancel);
+  Status renew(size_t unet, const std::vector<size_t>& numbers, ThreadPool& pool, const std::atomic<bool>& cancel);
+  Status changes(size_t unet, ThreadPool& pool, const std::atomic<bool>& cancel, std::vector<double>* changes);
+
+ private:
+  ForwardShape shape_;
+  std::vector<RunStep> steps_;
+  std::vector<bool> measured_;              // UNets whose probes have run
+  std::vector<std::vector<bool>> renewed_;  // of each UNet: probes that have something to be compared with
+};
+
+// A run as one of its models knows it.
+struct RunPart {
+  std::shared_ptr<Run> run;
+  size_t unet = 0;
+};
+
+}  // namespace asdm
