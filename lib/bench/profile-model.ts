@@ -153,7 +153,7 @@ async function repeat(runs: number, pass: () => Promise<{ calls: CallRow[] }>): 
   return { passMs: median(times), passes }
 }
 
-/** Each distinct kind of step of a plan, in the order in which they first come. */
+/** Each distinct kind of step of a plan, in the order in which they first come; what adaptive rules would decide is full. */
 async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions): Promise<({ steps: number[] } & Passes)[]> {
   const sampler = createSampler(checkpoint.schedulerConfig)
   sampler.setTimesteps(asked ?? 20)
@@ -166,9 +166,9 @@ async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<str
   const [inputs, half] = [shape.batch, shape.batch / 2].map(batch => ({ ...randomInputs('unet', { ...shape, batch: Math.ceil(batch) }, checkpoint), profile: true }))
   const found = new Map<number, { steps: number[], times: number[], passes: CallRow[][] }>()
   for (let round = 0; round <= runs; round++) {
-    const run = unet.part.createRun(shape, steps)
+    const run = unet.part.createRun(shape, steps, undefined, [])
     try {
-      run.info.steps.forEach(({ program }, i) => {
+      run.info.steps.forEach(({ variants: [{ program }] }, i) => {
         const kind = found.get(program) ?? { steps: [], times: [], passes: [] }
         found.set(program, kind)
         if (round === 0) kind.steps.push(i)
@@ -177,9 +177,9 @@ async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<str
       const last = Math.max(...[...found.values()].map(kind => kind.steps[0]))
       for (let i = 0; i <= last; i++) {
         throwIfAborted(signal)
-        const kind = found.get(run.info.steps[i].program)!
+        const kind = found.get(run.info.steps[i].variants[0].program)!
         const start = performance.now()
-        const { calls } = await run.forward(i, steps[i].conditionalOnly ? half : inputs, signal)
+        const { calls } = await run.forward(i, steps[i].conditionalOnly ? half : inputs, undefined, signal)
         if (round === 0 || kind.steps[0] !== i) continue
         kind.passes.push(calls)
         kind.times.push(performance.now() - start)
