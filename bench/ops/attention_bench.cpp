@@ -1,6 +1,6 @@
 // How near the attention kernels come to the core's multiply-add peak. Compile from the repository's root and run:
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/attention_bench.cpp native/core/thread_pool.cpp
-//     native/cpu/attention/{portable,avx2,avx512,avx512bf16}.cpp -pthread -o build/attention_bench && build/attention_bench [set]
+//     native/cpu/attention/{portable,avx2,avx512,avx512bf16}.cpp -pthread -o build/attention_bench && build/attention_bench [sets [headDim]]
 // One thread, thread CPU time, best of several runs; the peak is a loop of independent 512-bit (or 256-bit) multiply-adds of floats,
 // timed the same way right before, for bfloat16 too: those that multiply pairs at once may pass it. Only the two products count as
 // work: 4 * queries * keys * headDim operations per head. Results are compared with those of double precision for some rows.
@@ -146,6 +146,7 @@ int main(int argc, char** argv) {
   const bool wide = __builtin_cpu_supports("avx512f"), pairs = __builtin_cpu_supports("avx512bf16");
   ThreadPool pool(1);
   for (const Case& c : cases) {
+    if (argc > 2 && std::atoi(argv[2]) != c.headDim) continue;
     double plain = 0.0;  // of the first float set
     for (const Set& set : sets) {
       const bool needed = !std::strncmp(set.name, "avx512", 6), bf16 = !std::strcmp(set.name, "avx512bf16");

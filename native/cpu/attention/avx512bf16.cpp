@@ -30,6 +30,21 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 using vp = __m512bh;
 ASDM_INLINE vp vpload(const Bf16* p) { return (vp)_mm512_loadu_si512(p); }
 ASDM_INLINE void vpstore(Bf16* p, vp v) { _mm512_storeu_si512(p, (__m512i)v); }
+ASDM_INLINE uint32_t vpfirst(int64_t n) { return n >= 32 ? ~0u : n <= 0 ? 0u : (1u << n) - 1u; }
+ASDM_INLINE vp vploadn(const Bf16* p, int64_t n) { return (vp)_mm512_maskz_loadu_epi16(vpfirst(n), p); }
+ASDM_INLINE vp vpjoin(const Bf16* p, const Bf16* q, int64_t n) {
+  const __mmask16 mask = static_cast<__mmask16>(vpfirst(n));
+  const __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p));
+  if (q == nullptr) return (vp)even;
+  return (vp)_mm512_or_si512(even, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, q)), 16));
+}
+ASDM_INLINE void vpsplit(Bf16* p, Bf16* q, vp v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256((__m512i)v));
+  if (q != nullptr) _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm512_extracti64x4_epi64((__m512i)v, 1));
+}
+ASDM_INLINE vp vpflip(vp v) { return (vp)_mm512_xor_si512((__m512i)v, _mm512_set1_epi16(static_cast<int16_t>(-32768))); }
+ASDM_INLINE vf vpbits(vp v) { return _mm512_castsi512_ps((__m512i)v); }
+ASDM_INLINE vp vpfrom(vf v) { return (vp)_mm512_castps_si512(v); }
 ASDM_INLINE vp vpset(const Bf16* p) {
   int32_t pair;
   std::memcpy(&pair, p, sizeof pair);

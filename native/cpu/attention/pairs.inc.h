@@ -1,7 +1,12 @@
 // One query tile against one block of keys with bfloat16 products: an instruction multiplies pairs of neighbours and adds both to a
 // float. Include after state.inc.h and transpose.inc.h, with these words defined by the set:
 //   vp             kVf pairs of bfloat16
-//   vpload(p)      kVf pairs from memory; vpset(p): the pair at p in all lanes
+//   vpload(p)      kVf pairs from memory; vpset(p): the pair at p in all lanes; vpstore(p, v)
+//   vploadn(p, n)  the first n numbers (not pairs), n <= 0 for none; others are zero
+//   vpjoin(p, q, n)    lane i = (p[i], q[i]) for i < n; others are zero, and q may be null: zeros
+//   vpsplit(p, q, v)   the lower half of the lanes to p, the upper to q
+//   vpflip(v)      all numbers with the other sign
+//   vpbits(v), vpfrom(f)  the same bits as a vector of floats, and back
 //   vpair(a, b)    lane i = (a[i], b[i]), rounded
 //   vdot(a, b, c)  c + a.first * b.first + a.second * b.second lane by lane
 //   vpairweight(t) 2^t, 0 below 2^-126, NaN for NaN; its error has to vanish beside the rounding of weights, 2^-8
@@ -140,29 +145,37 @@ struct PairProducts {
   using Packed = Bf16;
   static constexpr int kPair = 2;
   static constexpr int kBlock = 128;  // keys; a block's scores are 24 KB
+  static_assert(kKeyTile * 2 == kVf && kValueTile * 2 == kVf, "a vector of pairs is two panels' rows");
 
   // Score panels [tile][pair of dimensions][kKeyTile][2], zeros behind the last key and dimension; values in blocks [kBlock keys]
   // [column tile][pair of keys][kValueTile][2], zeros behind the last key and right of the last column.
   static ASDM_INLINE void pack(const AttentionArgs& a, const Bf16* k, const Bf16* v, int64_t first, int64_t count, Bf16* kOut,
                                Bf16* vOut, int64_t paddedDim) {
-    const int64_t pairs = ceilDiv(a.headDim, 2);
-    for (int64_t tile = 0; tile < count; tile += kKeyTile) {
-      Bf16* out = kOut + (first + tile) * 2 * pairs;
-      for (int i = 0; i < kKeyTile; i++) {
-        const Bf16* in = k + (first + tile + i) * a.ldk;
-        const bool there = tile + i < count;
-        for (int64_t dim = 0; dim < 2 * pairs; dim++)
-          out[(dim / 2 * kKeyTile + i) * 2 + dim % 2] = there && dim < a.headDim ? in[dim] : Bf16{0};
+    const int64_t pairs = ceilDiv(a.headDim, 2), panel = pairs * kKeyTile * 2;
+    for (int64_t key = 0; key < count; key += kVf) {
+      Bf16* out = kOut + (first + key) * 2 * pairs;
+      const bool two = key + kKeyTile < count;
+      for (int64_t pair = 0; pair < pairs; pair += kVf) {
+        vf block[kVf];
+        for (int i = 0; i < kVf; i++)
+          block[i] = key + i < count ? vpbits(vploadn(k + (first + key + i) * a.ldk + 2 * pair, a.headDim - 2 * pair)) : vzero();
+        vtranspose(block);
+        for (int i = 0; i < kVf && pair + i < pairs; i++) {
+          Bf16* to = out + (pair + i) * kKeyTile * 2;
+          vpsplit(to, two ? to + panel : nullptr, vpfrom(block[i]));
+        }
       }
     }
     for (int64_t block = 0; block < count; block += kBlock) {
       const int64_t keys = smaller(kBlock, count - block), stored = (keys + 1) / 2 * 2;
       Bf16* out = vOut + (first + block) * paddedDim;
-      for (int64_t key = 0; key < stored; key++) {
-        const Bf16* in = v + (first + block + key) * a.ldv;
-        for (int64_t j = 0; j < paddedDim; j += kValueTile) {
-          Bf16* to = out + j * stored + key / 2 * 2 * kValueTile + key % 2;
-          for (int i = 0; i < kValueTile; i++) to[2 * i] = key < keys && j + i < a.headDim ? in[j + i] : Bf16{0};
+      for (int64_t key = 0; key < stored; key += 2) {
+        const Bf16* even = v + (first + block + key) * a.ldv;
+        const Bf16* odd = key + 1 < keys ? even + a.ldv : nullptr;
+        for (int64_t j = 0; j < paddedDim; j += kVf) {
+          Bf16* to = out + j * stored + key * kValueTile;
+          vpsplit(to, j + kValueTile < paddedDim ? to + kValueTile * stored : nullptr,
+                  vpjoin(even + j, odd != nullptr ? odd + j : nullptr, a.headDim - j));
         }
       }
     }
@@ -170,11 +183,18 @@ struct PairProducts {
 
   // qt[pair][lane] = the pair of q[lane]; lanes behind the last query, and a dimension behind the last, are zero.
   static ASDM_INLINE void load(const Bf16* q, int64_t ldq, int64_t rows, int64_t headDim, int64_t width, bool negative, Bf16* qt) {
-    const uint16_t sign = negative ? 0x8000 : 0;
-    for (int64_t lane = 0; lane < width; lane++)
-      for (int64_t dim = 0; dim < (headDim + 1) / 2 * 2; dim++) {
-        const bool there = lane < rows && dim < headDim;
-        qt[(dim / 2 * width + lane) * 2 + dim % 2].bits = there ? static_cast<uint16_t>(q[lane * ldq + dim].bits ^ sign) : 0;
+    const int64_t pairs = ceilDiv(headDim, 2);
+    for (int64_t lane = 0; lane < width; lane += kVf)
+      for (int64_t pair = 0; pair < pairs; pair += kVf) {
+        vf block[kVf];
+        for (int i = 0; i < kVf; i++) {
+          block[i] = vzero();
+          if (lane + i >= rows) continue;
+          const vp numbers = vploadn(q + (lane + i) * ldq + 2 * pair, headDim - 2 * pair);
+          block[i] = vpbits(negative ? vpflip(numbers) : numbers);
+        }
+        vtranspose(block);
+        for (int i = 0; i < kVf && pair + i < pairs; i++) vpstore(qt + ((pair + i) * width + lane) * 2, vpfrom(block[i]));
       }
   }
 
