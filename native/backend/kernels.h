@@ -70,6 +70,7 @@ struct LinearArgs {
 // The input may first be resized to [resizeH, resizeW] by nearest neighbour (source = floor(dest * in / out), as torch's
 // interpolate), which is never materialised; 0 means no resizing. Padding is zeros; bottom and right padding follow from outH, outW.
 // y = conv(x) + bias + rowBias[sample, :], then + residual, rounded as in LinearArgs. y may be the same memory as residual.
+// The sum may be taken by Winograd's algorithm, then a NaN or an infinity spoils its whole tile.
 struct ConvArgs {
   const void* x;
   int64_t n, h, w;

@@ -1,18 +1,48 @@
 #include "cpu/conv/conv.h"
+#include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
 
 #if defined(ASDM_X86)
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <immintrin.h>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #define ASDM_SET avx512
 #include "cpu/vec/avx512.h"
 #include "cpu/vec/element.inc.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/gemm/avx512_tile.inc.h"
+#include "cpu/gemm/packed.inc.h"
+
+namespace asdm::cpu::avx512 {
+
+ASDM_INLINE vf loadWeights(const Bf16Pair* p, int which) {
+  const __m512i pairs = _mm512_loadu_si512(p);
+  return _mm512_castsi512_ps(which == 0 ? _mm512_slli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(-65536)));
+}
+
+}  // namespace asdm::cpu::avx512
+
+#include "cpu/conv/winograd_transforms.inc.h"
+#include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
 #include "cpu/conv/instantiate.inc.h"
+
+namespace asdm::cpu::avx512 {
+
+void pairedWinogradConv(const ConvArgs& a, KernelContext& context, PackedRow rows) noexcept {
+  runWinograd<Bf16, Bf16Pair>(a, context, rows);
+}
+
+}  // namespace asdm::cpu::avx512
 ASDM_TARGET_END
 
 #endif

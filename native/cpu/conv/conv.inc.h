@@ -1,4 +1,5 @@
-// Direct convolution for every set: gathers neighbourhoods for cpu/gemm. Include after a vocabulary and element.inc.h.
+// Convolution for every set, and the direct one: gathers neighbourhoods for cpu/gemm. Include after winograd.inc.h and what that
+// needs (set avx512bf16 does without).
 #pragma once
 
 #include "cpu/gemm/left.inc.h"
@@ -71,8 +72,37 @@ inline Product productOf(const ConvArgs& a) {
 }
 
 template <class E>
-void conv(const ConvArgs& a, KernelContext& context) noexcept { product<E>(productOf<E>(a), context); }
+void directConv(const ConvArgs& a, KernelContext& context) noexcept { product<E>(productOf<E>(a), context); }
 template <class E>
-size_t convScratch(const ConvArgs& a, int threads) noexcept { return productScratch<E>(productOf<E>(a), threads); }
+size_t directConvScratch(const ConvArgs& a, int threads) noexcept { return productScratch<E>(productOf<E>(a), threads); }
+
+#if defined(ASDM_VEC_BF16)
+
+// Its products of floats are avx512's, which reads this set's weights.
+template <class E>
+void winogradConv(const ConvArgs& a, KernelContext& context) noexcept { avx512::pairedWinogradConv(a, context, &packedRow<E>); }
+template <class E>
+size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return avx512::winogradConvScratch<E>(a, threads); }
+ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return a.shape.channels % kGroup == 0 && usesWinograd(a, 2); }
+
+#else
+
+template <class E>
+void winogradConv(const ConvArgs& a, KernelContext& context) noexcept { runWinograd<E, E>(a, context, &packedRow<E>); }
+template <class E>
+size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return winogradScratch(a, threads); }
+ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return usesWinograd(a, 1); }
+
+#endif
+
+template <class E>
+void conv(const ConvArgs& a, KernelContext& context) noexcept {
+  if (takesWinograd(a)) winogradConv<E>(a, context);
+  else directConv<E>(a, context);
+}
+template <class E>
+size_t convScratch(const ConvArgs& a, int threads) noexcept {
+  return takesWinograd(a) ? winogradConvScratch<E>(a, threads) : directConvScratch<E>(a, threads);
+}
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -3,9 +3,13 @@
 
 namespace asdm::cpu::ASDM_SET {
 
-#define ASDM_INSTANTIATE(E)                                      \
-  template void conv<E>(const ConvArgs&, KernelContext&) noexcept; \
-  template size_t convScratch<E>(const ConvArgs&, int) noexcept;
+#define ASDM_INSTANTIATE(E)                                                \
+  template void conv<E>(const ConvArgs&, KernelContext&) noexcept;         \
+  template size_t convScratch<E>(const ConvArgs&, int) noexcept;           \
+  template void directConv<E>(const ConvArgs&, KernelContext&) noexcept;   \
+  template size_t directConvScratch<E>(const ConvArgs&, int) noexcept;     \
+  template void winogradConv<E>(const ConvArgs&, KernelContext&) noexcept; \
+  template size_t winogradConvScratch<E>(const ConvArgs&, int) noexcept;
 
 #if !defined(ASDM_VEC_BF16)
 ASDM_INSTANTIATE(float)

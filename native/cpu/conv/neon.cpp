@@ -1,4 +1,5 @@
 #include "cpu/conv/conv.h"
+#include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
 
 #if defined(ASDM_ARM64)
@@ -10,6 +11,11 @@
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"
 #include "cpu/vec/element.inc.h"
+#include "cpu/vec/math.inc.h"
+#include "cpu/gemm/neon_tile.inc.h"
+#include "cpu/gemm/packed.inc.h"
+#include "cpu/conv/winograd_transforms.inc.h"
+#include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
 #include "cpu/conv/instantiate.inc.h"
 

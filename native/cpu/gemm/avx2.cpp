@@ -11,20 +11,8 @@ ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #include "cpu/vec/avx2.h"
 #include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
-
-namespace asdm::cpu::avx2 {
-// 6 x 16: 12 sums, two vectors of weights and a broadcast value fill 15 of the 16 registers.
-constexpr int kMr = 6;
-constexpr int kNv = 2;
-constexpr int64_t kKc = 512;
-constexpr int64_t kMaxTiles = 24;
-constexpr int64_t kMaxPanels = 40;
-constexpr int kUnroll = 8;
-constexpr int64_t kPrefetch = 256;
-}  // namespace asdm::cpu::avx2
-
-#include "cpu/gemm/tile.inc.h"
-#include "cpu/gemm/register_tile.inc.h"
+#include "cpu/gemm/avx2_tile.inc.h"
+#include "cpu/gemm/packed.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END

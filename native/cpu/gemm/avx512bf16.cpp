@@ -18,21 +18,8 @@ ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #include "cpu/vec/avx512.h"
 #include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
-
-namespace asdm::cpu::avx512bf16 {
-// 14 x 32: 28 sums, two vectors of weights and a broadcast value fill 31 of the 32 registers.
-constexpr int kMr = 14;
-constexpr int kNv = 2;
-// 640 steps are 1280 elements, of which SD's channel counts times 9 are nearly multiples; bytes are those of avx512's tiles.
-constexpr int64_t kKc = 640;
-constexpr int64_t kMaxTiles = 8;
-constexpr int64_t kMaxPanels = 40;
-constexpr int kUnroll = 4;
-constexpr int64_t kPrefetch = 512;
-}  // namespace asdm::cpu::avx512bf16
-
-#include "cpu/gemm/tile.inc.h"
-#include "cpu/gemm/register_tile.inc.h"
+#include "cpu/gemm/avx512bf16_tile.inc.h"
+#include "cpu/gemm/packed.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END

@@ -1,20 +1,8 @@
-// The blocked product and the packing of weights, for every set. Include after tile.inc.h, with kMaxTiles and kMaxPanels defined,
+// The blocked product and the packing of weights, for every set. Include after tile.inc.h and packed.inc.h, with kMaxTiles and kMaxPanels defined,
 // the most tiles and panels of one task: the tiles' copied rows should fill about half of the second-level cache.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
-
-ASDM_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-ASDM_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// Steps of k: groups of kGroup elements.
-ASDM_INLINE int64_t stepsOf(const WeightShape& shape) { return ceilDiv(shape.k(), kGroup); }
-
-// Length of the k blocks in steps (the last may be shorter): equal parts, at most kKc, whole cache lines.
-ASDM_INLINE int64_t blockLength(int64_t steps) {
-  const int64_t parts = ceilDiv(steps, kKc);
-  return smaller(kKc, ceilDiv(ceilDiv(steps, parts), 16) * 16);
-}
 
 template <class E>
 size_t packedBytes(const WeightShape& shape) noexcept {

@@ -1,0 +1,248 @@
+// 3x3 convolution by Winograd's F(4x4, 3x3), for every set: 36 products over tiles of 4x4 outputs instead of 9 over pixels, a
+// quarter of the multiplications. Include after winograd_transforms.inc.h and the set's tile with gemm's packed.inc.h.
+// Everything between loading and storing activations is in float, whatever the activations' type E and the weights' type W.
+//
+// A task has some tiles and some panels of output features. For each block of input channels it transforms its tiles' patches, and
+// for each panel that block's weights, out of the same packed weights that direct convolution reads, so that Winograd costs no
+// memory; the products' sums wait in scratch until all channels are in. Transformed weights serve all the task's tiles: with 64 of
+// them their transform is a twentieth of the work. What a task holds of tiles, weights and one panel's sums fits the
+// second-level cache.
+#pragma once
+
+namespace asdm::cpu::ASDM_SET {
+
+constexpr int kParts = 36;
+// Input channels of a block, at most; the sums' order follows from it.
+constexpr int64_t kBlock = 64;
+constexpr int64_t kWinogradTiles = 64;
+constexpr int64_t kWinogradPanels = 40;
+constexpr int64_t kWinogradPairs = 640;
+// A row of kStride holds several parts of a tile's channels beside each other: the register tile knows no other distance.
+constexpr int kSlots = static_cast<int>(kKc / kBlock);
+constexpr int kSlotRows = (kParts + kSlots - 1) / kSlots;
+static_assert(kKc % kBlock == 0, "the slots fill a row");
+// Distances of the parts; not a multiple of a page, which would put all of them into the same cache sets.
+constexpr int64_t kWeightPart = kBlock * kNr + 16;
+
+struct Winograd {
+  int64_t tileRows, tileColumns, tiles, panels;
+  int64_t block;      // channels of a block; the last may be shorter
+  bool several;       // blocks
+  Grid grid;
+  int64_t taskTiles, taskPanels;  // of the largest task
+
+  int64_t sumPart() const { return taskTiles * kNr + 16; }
+  int64_t panelSums() const { return kParts * sumPart(); }
+  int64_t patches() const { return kSlotRows * taskTiles * kStride; }
+  int64_t workerFloats() const {
+    return kBlock + patches() + kParts * kWeightPart + panelSums() * (several ? taskPanels : 1);
+  }
+};
+
+inline Winograd winogradOf(const ConvArgs& a, int threads) {
+  Winograd w;
+  w.tileRows = ceilDiv(a.outH, 4);
+  w.tileColumns = ceilDiv(a.outW, 4);
+  w.tiles = a.n * w.tileRows * w.tileColumns;
+  w.panels = ceilDiv(a.shape.n, kNr);
+  const int64_t c = a.shape.channels;
+  w.block = smaller(kBlock, ceilDiv(ceilDiv(c, ceilDiv(c, kBlock)), 16) * 16);
+  w.several = c > w.block;
+  w.grid = chooseWinogradGrid(w.tiles, w.panels, kNv, kVf, kWinogradTiles, kWinogradPanels, kWinogradPairs, threads);
+  w.taskTiles = ceilDiv(w.tiles, w.grid.rows);
+  w.taskPanels = ceilDiv(w.panels, w.grid.columns);
+  return w;
+}
+
+// The 36 places of a tile's patch, or `zeros` outside of the image.
+template <class E>
+void findPatch(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t channel, const E* zeros, const E* (&patch)[kParts]) {
+  const bool resized = a.resizeH > 0;
+  const int64_t height = resized ? a.resizeH : a.h, width = resized ? a.resizeW : a.w;
+  const int64_t sample = tile / (w.tileRows * w.tileColumns), inside = tile % (w.tileRows * w.tileColumns);
+  const int64_t top = inside / w.tileColumns * 4 - a.padTop, left = inside % w.tileColumns * 4 - a.padLeft;
+  const E* const image = static_cast<const E*>(a.x) + sample * a.h * a.w * a.shape.channels + channel;
+  for (int i = 0; i < 6; i++)
+    for (int j = 0; j < 6; j++) {
+      int64_t y = top + i, x = left + j;
+      const bool in = y >= 0 && y < height && x >= 0 && x < width;
+      if (resized) {
+        y = y * a.h / height;
+        x = x * a.w / width;
+      }
+      patch[6 * i + j] = in ? image + (y * a.w + x) * a.shape.channels : zeros;
+    }
+}
+
+// B^T d B for `n` channels (at most kVf) of one patch. to[part]: where the part's channels go.
+template <bool Whole, class E>
+ASDM_INLINE void transformPatch(const E* const (&patch)[kParts], int64_t c, int n, float* const (&to)[kParts]) {
+  vf half[6][6];
+  for (int j = 0; j < 6; j++) {
+    vf d[6], v[6];
+    ASDM_UNROLL
+    for (int i = 0; i < 6; i++) d[i] = Whole ? vload(patch[6 * i + j] + c) : vloadn(patch[6 * i + j] + c, n);
+    inputLine(d, v);
+    ASDM_UNROLL
+    for (int i = 0; i < 6; i++) half[i][j] = v[i];
+  }
+  for (int i = 0; i < 6; i++) {
+    vf v[6];
+    inputLine(half[i], v);
+    // A slot has room for whole vectors.
+    ASDM_UNROLL
+    for (int j = 0; j < 6; j++) vstore(to[6 * i + j] + c, v[j]);
+  }
+}
+
+template <class E>
+void transformPatches(const ConvArgs& a, const Winograd& w, int64_t firstTile, int64_t endTile, int64_t channel, int64_t count,
+                      const E* zeros, float* out) {
+  for (int64_t tile = firstTile; tile < endTile; tile++) {
+    const E* patch[kParts];
+    float* to[kParts];
+    findPatch(a, w, tile, channel, zeros, patch);
+    for (int part = 0; part < kParts; part++)
+      to[part] = out + (part / kSlots * (endTile - firstTile) + tile - firstTile) * kStride + part % kSlots * kBlock;
+    int64_t c = 0;
+    for (; c + kVf <= count; c += kVf) transformPatch<true>(patch, c, kVf, to);
+    if (c < count) transformPatch<false>(patch, c, static_cast<int>(count - c), to);
+  }
+}
+
+// A vector of output features of one of the elements that W holds.
+template <class W>
+ASDM_INLINE vf loadWeights(const W* p, int) { return vload(p); }
+
+// G g G^T for a panel's `count` channels from `channel` on: out [part][channel][kNr]. Channels come in whole groups.
+template <class W>
+void transformWeights(const ConvArgs& a, PackedRow rows, int64_t panel, int64_t channel, int64_t count, float* out) {
+  constexpr int kTogether = std::is_same<W, Bf16Pair>::value ? 2 : 1;
+  for (int64_t done = 0; done < count;) {
+    const W* taps[9];
+    int64_t run = count - done;
+    for (int tap = 0; tap < 9; tap++) {
+      int64_t length;
+      taps[tap] = static_cast<const W*>(rows(a.shape, a.weight, panel, tap * a.shape.channels + channel + done, &length));
+      run = smaller(run, length);
+    }
+    for (int64_t at = 0; at < run / kTogether * kNr; at += kVf)
+      for (int which = 0; which < kTogether; which++) {
+        vf half[6][3];
+        ASDM_UNROLL
+        for (int j = 0; j < 3; j++) {
+          vf u[6];
+          weightLine(loadWeights(taps[j] + at, which), loadWeights(taps[3 + j] + at, which), loadWeights(taps[6 + j] + at, which), u);
+          ASDM_UNROLL
+          for (int i = 0; i < 6; i++) half[i][j] = u[i];
+        }
+        float* const to = out + (done + at / kNr * kTogether + which) * kNr + at % kNr;
+        ASDM_UNROLL
+        for (int i = 0; i < 6; i++) {
+          vf u[6];
+          weightLine(half[i][0], half[i][1], half[i][2], u);
+          ASDM_UNROLL
+          for (int j = 0; j < 6; j++) vstore(to + (6 * i + j) * kWeightPart, u[j]);
+        }
+      }
+    done += run;
+  }
+}
+
+// A^T m A and the epilogue, for one tile and at most kVf output features from j on. sums: of the first part.
+template <class E>
+void finishOutputs(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t j, int n, const float* sums) {
+  vf half[4][6];
+  for (int x = 0; x < 6; x++) {
+    vf m[6], y[4];
+    ASDM_UNROLL
+    for (int i = 0; i < 6; i++) m[i] = vload(sums + (6 * i + x) * w.sumPart());
+    outputLine(m, y);
+    ASDM_UNROLL
+    for (int i = 0; i < 4; i++) half[i][x] = y[i];
+  }
+  const int64_t co = a.shape.n, inside = tile % (w.tileRows * w.tileColumns), sample = tile / (w.tileRows * w.tileColumns);
+  const int64_t top = inside / w.tileColumns * 4, left = inside % w.tileColumns * 4;
+  const int rows = static_cast<int>(smaller(4, a.outH - top)), columns = static_cast<int>(smaller(4, a.outW - left));
+  const vf bias = a.bias != nullptr ? vloadn(a.bias + j, n) : vzero();
+  const vf rowBias = a.rowBias != nullptr ? vloadn(static_cast<const E*>(a.rowBias) + sample * a.ldRowBias + j, n) : vzero();
+  const E* const residual = static_cast<const E*>(a.residual);
+  E* const out = static_cast<E*>(a.y);
+  for (int i = 0; i < rows; i++) {
+    vf y[4];
+    outputLine(half[i], y);
+    const int64_t at = ((sample * a.outH + top + i) * a.outW + left) * co + j;
+    for (int x = 0; x < columns; x++) {
+      vf v = y[x];
+      if (a.bias != nullptr) v = vadd(v, bias);
+      if (a.rowBias != nullptr) v = vadd(v, rowBias);
+      if (n == kVf) {
+        if (residual != nullptr) v = vadd(v, vload(residual + at + x * co));
+        vstore(out + at + x * co, v);
+      } else {
+        if (residual != nullptr) v = vadd(v, vloadn(residual + at + x * co, n));
+        vstoren(out + at + x * co, v, n);
+      }
+    }
+  }
+}
+
+inline size_t winogradScratch(const ConvArgs& a, int threads) {
+  return static_cast<size_t>(threads * winogradOf(a, threads).workerFloats()) * sizeof(float);
+}
+
+template <class E, class W>
+void runWinograd(const ConvArgs& a, KernelContext& context, PackedRow rows) {
+  TileKernel<float> kernels[kNv][kMr];
+  FillKernels<float, kNv, kMr>::into(kernels);
+  const Winograd w = winogradOf(a, context.pool.threads());
+  const int64_t channels = a.shape.channels;
+  context.pool.run(w.grid.rows * w.grid.columns, [&](int64_t task, int worker) {
+    const int64_t row = task % w.grid.rows, column = task / w.grid.rows;
+    const int64_t firstTile = row * w.tiles / w.grid.rows, endTile = (row + 1) * w.tiles / w.grid.rows;
+    const int64_t firstPanel = column * w.panels / w.grid.columns, endPanel = (column + 1) * w.panels / w.grid.columns;
+    const int64_t tiles = endTile - firstTile, heights = ceilDiv(tiles, kMr);
+    float* const zeros = reinterpret_cast<float*>(context.scratch) + worker * w.workerFloats();
+    float* const patches = zeros + kBlock;
+    float* const weights = patches + w.patches();
+    float* const allSums = weights + kParts * kWeightPart;
+    // Zeros in any format.
+    for (int64_t c = 0; c < kBlock; c += kVf) vstore(zeros + c, vzero());
+    const E* const outside = reinterpret_cast<const E*>(zeros);
+
+    for (int64_t channel = 0; channel < channels; channel += w.block) {
+      // A task may take long; an abort must not.
+      if (context.pool.cancelled()) return;
+      const int64_t count = smaller(w.block, channels - channel);
+      transformPatches(a, w, firstTile, endTile, channel, count, outside, patches);
+      for (int64_t panel = firstPanel; panel < endPanel; panel++) {
+        transformWeights<W>(a, rows, panel, channel, count, weights);
+        const int64_t columns = smaller(kNr, a.shape.n - panel * kNr);
+        float* const sums = allSums + (w.several ? (panel - firstPanel) * w.panelSums() : 0);
+        Tile<float> t{};
+        t.kc = count;
+        t.columns = static_cast<int>(columns);
+        t.first = channel == 0;
+        t.last = false;
+        for (int part = 0; part < kParts; part++) {
+          t.b = weights + part * kWeightPart;
+          for (int64_t height = 0; height < heights; height++) {
+            const int64_t i = height * tiles / heights;
+            t.rows = static_cast<int>((height + 1) * tiles / heights - i);
+            t.a = patches + (part / kSlots * tiles + i) * kStride + part % kSlots * kBlock;
+            t.sums = sums + part * w.sumPart() + i * kNr;
+            for (int r = 0; r < kNext; r++) t.next[r] = t.a;
+            kernels[(columns - 1) / kVf][t.rows - 1](t);
+          }
+        }
+        if (channel + count < channels) continue;
+        for (int64_t tile = firstTile; tile < endTile; tile++)
+          for (int64_t j = 0; j < columns; j += kVf)
+            finishOutputs<E>(a, w, tile, panel * kNr + j, static_cast<int>(smaller(kVf, columns - j)),
+                          sums + (tile - firstTile) * kNr + j);
+      }
+    }
+  });
+}
+
+}  // namespace asdm::cpu::ASDM_SET
