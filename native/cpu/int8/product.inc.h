@@ -1,8 +1,12 @@
 // The blocked product of bytes, for every set. Include after pack.inc.h, with kMaxTiles and kMaxPanels defined, the most tiles and
-// panels of one task: the tiles' copied rows should fill about half of the second-level cache.
+// panels of one task: the tiles' copied rows should fill about half of the second-level cache. Where k is one block, and no sums have
+// to be kept, a task may span kLongTask times as many panels.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET::int8 {
+
+// At most about 10 ms of work between two looks for an abort, on the slowest set.
+constexpr int64_t kLongTask = 4;
 
 // A product whose left rows come from a callback. Rows form groups (samples) of equal size; a tile never straddles two.
 struct Product {
@@ -41,7 +45,8 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
   FillKernels<kNv, kMr>::into(kernels);
   const int64_t k = p.shape.k(), n = p.shape.n, kc = blockLength(k), panels = ceilDiv(n, kNr);
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
-  const Grid grid = chooseGrid(tiles, panels, ceilDiv(k, kSlot), kMr, kNv, kVf, kMaxTiles, k > kc ? kMaxPanels : panels, pool.threads());
+  const Grid grid = chooseGrid(tiles, panels, ceilDiv(k, kSlot), kMr, kNv, kVf, kMaxTiles, k > kc ? kMaxPanels : kLongTask * kMaxPanels,
+                               pool.threads());
   const auto* weight = static_cast<const int8_t*>(p.weight);
   const auto* scales = reinterpret_cast<const float*>(weight + scalesAt(p.shape));
   const auto* weightSums = reinterpret_cast<const int32_t*>(scales + panels * kNr);
