@@ -29,7 +29,7 @@ function* groupIndices({ rows, c, groups }: Group, sample: number, group: number
 /**
  * The first element out of bounds, or null. An element may be off by 6 roundings of |z gamma| + |beta| + |result|, and by `extra`
  * roundings of |gamma|, which is what an error of the mean, small beside the deviation, does to it. In bfloat16 what is
- * rounded may be off by a 64th of its roundings, and one rounding comes on top.
+ * rounded may be off by a sixteenth of its roundings, and one rounding comes on top.
  */
 function complaint(format: Format, y: Float32Array, z: Float64Array, { gamma, beta }: Affine, silu: boolean, extra: number): string | null {
   const c = gamma.length
@@ -37,7 +37,7 @@ function complaint(format: Format, y: Float32Array, z: Float64Array, { gamma, be
     const scaled = z[i] * gamma[i % c], plain = scaled + beta[i % c]
     const want = silu ? plain / (1 + Math.exp(-plain)) : plain
     const terms = Math.abs(scaled) + Math.abs(beta[i % c]) + Math.abs(plain), size = Math.abs(gamma[i % c])
-    const bound = format === 'fp32' ? EPS * (6 * terms + extra * size) : BF16_EPS * (1.01 * Math.abs(want) + (terms + size) / 64)
+    const bound = format === 'fp32' ? EPS * (6 * terms + extra * size) : BF16_EPS * (1.01 * Math.abs(want) + (terms + size) / 16)
     if (!(Math.abs(y[i] - want) <= bound)) return `element ${i}: ${y[i]}, expected ${want} +- ${bound}`
   }
   return null

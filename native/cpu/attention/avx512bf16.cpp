@@ -56,16 +56,7 @@ ASDM_INLINE vp vpair(vf a, vf b) {
                                          3, 18, 2, 17, 1, 16, 0);
   return (vp)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
 }
-// The fraction above floor(t) and a degree-3 polynomial for 2^r on [0, 1), fitted to equal relative error (7.5e-5, a fiftieth of
-// the rounding that follows); the last instruction multiplies by 2^floor(t), and gives 0 where that underflows.
-ASDM_INLINE vf vpairweight(vf t) {
-  const vf r = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  vf p = vset(0.07802452f);
-  p = vfma(p, r, vset(0.22606717f));
-  p = vfma(p, r, vset(0.6958335f));
-  p = vfma(p, r, vset(0.9999252f));
-  return _mm512_scalef_ps(p, t);
-}
+ASDM_INLINE vf vpairweight(vf t) { return vexp2fast(t); }
 
 }  // namespace asdm::cpu::ASDM_SET
 

@@ -11,6 +11,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #include "cpu/vec/avx512.h"
 #include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
+#include "cpu/vec/math16.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
 #include "cpu/elementwise/instantiate.inc.h"
 ASDM_TARGET_END

@@ -1,4 +1,4 @@
-// Bodies of the arithmetic elementwise kernels, for every set. Include after a vocabulary, element.inc.h and math.inc.h.
+// Bodies of the arithmetic elementwise kernels, for every set. Include after a vocabulary, element.inc.h, math.inc.h and math16.inc.h.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
@@ -15,10 +15,10 @@ void activation(const ActivationArgs& a, KernelContext& context) noexcept {
   context.pool.run(runs(a.count), [&](int64_t task, int) {
     const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
     int64_t i = task * kRun;
-    for (; i + kVf <= end; i += kVf) vstore(y + i, vactivate(a.activation, vload(x + i)));
+    for (; i + kVf <= end; i += kVf) vstore(y + i, vactivateFor<E>(a.activation, vload(x + i)));
     if (i < end) {
       const int n = static_cast<int>(end - i);
-      vstoren(y + i, vactivate(a.activation, vloadn(x + i, n)), n);
+      vstoren(y + i, vactivateFor<E>(a.activation, vloadn(x + i, n)), n);
     }
   });
 }
@@ -49,10 +49,10 @@ void geglu(const GegluArgs& a, KernelContext& context) noexcept {
       const E* gate = value + a.inner;
       E* y = static_cast<E*>(a.y) + row * a.inner;
       int64_t j = 0;
-      for (; j + kVf <= a.inner; j += kVf) vstore(y + j, vmul(vload(value + j), vgelu(vload(gate + j))));
+      for (; j + kVf <= a.inner; j += kVf) vstore(y + j, vmul(vload(value + j), Math<E>::gelu(vload(gate + j))));
       if (j < a.inner) {
         const int n = static_cast<int>(a.inner - j);
-        vstoren(y + j, vmul(vloadn(value + j, n), vgelu(vloadn(gate + j, n))), n);
+        vstoren(y + j, vmul(vloadn(value + j, n), Math<E>::gelu(vloadn(gate + j, n))), n);
       }
     }
   });

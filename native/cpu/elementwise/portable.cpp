@@ -8,5 +8,6 @@
 #include "cpu/vec/portable.h"
 #include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
+#include "cpu/vec/math16.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
 #include "cpu/elementwise/instantiate.inc.h"

@@ -1,4 +1,4 @@
-// Group norm, channels last. Include after a vocabulary, element.inc.h and math.inc.h, with ASDM_SET defined.
+// Group norm, channels last. Include after a vocabulary, element.inc.h, math.inc.h and math16.inc.h, with ASDM_SET defined.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
@@ -148,7 +148,7 @@ ASDM_INLINE void chunkMoments(const E* x, int64_t rows, int64_t c, int64_t group
 template <bool Silu, bool Tail, class E>
 ASDM_INLINE void scaleLanes(const E* x, const float* mean, const float* scale, const float* shift, int count, E* y) {
   const vf v = vfma(vsub(loadLanes<Tail>(x, count), vload(mean)), vload(scale), vload(shift));
-  storeLanes<Tail>(y, Silu ? vsilu(v) : v, count);
+  storeLanes<Tail>(y, Silu ? Math<E>::silu(v) : v, count);
 }
 
 template <bool Silu, class E>
