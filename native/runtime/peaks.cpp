@@ -20,22 +20,23 @@ using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// The highest rate of `work` (in any unit, for one repeat on all threads) among slices of about 2 ms: what disturbs a slice slows it.
-// body(repeats) is one thread's share.
+// The highest rate of `work` (in any unit, for one repeat on all threads) among slices of about 2 ms: what disturbs a slice slows it, and
+// so does being short, since threads have to start. body(repeats) is one thread's share.
 template <class Body>
 double bestRate(int threads, int ms, double work, const Body& body) {
+  constexpr int kFewestSlices = 6;
   ThreadPool pool(threads);
   const Clock::time_point begin = Clock::now();
   double best = 0;
-  for (int64_t repeats = 1; best == 0 || secondsSince(begin) * 1e3 < ms;) {
+  int64_t repeats = 1;
+  for (int slices = 0; slices < kFewestSlices || secondsSince(begin) * 1e3 < ms;) {
     const Clock::time_point start = Clock::now();
     pool.run(threads, [&](int64_t task, int) { body(task, repeats); });
-    const double seconds = std::max(secondsSince(start), 1e-9);
-    if (seconds < 1.5e-3 && repeats < int64_t{1} << 40) {  // too short to tell: the threads' start would count
-      repeats *= seconds < 2e-4 ? 8 : 2;
-      continue;
-    }
-    best = std::max(best, work * static_cast<double>(repeats) / seconds);
+    best = std::max(best, work * static_cast<double>(repeats) / std::max(secondsSince(start), 1e-9));
+    // Not by the slice's own time: a disturbed one would end the growth.
+    const double undisturbed = work * static_cast<double>(repeats) / best;
+    if (undisturbed < 1.5e-3 && repeats < int64_t{1} << 40) repeats *= undisturbed < 2e-4 ? 8 : 2;
+    else slices++;
   }
   return best;
 }
