@@ -4,6 +4,7 @@ import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { AsdmError } from '../errors'
 import { assembleCommand } from './assemble'
+import { benchCommand } from './bench'
 import { convertCommand } from './convert'
 import { doctorCommand } from './doctor'
 import { evalCommand } from './eval'
@@ -30,7 +31,10 @@ async function main(argv: string[]): Promise<number> {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-  const commands = [generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, assembleCommand, pullCommand, convertCommand, exportOnnxCommand, doctorCommand]
+  const commands = [
+    generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, benchCommand, assembleCommand, pullCommand, convertCommand, exportOnnxCommand,
+    doctorCommand,
+  ]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())
   try {
     await program.parseAsync(argv)

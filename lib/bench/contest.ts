@@ -1,0 +1,140 @@
+import path from 'node:path'
+import { AsdmError } from '../errors'
+import type { Tensor } from '../tensor'
+import { Contender, type Answer, type ContenderSpec } from './contender'
+import type { BenchCase, BenchCheck, BenchPart, BenchRatio, Suite } from './report'
+import { measured, pairedRatio, relativeRms } from './statistics'
+import { readTensors } from './tensors'
+
+/** How far a result may be from ours in fp32 (relative root mean square). Peers' bf16 may be rounder than ours. */
+export function resultLimit({ dtype, ours }: Pick<ContenderSpec, 'dtype' | 'ours'>): number {
+  if (dtype === 'fp32') return 1e-4
+  return dtype === 'int8' ? 3e-2 : ours ? 1e-2 : 3e-2
+}
+
+export interface Contest {
+  suite: Suite
+  part: BenchPart
+  /** Ours in fp32, whose result is the reference; it takes part where `dtypes` has fp32. */
+  reference: ContenderSpec
+  /** Those that are compared with each other: alive at the same time, each round in another order. */
+  groups: ContenderSpec[][]
+  /** Another kernel set of ours in fp32, to check the reference with where no peer does. */
+  second?: ContenderSpec
+  /** The folder in which files lie, and the inputs' name in it. */
+  work: string
+  inputs: string
+  runs: number
+  signal?: AbortSignal
+  onProgress: (what: string) => void
+}
+
+export interface ContestResult {
+  cases: BenchCase[]
+  checks: BenchCheck[]
+  ratios: BenchRatio[]
+  notes: string[]
+}
+
+const shownName = ({ name, dtype }: ContenderSpec): string => `${name} ${dtype}`
+
+/**
+ * Runs the same inputs through all contenders: first once each, and compares the results; then those that agree in rounds, each round in
+ * another order, so that neither a drift of the machine's speed nor the neighbour before favours one.
+ */
+export async function contest({ suite, part, reference, groups, second, work, inputs, runs, signal, onProgress }: Contest): Promise<ContestResult> {
+  const result: ContestResult = { cases: [], checks: [], ratios: [], notes: [] }
+  const output = (spec: ContenderSpec): string => `${part}-${spec.name}-${spec.dtype}.safetensors`.replaceAll(' ', '-')
+  const read = async (spec: ContenderSpec): Promise<Tensor> => (await readTensors(path.join(work, output(spec)))).sample
+  const open = async (spec: ContenderSpec): Promise<Entrant> => {
+    onProgress(`${part}: ${shownName(spec)} loads`)
+    const contender = new Contender(spec, work, signal)
+    try {
+      const load = await contender.ask('load')
+      onProgress(`${part}: ${shownName(spec)} runs once`)
+      return { contender, spec, load, first: await contender.ask(`run ${inputs} ${output(spec)}`) }
+    } catch (error) {
+      await contender.quit()
+      throw error
+    }
+  }
+  const check = async (spec: ContenderSpec, against: ContenderSpec): Promise<boolean> => {
+    const difference = relativeRms((await read(spec)).data, (await read(against)).data)
+    const limit = resultLimit(spec)
+    const ok = difference <= limit // false for NaN
+    result.checks.push({ name: `${part} ${shownName(spec)}`, against: shownName(against), difference, limit, ok })
+    return ok
+  }
+
+  // Not timed where fp32 was not asked for.
+  let first: Entrant | undefined = await open(reference)
+  const timedHere = groups.findIndex(group => group.includes(reference))
+  if (timedHere === -1) [first] = [await first.contender.quit().then(() => undefined)]
+  let agreed = !groups.flat().some(spec => !spec.ours && spec.dtype === 'fp32') && second === undefined
+  for (const [g, group] of groups.entries()) {
+    const entrants: Entrant[] = []
+    try {
+      for (const spec of group) {
+        if (spec === reference) {
+          entrants.push(first!)
+          continue
+        }
+        try {
+          const entrant = await open(spec)
+          entrants.push(entrant)
+          const ok = await check(spec, reference)
+          if (ok && !spec.ours && spec.dtype === 'fp32') agreed = true
+          if (!ok) {
+            result.notes.push(`${part}: the result of ${shownName(spec)} differs from ours in fp32 by more than allowed, so it was not timed.`)
+            entrants.pop()
+            await entrant.contender.quit()
+          }
+        } catch (error) {
+          // A peer that fails is no failure of ours: it is said, and the others go on.
+          if (spec.ours || !(error instanceof AsdmError) || error.code !== 'INTERNAL') throw error
+          result.notes.push(`${part}: ${shownName(spec)} failed: ${error.message}`)
+        }
+      }
+      if (!agreed && second !== undefined && group.includes(reference)) {
+        const other = await open(second)
+        await other.contender.quit()
+        agreed = await check(second, reference)
+      }
+      await rounds(entrants)
+    } finally {
+      for (const { contender } of entrants) await contender.quit()
+      if (g === timedHere) first = undefined
+    }
+  }
+  await first?.contender.quit()
+  return result
+
+  async function rounds(entrants: Entrant[]): Promise<void> {
+    const times = entrants.map((): number[] => [])
+    const last: Answer[] = entrants.map(entrant => entrant.first)
+    for (let round = 0; round < runs; round++) {
+      // 0 1 2, 2 1 0, 0 1 2, …
+      const order = entrants.map((_, i) => (round % 2 === 0 ? i : entrants.length - 1 - i))
+      for (const i of order) {
+        onProgress(`${part}: ${shownName(entrants[i].spec)}, round ${round + 1} of ${runs}`)
+        last[i] = await entrants[i].contender.ask(`run ${inputs} ${output(entrants[i].spec)}`)
+        times[i].push(last[i].ms)
+      }
+    }
+    // Ours say how much arithmetic it is.
+    const macs = Math.max(0, ...last.map(answer => Number(answer.macs ?? 0)))
+    entrants.forEach(({ spec, load }, i) => {
+      result.cases.push({
+        suite, name: part, contender: spec.name, ...(typeof last[i].version === 'string' && { version: last[i].version }), dtype: spec.dtype, ours: spec.ours, ms: measured(times[i]), macs,
+        peakBytes: last[i].peakBytes, loadMs: load.ms, ...(typeof load.readMs === 'number' && { readMs: load.readMs }),
+      })
+    })
+    entrants.forEach((our, i) => {
+      if (our.spec.ours) entrants.forEach((their, k) => {
+        if (!their.spec.ours) result.ratios.push({ name: `${part} ${our.spec.dtype} / ${shownName(their.spec)}`, value: pairedRatio(times[i], times[k]) })
+      })
+    })
+  }
+}
+
+interface Entrant { contender: Contender, spec: ContenderSpec, load: Answer, first: Answer }

@@ -1,0 +1,5 @@
+import type { BenchReport } from '../report'
+
+export function reportPage(report: BenchReport): string {
+  return JSON.stringify(report)
+}

@@ -1,0 +1,129 @@
+import type { ProfileRow } from './profile'
+import type { Peaks } from './roofline'
+import type { Measured } from './statistics'
+
+/** What can be measured. */
+export const suites = ['ops', 'unet', 'pipeline', 'plans'] as const
+export type Suite = typeof suites[number]
+
+/** The parts of a model that suites measure by themselves. */
+export type BenchPart = 'unet' | 'vae-decoder' | 'text-encoder'
+
+/** Where and with what a report was made. */
+export interface BenchMachine {
+  platform: string
+  node: string
+  /** The processor's name. */
+  cpu: string
+  features: string[]
+  /** The kernel set that was used. */
+  set: string
+  cores: number
+  memoryBytes: number
+  /** Processes that wanted to run when the benchmark began, averaged over a minute: much above 0 and the figures mean little. */
+  load: number
+}
+
+/** One thing to run by one contender. */
+export interface BenchCase {
+  suite: Suite
+  /** `unet`, `vae-decoder`, `generate`. */
+  name: string
+  /** `asdm`, or the peer. */
+  contender: string
+  version?: string
+  dtype: string
+  ours: boolean
+  ms: Measured
+  /** Multiply-accumulates, counted as direct convolutions, of one run. */
+  macs: number
+  /** The most memory that its process held. */
+  peakBytes: number
+  /** Time to load the weights, and to read the same files plainly, both when the system has them in memory. */
+  loadMs: number
+  readMs?: number
+  /** Of the processes' time for whole pictures: text encoder, all denoising steps, decoder. */
+  phases?: { text: number, denoise: number, decode: number }
+}
+
+/** A result held against another before anything is timed. */
+export interface BenchCheck {
+  name: string
+  /** What it was compared with. */
+  against: string
+  /** Relative root mean square of the difference, or 0 for equal bits. */
+  difference: number
+  limit: number
+  ok: boolean
+}
+
+/** Ours over theirs, from rounds that alternate: below 1 is faster. */
+export interface BenchRatio {
+  name: string
+  value: Measured
+}
+
+/** Something to reach. */
+export interface BenchGoal {
+  name: string
+  value: number
+  limit: number
+  unit: 'ratio' | 'bytes'
+  met: boolean
+}
+
+/** Where the time of one pass goes. */
+export interface BenchOps {
+  part: BenchPart
+  dtype: string
+  passMs: number
+  whole: ProfileRow
+  kinds: ProfileRow[]
+  blocks: ProfileRow[]
+  layers: (ProfileRow & { kinds: Record<string, number> })[]
+  /** By kernel and size; `dtype` is that of the products. */
+  shapes: (ProfileRow & { kind: string, dtype: string })[]
+}
+
+/** What a plan brings and costs. */
+export interface BenchPlan {
+  plan: string
+  /** Full run's time over the plan's, UNet only. */
+  speedUp: number
+  /** The same by multiply-accumulates. */
+  counted: number
+  fullMs: number
+  keptBytes: number
+  /** Of the shipped model's pictures, to those of the full run; absent where that model is not installed. */
+  psnr?: number
+  ssim?: number
+}
+
+/** All that a benchmark found; JSON. */
+export interface BenchReport {
+  format: 'asdm-bench'
+  version: 1
+  asdm: string
+  commit?: string
+  date: string
+  shape: string
+  /** Pixels of a picture. */
+  size: number
+  threads: number
+  runs: number
+  dtypes: string[]
+  suites: Suite[]
+  machine: BenchMachine
+  peaks: Peaks
+  /** Others in the same run, or why they were not. */
+  peers: { name: string, absent?: string }[]
+  checks: BenchCheck[]
+  cases: BenchCase[]
+  ratios: BenchRatio[]
+  goals: BenchGoal[]
+  ops: BenchOps[]
+  plans: BenchPlan[]
+  /** What the reader should know. */
+  notes: string[]
+  seconds: number
+}

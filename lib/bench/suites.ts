@@ -1,0 +1,144 @@
+import { AsdmError } from '../errors'
+import { locateModel } from '../model/locate'
+import type { CallRow } from '../native/binding'
+import { loadAddon } from '../native/load'
+import { contest } from './contest'
+import { Contender, type Answer } from './contender'
+import { blockOf, kindOf, layerOf, mergePasses, rollUp, shapeOf, wholeOf } from './profile'
+import type { BenchOps, BenchPart, BenchPlan } from './report'
+import type { Peaks } from './roofline'
+import type { BenchContext } from './run'
+import { measured } from './statistics'
+
+/** Starts a process of ours, uses it, ends it. */
+async function withWorker<T>(context: BenchContext, spec: ReturnType<BenchContext['worker']>, use: (contender: Contender) => Promise<T>): Promise<T> {
+  const contender = new Contender(spec, context.work, context.signal)
+  try {
+    return await use(contender)
+  } finally {
+    await contender.quit()
+  }
+}
+
+/** Measures the machine, then runs the suites that were asked for, in the order in which a reader wants them to fail. */
+export async function runSuites(context: BenchContext, tellPeaks: (peaks: Peaks) => void): Promise<void> {
+  context.onProgress('the machine')
+  const { peaks } = await withWorker(context, context.worker('machine', 'fp32'), contender => contender.ask('peaks')) as Answer & { peaks: Peaks }
+  tellPeaks(peaks)
+  for (const suite of context.suites) {
+    if (suite === 'ops') await opsSuite(context, peaks)
+    else if (suite === 'unet') await partSuite(context, 'unet', 'unet')
+    else if (suite === 'pipeline') await pipelineSuite(context)
+    else await plansSuite(context)
+  }
+}
+
+/** Every kernel call of the passes that a picture consists of, against the roofline. */
+async function opsSuite(context: BenchContext, peaks: Peaks): Promise<void> {
+  for (const part of ['unet', 'vae-decoder', 'text-encoder'] as const) {
+    const { name } = await context.inputs(part)
+    for (const dtype of context.dtypes) {
+      context.onProgress(`ops: ${part} in ${dtype}`)
+      await withWorker(context, context.worker(part, dtype), async contender => {
+        await contender.ask('load')
+        const { ms, passes } = await contender.ask(`profile ${name} ${context.runs}`) as Answer & { passes: CallRow[][] }
+        context.report.ops.push(opsOf(part, dtype, ms, passes, peaks))
+      })
+    }
+  }
+}
+
+/** Passes of a part, rolled up. */
+export function opsOf(part: BenchPart, dtype: string, passMs: number, passes: readonly (readonly CallRow[])[], peaks: Peaks): BenchOps {
+  const calls = mergePasses(passes, peaks)
+  const layers = rollUp(calls, ({ name }) => layerOf(name)).map(row => {
+    const inside = rollUp(calls.filter(({ name }) => layerOf(name) === row.name), kindOf)
+    return { ...row, kinds: Object.fromEntries(inside.map(({ name, ms }) => [name, ms])) }
+  })
+  const first = new Map(calls.map(call => [`${shapeOf(call)} ${call.dtype}`, call]))
+  const shapes = rollUp(calls, call => `${shapeOf(call)} ${call.dtype}`).map(row => {
+    const call = first.get(row.name)!
+    return { ...row, name: shapeOf(call), kind: kindOf(call), dtype: call.dtype }
+  })
+  return { part, dtype, passMs, whole: wholeOf(calls), kinds: rollUp(calls, kindOf), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers, shapes }
+}
+
+/** One part, ours and the peers'. */
+async function partSuite(context: BenchContext, suite: 'unet' | 'pipeline', part: BenchPart): Promise<void> {
+  const { report, dtypes, runs, work, signal, onProgress } = context
+  const { name, input } = await context.inputs(part)
+  const { found, absent } = await context.findPeers?.({ part, model: context.checkpoint.path, work, inputs: name, threads: context.threads, dtypes, input }) ?? { found: [], absent: [] }
+  for (const peer of [...found.map(spec => ({ name: `${spec.name} ${spec.dtype}` })), ...absent])
+    if (!report.peers.some(known => known.name === peer.name && known.absent === ('absent' in peer ? peer.absent : undefined))) report.peers.push(peer)
+  const reference = context.worker(part, 'fp32')
+  const ours = dtypes.map(dtype => (dtype === 'fp32' ? reference : context.worker(part, dtype)))
+  // fp32 against fp32; what rounds more against what rounds more. The first group holds three copies of the weights, no more fit.
+  const groups = [true, false].map(exact => [...ours, ...found].filter(spec => (spec.dtype === 'fp32') === exact)).filter(group => group.some(spec => spec.ours))
+  const sets = loadAddon().cpuInfo().usable.filter(set => set !== report.machine.set && !(set.startsWith('avx512') && report.machine.set.startsWith('avx512')))
+  const second = sets[0] === undefined ? undefined : { ...context.worker(part, 'fp32', { cpu: sets[0] }), name: `asdm on ${sets[0]}` }
+  const result = await contest({ suite, part, reference, groups, second, work, inputs: name, runs, signal, onProgress })
+  report.cases.push(...result.cases)
+  report.checks.push(...result.checks)
+  report.ratios.push(...result.ratios)
+  report.notes.push(...result.notes)
+}
+
+/** A whole picture: loading against reading, memory, the time of each phase; and the decoder beside the peers'. */
+async function pipelineSuite(context: BenchContext): Promise<void> {
+  await partSuite(context, 'pipeline', 'vae-decoder')
+  const { report, checkpoint } = context
+  const steps = report.shape === 'emoji' ? 20 : 1
+  for (const dtype of context.dtypes) {
+    context.onProgress(`pipeline: a picture in ${dtype}`)
+    await withWorker(context, context.worker('pipeline', dtype), async contender => {
+      const load = await contender.ask('load')
+      const first = await contender.ask(`generate ${steps} ${report.size}`) as Answer & { phases: { text: number, denoise: number, decode: number }, hash: number }
+      const again = await contender.ask(`generate ${steps} ${report.size}`) as typeof first
+      report.checks.push({ name: `picture ${dtype}`, against: 'the same seed again', difference: first.hash === again.hash ? 0 : 1, limit: 0, ok: first.hash === again.hash })
+      const size = checkpoint.unet.config.sampleSize
+      const count = (part: BenchPart, shape: Parameters<ReturnType<typeof loadAddon>['createModel']>[0]): number => {
+        const model = loadAddon().createModel(shape, { dtype: 'fp32', threads: 1, cpu: context.cpu })
+        const { macs } = model.describe(part === 'unet' ? { batch: 2, height: size, width: size, length: checkpoint.textEncoder.config.maxPositionEmbeddings } : { batch: 1, height: size, width: size })
+        model.dispose()
+        return macs
+      }
+      report.cases.push({
+        suite: 'pipeline', name: 'generate', contender: 'asdm', dtype, ours: true, ms: measured([again.ms]), peakBytes: again.peakBytes, loadMs: load.ms, readMs: Number(load.readMs), phases: again.phases,
+        macs: steps * count('unet', { kind: 'unet', config: checkpoint.unet.config }) + count('vae-decoder', { kind: 'vae_decoder', config: checkpoint.vae.config }),
+      })
+    })
+  }
+}
+
+/** What plans bring on this shape, and what they cost in likeness on the shipped model, whose pictures mean something. */
+async function plansSuite(context: BenchContext): Promise<void> {
+  const { report } = context
+  // Where a plan's time is looked at, one number format is enough: the fastest.
+  const dtype = context.dtypes[context.dtypes.length - 1]
+  const rows: BenchPlan[] = []
+  await withWorker(context, context.worker('unet', dtype), async contender => {
+    await contender.ask('load')
+    for (const plan of context.plans) {
+      context.onProgress(`plans: ${plan} in ${dtype}`)
+      const { speedUp, counted, fullMs, keptBytes } = await contender.ask(`plan ${plan.replace(/\s+/g, '')} 20 ${context.runs}`) as Answer & BenchPlan
+      rows.push({ plan, speedUp, counted, fullMs, keptBytes })
+    }
+  })
+  const emoji = report.shape === 'emoji' ? context.checkpoint.path : await locateModel('emoji', {}).then(({ path }) => path, (error: unknown) => {
+    if (!(error instanceof AsdmError)) throw error
+    return undefined
+  })
+  if (emoji === undefined) report.notes.push('The likeness of plans\' pictures was not measured: the package @asdm/emoji is not installed.')
+  else await withWorker(context, context.worker('pipeline', 'fp32', { model: emoji }), async contender => {
+    await contender.ask('load')
+    for (const row of rows) {
+      context.onProgress(`plans: pictures with ${row.plan}`)
+      const { psnr, ssim } = await contender.ask(`quality ${row.plan.replace(/\s+/g, '')} 20 ${qualityPictures}`) as Answer & { psnr: number, ssim: number }
+      Object.assign(row, { psnr, ssim })
+    }
+  })
+  report.plans.push(...rows)
+}
+
+/** Pictures for a plan's likeness: few, since this is about speed; `asdm eval` makes more. */
+const qualityPictures = 12

@@ -1,0 +1,49 @@
+import { formatBytes, formatCount, table } from '../cli/options'
+import type { BenchCase, BenchReport } from './report'
+
+const seconds = (ms: number): string => (ms < 1000 ? `${ms.toFixed(ms < 100 ? 2 : 0)} ms` : `${(ms / 1000).toFixed(2)} s`)
+const percent = (share: number): string => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`
+
+/** The machine and what it does at most, in a few lines. */
+export function machineLines({ machine, peaks, threads, asdm, commit, date }: BenchReport): string[] {
+  const arithmetic = Object.entries(peaks.arithmetic).map(([dtype, perSecond]) => `${dtype} ${(perSecond / 1e9).toFixed(0)}`).join(', ')
+  const { copy } = peaks
+  return [
+    `asdm ${asdm}${commit === undefined ? '' : ` (${commit})`} on ${machine.cpu || 'an unknown processor'}, kernel set ${machine.set}, ${threads} of ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, ${date.slice(0, 16).replace('T', ' ')}`,
+    `Peaks: GFLOP/s ${arithmetic}; copying (read and written) ${(copy[0].perSecond / 1e9).toFixed(0)} GB/s in cache, ${(copy[copy.length - 1].perSecond / 1e9).toFixed(0)} GB/s in memory`,
+  ]
+}
+
+/** The whole report for a terminal. */
+export function reportText(report: BenchReport): string {
+  const lines = [`${report.shape}, pictures of ${report.size}x${report.size}`, ...machineLines(report)]
+  for (const { name, absent } of report.peers) if (absent !== undefined) lines.push(`Not compared with ${name}: ${absent}`)
+  lines.push(...report.notes.map(note => `Note: ${note}`))
+  if (report.checks.length > 0)
+    lines.push('', table(['checked', 'against', 'difference', 'allowed', ''], report.checks.map(({ name, against, difference, limit, ok }) => [name, against, difference.toExponential(1), limit.toExponential(0), ok ? 'ok' : 'WRONG'])))
+  for (const name of [...new Set(report.cases.map(each => each.name))]) lines.push('', caseTable(name, report.cases.filter(each => each.name === name)))
+  if (report.ratios.length > 0)
+    lines.push('', table(['ours / theirs (less is faster)', 'ratio', 'spread'], report.ratios.map(({ name, value }) => [name, value.median.toFixed(3), `±${percent(value.spread)}`])))
+  for (const ops of report.ops) {
+    lines.push('', `${ops.part} in ${ops.dtype}: ${seconds(ops.passMs)}, ${percent(ops.whole.ofRoofline)} of the roofline`)
+    const shapes = [...ops.shapes].sort((a, b) => b.ms - a.ms)
+    lines.push(table(['op', 'calls', 'ms', 'share', 'GFLOP/s', 'of roofline'], [...[...ops.kinds].sort((a, b) => b.ms - a.ms), ops.whole].map(row => [row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline)])))
+    lines.push('', table(['shape (N x H x W x C)', 'calls', 'ms', 'share', 'MACs', 'GFLOP/s', 'of roofline', 'could save'], shapes.map(row => [
+      row.dtype === ops.dtype ? row.name : `${row.name} (${row.dtype})`, String(row.calls), row.ms.toFixed(2), percent(row.share), formatCount(row.macs), row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline),
+      percent(Math.max(0, row.ms - row.boundMs) / ops.whole.ms),
+    ])))
+  }
+  if (report.plans.length > 0)
+    lines.push('', table(['plan', 'times as fast', 'by count', 'kept', 'PSNR (emoji)', 'SSIM'], report.plans.map(({ plan, speedUp, counted, keptBytes, psnr, ssim }) => [plan, speedUp.toFixed(2), counted.toFixed(2), formatBytes(keptBytes), psnr?.toFixed(1) ?? '', ssim?.toFixed(3) ?? ''])))
+  if (report.goals.length > 0)
+    lines.push('', table(['goal', 'found', 'at most', ''], report.goals.map(({ name, value, limit, unit, met }) => [name, unit === 'bytes' ? formatBytes(value) : value.toFixed(3), unit === 'bytes' ? formatBytes(limit) : limit.toFixed(2), met ? 'met' : 'missed'])))
+  lines.push('', `Took ${report.seconds.toFixed(0)} s.`)
+  return lines.join('\n')
+}
+
+function caseTable(name: string, cases: readonly BenchCase[]): string {
+  return table([name, 'time', 'spread', 'GFLOP/s', 'peak memory', 'load', 'of reading'], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, readMs }) => [
+    `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ms.values.length > 1 ? `±${percent(ms.spread)}` : '', ((2 * macs) / ms.median / 1e6).toFixed(0), formatBytes(peakBytes), seconds(loadMs),
+    readMs === undefined ? '' : `${(loadMs / readMs).toFixed(2)}x`,
+  ]))
+}

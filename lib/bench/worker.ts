@@ -1,0 +1,182 @@
+/**
+ * Our side of a benchmark: one process per case, driven by lines on its input (see contender.ts). Argument: {@link WorkerTask} as JSON.
+ */
+import fs from 'node:fs'
+import readline from 'node:readline'
+import { TextEncoder } from '../components/text-encoder'
+import { UNet } from '../components/unet'
+import { VAE } from '../components/vae'
+import type { DType, RuntimeOptions } from '../components/part'
+import { AsdmError } from '../errors'
+import { evaluate, type Evaluation } from '../eval/evaluate'
+import { openCheckpoint } from '../model/checkpoint'
+import type { CallRow, ForwardInputs } from '../native/binding'
+import { loadAddon } from '../native/load'
+import type { Step } from '../progress'
+import { StableDiffusion } from '../stable-diffusion'
+import { planSpeed } from './plan-speed'
+import { measurePeaks } from './roofline'
+import { readTensors, writeTensors } from './tensors'
+
+/** What a worker is for. */
+export interface WorkerTask {
+  part: 'unet' | 'vae-decoder' | 'text-encoder' | 'pipeline' | 'machine'
+  /** The model's folder. */
+  model: string
+  dtype: DType
+  threads: number
+  cpu: string
+}
+
+const task = JSON.parse(process.argv[2]) as WorkerTask
+const runtime: RuntimeOptions = { dtype: task.dtype, threads: task.threads, cpu: task.cpu }
+
+type Extra = Record<string, unknown>
+/** A command's time, and what else it has to say. */
+type Reply = { ms: number } & Extra
+
+/** Time to read files plainly, in pieces as large as loading reads them. They are read once before, so that the system has them. */
+function readFiles(files: Iterable<string>): number {
+  const buffer = Buffer.allocUnsafe(4 << 20)
+  const read = (): void => {
+    for (const file of files) {
+      const handle = fs.openSync(file, 'r')
+      while (fs.readSync(handle, buffer) > 0) { /* on to the next piece */ }
+      fs.closeSync(handle)
+    }
+  }
+  read()
+  const start = performance.now()
+  read()
+  return performance.now() - start
+}
+
+/** One part by itself. */
+class PartWorker {
+  #component!: UNet | VAE | TextEncoder
+
+  async load(): Promise<Reply> {
+    const checkpoint = await openCheckpoint(task.model)
+    const weights = task.part === 'unet' ? checkpoint.unet.weights : task.part === 'text-encoder' ? checkpoint.textEncoder.weights : checkpoint.vae.weights
+    const readMs = readFiles(new Set(weights.map(({ file }) => file)))
+    const start = performance.now()
+    const addon = loadAddon()
+    const native = { dtype: task.dtype, threads: task.threads, cpu: task.cpu }
+    this.#component = task.part === 'unet' ? new UNet(addon, checkpoint.unet, native) : task.part === 'text-encoder' ? new TextEncoder(addon, checkpoint.textEncoder, native) : new VAE(addon, checkpoint.vae, native)
+    await this.#component.loadWeights({ onWarning: () => {} })
+    return { ms: performance.now() - start, readMs, cpu: this.#part.cpu }
+  }
+
+  get #part() {
+    return this.#component instanceof VAE ? this.#component.decoderPart : this.#component.part
+  }
+
+  async #inputs(file: string): Promise<ForwardInputs> {
+    const { sample, timesteps, encoder_hidden_states: encoderHiddenStates, ids } = await readTensors(file)
+    if (ids !== undefined) return { ids: Int32Array.from(ids.data), batch: ids.shape[0] }
+    return { sample, ...(timesteps && { timesteps: timesteps.data }), ...(encoderHiddenStates && { encoderHiddenStates }) }
+  }
+
+  async run(from: string, to: string): Promise<Reply> {
+    const inputs = await this.#inputs(from)
+    const start = performance.now()
+    const { sample } = await this.#part.forward(inputs, undefined)
+    const ms = performance.now() - start
+    await writeTensors(to, { sample })
+    return { ms, ...this.#count(inputs) }
+  }
+
+  #count({ sample, ids, batch, encoderHiddenStates }: ForwardInputs): Extra {
+    const shape = sample !== undefined ? { batch: sample.shape[0], height: sample.shape[2], width: sample.shape[3], ...(encoderHiddenStates && { length: encoderHiddenStates.shape[1] }) } : { batch: batch!, length: ids!.length / batch! }
+    const { macs, arenaBytes } = this.#part.describe(shape)
+    return { macs, arenaBytes }
+  }
+
+  async profile(from: string, runs: number): Promise<Reply> {
+    const inputs: ForwardInputs = { ...await this.#inputs(from), profile: true }
+    await this.#part.forward(inputs, undefined)
+    const passes: CallRow[][] = [], times: number[] = []
+    for (let run = 0; run < runs; run++) {
+      const start = performance.now()
+      passes.push((await this.#part.forward(inputs, undefined)).calls)
+      times.push(performance.now() - start)
+    }
+    return { ms: times.reduce((a, b) => a + b, 0) / runs, times, passes, cpu: this.#part.cpu, names: this.#part.tapNames() }
+  }
+
+  async plan(plan: string, steps: number, runs: number): Promise<Reply> {
+    const checkpoint = await openCheckpoint(task.model)
+    return { ms: 0, ...await planSpeed(this.#component as UNet, checkpoint, plan, { steps, runs }) }
+  }
+}
+
+/** A whole model. */
+class PipelineWorker {
+  #model!: StableDiffusion
+  #full: Evaluation | undefined
+
+  async load(): Promise<Reply> {
+    const { unet, vae, textEncoder } = await openCheckpoint(task.model)
+    const readMs = readFiles(new Set([...unet.weights, ...vae.weights, ...textEncoder.weights].map(({ file }) => file)))
+    const start = performance.now()
+    this.#model = await StableDiffusion.load(task.model, runtime)
+    this.#model.on('warning', () => {})
+    return { ms: performance.now() - start, readMs, cpu: this.#model.unet.part.cpu }
+  }
+
+  /** One picture, and how long each phase took. */
+  async generate(steps: number, size: number): Promise<Reply> {
+    const phases = { text: 0, denoise: 0, decode: 0 }
+    const onProgress = (step: Step): void => {
+      if (step.phase === 'text' || step.phase === 'denoise' || step.phase === 'decode') phases[step.phase] += step.ms
+    }
+    const start = performance.now()
+    const [image] = await this.#model.generate({ prompt: 'a 3d emoji of red apple', seed: 7, steps, width: size, height: size, onProgress })
+    const ms = performance.now() - start
+    // Enough to tell whether another run gives the same picture.
+    let hash = 0
+    for (const value of image.rgba) hash = (Math.imul(hash, 31) + value) >>> 0
+    return { ms, phases, hash, pixels: image.rgba.length / 4 }
+  }
+
+  /** How near a plan's pictures are to the full run's. */
+  async quality(plan: string, steps: number, count: number): Promise<Reply> {
+    const start = performance.now()
+    const options = { steps, count, guidanceScale: 3 }
+    this.#full ??= await evaluate(this.#model, options)
+    const { report } = await evaluate(this.#model, { ...options, plan, reference: this.#full })
+    const likeness = report.sets.prompts!.likeness!
+    return { ms: performance.now() - start, psnr: likeness.psnr.mean, ssim: likeness.ssim.mean }
+  }
+}
+
+async function main(): Promise<void> {
+  const part = new PartWorker()
+  const pipeline = new PipelineWorker()
+  const answer = async (command: string, args: string[]): Promise<Reply> => {
+    switch (`${task.part === 'pipeline' ? 'pipeline' : 'part'} ${command}`) {
+      case 'part load': return part.load()
+      case 'part run': return part.run(args[0], args[1])
+      case 'part profile': return part.profile(args[0], Number(args[1]))
+      case 'part plan': return part.plan(args[0], Number(args[1]), Number(args[2]))
+      case 'part peaks': return { ms: 0, peaks: measurePeaks(loadAddon(), task.threads, task.cpu) }
+      case 'pipeline load': return pipeline.load()
+      case 'pipeline generate': return pipeline.generate(Number(args[0]), Number(args[1]))
+      case 'pipeline quality': return pipeline.quality(args[0], Number(args[1]), Number(args[2]))
+    }
+    throw new AsdmError('INTERNAL', `Expected a command of a benchmark but received ${command}`)
+  }
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const [command, ...args] = line.split(' ')
+    if (command === 'quit') break
+    const reply = await answer(command, args)
+    process.stdout.write(`${JSON.stringify({ ...reply, peakBytes: process.resourceUsage().maxRSS * 1024 })}\n`)
+  }
+  process.exit(0)
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${String((error as Error | undefined)?.message ?? error)}\n`)
+  process.exit(1)
+})
+
