@@ -68,7 +68,7 @@ export interface BenchGoal {
   name: string
   value: number
   limit: number
-  unit: 'ratio' | 'bytes'
+  unit: 'ratio' | 'bytes' | 'difference'
   met: boolean
 }
 

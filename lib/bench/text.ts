@@ -1,5 +1,5 @@
 import { formatBytes, formatCount, table } from '../cli/options'
-import type { BenchCase, BenchReport } from './report'
+import type { BenchCase, BenchGoal, BenchReport } from './report'
 
 const seconds = (ms: number): string => (ms < 1000 ? `${ms.toFixed(ms < 100 ? 2 : 0)} ms` : `${(ms / 1000).toFixed(2)} s`)
 const percent = (share: number): string => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`
@@ -14,6 +14,9 @@ export function machineLines({ machine, peaks, threads, asdm, commit, date }: Be
   ]
 }
 
+/** Rows of the slowest kernels. */
+const shownShapes = 20
+
 /** The whole report for a terminal. */
 export function reportText(report: BenchReport): string {
   const lines = [`${report.shape}, pictures of ${report.size}x${report.size}`, ...machineLines(report)]
@@ -26,20 +29,23 @@ export function reportText(report: BenchReport): string {
     lines.push('', table(['ours / theirs (less is faster)', 'ratio', 'spread'], report.ratios.map(({ name, value }) => [name, value.median.toFixed(3), `±${percent(value.spread)}`])))
   for (const ops of report.ops) {
     lines.push('', `${ops.part} in ${ops.dtype}: ${seconds(ops.passMs)}, ${percent(ops.whole.ofRoofline)} of the roofline`)
-    const shapes = [...ops.shapes].sort((a, b) => b.ms - a.ms)
+    const shapes = [...ops.shapes].sort((a, b) => b.ms - a.ms).slice(0, shownShapes)
     lines.push(table(['op', 'calls', 'ms', 'share', 'GFLOP/s', 'of roofline'], [...[...ops.kinds].sort((a, b) => b.ms - a.ms), ops.whole].map(row => [row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline)])))
     lines.push('', table(['shape (N x H x W x C)', 'calls', 'ms', 'share', 'MACs', 'GFLOP/s', 'of roofline', 'could save'], shapes.map(row => [
       row.dtype === ops.dtype ? row.name : `${row.name} (${row.dtype})`, String(row.calls), row.ms.toFixed(2), percent(row.share), formatCount(row.macs), row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline),
       percent(Math.max(0, row.ms - row.boundMs) / ops.whole.ms),
     ])))
+    if (ops.shapes.length > shownShapes) lines.push(`and ${ops.shapes.length - shownShapes} more, in the report that --out writes`)
   }
   if (report.plans.length > 0)
     lines.push('', table(['plan', 'times as fast', 'by count', 'kept', 'PSNR (emoji)', 'SSIM'], report.plans.map(({ plan, speedUp, counted, keptBytes, psnr, ssim }) => [plan, speedUp.toFixed(2), counted.toFixed(2), formatBytes(keptBytes), psnr?.toFixed(1) ?? '', ssim?.toFixed(3) ?? ''])))
   if (report.goals.length > 0)
-    lines.push('', table(['goal', 'found', 'at most', ''], report.goals.map(({ name, value, limit, unit, met }) => [name, unit === 'bytes' ? formatBytes(value) : value.toFixed(3), unit === 'bytes' ? formatBytes(limit) : limit.toFixed(2), met ? 'met' : 'missed'])))
+    lines.push('', table(['goal', 'found', 'at most', ''], report.goals.map(({ name, value, limit, unit, met }) => [name, goalValue(value, unit), goalValue(limit, unit), met ? 'met' : 'missed'])))
   lines.push('', `Took ${report.seconds.toFixed(0)} s.`)
   return lines.join('\n')
 }
+
+const goalValue = (value: number, unit: BenchGoal['unit']): string => (unit === 'bytes' ? `${(value / 1e9).toFixed(2)} GB` : unit === 'difference' ? value.toExponential(1) : value.toFixed(3))
 
 function caseTable(name: string, cases: readonly BenchCase[]): string {
   return table([name, 'time', 'spread', 'GFLOP/s', 'peak memory', 'load', 'of reading'], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, readMs }) => [
