@@ -64,7 +64,7 @@ export interface Column { label: string, parts: Record<string, number>, boundMs:
 
 /** Layers from left to right, in the order in which they run; each column's parts by kind, and a mark at what the machine could do at best. */
 export function columnChart(title: string, columns: readonly Column[]): string {
-  const width = 1000, left = 62, top = 8, height = 250, labels = 150
+  const width = 1000, left = 62, top = 8, height = 250, labels = 130
   const whole = columns.map(({ parts }) => Object.values(parts).reduce((a, b) => a + b, 0))
   const most = Math.max(...whole)
   const step = niceStep(most)
@@ -72,7 +72,8 @@ export function columnChart(title: string, columns: readonly Column[]): string {
   const marks: string[] = []
   for (let value = 0; value <= most * 1.0001; value += step) marks.push(line(left, y(value), width, y(value), 'grid'), text(left - 8, y(value) + 4, value === 0 ? '0' : time(value), 'class="soft" text-anchor="end"'))
   const slot = (width - left) / columns.length
-  columns.forEach(({ label, parts, boundMs }, i) => {
+  columns.forEach(({ label: name, parts, boundMs }, i) => {
+    const label = name.replace(/^(encoder|decoder)\./, '').replace(/samplers\.0$/, 'sampler')
     const x = left + i * slot
     let at = 0
     for (const [kind, ms] of Object.entries(parts)) {
@@ -80,7 +81,7 @@ export function columnChart(title: string, columns: readonly Column[]): string {
       at += ms
     }
     const bound = Math.min(boundMs, most)
-    marks.push(line(x + slot * 0.04, y(bound), x + slot * 0.96, y(bound), 'axis'))
+    marks.push(line(x + slot * 0.04, y(bound), x + slot * 0.96, y(bound), 'mark'))
     const [tx, ty] = [x + slot / 2 + 4, top + height + 12]
     marks.push(text(tx, ty, label, `class="soft" text-anchor="end" transform="rotate(-52 ${f(tx)} ${f(ty)})"`))
   })
@@ -95,7 +96,7 @@ export interface Roof { dtype: string, peak: number }
  * @param roofs flat parts, by number format @param bandwidth bytes per second of the slope @param cache the same in the cache
  */
 export function rooflineChart(title: string, points: readonly Point[], roofs: readonly Roof[], bandwidth: number, cache: number): string {
-  const width = 1000, left = 76, right = 150, top = 14, height = 400
+  const width = 1000, left = 76, right = 150, top = 26, height = 400
   const top10 = Math.ceil(Math.log10(Math.max(...roofs.map(({ peak }) => peak), ...points.map(point => point.y))) * 4) / 4
   const low10 = Math.max(top10 - 5, Math.floor(Math.log10(Math.min(...points.map(point => point.y)))))
   const [from, to] = [Math.floor(Math.log10(Math.min(...points.map(point => point.x)))), Math.ceil(Math.log10(Math.max(...points.map(point => point.x), 100)))]
@@ -104,7 +105,7 @@ export function rooflineChart(title: string, points: readonly Point[], roofs: re
   const marks: string[] = []
   for (let power = from; power <= to; power++) marks.push(line(x(10 ** power), top, x(10 ** power), top + height, 'grid'), text(x(10 ** power), top + height + 18, power < 0 ? String(10 ** power) : (10 ** power).toLocaleString('en'), 'class="soft" text-anchor="middle"'))
   for (let power = Math.ceil(low10); power <= top10; power++) marks.push(line(left, y(10 ** power), width - right, y(10 ** power), 'grid'), text(left - 8, y(10 ** power) + 4, `${(10 ** power / 1e9).toLocaleString('en')}`, 'class="soft" text-anchor="end"'))
-  marks.push(text(left, top + height + 38, 'operations per byte (weights, values read and written)', 'class="soft"'), text(8, top + 4, 'GFLOP/s', 'class="soft"'))
+  marks.push(text(left, top + height + 38, 'operations per byte (weights, values read and written)', 'class="soft"'), text(left, 12, 'GFLOP/s', 'class="soft" text-anchor="end"'))
   const best = Math.max(...roofs.map(({ peak }) => peak))
   const slope = (perSecond: number, className: string, label: string): void => {
     const start = Math.max(10 ** from, 10 ** low10 / perSecond), end = Math.min(best / perSecond, 10 ** to)

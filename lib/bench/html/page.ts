@@ -106,7 +106,7 @@ function operations(report: BenchReport): string[] {
     const chosen = ops.filter(each => each.part === part)
     if (chosen.length === 0) continue
     sections.push(`<h2>${partNames[part]}: by layer</h2>
-<p class="caption">In the order in which they run. The dark mark in each column is the least time by the machine's peaks, with convolutions counted as direct ones.</p>
+<p class="caption">In the order in which they run. The line across each column is the least time by the machine's peaks, with convolutions counted as direct ones.</p>
 ${chosen.map(each => `<h3>${escaped(each.dtype)}: ${time(each.whole.ms)}</h3><div class="panel">${kindsLegend(used)}${columnChart(`${partNames[part]} in ${each.dtype}: time by layer`, each.layers.map(({ name, kinds, boundMs }) => ({ label: name, parts: kinds, boundMs })))}</div>`).join('\n')}`)
   }
   const memory = bandwidth(peaks, Infinity), cache = peaks.copy[0].perSecond
@@ -127,10 +127,10 @@ ${ops.filter(({ part }) => part !== 'text-encoder').map(shapeTable).join('\n')}`
 function shapeTable(ops: BenchOps): string {
   const saves = (row: BenchOps['shapes'][number]): number => Math.max(0, row.ms - row.boundMs) / ops.whole.ms
   const sorted = [...ops.shapes].sort((a, b) => saves(b) - saves(a))
-  const rows = sorted.map(row => [row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? `${row.gflops.toFixed(0)}` : '', count(row.bytes).replace(/ ?$/, ' ').trim() + 'B', percent(row.ofRoofline), barCell(Math.min(1, row.ofRoofline), kindClass(row.kind)), percent(saves(row))])
+  const rows = sorted.map(row => [row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? `${row.gflops.toFixed(0)}` : '', count(row.bytes) + (row.bytes < 999.5 ? ' B' : 'B'), percent(row.ofRoofline), barCell(Math.min(1, row.ofRoofline), kindClass(row.kind)), percent(saves(row))])
   const head = ['kernel and size', 'calls', 'ms', 'share', 'GFLOP/s', 'memory', 'of roofline', '', 'could save']
   const few = 12
-  return `<h3>${escaped(partNames[ops.part])} in ${escaped(ops.dtype)}</h3><div class="panel">${table(head, rows.slice(0, few))}${rows.length > few ? `<details><summary>All ${rows.length}</summary>${table(head, rows.slice(few))}</details>` : ''}</div>`
+  return `<h3>${escaped(partNames[ops.part])} in ${escaped(ops.dtype)}</h3><div class="panel">${table(head, rows.slice(0, few))}${rows.length > few ? `<details><summary>${rows.length - few} more</summary>${table(head, rows.slice(few))}</details>` : ''}</div>`
 }
 
 function plans({ plans: list, shape, dtypes }: BenchReport): string {

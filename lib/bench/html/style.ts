@@ -46,6 +46,7 @@ svg .soft { fill: var(--soft); }
 svg .grid { stroke: var(--grid); stroke-width: 1; }
 svg .axis { stroke: var(--soft); stroke-width: 1; }
 svg .whisker { stroke: var(--ink); stroke-width: 1.5; opacity: 0.6; }
+svg .mark { stroke: var(--ink); stroke-width: 2; }
 svg .line { fill: none; stroke: var(--soft); stroke-width: 1.5; }
 svg .halo { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
 .k0 { fill: var(--k0); background: var(--k0); } .k1 { fill: var(--k1); background: var(--k1); } .k2 { fill: var(--k2); background: var(--k2); } .k3 { fill: var(--k3); background: var(--k3); }

@@ -16,7 +16,7 @@ export const percent = (share: number): string => `${(100 * share).toFixed(Math.
 export function count(value: number): string {
   const units = ['', ' k', ' M', ' G', ' T']
   let unit = 0
-  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1]
+  while (value >= 999.5 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1]
   return `${unit === 0 ? value.toFixed(0) : value.toPrecision(3)}${units[unit]}`
 }
 
