@@ -1,0 +1,52 @@
+/**
+ * `asdm bench` with whatever else this machine has to compare with: onnxruntime-node (npm run bench:peers installs it) and PyTorch.
+ *
+ *   npm run bench -- [--shape sd15] [--suite unet] [--python python3] [--without PyTorch] [the options of asdm bench]
+ *
+ * The report goes to build/bench/report unless --out names another folder.
+ */
+import { execFileSync } from 'node:child_process'
+import path from 'node:path'
+import { Command } from 'commander'
+import { bench, benchOptions, type BenchFlags } from '../lib/cli/bench'
+import { AsdmError } from '../lib/errors'
+import { packageRoot } from '../lib/native/platform'
+import { findPeers } from './peers/find'
+
+const root = packageRoot()!
+
+/** The commit that is checked out, with a + where files differ from it. */
+function commit(): string | undefined {
+  try {
+    const git = (...args: string[]): string => execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    return `${git('rev-parse', '--short=10', 'HEAD')}${git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+'}`
+  } catch {
+    return undefined
+  }
+}
+
+async function main(): Promise<void> {
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort())
+  const work = path.join(root, 'build', 'bench')
+  const command = benchOptions(new Command('bench'))
+    .option('--python <command>', 'the Python to try PyTorch with', 'python3')
+    .option('--without <peers...>', 'peers to leave out')
+    .allowExcessArguments(false)
+    .action(async (flags: BenchFlags & { python: string, without?: string[] }) => {
+      const found = commit()
+      await bench({ work, out: path.join(work, 'report'), ...flags }, {
+        signal: stop.signal, ...(found !== undefined && { commit: found }), findPeers: request => findPeers(request, { python: flags.python, without: flags.without ?? [] }),
+      })
+    })
+  try {
+    await command.parseAsync(process.argv)
+  } catch (error) {
+    process.exitCode = 1
+    if (error instanceof AsdmError) process.stderr.write(`bench: ${error.message} (${error.code})\n`)
+    else if ((error as Error).name === 'AbortError') process.stderr.write('Stopped.\n')
+    else throw error
+  }
+}
+
+void main()
