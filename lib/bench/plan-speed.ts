@@ -27,7 +27,7 @@ const half = ({ data, shape: [batch, ...rest] }: Tensor): Tensor => ({ data: dat
 /**
  * A plan has few distinct passes and all steps of one kind do the same work, so each kind is timed `runs` times, in turn with a full pass,
  * and the run's time is the sum of medians. Before, each kind's result on the same input is compared with the full pass's, bit for bit.
- * One picture with guidance, at the model's own size.
+ * What adaptive rules would decide while they run is full. One picture with guidance, at the model's own size.
  * @throws AsdmError `INVALID_ARGUMENT` for a plan that does not fit; `INTERNAL` where results differ
  */
 export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Checkpoint, plan: PlanSource, { steps: asked, runs }: { steps: number, runs: number }): Promise<PlanSpeed> {
@@ -56,14 +56,14 @@ export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Ch
     try {
       info = run.info
       // Steps come in order, so those whose kind is known by now are run only as far as the last new kind.
-      const last = Math.max(...[...new Set(info.steps.map(({ program }) => program))].map(program => info!.steps.findIndex(step => step.program === program)))
+      const last = Math.max(...[...new Set(info.steps.map(({ variants: [{ program }] }) => program))].map(program => info!.steps.findIndex(step => step.variants[0].program === program)))
       for (let i = 0; i <= last; i++) {
         const conditionalOnly = expanded[i].conditionalOnly
         const { result, ms } = await timed(() => run.forward(i, conditionalOnly ? halves : inputs))
         const wanted = conditionalOnly ? half(full) : full
         if (result.data.some((value, k) => !Object.is(value, wanted.data[k])))
           throw new AsdmError('INTERNAL', `Expected step ${i} of the plan ${String(plan)} to give the full pass's result on the same input but it differs`)
-        const program = info.steps[i].program
+        const { program } = info.steps[i].variants[0]
         kinds.set(program, [...kinds.get(program) ?? [], ms])
       }
     } finally {
@@ -71,9 +71,9 @@ export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Ch
     }
   }
   const told = info!.steps
-  const planMs = told.reduce((sum, { program }) => sum + median(kinds.get(program)!), 0)
+  const planMs = told.reduce((sum, { variants: [{ program }] }) => sum + median(kinds.get(program)!), 0)
   return {
-    speedUp: (median(times) * steps) / planMs, counted: (info!.fullMacs * steps) / told.reduce((sum, { macs }) => sum + macs, 0),
+    speedUp: (median(times) * steps) / planMs, counted: (info!.fullMacs[0] * steps) / told.reduce((sum, { variants: [{ macs }] }) => sum + macs, 0),
     fullMs: median(times), keptBytes: info!.keptBytes,
   }
 }

@@ -47,6 +47,8 @@ export interface BenchOptions {
   cpu: string
   runs: number
   plans: readonly string[]
+  /** Pictures for a plan's likeness. */
+  pictures: number
   /** Where models and files go. */
   work: string
   findPeers?: (request: PeerRequest) => Promise<Peers>

@@ -133,12 +133,9 @@ async function plansSuite(context: BenchContext): Promise<void> {
     await contender.ask('load')
     for (const row of rows) {
       context.onProgress(`plans: pictures with ${row.plan}`)
-      const { psnr, ssim } = await contender.ask(`quality ${row.plan.replace(/\s+/g, '')} 20 ${qualityPictures}`) as Answer & { psnr: number, ssim: number }
+      const { psnr, ssim } = await contender.ask(`quality ${row.plan.replace(/\s+/g, '')} 20 ${context.pictures}`) as Answer & { psnr: number, ssim: number }
       Object.assign(row, { psnr, ssim })
     }
   })
   report.plans.push(...rows)
 }
-
-/** Pictures for a plan's likeness: few, since this is about speed; `asdm eval` makes more. */
-const qualityPictures = 12

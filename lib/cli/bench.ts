@@ -20,6 +20,7 @@ export interface BenchFlags {
   threads?: number
   cpu?: string
   runs: number
+  pictures: number
   work?: string
   out?: string
   json?: boolean
@@ -34,6 +35,7 @@ export function benchOptions(command: Command): Command {
     .option('--suite <names>', `some of ${suites.join(',')} (all)`)
     .option('--dtype <names>', `some of ${dtypes.join(',')} (all)`)
     .option('--plan <plan...>', `plans of the suite plans (${defaultPlans.join(' ')})`)
+    .option('--pictures <number>', "pictures to judge a plan's likeness by; asdm eval makes more", parseNumber, 12)
     .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
     .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
     .option('-r, --runs <number>', 'rounds to take the median of', parseNumber, 3)
@@ -55,7 +57,7 @@ export async function bench(flags: BenchFlags, more: Pick<BenchOptions, 'signal'
   const native = parseRuntime({ threads: flags.threads, cpu: flags.cpu }, loadAddon())
   const report = await runBench({
     shape: flags.shape, suites: listOf(flags.suite, suites, '--suite'), ...(flags.dtype !== undefined && { dtypes: listOf<DType>(flags.dtype, dtypes, '--dtype') }),
-    threads: native.threads, cpu: native.cpu, runs: integer(flags.runs, '--runs', 1, 1000), plans: flags.plan ?? defaultPlans, work: path.resolve(flags.work ?? defaultWork()), onProgress: tell, ...more,
+    threads: native.threads, cpu: native.cpu, runs: integer(flags.runs, '--runs', 1, 1000), plans: flags.plan ?? defaultPlans, pictures: integer(flags.pictures, '--pictures', 1, 1000), work: path.resolve(flags.work ?? defaultWork()), onProgress: tell, ...more,
   })
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   if (flags.out !== undefined) {

@@ -2,7 +2,7 @@ import type { BenchCase, BenchOps, BenchReport } from '../report'
 import { bandwidth } from '../roofline'
 import { barChart, columnChart, legend, planChart, rooflineChart, stackChart, type Bar } from './charts'
 import { dtypeClass, kindClass, kindOrder, style } from './style'
-import { barCell, count, escaped, gigabytes, percent, table, time } from './text'
+import { barCell, count, escaped, gigabytes, percent, table, time, type Markup } from './text'
 
 const partNames: Record<string, string> = { unet: 'UNet', 'vae-decoder': 'VAE decoder', 'text-encoder': 'text encoder', generate: 'picture' }
 const shapeTitles: Record<string, string> = { sd15: 'Stable Diffusion 1.5', sd21: 'Stable Diffusion 2.1', emoji: 'the emoji model' }
@@ -10,7 +10,7 @@ const shapeTitles: Record<string, string> = { sd15: 'Stable Diffusion 1.5', sd21
 const shapeTitle = (shape: string): string => shapeTitles[shape] ?? shape
 const contenderOf = ({ contender, dtype }: Pick<BenchCase, 'contender' | 'dtype'>): string => `${contender} ${dtype}`
 const classOf = ({ ours, dtype }: Pick<BenchCase, 'ours' | 'dtype'>): string => (ours ? dtypeClass(dtype) : 'peer')
-const verdict = (ok: boolean, good: string, bad: string): string => `<span class="${ok ? 'good' : 'bad'}">${ok ? good : bad}</span>`
+const verdict = (ok: boolean, good: string, bad: string): Markup => ({ html: `<span class="${ok ? 'good' : 'bad'}">${ok ? good : bad}</span>` })
 
 /** A report as one HTML file that needs nothing else: styles and charts are inside, nothing is loaded, no script runs. */
 export function reportPage(report: BenchReport): string {
@@ -127,7 +127,7 @@ ${ops.filter(({ part }) => part !== 'text-encoder').map(shapeTable).join('\n')}`
 function shapeTable(ops: BenchOps): string {
   const saves = (row: BenchOps['shapes'][number]): number => Math.max(0, row.ms - row.boundMs) / ops.whole.ms
   const sorted = [...ops.shapes].sort((a, b) => saves(b) - saves(a))
-  const rows = sorted.map(row => [row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? `${row.gflops.toFixed(0)}` : '', count(row.bytes) + (row.bytes < 999.5 ? ' B' : 'B'), percent(row.ofRoofline), barCell(Math.min(1, row.ofRoofline), kindClass(row.kind)), percent(saves(row))])
+  const rows = sorted.map(row => [row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? `${row.gflops.toFixed(0)}` : '', count(row.bytes) + (row.bytes < 999.5 ? ' B' : 'B'), percent(row.ofRoofline), barCell(row.ofRoofline, kindClass(row.kind)), percent(saves(row))])
   const head = ['kernel and size', 'calls', 'ms', 'share', 'GFLOP/s', 'memory', 'of roofline', '', 'could save']
   const few = 12
   return `<h3>${escaped(partNames[ops.part])} in ${escaped(ops.dtype)}</h3><div class="panel">${table(head, rows.slice(0, few))}${rows.length > few ? `<details><summary>${rows.length - few} more</summary>${table(head, rows.slice(few))}</details>` : ''}</div>`

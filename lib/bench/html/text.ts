@@ -23,11 +23,14 @@ export function count(value: number): string {
 /** 2.6 GB, decimal as memory goals are given. */
 export const gigabytes = (bytes: number): string => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(0)} MB`)
 
-/** A table: the first column is text, a cell that begins with `<` is markup, and so must be escaped by who makes it. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const cell = (tag: string, text: string): string => (text.startsWith('<td') ? text : `<${tag}>${text.startsWith('<') ? text : escaped(text)}</${tag}>`)
-  return `<table><thead><tr>${header.map(text => cell('th', text)).join('')}</tr></thead><tbody>${rows.map(row => `<tr>${row.map(text => cell('td', text)).join('')}</tr>`).join('')}</tbody></table>`
+/** What goes into a page as it is, made by who escaped its text; anything else is escaped. */
+export interface Markup { html: string }
+
+/** A table of texts and markup. */
+export function table(header: readonly string[], rows: readonly (readonly (string | Markup)[])[]): string {
+  const content = (cell: string | Markup): string => (typeof cell === 'string' ? escaped(cell) : cell.html)
+  return `<table><thead><tr>${header.map(text => `<th>${escaped(text)}</th>`).join('')}</tr></thead><tbody>${rows.map(row => `<tr>${row.map(cell => `<td>${content(cell)}</td>`).join('')}</tr>`).join('')}</tbody></table>`
 }
 
-/** A cell with a bar of a share of its width. */
-export const barCell = (share: number, className: string): string => `<td class="bar"><span class="${className}" style="width:${(100 * Math.max(0, Math.min(1, share))).toFixed(1)}%"></span></td>`
+/** A bar of a share of its cell's width. */
+export const barCell = (share: number, className: string): Markup => ({ html: `<span class="bar ${className}" style="width:${Math.max(1, 110 * Math.max(0, Math.min(1, share))).toFixed(1)}px"></span>` })

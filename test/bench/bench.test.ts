@@ -1,0 +1,216 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import test from 'ava'
+import { baselineOf, compareRatios } from '../../bench/compare'
+import { contest } from '../../lib/bench/contest'
+import type { ContenderSpec } from '../../lib/bench/contender'
+import { goalsOf } from '../../lib/bench/goals'
+import { reportPage } from '../../lib/bench/html/page'
+import { count, escaped, percent, time } from '../../lib/bench/html/text'
+import { niceStep } from '../../lib/bench/html/charts'
+import type { BenchCase, BenchReport } from '../../lib/bench/report'
+import { measured, median, pairedRatio, relativeRms } from '../../lib/bench/statistics'
+import { reportText } from '../../lib/bench/text'
+import { writeTensors } from '../../lib/bench/tensors'
+import { addon } from '../graph/support'
+import { fixture } from '../support/fixtures'
+import { temporaryFolder } from '../support/temporary'
+import { asdm } from './support'
+
+test('statistics', t => {
+  t.is(median([3, 1, 2]), 2)
+  t.is(median([4, 1, 2, 3]), 2.5)
+  t.deepEqual(measured([10, 8, 12]), { values: [10, 8, 12], median: 10, least: 8, most: 12, spread: 0.2 })
+  t.is(measured([5]).spread, 0)
+  // The machine is twice as slow in the second round: the quotients do not see it.
+  t.deepEqual(pairedRatio([1, 2, 1], [2, 4, 2]), { values: [0.5, 0.5, 0.5], median: 0.5, least: 0.5, most: 0.5, spread: 0 })
+  t.is(relativeRms([1, 2], [1, 2]), 0)
+  t.is(relativeRms([3, 5], [3, 4]), 0.2)
+  t.true(Number.isNaN(relativeRms([1], [1, 2])))
+  t.true(Number.isNaN(relativeRms([NaN, 1], [1, 1])))
+})
+
+/** A contender that gives `values`, takes `ms`, and notes its runs in a common log. */
+function fake(folder: string, name: string, dtype: string, values: number[] | string, ms: number, ours = false): ContenderSpec {
+  const file = path.join(folder, `${name}-${dtype}.js`)
+  fs.writeFileSync(file, `
+    const fs = require('node:fs')
+    require('node:readline').createInterface({ input: process.stdin }).on('line', line => {
+      const [command, , to] = line.split(' ')
+      if (command === 'quit') process.exit(0)
+      if (command === 'run') {
+        fs.appendFileSync('log', ${JSON.stringify(`${name} `)})
+        ${typeof values === 'string' ? values : `
+        const data = Float32Array.from(${JSON.stringify(values)}), header = JSON.stringify({ sample: { dtype: 'F32', shape: [data.length], data_offsets: [0, data.byteLength] } })
+        const length = Buffer.alloc(8)
+        length.writeBigUInt64LE(BigInt(header.length))
+        fs.writeFileSync(to, Buffer.concat([length, Buffer.from(header), Buffer.from(data.buffer)]))`}
+      }
+      console.log(JSON.stringify({ ms: ${ms}, peakBytes: 1000, macs: ${ours ? 5e6 : 0}, version: '1.2' }))
+    })`)
+  return { name, dtype, ours, command: process.execPath, args: [file] }
+}
+
+async function hold(folder: string, groups: ContenderSpec[][], more: { second?: ContenderSpec, reference?: ContenderSpec } = {}) {
+  await writeTensors(path.join(folder, 'in.safetensors'), { sample: { data: Float32Array.of(1), shape: [1] } })
+  const result = await contest({ suite: 'unet', part: 'unet', reference: more.reference ?? groups[0][0], groups, ...more, work: folder, inputs: 'in.safetensors', runs: 3, onProgress: () => {} })
+  return { ...result, log: fs.readFileSync(path.join(folder, 'log'), 'utf8').trim().split(' ') }
+}
+
+test('a contest checks results first, then lets all take turns in alternating order', async t => {
+  const folder = temporaryFolder(t)
+  const [ours, peer] = [fake(folder, 'us', 'fp32', [1, 2], 4, true), fake(folder, 'them', 'fp32', [1, 2.0001], 8)]
+  const { cases, checks, ratios, notes, log } = await hold(folder, [[ours, peer]])
+  t.deepEqual(log, ['us', 'them', 'us', 'them', 'them', 'us', 'us', 'them'])
+  t.deepEqual(checks.map(({ name, against, ok }) => ({ name, against, ok })), [{ name: 'unet them fp32', against: 'us fp32', ok: true }])
+  t.deepEqual(notes, [])
+  t.like(cases[0], { contender: 'us', dtype: 'fp32', ours: true, macs: 5e6, peakBytes: 1000, version: '1.2' })
+  t.is(cases[1].ms.median, 8)
+  t.is(cases[1].macs, 5e6)
+  t.deepEqual(ratios.map(({ name, value }) => [name, value.median]), [['unet fp32 / them fp32', 0.5]])
+})
+
+test('who gives another result is not timed, who fails is told, and the others go on', async t => {
+  const folder = temporaryFolder(t)
+  const [ours, wrong, broken, silent] = [
+    fake(folder, 'us', 'fp32', [1, 2], 4, true), fake(folder, 'wrong', 'fp32', [1, 2.1], 1), fake(folder, 'broken', 'fp32', 'console.error("no luck"); process.exit(3)', 1), fake(folder, 'odd', 'fp32', 'console.log("hello")', 1),
+  ]
+  const { cases, checks, notes } = await hold(folder, [[ours, wrong, broken, silent]])
+  t.deepEqual(cases.map(({ contender }) => contender), ['us'])
+  t.deepEqual(checks.map(({ ok }) => ok), [false])
+  t.regex(notes[0], /wrong fp32 differs/)
+  t.regex(notes[1], /broken fp32 failed: .*ended with code 3: no luck/)
+  t.regex(notes[2], /odd fp32 failed: .*said "hello"/)
+})
+
+test('ours that fails is an error; without a peer in fp32 another kernel set checks', async t => {
+  const folder = temporaryFolder(t)
+  await t.throwsAsync(hold(folder, [[fake(folder, 'us', 'fp32', 'process.exit(9)', 1, true)]]), { code: 'INTERNAL', message: /Expected us \(fp32\) to answer "run .*ended with code 9/ })
+  const [ours, half, peer, second] = [fake(folder, 'us', 'fp32', [1, 2], 4, true), fake(folder, 'us', 'bf16', [1, 2.01], 2, true), fake(folder, 'them', 'bf16', [1, 1.99], 3), fake(folder, 'us on portable', 'fp32', [1, 2], 9, true)]
+  const { checks, ratios, cases } = await hold(folder, [[ours], [half, peer]], { second })
+  t.deepEqual(checks.map(({ name }) => name), ['unet us on portable fp32', 'unet us bf16', 'unet them bf16'])
+  t.deepEqual(ratios.map(({ name }) => name), ['unet bf16 / them bf16'])
+  t.is(cases.length, 3)
+  // Ours in fp32 is the reference even where its time is not asked for.
+  const only = await hold(folder, [[half, peer]], { reference: ours })
+  t.deepEqual(only.cases.map(({ contender, dtype }) => `${contender} ${dtype}`), ['us bf16', 'them bf16'])
+})
+
+const ratio = (value: number, spread = 0): { value: number, spread: number } => ({ value, spread })
+
+test('a comparison fails for what is worse by more than both spreads', t => {
+  const verdicts = (stored: number, found: number, before = 0, now = 0): string => compareRatios({ a: ratio(stored, before) }, { a: ratio(found, now) })[0].verdict
+  t.is(verdicts(0.8, 0.805), 'even')
+  t.is(verdicts(0.8, 0.82), 'worse')
+  t.is(verdicts(0.8, 0.82, 0.05), 'even')
+  t.is(verdicts(0.8, 0.82, 0, 0.05), 'even')
+  t.is(verdicts(0.8, 0.7), 'better')
+  t.deepEqual(compareRatios({ a: ratio(1) }, { b: ratio(2) }).map(({ name, verdict }) => [name, verdict]), [['a', 'not measured'], ['b', 'new']])
+})
+
+const timed = (more: Partial<BenchCase>): BenchCase => ({ suite: 'unet', name: 'unet', contender: 'asdm', dtype: 'fp32', ours: true, ms: measured([10, 11, 12]), macs: 1e9, peakBytes: 1e9, loadMs: 100, ...more })
+
+test('goals: speed and memory at Stable Diffusion 1.5\'s size only, accuracy everywhere', t => {
+  const report = {
+    ratios: [{ name: 'unet bf16 / PyTorch bf16', value: measured([0.7]) }, { name: 'unet fp32 / onnxruntime fp32', value: measured([0.9]) }],
+    cases: [timed({ name: 'generate', dtype: 'bf16', peakBytes: 2.7e9, readMs: 80 }), timed({ name: 'generate', dtype: 'fp32', peakBytes: 9e9 })],
+    checks: [{ name: 'unet asdm bf16', against: 'asdm fp32', difference: 5e-3, limit: 3e-2, ok: true }],
+  }
+  t.deepEqual(goalsOf({ ...report, shape: 'emoji' }).map(({ name, met }) => [name, met]), [['difference of a UNet pass from fp32, bf16', true]])
+  t.deepEqual(goalsOf({ ...report, shape: 'sd15' }).slice(1).map(({ name, met }) => [name, met]), [
+    ['unet bf16 / PyTorch bf16', true], ['unet fp32 / onnxruntime fp32', false], ['memory for a picture, bf16', false], ['loading / reading, bf16', true],
+  ])
+})
+
+test('figures for people', t => {
+  t.deepEqual([time(1.234), time(12.34), time(123.4), time(1234), time(12345)], ['1.23 ms', '12.3 ms', '123 ms', '1.23 s', '12.3 s'])
+  t.deepEqual([percent(0.0512), percent(0.512), percent(1.5)], ['5.1 %', '51 %', '150 %'])
+  t.deepEqual([count(12), count(999.9), count(12345)], ['12', '1.00 k', '12.3 k'])
+  t.is(escaped('<a href="x">\'&'), '&lt;a href=&quot;x&quot;&gt;&#39;&amp;')
+  for (const most of [0.003, 1, 7, 9.9, 120, 5e6]) t.true(most / niceStep(most) >= 3 && most / niceStep(most) <= 8.01, String(most))
+})
+
+/** Elements that have no end. */
+const empty = new Set(['meta'])
+
+/** Fails where tags do not nest, attributes are not quoted, or a figure is no number. */
+function checkPage(t: { is(a: unknown, b: unknown, message?: string): unknown, notRegex(text: string, pattern: RegExp, message?: string): unknown, true(value: boolean, message?: string): unknown }, page: string): void {
+  t.true(page.startsWith('<!doctype html>'))
+  const stack: string[] = []
+  const body = page.replace(/<style>[^]*?<\/style>/, '')
+  for (const [, closing, name, attributes, selfClosing] of body.matchAll(/<(\/?)([a-z0-9]+)((?:\s+[a-zA-Z0-9-]+="[^"<]*")*)\s*(\/?)>/g)) {
+    if (closing === '/') t.is(stack.pop(), name)
+    else if (selfClosing !== '/' && !empty.has(name)) stack.push(name)
+    if (attributes.includes('NaN')) t.true(false, attributes)
+  }
+  t.is(stack.length, 0, stack.join(' '))
+  // All that looks like a tag was one.
+  t.notRegex(body.replace('<!doctype html>', '').replace(/<(\/?)([a-z0-9]+)((?:\s+[a-zA-Z0-9-]+="[^"<]*")*)\s*(\/?)>/g, ''), /</)
+  t.notRegex(page, /https?:|src=|href=|url\(|@import|<script|<link|<img|\son[a-z]+=/i)
+  t.notRegex(body, /NaN|Infinity|undefined|\[object/)
+}
+
+test('asdm bench: all suites on a small model, as JSON, text and a page that agree', async t => {
+  const folder = temporaryFolder(t)
+  const { code, stderr, stdout } = await asdm(folder, 'bench', '--shape', fixture('sd15-tiny'), '--threads', '1', '--runs', '2', '--pictures', '1', '--plan', 'deepcache:2,0', 'guidance:0.5', '--work', 'work', '--out', 'out')
+  t.is(code, 0, stderr)
+  t.true(stdout.includes(`${path.join('out', 'report.html')}\n`))
+  const report = JSON.parse(fs.readFileSync(path.join(folder, 'out', 'report.json'), 'utf8')) as BenchReport
+  t.like(report, { format: 'asdm-bench', version: 1, threads: 1, runs: 2, suites: ['ops', 'unet', 'pipeline', 'plans'] })
+  t.true(report.machine.set !== '' && report.peaks.arithmetic.fp32 > 0 && report.seconds > 0 && !Number.isNaN(Date.parse(report.date)))
+  t.true(report.checks.length >= report.dtypes.length && report.checks.every(({ ok }) => ok))
+  if (addon.cpuInfo().usable.length > 1) t.true(report.checks.some(({ name }) => /^unet asdm on \w+ fp32$/.test(name)))
+  for (const name of ['unet', 'vae-decoder', 'generate'])
+    t.deepEqual(report.cases.filter(each => each.name === name).map(({ dtype }) => dtype), report.dtypes)
+  for (const each of report.cases) t.true(each.ms.median > 0 && each.peakBytes > 2e7 && each.macs > 0 && each.loadMs > 0 && each.readMs! > 0, each.name)
+  t.deepEqual(report.ops.map(({ part, dtype }) => `${part} ${dtype}`), ['unet', 'vae-decoder', 'text-encoder'].flatMap(part => report.dtypes.map(dtype => `${part} ${dtype}`)))
+  for (const { whole, kinds, layers, shapes } of report.ops) {
+    for (const rows of [kinds, layers, shapes]) t.true(Math.abs(rows.reduce((sum, { ms }) => sum + ms, 0) / whole.ms - 1) < 1e-9)
+    for (const { ms, kinds: parts } of layers) t.true(Math.abs(Object.values(parts).reduce((a, b) => a + b, 0) - ms) < 1e-9)
+  }
+  const unet = report.cases.find(({ name }) => name === 'unet')!
+  t.is(report.ops[0].whole.macs, unet.macs)
+  t.deepEqual(report.plans.map(({ plan }) => plan), ['deepcache:2,0', 'guidance:0.5'])
+  for (const plan of report.plans) t.true(plan.speedUp > 0 && plan.counted > 1.1 && plan.psnr! > 5 && plan.ssim! <= 1)
+
+  const page = fs.readFileSync(path.join(folder, 'out', 'report.html'), 'utf8')
+  t.is(page, reportPage(report))
+  checkPage(t, page)
+  for (const each of report.cases) t.true(page.includes(`>${time(each.ms.median)}<`), `${each.name} ${each.dtype}`)
+  for (const { whole } of report.ops) t.true(page.includes(time(whole.ms)))
+  for (const { plan, speedUp } of report.plans) t.true(page.includes(`<td>${plan}</td><td>${speedUp.toFixed(2)}x</td>`))
+  t.is((page.match(/<rect /g) ?? []).length > 50, true)
+  t.is(stdout.split(/\n\n/).length > 10, true)
+  t.true(stdout.startsWith(reportText(report)))
+
+  // As a baseline of itself nothing is worse.
+  const baseline = baselineOf(report)
+  t.true(Object.keys(baseline.ratios).includes('unet fp32 / roofline'))
+  t.true(compareRatios(baseline.ratios, baseline.ratios).every(({ verdict }) => verdict === 'even'))
+})
+
+test('asdm bench --shape emoji --suite unet, as JSON; hostile names stay text', async t => {
+  const folder = temporaryFolder(t)
+  const { code, stderr, stdout } = await asdm(folder, 'bench', '--shape', 'emoji', '--suite', 'unet', '--dtype', 'fp32', '--runs', '1', '--threads', '1', '--work', 'work', '--json')
+  t.is(code, 0, stderr)
+  const report = JSON.parse(stdout) as BenchReport
+  t.deepEqual(report.cases.map(({ name, dtype, contender }) => `${name} ${dtype} ${contender}`), ['unet fp32 asdm'])
+  t.true(Math.abs(report.cases[0].macs / 9.3e8 - 1) < 1e-3) // what `asdm inspect` says
+  const page = reportPage({
+    ...report, commit: '</footer><script>', notes: ['a <b> & "c"'], peers: [{ name: '<img src=x>', absent: '\'"' }],
+    cases: [...report.cases, timed({ contender: '<svg onload="x">', ours: false })], ratios: [{ name: 'unet fp32 / <i>', value: measured([0.5]) }],
+  })
+  checkPage(t, page.replaceAll('&lt;img src=x&gt;', '').replaceAll('&lt;svg onload=&quot;x&quot;&gt;', ''))
+})
+
+test('asdm bench: what makes no sense is refused', async t => {
+  const folder = temporaryFolder(t)
+  for (const [args, said] of [
+    [['--shape', 'sd99'], /Expected --shape to be emoji, sd15, sd21/], [['--suite', 'unet,toys'], /Expected --suite/], [['--dtype', 'fp64'], /Expected --dtype/], [['--runs', '0'], /Expected --runs/],
+    [['--threads', '0'], /Expected threads/], [['--plan', 'nonsense:1', '--suite', 'plans', '--dtype', 'fp32', '--runs', '1'], /Expected plan to be/],
+  ] as [string[], RegExp][]) {
+    const { code, stderr } = await asdm(folder, 'bench', '--work', 'work', ...args)
+    t.is(code, 1)
+    t.regex(stderr, said)
+  }
+})
