@@ -8,19 +8,21 @@ int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-// Measured with bench/ops/winograd_bench.cpp on Zen 4, sets avx512, avx2 and portable: 0.28 to 0.34 of direct convolution's time on
-// feature maps of 16x16 and more with 32 channels or more, 0.40 on 8x8, 0.55 on 8x8 without guidance; down to 8 channels still at
-// most 0.56; 1.2 with 4 channels, where writing the outputs is all the work.
+// Measured with bench/ops/winograd_bench.cpp on Zen 4. In float, sets avx512, avx2 and portable: 0.28 to 0.36 of direct
+// convolution's time on feature maps of 16x16 and more, 0.40 on 8x8 (0.55 without guidance); down to 8 channels still at most 0.56;
+// but 1.2 with 4 channels, where writing the outputs is all the work. Against avx512bf16's direct products: 0.47 to 0.69 on 16x16 and
+// more, 0.72 on 8x8 (0.92 without guidance), 1.1 on 9x9, which tiles fit badly.
 bool usesWinograd(const ConvArgs& a, int directRate) noexcept {
   if (a.kernelH != 3 || a.kernelW != 3 || a.stride != 1 || a.shape.channels < 8) return false;
-  // Products of a vector of outputs and an input channel: 36 for a tile, and the transform of the weights comes to some 110 more,
-  // against 9 for a pixel. On maps of 6x6 and less the gain is small, or none.
-  return directRate * (36 * ceilDiv(a.outH, 4) * ceilDiv(a.outW, 4) + 110) <= 9 * a.outH * a.outW * 3 / 4;
+  // Products of a vector of outputs and an input channel: 36 for a tile against 9 for a pixel. The weights' transform takes as long
+  // as some 140 more, shared by the two halves of a guided batch. One tile alone gains nothing without guidance.
+  const int64_t tiles = ceilDiv(a.outH, 4) * ceilDiv(a.outW, 4);
+  return tiles > 1 && directRate * (36 * tiles + 70) <= 9 * a.outH * a.outW * 3 / 4;
 }
 
 // Costs in cycles per input channel on one core that does one vector FMA a cycle: 36 per tile and vector of outputs for the products;
-// for the transforms some 110 per vector of weights, which the task does over for its tiles, and 300 per vector of a tile's
-// channels, over for its panels. As in chooseGrid a tenth of a task is added, for cores are never equally fast.
+// for the transforms some 150 per vector of weights, which the task does over for its tiles, and 1000 per vector of a tile's
+// channels, over for its panels (arithmetic is a third of it; the rest is writing to the second-level cache). As in chooseGrid a tenth of a task is added, for cores are never equally fast.
 Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels,
                         int64_t maxPairs, int threads) noexcept {
   Grid best{tiles, panels};
@@ -36,7 +38,7 @@ Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lan
       if (rows > tiles) rows = tiles;
       if (rows < leastRows) continue;
       const double t = static_cast<double>(ceilDiv(tiles, rows)), p = static_cast<double>(taskPanels * panelVectors);
-      const double cost = (36.0 * t * p + 110.0 * p + 300.0 / lanes * t) *
+      const double cost = (36.0 * t * p + 150.0 * p + 1000.0 / lanes * t) *
                           (static_cast<double>(ceilDiv(rows * columns, threads)) + (threads > 1 ? 0.1 : 0.0));
       if (bestCost < 0 || cost < bestCost) {
         bestCost = cost;
