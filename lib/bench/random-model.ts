@@ -1,13 +1,16 @@
 import fs from 'node:fs'
 import path from 'node:path'
+import { shownPath } from '../assembly/files'
 import { writeSafetensors } from '../assembly/safetensors'
+import { AsdmError, shown } from '../errors'
 import { parseTextEncoderConfig } from '../model/text-encoder-config'
 import { parseUNetConfig } from '../model/unet-config'
 import { parseVAEConfig } from '../model/vae-config'
 import type { NativeModelSpec, WeightRequest } from '../native/binding'
 import { loadAddon } from '../native/load'
+import { packageRoot } from '../native/platform'
 import { elementCount } from '../tensor'
-import { shapes } from './shapes'
+import { shapes, type ModelShape } from './shapes'
 
 /** IEEE half-precision bits of a float, rounded to nearest even; subnormals become 0, which random weights do not miss. */
 function halfBits(value: number, view: DataView): number {
@@ -37,10 +40,23 @@ function distribution({ name, shape }: WeightRequest): { mean: number, deviation
   return { mean: 0, deviation: 1 / Math.sqrt(elementCount(shape.slice(1))) }
 }
 
-function* halves(request: WeightRequest, block: Float32Array, index: number): Generator<Uint8Array> {
+/** Blocks of half-precision numbers by their mean and deviation, of which a model needs few. */
+class HalfBlocks {
+  readonly #block = randomBlock()
+  readonly #view = new DataView(new ArrayBuffer(4))
+  readonly #known = new Map<string, Uint16Array>()
+
+  of(mean: number, deviation: number): Uint16Array {
+    const key = `${mean} ${deviation}`
+    const known = this.#known.get(key) ?? Uint16Array.from(this.#block, value => halfBits(mean + deviation * value, this.#view))
+    this.#known.set(key, known)
+    return known
+  }
+}
+
+function* halves(request: WeightRequest, blocks: HalfBlocks, index: number): Generator<Uint8Array> {
   const { mean, deviation } = distribution(request)
-  const view = new DataView(new ArrayBuffer(4))
-  const bits = Uint16Array.from(block, value => halfBits(mean + deviation * value, view))
+  const bits = blocks.of(mean, deviation)
   let left = elementCount(request.shape)
   let offset = (index * 7919) % blockLength
   while (left > 0) {
@@ -57,10 +73,27 @@ function* halves(request: WeightRequest, block: Float32Array, index: number): Ge
  */
 export async function randomModel(name: string, folder: string): Promise<string> {
   const shape = shapes[name]
-  if (shape === undefined) throw new Error(`Expected a shape out of ${Object.keys(shapes).join(', ')} but received ${name}`)
-  if (fs.existsSync(path.join(folder, 'model_index.json'))) return folder
+  if (shape === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected a shape out of ${Object.keys(shapes).join(', ')} but received ${shown(name)}`)
+  if (!fs.existsSync(path.join(folder, 'model_index.json'))) await writeRandomModel(shape, folder)
+  return folder
+}
+
+/**
+ * Writes a diffusers folder of this shape with random fp16 weights, the same each time; `model_index.json` last.
+ * @throws AsdmError `FILE_WRITE`
+ */
+export async function writeRandomModel(shape: ModelShape, folder: string): Promise<void> {
+  try {
+    await writeParts(shape, folder)
+  } catch (error) {
+    if (error instanceof AsdmError) throw error
+    throw new AsdmError('FILE_WRITE', `Expected to write a model with random weights to ${shownPath(folder)} but: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+async function writeParts(shape: ModelShape, folder: string): Promise<void> {
   const addon = loadAddon()
-  const block = randomBlock()
+  const blocks = new HalfBlocks()
   const write = async (part: string, file: string, json: Record<string, unknown>, specs: NativeModelSpec[]) => {
     fs.mkdirSync(path.join(folder, part), { recursive: true })
     fs.writeFileSync(path.join(folder, part, 'config.json'), JSON.stringify(json, null, 1))
@@ -71,7 +104,7 @@ export async function randomModel(name: string, folder: string): Promise<string>
       return weights
     })
     await writeSafetensors(path.join(folder, part, file), requests.map((request, i) => ({
-      name: request.name, dtype: 'F16', shape: request.shape, data: () => halves(request, block, i),
+      name: request.name, dtype: 'F16', shape: request.shape, data: () => halves(request, blocks, i),
     })))
   }
   await write('unet', 'diffusion_pytorch_model.fp16.safetensors', shape.unet, [{ kind: 'unet', config: parseUNetConfig(shape.unet, 'unet') }])
@@ -80,10 +113,9 @@ export async function randomModel(name: string, folder: string): Promise<string>
   await write('text_encoder', 'model.fp16.safetensors', shape.textEncoder, [{ kind: 'text_encoder', config: parseTextEncoderConfig(shape.textEncoder, 'text_encoder') }])
   fs.mkdirSync(path.join(folder, 'scheduler'), { recursive: true })
   fs.writeFileSync(path.join(folder, 'scheduler', 'scheduler_config.json'), JSON.stringify(shape.scheduler, null, 1))
-  fs.cpSync(path.join(path.dirname(require.resolve('../../../package.json')), 'assets', 'clip-tokenizer'), path.join(folder, 'tokenizer'), { recursive: true })
+  fs.cpSync(path.join(packageRoot() ?? '.', 'assets', 'clip-tokenizer'), path.join(folder, 'tokenizer'), { recursive: true })
   fs.writeFileSync(path.join(folder, 'model_index.json'), JSON.stringify({
     _class_name: 'StableDiffusionPipeline', scheduler: ['diffusers', shape.scheduler._class_name], text_encoder: ['transformers', 'CLIPTextModel'],
     tokenizer: ['transformers', 'CLIPTokenizer'], unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
   }, null, 1))
-  return folder
 }

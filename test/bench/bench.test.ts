@@ -10,8 +10,11 @@ import { count, escaped, percent, time } from '../../lib/bench/html/text'
 import { niceStep } from '../../lib/bench/html/charts'
 import type { BenchCase, BenchReport } from '../../lib/bench/report'
 import { measured, median, pairedRatio, relativeRms } from '../../lib/bench/statistics'
+import { randomModel, writeRandomModel } from '../../lib/bench/random-model'
+import { shapes } from '../../lib/bench/shapes'
 import { reportText } from '../../lib/bench/text'
 import { writeTensors } from '../../lib/bench/tensors'
+import { StableDiffusion } from '../../lib/stable-diffusion'
 import { addon } from '../graph/support'
 import { fixture } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
@@ -187,6 +190,26 @@ test('asdm bench: all suites on a small model, as JSON, text and a page that agr
   const baseline = baselineOf(report)
   t.true(Object.keys(baseline.ratios).includes('unet fp32 / roofline'))
   t.true(compareRatios(baseline.ratios, baseline.ratios).every(({ verdict }) => verdict === 'even'))
+})
+
+test('a model with random weights is a model like any other, the same each time', async t => {
+  const { sd15 } = shapes
+  const small = {
+    ...sd15, unet: { ...sd15.unet, block_out_channels: [32, 32, 32, 32], cross_attention_dim: 64, attention_head_dim: 4, sample_size: 8 }, vae: { ...sd15.vae, block_out_channels: [32, 32, 32, 32] },
+    textEncoder: { ...sd15.textEncoder, hidden_size: 64, intermediate_size: 64, num_attention_heads: 2, num_hidden_layers: 2 },
+  }
+  const folder = temporaryFolder(t)
+  for (const name of ['a', 'b']) await writeRandomModel(small, path.join(folder, name))
+  const read = (name: string): Buffer => fs.readFileSync(path.join(folder, name, 'unet', 'diffusion_pytorch_model.fp16.safetensors'))
+  t.true(read('a').equals(read('b')))
+  const sd = await StableDiffusion.load(path.join(folder, 'a'), { threads: 1 })
+  t.teardown(() => sd.dispose())
+  const [image] = await sd.generate({ prompt: 'a cat', steps: 1, seed: 1 })
+  // Activations neither died nor exploded on the way.
+  t.true(new Set(image.rgba).size > 30)
+  await t.throwsAsync(randomModel('sd99', folder), { code: 'INVALID_ARGUMENT' })
+  fs.writeFileSync(path.join(folder, 'file'), '')
+  await t.throwsAsync(writeRandomModel(small, path.join(folder, 'file')), { code: 'FILE_WRITE' })
 })
 
 test('asdm bench --shape emoji --suite unet, as JSON; hostile names stay text', async t => {
