@@ -3,16 +3,15 @@ import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
 import type { Warning } from './components/part'
 import { throwIfAborted } from './errors'
-import { guide } from './guidance'
 import { GeneratedImage } from './image/generated-image'
 import type { Previewer } from './image/preview'
 import { toRgba } from './image/pixels'
 import { start, type NoiseSource } from './image/start'
 import { mainUNet } from './plan/plan'
-import { PlannedRun } from './plan/run'
+import { plainSteps, PlannedRun } from './plan/run'
 import { Clock, type Step } from './progress'
 import type { Request } from './request'
-import { item, joinChannels, tile, type Tensor } from './tensor'
+import { item, joinChannels, type Tensor } from './tensor'
 import { encodeText, pick } from './text/encode'
 import type { Tokenizer } from './text/tokenizer'
 
@@ -58,11 +57,11 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
   }
 
   const guided = negativePrompts !== undefined
-  const run = request.plan && new PlannedRun({ ...model.unets, [mainUNet]: unet }, request.plan.steps, {
+  const run = new PlannedRun({ ...model.unets, [mainUNet]: unet }, request.plan?.steps ?? plainSteps(sampler.timesteps.length), {
     images: batch, height: latents.shape[2], width: latents.shape[3], length: text.shape[1], guided,
-  }, request.plan.plan.maps)
+  }, request.plan?.plan.maps)
   try {
-    if (run !== undefined) {
+    if (request.plan !== undefined) {
       yield { phase: 'plan', ...clock.lap('plan', 1), report: run.report }
       clock.resume()
     }
@@ -70,11 +69,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
       throwIfAborted(signal)
       const scaled = sampler.scaleInput(latents, i)
       const sample = begin.condition === undefined ? scaled : joinChannels([scaled, ...begin.condition])
-      const predict = async (): Promise<Tensor> => {
-        const { sample: output } = await unet.forward({ sample: guided ? tile(sample, 2) : sample, timestep, encoderHiddenStates: text, signal })
-        return guided ? guide(output, guidanceScale) : output
-      }
-      const output = await (run === undefined ? predict() : run.step(i, sample, timestep, text, guidanceScale, signal))
+      const output = await run.step(i, sample, timestep, text, guidanceScale, signal)
       const fresh = sampler.needsNoise(i, { eta: request.eta }) ? noise.randn(latents.shape) : undefined
       latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
       if (begin.keep !== undefined) latents = begin.keep(latents, i)
@@ -83,7 +78,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
       clock.resume()
     }
   } finally {
-    run?.dispose()
+    run.dispose()
   }
   for (const each of [unet, ...Object.values(model.unets ?? {})]) each.trim()
 
@@ -99,7 +94,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
     yield { phase: 'decode', ...lap }
     clock.resume()
   }
-  yield { phase: 'done', ...clock.lap('done', 1), images, ...(run && { statistics: run.statistics() }) }
+  yield { phase: 'done', ...clock.lap('done', 1), images, ...(request.plan && { statistics: run.statistics() }) }
   return images
 }
 

@@ -108,7 +108,7 @@ export class UNet {
   /**
    * Compiles passes that inherit features of earlier ones: what a plan's steps become.
    * @param shape of the whole batch, in latent pixels and text tokens; with `conditionalOnly` steps its first half is the unconditional one
-   * @param steps at most 1000
+   * @param steps at most 2000
    * @param others further UNets, of the same input channels and text width, which steps name by the numbers 1, 2, …
    * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed; `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
    */

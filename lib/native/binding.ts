@@ -276,16 +276,28 @@ export interface NativeRunStepInfo {
   probe?: number
 }
 
+/** What a UNet computes of the text alone: with its first step, and again only where the text changes. */
+export interface NativeRunConstants {
+  /** Bytes held besides `keptBytes`. */
+  bytes: number
+  /** Multiply-accumulates that the steps of the run need. */
+  macs: number
+  /** Multiply-accumulates for the whole batch, once. */
+  fullMacs: number
+}
+
 /** What the steps of a run do, known before the first. */
 export interface NativeRunInfo {
   /** In order. */
   steps: NativeRunStepInfo[]
   /** The units that each program runs. */
   programs: string[][]
-  /** The units of one full pass, for each UNet. */
+  /** The units of one full pass, for each UNet, without those of `constants`. */
   units: string[][]
-  /** Multiply-accumulates of one full pass of the whole batch, for each UNet. */
+  /** Multiply-accumulates of one full pass of the whole batch, for each UNet, without those of `constants`. */
   fullMacs: number[]
+  /** For each UNet what depends on the text alone, the keys and values of cross-attention. It counts in no step. */
+  constants: NativeRunConstants[]
   /** Bytes held between steps for inherited values. */
   keptBytes: number
 }

@@ -1,7 +1,7 @@
 import type { UNet, UNetRun } from '../components/unet'
 import { AsdmError } from '../errors'
 import { guide } from '../guidance'
-import type { NativeInherit, NativeRunStep } from '../native/binding'
+import type { NativeInherit, NativeRunInfo, NativeRunStep } from '../native/binding'
 import { tile, type Tensor } from '../tensor'
 import { pick } from '../text/encode'
 import type { ExpandedStep } from './expand'
@@ -11,14 +11,18 @@ import { mainUNet, type PlanMap } from './plan'
 
 /** What a request's plan costs. Known before its first denoising step, but for what adaptive rules decide: these are taken as never inheriting. */
 export interface PlanReport {
-  /** Multiply-accumulates of the UNet passes. */
+  /** Multiply-accumulates of the UNet passes, and of the text's keys and values, which are computed once for each UNet. */
   macs: number
-  /** Multiply-accumulates of the same run in full: the main UNet at every step, with guidance where the request has it. */
+  /** Multiply-accumulates of the same run in full, as it is without a plan: the main UNet at every step, with guidance where the request has it, the text's keys and values once. */
   fullMacs: number
   /** `macs` over `fullMacs`. */
   share: number
-  /** The same, step by step. */
+  /** The same, step by step, of the passes alone. */
   stepShares: number[]
+  /** Of `macs`, those of the text's keys and values. */
+  textMacs: number
+  /** Bytes held for the text's keys and values, also without a plan. */
+  textBytes: number
   /** Bytes held between steps for inherited features, and for what changes are measured by. */
   keptBytes: number
   /** Of a plan with adaptive rules: the same where they inherit whenever they may. */
@@ -52,13 +56,20 @@ export interface RunStatistics extends PlanReport {
 
 interface Shape { images: number, height: number, width: number, length: number, guided: boolean }
 
-/** The UNet's part of a request with a plan: runs each step as the plan says and keeps its features and guidance directions. */
+/** Steps without a plan: the main UNet in full at each. */
+export function plainSteps(count: number): ExpandedStep[] {
+  return Array.from({ length: count }, () => ({ unet: mainUNet, inherit: [], guidance: 'full' as const }))
+}
+
+/** The UNet's part of a request: runs each step as the plan says and keeps its features and guidance directions. */
 export class PlannedRun {
   readonly report: PlanReport
   readonly #steps: readonly ExpandedStep[]
   readonly #run: UNetRun
   readonly #guided: boolean
+  /** Of a full pass of the main UNet, and of its text's keys and values. */
   readonly #fullMacs: number
+  readonly #fullTextMacs: number
   /** Steps that begin with a probe, and for each UNet the rules that its probes belong to. */
   readonly #probed: readonly boolean[]
   readonly #rules: ReadonlyMap<string, readonly number[]>
@@ -92,9 +103,13 @@ export class PlannedRun {
       probes, maps: joined.map(({ from, to }) => ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
     }, names.slice(1).map(name => unets[name]))
     try {
-      this.#fullMacs = names.includes(mainUNet) ? this.#run.info.fullMacs[number(mainUNet)] : unets[mainUNet].describe(shape).macs
+      const { info } = this.#run
+      const main = names.includes(mainUNet) ? { info, index: number(mainUNet) } : { info: infoOf(unets[mainUNet], shape), index: 0 }
+      this.#fullMacs = main.info.fullMacs[main.index]
+      this.#fullTextMacs = main.info.constants[main.index].fullMacs
       const least = this.#count(greedy(steps))
-      this.report = { ...this.#count(steps.map(() => 0)), keptBytes: this.#run.info.keptBytes, ...(adaptive.size > 0 && { least: { macs: least.macs, share: least.share, stepShares: least.stepShares } }) }
+      const textBytes = info.constants.reduce((sum, { bytes }) => sum + bytes, 0)
+      this.report = { ...this.#count(steps.map(() => 0)), keptBytes: info.keptBytes, textBytes, ...(adaptive.size > 0 && { least: { macs: least.macs, share: least.share, stepShares: least.stepShares } }) }
     } catch (error) {
       this.dispose()
       throw error
@@ -107,10 +122,12 @@ export class PlannedRun {
   }
 
   /** @param chosen for each step the choices that are inherited, as bits */
-  #count(chosen: readonly number[]): Pick<PlanReport, 'macs' | 'fullMacs' | 'share' | 'stepShares'> {
-    const macs = this.#run.info.steps.map(({ variants }, i) => variants[chosen[i]].macs)
-    const [sum, full] = [macs.reduce((total, each) => total + each, 0), this.#fullMacs * macs.length]
-    return { macs: sum, fullMacs: full, share: sum / full, stepShares: macs.map(each => each / this.#fullMacs) }
+  #count(chosen: readonly number[]): Pick<PlanReport, 'macs' | 'fullMacs' | 'share' | 'stepShares' | 'textMacs'> {
+    const { steps, constants } = this.#run.info
+    const macs = steps.map(({ variants }, i) => variants[chosen[i]].macs)
+    const textMacs = constants.reduce((total, each) => total + each.macs, 0)
+    const [sum, full] = [macs.reduce((total, each) => total + each, textMacs), this.#fullMacs * macs.length + this.#fullTextMacs]
+    return { macs: sum, fullMacs: full, share: sum / full, stepShares: macs.map(each => each / this.#fullMacs), textMacs }
   }
 
   /**
@@ -181,6 +198,13 @@ export class PlannedRun {
     this.#run.dispose()
     this.#direction = undefined
   }
+}
+
+/** What a full pass of a UNet costs that no step runs. */
+function infoOf(unet: UNet, shape: Parameters<UNet['createRun']>[0]): NativeRunInfo {
+  const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }])
+  run.dispose()
+  return run.info
 }
 
 /** For each UNet with adaptive rules: their numbers, and what each measures. */

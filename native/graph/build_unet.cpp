@@ -131,6 +131,7 @@ Status buildUNet(const UNetConfig& c, Graph* graph) {
   const UnitId sample = u.b.input("sample");
   u.time = u.timeEmbedding();
   u.text = u.b.input("encoder_hidden_states");
+  made.constantInputs.push_back(u.text);
 
   UnitId x = u.b.conv3x3("conv_in", sample, c.inChannels, first);
   u.b.tap("conv_in", x);

@@ -15,6 +15,8 @@ struct Graph {
   std::vector<Unit> units;         // each after its inputs
   std::vector<WeightRef> weights;  // in the order of their first use; several units may share one
   std::vector<UnitId> inputs;      // the Input units
+  // Those of them that stay the same during a request, whatever the step.
+  std::vector<UnitId> constantInputs;
   // What the model gives. A text encoder has several: outputs[s] leaves out the last s layers.
   std::vector<UnitId> outputs;
   // Values that have a name of their own: module paths of the diffusers model.

@@ -64,6 +64,8 @@ struct RunCompiler {
       }
       std::vector<bool> run = reach(*unet.graph, all, {}).run;
       for (UnitId input : unet.graph->inputs) run[static_cast<size_t>(input)] = false;  // given anew, not kept
+      const std::vector<bool> constant = constantUnits(*unet.graph);
+      for (size_t u = 0; u < run.size(); u++) run[u] = run[u] && !constant[u];
       probed.push_back(std::move(run));
       probeValues.push_back(std::move(values));
     }
@@ -229,6 +231,35 @@ struct RunCompiler {
     }
   }
 
+  // Behind what is kept; they count in no pass.
+  Status placeConstants() {
+    for (size_t n = 0; n < request.unets.size(); n++) {
+      const RunUNet& unet = request.unets[n];
+      PlannedUNet& planned = made.unets[n];
+      RequestConstants& constants = planned.constants;
+      ASDM_TRY(compileConstants(*unet.graph, *unet.table, unet.inputs, unet.halfInputs, unet.threads, made.keptBytes + made.constantBytes, &constants));
+      made.constantBytes += constants.bytes;
+      const std::vector<bool> constant = constantUnits(*unet.graph);
+      planned.units.erase(std::remove_if(planned.units.begin(), planned.units.end(), [&](UnitId u) { return constant[static_cast<size_t>(u)]; }), planned.units.end());
+      planned.fullMacs -= constants.macs;
+      planned.constantMacs = constantMacs(n);
+    }
+    return Status::good();
+  }
+
+  // They are computed with the UNet's first step; anew where that ran half the batch only and a later one runs the whole.
+  uint64_t constantMacs(size_t unet) const {
+    bool any = false, halfFirst = false, whole = false;
+    for (const RunStep& step : request.steps) {
+      if (step.unet != unet) continue;
+      if (!any) halfFirst = step.conditionalOnly;
+      any = true;
+      whole = whole || !step.conditionalOnly;
+    }
+    const uint64_t macs = made.unets[unet].constants.macs;
+    return (halfFirst ? macs / 2 : 0) + (whole ? macs : 0);
+  }
+
   std::map<std::tuple<size_t, bool, bool, std::vector<std::pair<UnitId, uint64_t>>, std::vector<std::pair<UnitId, uint64_t>>>, size_t> distinct;
 
   // The program of one pass, made once for all that are alike; fills in what the pass counts.
@@ -250,6 +281,12 @@ struct RunCompiler {
       pass->program = found->second;
     } else {
       CompileRequest one{half ? unet.halfInputs : unet.inputs, isProbe ? std::vector<UnitId>() : unet.graph->outputs, unet.threads, true, {}};
+      const RequestConstants& constants = made.unets[step.unet].constants;
+      for (const KeptValue& constant : half ? constants.half : constants.whole) {
+        // One that a plan hands on by its own name is a feature like others.
+        const auto same = [&](const std::pair<UnitId, uint64_t>& value) { return value.first == constant.unit; };
+        if (std::none_of(reads.begin(), reads.end(), same) && std::none_of(keeps.begin(), keeps.end(), same)) one.kept.push_back(constant);
+      }
       for (const auto& [value, offset] : reads) one.kept.push_back({value, offset, true});
       for (const auto& [value, offset] : keeps) one.kept.push_back({value, offset, false});
       Program program;
@@ -293,6 +330,7 @@ Status compileRun(const RunRequest& request, RunPlan* plan) {
   ASDM_TRY(compiler.findSources());
   made.keptBytes = compiler.slots.bytes();
   compiler.placeProbes();
+  ASDM_TRY(compiler.placeConstants());
   ASDM_TRY(compiler.addPrograms());
   *plan = std::move(made);
   return Status::good();

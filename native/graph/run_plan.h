@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "graph/constants.h"
 #include "graph/inherit.h"
 #include "graph/program.h"
 
@@ -82,8 +83,10 @@ struct ProbedValue {
 };
 
 struct PlannedUNet {
-  std::vector<UnitId> units;  // of a whole pass
+  std::vector<UnitId> units;  // of a whole pass, without the constants
   uint64_t fullMacs = 0;      // of it
+  RequestConstants constants;
+  uint64_t constantMacs = 0;  // what its steps need of them, if the constant inputs never change
   DType activations = DType::F32;
   std::vector<std::vector<ProbedValue>> probes;  // for each of its probes its values
 };
@@ -93,8 +96,11 @@ struct RunPlan {
   std::vector<PlannedStep> steps;
   std::vector<PlannedUNet> unets;
   uint64_t keptBytes = 0;
+  uint64_t constantBytes = 0;  // of the constants, which lie behind
 };
 
+// Programs read the constants of their UNet and expect them to be there; what they need of the text is computed by programs of its own.
+//
 // Decides per step what runs (reverse reachability from the output, stopped at inherited values), which step each inherited value
 // comes from (the last one that computed it; the two halves of the batch separately), and keeps only what a later step reads. Where
 // choices are open, a value is kept by every program that may be the last to compute it.

@@ -8,8 +8,8 @@ namespace {
 
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
 constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kRemoved = 4096, kExact = 4096;
-// A run has at most as many steps as models are trained with; a step inherits at most what a large UNet has of units.
-constexpr size_t kRunSteps = 1000, kInherits = 4096, kProbes = 16, kMaps = 1024;
+// A run has at most as many steps as models are trained with, and some that samplers add; a step inherits at most what a large UNet has of units.
+constexpr size_t kRunSteps = 2000, kInherits = 4096, kProbes = 16, kMaps = 1024;
 
 DType storedDType(const Value& value) {
   const std::string name = value.text(kNameBytes);

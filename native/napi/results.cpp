@@ -71,6 +71,13 @@ napi_value runInfo(napi_env env, const std::vector<uint64_t>& ids, const RunInfo
   set(env, told, "programs", list(env, info.programs, [&](const std::vector<std::string>& names) { return strings(env, names); }));
   set(env, told, "units", list(env, info.units, [&](const std::vector<std::string>& names) { return strings(env, names); }));
   set(env, told, "fullMacs", list(env, info.fullMacs, [&](uint64_t macs) { return counted(env, macs); }));
+  set(env, told, "constants", list(env, info.constants, [&](const ConstantInfo& constants) {
+        const napi_value row = object(env);
+        set(env, row, "bytes", counted(env, constants.bytes));
+        set(env, row, "macs", counted(env, constants.macs));
+        set(env, row, "fullMacs", counted(env, constants.fullMacs));
+        return row;
+      }));
   set(env, told, "keptBytes", counted(env, info.keptBytes));
   const napi_value value = object(env);
   set(env, value, "ids", list(env, ids, [&](uint64_t id) { return counted(env, id); }));

@@ -161,6 +161,19 @@ struct Model::Impl {
     return run.reserve(store.bytes());
   }
 
+  // Computes the constants of the run's text, unless they are there. calls: for a profile.
+  Status prepareConstants(const RunPart& part, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, std::vector<CallRow>* calls) {
+    Run& run = *part.run;
+    const RequestConstants& constants = run.plan.unets[part.unet].constants;
+    const bool half = run.isHalf(step);
+    ConstantState& state = run.constants[part.unet];
+    if (!constants.any() || state.hold(inputs.encoderHiddenStates.data, half)) return Status::good();
+    std::vector<HostTensor> none;
+    ASDM_TRY(runProgram(half ? constants.computeHalf : constants.computeWhole, inputs, run.kept.data(), cancel, &none, calls));
+    state.set(inputs.encoderHiddenStates.data, half);
+    return Status::good();
+  }
+
   Status probeRun(const RunPart& part, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
                   std::vector<double>* changes) {
     Run& run = *part.run;
@@ -172,6 +185,7 @@ struct Model::Impl {
     const PlannedPass& pass = run.plan.steps[step].probe;
     std::vector<HostTensor> none;
     std::vector<CallRow> calls;
+    ASDM_TRY(prepareConstants(part, step, inputs, cancel, &calls));
     ASDM_TRY(runProgram(run.plan.programs[pass.program], inputs, run.kept.data(), cancel, &none, &calls));
     ASDM_TRY(run.copy(pass, pool, cancel));
     ASDM_TRY(run.changes(part.unet, pool, cancel, changes));
@@ -191,7 +205,10 @@ struct Model::Impl {
     run.broken = true;  // until the pass has ended
     std::vector<HostTensor> results;
     ForwardOutputs made;
+    std::vector<CallRow> before;
+    ASDM_TRY(prepareConstants(part, step, inputs, cancel, &before));
     ASDM_TRY(runProgram(run.plan.programs[variants[chosen].program], inputs, run.kept.data(), cancel, &results, &made.calls));
+    made.calls.insert(made.calls.begin(), before.begin(), before.end());
     ASDM_TRY(run.copy(variants[chosen], pool, cancel));
     run.broken = false;
     run.probed = false;

@@ -122,11 +122,19 @@ struct RunStepInfo {
   size_t probe = 0;                   // their program
 };
 
+// What a UNet computes once for all steps of a run, of the text alone. It counts in no pass.
+struct ConstantInfo {
+  uint64_t bytes = 0;     // held besides RunInfo::keptBytes
+  uint64_t macs = 0;      // that the UNet's steps need; where the text changes they are computed again
+  uint64_t fullMacs = 0;  // of the whole batch, once
+};
+
 struct RunInfo {
   std::vector<RunStepInfo> steps;
   std::vector<std::vector<std::string>> programs;  // of each program the units that run; probes' too
   std::vector<std::vector<std::string>> units;     // of each UNet those of a whole pass
   std::vector<uint64_t> fullMacs;                  // of each UNet those of a whole pass
+  std::vector<ConstantInfo> constants;             // of each UNet
   uint64_t keptBytes = 0;
 };
 

@@ -59,6 +59,7 @@ RunInfo runInfo(const std::vector<RunModel>& models, const RunSpec& spec, const 
   };
   for (size_t n = 0; n < plan.unets.size(); n++) {
     info.fullMacs.push_back(plan.unets[n].fullMacs);
+    info.constants.push_back({plan.unets[n].constants.bytes, plan.unets[n].constantMacs, plan.unets[n].constants.macs});
     info.units.push_back(namesOf(n, plan.unets[n].units));
   }
   std::vector<size_t> owner(plan.programs.size());
@@ -123,6 +124,21 @@ Sums sumsOf(const std::byte* now, const std::byte* before, uint64_t begin, uint6
 
 }  // namespace
 
+bool ConstantState::hold(const std::vector<float>& text, bool half) const {
+  const std::vector<float>& known = half ? half_ : whole_;
+  return !known.empty() && known.size() == text.size() && std::memcmp(known.data(), text.data(), text.size() * sizeof(float)) == 0;
+}
+
+void ConstantState::set(const std::vector<float>& text, bool half) {
+  if (half) {
+    whole_.clear();  // half of its place has been overwritten
+    half_ = text;
+  } else {
+    whole_ = text;
+    half_.assign(text.begin() + static_cast<std::ptrdiff_t>(text.size() / 2), text.end());
+  }
+}
+
 Status Run::create(const std::vector<RunModel>& models, const ForwardShape& shape, const RunSpec& spec, std::shared_ptr<Run>* out,
                    RunInfo* info) {
   ASDM_TRY(checkSteps(spec, models.size()));
@@ -151,6 +167,7 @@ Status Run::create(const std::vector<RunModel>& models, const ForwardShape& shap
   }
   ASDM_TRY(compileRun(request, &run->plan));
   run->measured_.resize(models.size());
+  run->constants.resize(models.size());
   for (const PlannedUNet& unet : run->plan.unets) run->renewed_.emplace_back(unet.probes.size());
   *info = runInfo(models, spec, run->plan);
   *out = std::move(run);
@@ -186,10 +203,11 @@ Status Run::checkProbes(size_t unet, const std::vector<size_t>& numbers) const {
 }
 
 Status Run::reserve(uint64_t besides) {
-  if (kept.bytes() >= plan.keptBytes) return Status::good();
-  const auto bytes = static_cast<double>(plan.keptBytes);
+  const uint64_t wanted = plan.keptBytes + plan.constantBytes;
+  if (kept.bytes() >= wanted) return Status::good();
+  const auto bytes = static_cast<double>(wanted);
   ASDM_TRY(checkMemory(bytes + static_cast<double>(besides), "weights and kept features"));
-  return kept.allocate(plan.keptBytes) ? Status::good() : outOfMemory(bytes, "kept features");
+  return kept.allocate(wanted) ? Status::good() : outOfMemory(bytes, "kept features");
 }
 
 Status Run::copy(const PlannedPass& pass, ThreadPool& pool, const std::atomic<bool>& cancel) {

@@ -12,6 +12,17 @@
 
 namespace asdm {
 
+// Of which text the constants are that lie in a run's kept memory. A text is compared, not trusted to be the same: it is small.
+class ConstantState {
+ public:
+  // Are they there for this text, of the second half of the batch or of all?
+  bool hold(const std::vector<float>& text, bool half) const;
+  void set(const std::vector<float>& text, bool half);
+
+ private:
+  std::vector<float> whole_, half_;
+};
+
 // What a run needs to know of a model.
 struct RunModel {
   const ModelSpec* spec = nullptr;
@@ -29,10 +40,12 @@ struct Run {
   std::mutex mutex;
   RunPlan plan;
   Block kept;
+  std::vector<ConstantState> constants;  // of each UNet
   size_t next = 0;      // the step that comes next
   bool probed = false;  // its probes have run
   bool broken = false;  // a pass did not end: what is kept is neither old nor new
 
+  bool isHalf(size_t step) const { return steps_[step].conditionalOnly; }
   Status checkTurn(size_t step, size_t unet, bool probe) const;
   Status checkSize(size_t step, const ForwardShape& shape) const;
   Status checkProbes(size_t unet, const std::vector<size_t>& numbers) const;

@@ -1,16 +1,16 @@
 import test from 'ava'
 import { openUNet } from '../../lib/model/folder'
 import { matchWeights } from '../../lib/model/weights'
-import type { ForwardInputs, NativeModel, NativeRunStep } from '../../lib/native/binding'
+import type { ForwardInputs, NativeModel, NativeModelOptions, NativeRunStep } from '../../lib/native/binding'
 import { loadAddon } from '../../lib/native/load'
 import { fixture } from '../support/fixtures'
 import { randomFloats } from '../support/op-runner'
 
 const shape = { batch: 2, height: 8, width: 8, length: 5 }
 
-async function model(set: string, threads = 2): Promise<NativeModel> {
+async function model(set: string, threads = 2, dtype: NativeModelOptions['dtype'] = 'fp32'): Promise<NativeModel> {
   const { config, weights } = await openUNet(fixture(set, 'unet'))
-  const unet = loadAddon().createModel({ kind: 'unet', config }, { dtype: 'fp32', threads, cpu: 'auto' })
+  const unet = loadAddon().createModel({ kind: 'unet', config }, { dtype, threads, cpu: 'auto' })
   await unet.load(matchWeights(unet.weights(), weights, set)).promise
   return unet
 }
@@ -87,7 +87,7 @@ test('an inherited feature is the earlier one: the step differs from a full one,
   t.deepEqual(run.info.steps[1].variants[0].inherited.map(value => value.source), [0])
   // What runs is conv_in, the skips of the first block and the last up block: its counted share of the whole.
   const units = unet.describe(shape).units
-  const runs = units.filter(unit => /^(conv_|time_|up_blocks\.3|down_blocks\.0\.(resnets|attentions))/.test(unit.name))
+  const runs = units.filter(unit => !unit.name.endsWith('.to_kv') && /^(conv_|time_|up_blocks\.3|down_blocks\.0\.(resnets|attentions))/.test(unit.name))
   t.is(run.info.steps[1].variants[0].macs, runs.reduce((sum, unit) => sum + unit.macs, 0))
   t.is(run.info.steps[1].variants[0].units, runs.length)
   // One value of [2, 8, 8, 64] floats: the block's output after its upsampler.
@@ -121,6 +121,39 @@ test('without guidance only the conditional half runs, with its own features', a
   run.dispose()
   both.dispose()
   unet.dispose()
+})
+
+test('what is made of the text alone is computed once, and again where the text changes', async t => {
+  for (const [set, dtype] of [['sd15-tiny', 'fp32'], ['sd21-tiny', 'fp32'], ['sd15-tiny', 'bf16']] as const) {
+    const unet = await model(set, 2, dtype)
+    const units = unet.describe(shape).units
+    const made = units.filter(unit => unit.name.endsWith('.to_kv'))
+    t.true(made.length > 4)
+    const macs = made.reduce((sum, unit) => sum + unit.macs, 0)
+    const run = unet.createRun(shape, [full, full, step([], true), full, full, step([], true), full])
+    const { constants: [constants], fullMacs: [fullMacs], steps } = run.info
+    t.is(constants.fullMacs, macs)
+    t.is(constants.macs, macs)
+    t.is(fullMacs + macs, unet.describe(shape).macs)
+    t.is(steps[1].variants[0].macs, fullMacs)
+    t.is(constants.bytes, made.reduce((sum, unit) => sum + Math.ceil(unit.shape.reduce((a, b) => a * b, dtype === 'bf16' ? 2 : 4) / 64) * 64, 0))
+    // Two texts in turn; every pass gives what a pass by itself gives.
+    const [a, b] = [inputs(set, 1), inputs(set, 2)]
+    const withText = (given: typeof a, text: typeof a, seed: number) => ({ ...inputs(set, seed), timesteps: given.timesteps, encoderHiddenStates: text.encoderHiddenStates })
+    const passes = [withText(a, a, 3), withText(b, a, 4), part(withText(a, a, 5), 1, 2), withText(a, b, 6), withText(a, b, 7), part(withText(b, a, 8), 1, 2), withText(a, b, 9)]
+    const counts: number[] = []
+    for (const [i, pass] of passes.entries()) {
+      const { sample, calls } = await run.forward(i, { ...pass, profile: true }).promise
+      t.true(same(sample.data, (await unet.forward(pass).promise).sample.data), `${set} ${dtype} step ${i}`)
+      counts.push(calls.filter(call => call.name.endsWith('.to_kv')).length)
+    }
+    t.deepEqual(counts, [1, 0, 0, 1, 0, 1, 1].map(times => times * made.length))
+    run.dispose()
+    // Half the batch first: the whole then has them computed anew.
+    t.is(unet.createRun(shape, [step([], true), step([], true)]).info.constants[0].macs, macs / 2)
+    t.is(unet.createRun(shape, [step([], true), full]).info.constants[0].macs, 1.5 * macs)
+    unet.dispose()
+  }
 })
 
 test('equal steps share a program; a later full step refreshes', async t => {

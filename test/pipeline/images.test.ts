@@ -70,8 +70,11 @@ test('guidance 1 runs no unconditional pass', async t => {
   const watched = await StableDiffusion.load(repoPath('models', 'emoji'), { threads: 2 })
   t.teardown(() => watched.dispose())
   const batches: number[] = []
-  const forward = watched.unet.forward
-  watched.unet.forward = inputs => { batches.push(inputs.sample.shape[0]); return forward.call(watched.unet, inputs) }
+  const createRun = watched.unet.createRun
+  watched.unet.createRun = (...given) => {
+    const run = createRun.apply(watched.unet, given)
+    return { ...run, forward: (step, inputs) => { batches.push(inputs.sample.shape[0]); return run.forward(step, inputs) } }
+  }
   const [one] = await watched.generate({ ...base, steps: 2, guidanceScale: 1 })
   const [other] = await watched.generate({ ...base, steps: 2, guidanceScale: 1, negativePrompt: 'rocket' })
   t.deepEqual(batches, [1, 1, 1, 1])
