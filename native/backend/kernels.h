@@ -50,6 +50,9 @@ struct PackArgs {
   void* packed;
 };
 
+// Low parts (bfloat16 only): what rounding took from a sum, itself rounded to bfloat16. A chain of sums, as a UNet's residual
+// connections are, then does not gather roundings: the next sum adds residual + residualLow, and only its own readers see a value
+// rounded once. Products of WeightFormat::Native read and write them; both pointers may be null, and are in other formats.
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
 // Accumulation order over k is fixed. Rounding: the sum is rounded to float, then bias, then act, then residual are applied one by
 // one, so that with float activations a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.
@@ -64,6 +67,8 @@ struct LinearArgs {
   int64_t ldr;
   void* y;
   int64_t ldy;
+  const void* residualLow = nullptr;  // as residual, or null: 0
+  void* yLow = nullptr;               // as y, or null: not wanted. May be the same memory as residualLow
 };
 
 // Cross-correlation as torch.nn.functional.conv2d. x [n, h, w, c]; y [n, outH, outW, co], both dense.
@@ -84,6 +89,8 @@ struct ConvArgs {
   int64_t ldRowBias;
   const void* residual;   // [n, outH, outW, co] or null
   void* y;
+  const void* residualLow = nullptr;  // as residual, or null; low parts
+  void* yLow = nullptr;               // as y, or null
 };
 
 // Group norm over (pixels, channels of the group), statistics per sample (Wu & He 2018, eq. 1-2): biased variance, eps inside the

@@ -49,6 +49,7 @@ UnitId convIn(GraphBuilder& b, const std::string& name, UnitId x, int64_t in, in
 Status buildVAEDecoder(const VAEConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
+  made.lowParts = false;  // few sums, and values of half a gigabyte
   GraphBuilder b(made);
   const size_t stages = c.blockOutChannels.size();
   UnitId x = b.input("sample");
@@ -75,6 +76,7 @@ Status buildVAEDecoder(const VAEConfig& c, Graph* graph) {
 Status buildVAEEncoder(const VAEConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
+  made.lowParts = false;  // few sums, and values of half a gigabyte
   GraphBuilder b(made);
   const size_t stages = c.blockOutChannels.size();
   int64_t width = c.blockOutChannels[0];

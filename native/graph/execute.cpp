@@ -37,6 +37,8 @@ struct Runner {
   const float* vector(int i) const { return static_cast<const float*>(weight(i)); }
 
   void operator()(LinearArgs a) {
+    a.residualLow = read(step->residualLow);
+    a.yLow = const_cast<void*>(read(step->outLow));
     a.x = in(0);
     a.weight = weight(0);
     a.bias = vector(1);
@@ -45,6 +47,8 @@ struct Runner {
     table.linear.run(a, context);
   }
   void operator()(ConvArgs a) {
+    a.residualLow = read(step->residualLow);
+    a.yLow = const_cast<void*>(read(step->outLow));
     a.x = in(0);
     a.weight = weight(0);
     a.bias = vector(1);
@@ -116,9 +120,10 @@ struct Runner {
 
   void poison() const {
     std::memset(context.scratch, 0xff, program.scratchBytes);
-    if (step->out.kind != Place::Arena || step->inPlace) return;
     const Shape& shape = program.shapes[static_cast<size_t>(step->result)];
-    std::memset(bindings.arena + step->out.offset, 0xff, static_cast<size_t>(shape.count() * dtypeBytes(program.activations)));
+    const size_t bytes = static_cast<size_t>(shape.count() * dtypeBytes(program.activations));
+    if (step->out.kind == Place::Arena && !step->inPlace) std::memset(bindings.arena + step->out.offset, 0xff, bytes);
+    if (step->outLow.kind == Place::Arena && !step->lowInPlace) std::memset(bindings.arena + step->outLow.offset, 0xff, bytes);
   }
 };
 

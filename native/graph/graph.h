@@ -19,6 +19,8 @@ struct Graph {
   std::vector<UnitId> constantInputs;
   // What the model gives. A text encoder has several: outputs[s] leaves out the last s layers.
   std::vector<UnitId> outputs;
+  // In bfloat16, do sums along residual connections keep low parts (backend/kernels.h)? They cost memory for the largest values.
+  bool lowParts = true;
   // Values that have a name of their own: module paths of the diffusers model.
   std::map<std::string, UnitId> taps;
 

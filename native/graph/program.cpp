@@ -16,6 +16,7 @@ struct Compiler {
   const CompileRequest& request;
   Program& p;
   std::vector<int> valueOf;  // unit -> index in p.values, or -1
+  std::vector<int> lowOf;    // unit -> that of its low part, or -1
 
   uint64_t bytes(UnitId id) const {
     return static_cast<uint64_t>(p.shapes[static_cast<size_t>(id)].count() * dtypeBytes(p.activations));
@@ -43,8 +44,26 @@ struct Compiler {
     }
   }
 
+  // A product of bfloat16, which can keep low parts of its results and read those of its residual.
+  static bool keepsLow(const Step& step) {
+    const auto* linear = std::get_if<LinearArgs>(&step.args);
+    const auto* conv = std::get_if<ConvArgs>(&step.args);
+    return (linear != nullptr && linear->shape.format == WeightFormat::Native) || (conv != nullptr && conv->shape.format == WeightFormat::Native);
+  }
+
+  void addValue(std::vector<int>& indices, UnitId id, int now) {
+    indices[static_cast<size_t>(id)] = static_cast<int>(p.values.size());
+    p.values.push_back(id);
+    p.lifetimes.push_back({now, now, bytes(id), -1});
+  }
+
   void findLifetimes() {
     valueOf.assign(graph.units.size(), -1);
+    lowOf.assign(graph.units.size(), -1);
+    std::vector<bool> summed(graph.units.size());  // by a call that reads low parts
+    if (p.activations == DType::BF16 && graph.lowParts)
+      for (const Step& step : p.steps)
+        if (step.residual != kNoUnit && keepsLow(step)) summed[static_cast<size_t>(step.residual)] = true;
     for (size_t s = 0; s < p.steps.size(); s++) {
       const Step& step = p.steps[s];
       const int now = static_cast<int>(s);
@@ -54,10 +73,11 @@ struct Compiler {
       };
       for (UnitId id : step.operands) read(id);
       read(step.residual);
+      if (step.residual != kNoUnit && keepsLow(step) && lowOf[static_cast<size_t>(step.residual)] >= 0)
+        p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(step.residual)])].last = now;
       if (step.out.kind == Place::Output || keptPlace(step.result).kind == Place::Kept) continue;
-      valueOf[static_cast<size_t>(step.result)] = static_cast<int>(p.values.size());
-      p.values.push_back(step.result);
-      p.lifetimes.push_back({now, now, bytes(step.result), -1});
+      addValue(valueOf, step.result, now);
+      if (summed[static_cast<size_t>(step.result)] && keepsLow(step)) addValue(lowOf, step.result, now);
     }
   }
 
@@ -68,9 +88,9 @@ struct Compiler {
     return {};
   }
 
-  bool mayTakeOver(const Step& step, UnitId from, int now) const {
-    if (from == kNoUnit || valueOf[static_cast<size_t>(from)] < 0) return false;
-    const Lifetime& dying = p.lifetimes[static_cast<size_t>(valueOf[static_cast<size_t>(from)])];
+  bool mayTakeOver(const Step& step, UnitId from, int now, const std::vector<int>& indices) const {
+    if (from == kNoUnit || indices[static_cast<size_t>(from)] < 0) return false;
+    const Lifetime& dying = p.lifetimes[static_cast<size_t>(indices[static_cast<size_t>(from)])];
     return dying.last == now && dying.bytes == bytes(step.result);
   }
 
@@ -83,10 +103,14 @@ struct Compiler {
       UnitId from = kNoUnit;
       if (step.residual != kNoUnit) {
         const bool isOperand = std::find(std::begin(step.operands), std::end(step.operands), step.residual) != std::end(step.operands);
-        if (!isOperand && mayTakeOver(step, step.residual, now)) from = step.residual;
+        if (!isOperand && mayTakeOver(step, step.residual, now, valueOf)) from = step.residual;
+        if (lowOf[static_cast<size_t>(step.result)] >= 0 && keepsLow(step) && mayTakeOver(step, step.residual, now, lowOf)) {
+          step.lowInPlace = true;
+          p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(step.result)])].takesOver = lowOf[static_cast<size_t>(step.residual)];
+        }
       } else {
         for (unsigned i = 0; i < 3 && from == kNoUnit; i++)
-          if ((opInfo(step.op).overwrites >> i & 1u) != 0 && mayTakeOver(step, step.operands[i], now)) from = step.operands[i];
+          if ((opInfo(step.op).overwrites >> i & 1u) != 0 && mayTakeOver(step, step.operands[i], now, valueOf)) from = step.operands[i];
       }
       if (from == kNoUnit) continue;
       step.inPlace = true;
@@ -109,9 +133,16 @@ struct Compiler {
     for (Step& step : p.steps) {
       for (int i = 0; i < 3; i++) step.in[i] = placeOf(step.operands[i]);
       step.residualPlace = placeOf(step.residual);
+      if (step.residual != kNoUnit && keepsLow(step)) step.residualLow = lowPlace(step.residual);
+      if (keepsLow(step)) step.outLow = lowPlace(step.result);
       if (step.op == Op::ToChannelsLast) step.in[0] = inputPlace(step.unit);
       if (step.out.kind != Place::Output) step.out = placeOf(step.result);
     }
+  }
+
+  Place lowPlace(UnitId id) const {
+    const int at = lowOf[static_cast<size_t>(id)];
+    return at < 0 ? Place{} : Place{Place::Arena, p.offsets[static_cast<size_t>(at)]};
   }
 
   Place inputPlace(UnitId id) const {
@@ -144,7 +175,7 @@ Status compile(const Graph& graph, const KernelTable& table, const CompileReques
     if (needed.run[static_cast<size_t>(u)] && graph[u].op != Op::Input) made.units.push_back(u);
   for (UnitId o : request.outputs) made.outputs.push_back({o, outputShape(made.shapes[static_cast<size_t>(o)])});
 
-  Compiler compiler{graph, request, made, {}};
+  Compiler compiler{graph, request, made, {}, {}};
   compiler.addSteps(fuseUnits(graph, needed.run, observed, request.fuse));
   compiler.findLifetimes();
   compiler.findTakeOvers();

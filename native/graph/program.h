@@ -29,7 +29,9 @@ struct Step {
   WeightId weights[2] = {kNoWeight, kNoWeight};
   int64_t columns[3] = {0, 0, 0};               // first column of each operand
   Place in[3], residualPlace, out;
+  Place residualLow, outLow;                    // low parts (backend/kernels.h), or nowhere
   bool inPlace = false;                         // the result takes over an operand's memory
+  bool lowInPlace = false;                      // its low part that of the residual
 };
 
 struct ProgramOutput {
@@ -43,7 +45,7 @@ struct Program {
   std::vector<UnitId> units;            // that have to run, in order
   std::vector<Step> steps;
   std::vector<ProgramOutput> outputs;   // as asked for
-  std::vector<UnitId> values;           // those in the arena
+  std::vector<UnitId> values;           // those in the arena; a unit whose value has a low part is there twice
   std::vector<Lifetime> lifetimes;      // of them, in steps
   std::vector<uint64_t> offsets;        // of them, in bytes
   uint64_t arenaBytes = 0;              // for values; scratch follows

@@ -5,27 +5,31 @@ namespace asdm::testing {
 namespace {
 
 // x [m, k] of row distance ldx, weight [n, k], bias [n]?, residual of row distance ldr?, activation?; m, n, k, ldx?, ldr?, ldy?.
-// inPlace: the residual lies in y. Gives y's whole memory, so that a test sees whether the gaps between rows stayed NaN.
+// inPlace: the residual lies in y. residualLow?, low: the low part is wanted too, which the result then gives behind y. Gives y's whole memory, so that a test sees whether the gaps between rows stayed NaN.
 Napi::Value linear(const OpCall& call) {
-  const Activations x = call.activations("x"), residual = call.activations("residual");
+  const Activations x = call.activations("x"), residual = call.activations("residual"), residualLow = call.activations("residualLow");
   const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t m = call.integer("m"), n = call.integer("n"), k = call.integer("k");
   const int64_t ldy = call.integerOr("ldy", n), ldr = call.integerOr("ldr", n);
   const WeightShape shape{n, k, 1, call.format};
   const Guarded packed = call.pack(weight, shape);
   const Guarded y = call.output((m - 1) * ldy + n);
-  const bool inPlace = call.flag("inPlace");
+  const Guarded yLow = call.output((m - 1) * ldy + n);
+  const bool inPlace = call.flag("inPlace"), low = call.flag("low");
   if (inPlace) std::memcpy(y.data(), residual.data(), y.bytes());
-  call.run(call.table.linear, LinearArgs{x.data(), m, call.integerOr("ldx", k), shape, packed.data(), bias.data(),
-                                         call.activation("activation"), inPlace ? y.data() : residual.data(), ldr,
-                                         y.data(), ldy});
-  return call.result(y);
+  if (inPlace && low) std::memcpy(yLow.data(), residualLow.data(), y.bytes());
+  call.run(call.table.linear,
+           LinearArgs{x.data(), m, call.integerOr("ldx", k), shape, packed.data(), bias.data(), call.activation("activation"),
+                      inPlace ? y.data() : residual.data(), ldr, y.data(), ldy, inPlace && low ? yLow.data() : residualLow.data(),
+                      low ? yLow.data() : nullptr});
+  return low ? call.both(y, yLow) : call.result(y);
 }
 
-// x [n, h, w, c], weight [co, c, kernelH, kernelW], bias [co]?, rowBias [n, co] of row distance ldRowBias?, residual?, inPlace?;
+// x [n, h, w, c], weight [co, c, kernelH, kernelW], bias [co]?, rowBias [n, co] of row distance ldRowBias?, residual?, inPlace?, residualLow?, low?;
 // resizeH?, resizeW?, stride?, padTop?, padLeft?, outH, outW. Gives y [n, outH, outW, co].
 Napi::Value conv(const OpCall& call) {
   const Activations x = call.activations("x"), rowBias = call.activations("rowBias"), residual = call.activations("residual");
+  const Activations residualLow = call.activations("residualLow");
   const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t kernelH = call.integer("kernelH"), kernelW = call.integer("kernelW");
   const WeightShape shape{call.integer("co"), call.integer("c"), kernelH * kernelW, call.format};
@@ -54,8 +58,13 @@ Napi::Value conv(const OpCall& call) {
   if (inPlace) std::memcpy(y.data(), residual.data(), y.bytes());
   a.residual = inPlace ? y.data() : residual.data();
   a.y = y.data();
+  const Guarded yLow = call.output(a.n * a.outH * a.outW * shape.n);
+  const bool low = call.flag("low");
+  if (inPlace && low) std::memcpy(yLow.data(), residualLow.data(), y.bytes());
+  a.residualLow = inPlace && low ? yLow.data() : residualLow.data();
+  a.yLow = low ? yLow.data() : nullptr;
   call.run(call.table.conv, a);
-  return call.result(y);
+  return low ? call.both(y, yLow) : call.result(y);
 }
 
 }  // namespace

@@ -115,6 +115,14 @@ struct OpCall {
   Napi::Value result(const Guarded& output) const {
     return values(output, table.activations);
   }
+  // Two outputs, one behind the other.
+  Napi::Value both(const Guarded& first, const Guarded& second) const {
+    const auto a = result(first).As<Napi::Float32Array>(), b = result(second).As<Napi::Float32Array>();
+    Napi::Float32Array all = Napi::Float32Array::New(env, a.ElementLength() + b.ElementLength());
+    std::memcpy(all.Data(), a.Data(), a.ByteLength());
+    std::memcpy(all.Data() + a.ElementLength(), b.Data(), b.ByteLength());
+    return all;
+  }
   Napi::Value values(const Guarded& output, DType dtype) const {
     if (!output.intact()) throw Napi::Error::New(env, "kernel wrote outside its output");
     if (dtype == DType::BF16) {

@@ -2,7 +2,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { check, makeArguments, outputSize, three } from '../support/convolution'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
-import { formatNames, runEverywhere, runner } from '../support/op-runner'
+import { BF16_EPS, formatNames, randomFloats, roundToBf16, runEverywhere, runner } from '../support/op-runner'
 
 test('3x3, same size', t => {
   for (const c of [1, 3, 4, 5, 17]) for (const co of [1, 3, 4, 9, 33]) t.is(check({ n: 2, h: 5, w: 7, c, co, ...three, bias: true }), undefined)
@@ -74,6 +74,30 @@ test('a fused residual and time embedding equal separate additions bit for bit',
         return Math.fround(Math.fround(value + a.bias![o]) + a.rowBias![sample * a.ldRowBias + o]) + a.residual![i]
       })
       for (const inPlace of [false, true]) t.is(maxAbsDiff(runner.run('conv', set, 2, { ...a, inPlace }), want), 0, set)
+    }
+  }
+})
+
+test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
+  // The last one is large enough for Winograd's convolution.
+  for (const [h, w, c] of [[5, 6, 7], [5, 6, 100], [16, 13, 18]]) for (const co of [37, 64]) for (const inPlace of [false, true]) {
+    const a = makeArguments({ n: 2, h, w, c, co, ...three, bias: true, rowBias: true, residual: true, inPlace }, 'bf16')
+    const count = a.residual!.length, residualLow = roundToBf16(randomFloats(count, 8, 2 ** -9))
+    const zero = Float32Array.from(a.residual!, () => 0)
+    for (const set of runner.sets('bf16')) {
+      // The sum by itself: exact in float where high and low part of the first call are added.
+      const parts = runner.run('conv', set, 2, { ...a, residual: zero, residualLow: zero, low: true }, 'bf16')
+      const y = runner.run('conv', set, 2, { ...a, residualLow, low: true }, 'bf16')
+      t.is(y.length, 2 * count)
+      for (let i = 0; i < count; i++) {
+        const want = parts[i] + parts[count + i] + a.residual![i] + residualLow[i]
+        const size = Math.abs(parts[i]) + Math.abs(want)
+        if (!(Math.abs(y[i] - want) <= 1.01 * BF16_EPS * Math.abs(want) + size * 2 ** -15)) t.fail(`${set} c ${c} co ${co}: ${i} is ${y[i]}, not ${want}`)
+        if (!(Math.abs(y[i] + y[count + i] - want) <= size * 2 ** -15)) t.fail(`${set} c ${c} co ${co}: ${i} is ${y[i]} + ${y[count + i]}, not ${want}`)
+      }
+      t.is(maxAbsDiff(runner.run('conv', set, 5, { ...a, residualLow, low: true }, 'bf16'), y), 0)
+      const { inPlace: _, ...apart } = a
+      t.is(maxAbsDiff(runner.run('conv', set, 1, { ...apart, residualLow }, 'bf16'), y.slice(0, count)), 0, 'a low part that is not wanted changes nothing')
     }
   }
 })

@@ -68,7 +68,7 @@ template <class E>
 inline Product productOf(const ConvArgs& a) {
   const int64_t co = a.shape.n;
   return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods<E>, &neighbourhood<E>, &a, a.bias, a.rowBias,
-          a.ldRowBias, Activation::None, a.residual, co, a.y, co};
+          a.ldRowBias, Activation::None, a.residual, co, a.y, co, a.residualLow, a.yLow};
 }
 
 template <class E>

@@ -167,7 +167,9 @@ void finishOutputs(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t j
   const vf bias = a.bias != nullptr ? vloadn(a.bias + j, n) : vzero();
   const vf rowBias = a.rowBias != nullptr ? vloadn(static_cast<const E*>(a.rowBias) + sample * a.ldRowBias + j, n) : vzero();
   const E* const residual = static_cast<const E*>(a.residual);
+  const E* const residualLow = static_cast<const E*>(a.residualLow);
   E* const out = static_cast<E*>(a.y);
+  E* const outLow = static_cast<E*>(a.yLow);
   for (int i = 0; i < rows; i++) {
     vf y[4];
     outputLine(half[i], y);
@@ -176,7 +178,13 @@ void finishOutputs(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t j
       vf v = y[x];
       if (a.bias != nullptr) v = vadd(v, bias);
       if (a.rowBias != nullptr) v = vadd(v, rowBias);
-      if (n == kVf) {
+      if (residualLow != nullptr || outLow != nullptr) {
+        const int64_t to = at + x * co;
+        if (residual != nullptr)
+          v = vadd(v, vadd(vloadn(residual + to, n), residualLow != nullptr ? vloadn(residualLow + to, n) : vzero()));
+        vstoren(out + to, v, n);
+        if (outLow != nullptr) vstoren(outLow + to, vsub(v, vloadn(out + to, n)), n);
+      } else if (n == kVf) {
         if (residual != nullptr) v = vadd(v, vload(residual + at + x * co));
         vstore(out + at + x * co, v);
       } else {

@@ -36,6 +36,8 @@ struct Product {
   int64_t ldr;
   void* y;
   int64_t ldy;
+  const void* residualLow = nullptr;  // low parts (backend/kernels.h), with ldr and ldy, or null
+  void* yLow = nullptr;
 };
 
 // How a product is cut into tasks: `rows` blocks of tiles times `columns` blocks of panels, all of nearly equal size.

@@ -82,7 +82,9 @@ void product(const Product& p, KernelContext& context) noexcept {
   const E* const weight = static_cast<const E*>(p.weight);
   const E* const rowBias = static_cast<const E*>(p.rowBias);
   const E* const residual = static_cast<const E*>(p.residual);
+  const E* const residualLow = static_cast<const E*>(p.residualLow);
   E* const y = static_cast<E*>(p.y);
+  E* const yLow = static_cast<E*>(p.yLow);
   const int64_t perWorker = workerBytes(p), copiedPart = copiedBytes(p);
   // Tiles of a group have nearly equal heights: 16 rows are 8 + 8, which wastes less than 14 + 2.
   const auto rowOf = [&](int64_t tile) {
@@ -134,6 +136,8 @@ void product(const Product& p, KernelContext& context) noexcept {
           t.rowBias = rowBias != nullptr ? rowBias + tile / groupTiles * p.ldRowBias + j : nullptr;
           t.residual = residual != nullptr ? residual + i * p.ldr + j : nullptr;
           t.y = y + i * p.ldy + j;
+          t.residualLow = residual != nullptr && residualLow != nullptr ? residualLow + i * p.ldr + j : nullptr;
+          t.yLow = yLow != nullptr ? yLow + i * p.ldy + j : nullptr;
           const int64_t next = nextTile + tile - firstTile;
           const int64_t nextHeight = next < nextEnd ? rowOf(next + 1) - rowOf(next) : 0;
           for (int64_t r = 0; r < kNext; r++) {
@@ -162,7 +166,8 @@ const void* linearRow(const void* source, int64_t row, int64_t first) {
 
 template <class E>
 inline Product productOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &copyLinearRows<E>, &linearRow<E>, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy};
+  return {1, l.m, l.shape, l.weight, &copyLinearRows<E>, &linearRow<E>, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy,
+          l.residualLow, l.yLow};
 }
 
 template <class E>

@@ -55,6 +55,8 @@ struct Tile {
   int64_t ldr;
   E* y;
   int64_t ldy;
+  const E* residualLow;
+  E* yLow;
   // Runs of kc steps that will be copied later, to be fetched meanwhile; or any readable address.
   const void* next[kNext];
 };
@@ -70,8 +72,13 @@ ASDM_NOINLINE void finishTile(const Tile<E>& t, const float* sums) {
       if (t.bias != nullptr) v = vadd(v, vloadn(t.bias + j, n));
       if (t.rowBias != nullptr) v = vadd(v, vloadn(t.rowBias + j, n));
       v = vactivate(t.activation, v);
-      if (t.residual != nullptr) v = vadd(v, vloadn(t.residual + r * t.ldr + j, n));
+      if (t.residual != nullptr) {
+        vf residual = vloadn(t.residual + r * t.ldr + j, n);
+        if (t.residualLow != nullptr) residual = vadd(residual, vloadn(t.residualLow + r * t.ldr + j, n));
+        v = vadd(v, residual);
+      }
       vstoren(y + j, v, n);
+      if (t.yLow != nullptr) vstoren(t.yLow + r * t.ldy + j, vsub(v, vloadn(y + j, n)), n);
     }
   }
 }
@@ -126,10 +133,20 @@ void tileKernel(const Tile<E>& t) {
     ASDM_UNROLL
     for (int r = 0; r < R; r++) {
       ASDM_UNROLL
-      for (int v = 0; v < V; v++) sum[r][v] = vadd(sum[r][v], vload(t.residual + r * t.ldr + v * kVf));
+      for (int v = 0; v < V; v++) {
+        vf residual = vload(t.residual + r * t.ldr + v * kVf);
+        if (sizeof(E) == 2 && t.residualLow != nullptr) residual = vadd(residual, vload(t.residualLow + r * t.ldr + v * kVf));
+        sum[r][v] = vadd(sum[r][v], residual);
+      }
     }
   }
   storeRows<E, R, V>(sum, t.y, t.ldy);
+  if (sizeof(E) != 2 || t.yLow == nullptr) return;
+  ASDM_UNROLL
+  for (int r = 0; r < R; r++) {
+    ASDM_UNROLL
+    for (int v = 0; v < V; v++) vstore(t.yLow + r * t.ldy + v * kVf, vsub(sum[r][v], vload(t.y + r * t.ldy + v * kVf)));
+  }
 }
 
 // table[V - 1][R - 1]: all heights up to kMr; heights differ by at most one within a product, so few are ever used.
