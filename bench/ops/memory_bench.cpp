@@ -70,7 +70,7 @@ static double report(const char* set, const char* name, int count, int64_t eleme
 
 #define ASDM_BENCH(set, E)                                                                                                        \
   {                                                                                                                               \
-    Buffers m(static_cast<size_t>(2 * 4096 * 2560) * sizeof(E));                                                                  \
+    Buffers m(static_cast<size_t>(2 * 131072 * 128) * sizeof(E));                                                                  \
     fill<E>(m.a);                                                                                                                 \
     fill<E>(m.b);                                                                                                                 \
     KernelContext context{pool, m.scratch.data()};                                                                                \
@@ -105,7 +105,7 @@ static double report(const char* set, const char* name, int count, int64_t eleme
 int main(int argc, char** argv) {
   // rows, channels, calls in a pass
   const int groups[][3] = {{4096, 320, 13}, {4096, 640, 2}, {4096, 960, 1}, {1024, 640, 11}, {1024, 1280, 1}, {1024, 1920, 1},
-                           {256, 1280, 11}, {256, 2560, 2}, {64, 1280, 12}, {64, 2560, 3}};
+                           {256, 1280, 11}, {256, 2560, 2}, {64, 1280, 12}, {64, 2560, 3}, {131072, 128, 0}};  // the last as large as a decoder's
   const int sequences[][3] = {{4096, 320, 15}, {1024, 640, 15}, {256, 1280, 15}, {64, 1280, 3}};
   const int concats[][4] = {{4096, 640, 320, 1}, {4096, 320, 320, 2}, {1024, 1280, 640, 1}, {1024, 640, 640, 1}, {256, 1280, 1280, 2}};
   ThreadPool pool(1);

@@ -72,6 +72,15 @@ test('add rounds once', t => {
   }
 })
 
+test('bf16 results are rounded to nearest even, to infinity beyond the largest, and NaN stays NaN', t => {
+  const ulp = 2 ** -7, most = 2 ** 127 * (2 - ulp)
+  const a = Float32Array.of(1, 1 + ulp, 1 + 2 * ulp, 1, 1, -1 - ulp, most, most, -most, Infinity, Infinity, NaN, 1, -0, 0, 3, 2 ** -126)
+  const b = Float32Array.of(ulp / 2, ulp / 2, ulp / 2, ulp / 2 + ulp / 256, ulp / 2 - ulp / 256, -ulp / 2, 2 ** 118, 2 ** 119, -(2 ** 119), 1, -Infinity, 1, NaN, -0, -0, -3, 2 ** -126)
+  const want = inFormat('bf16', a.map((value, i) => value + b[i]))
+  t.true(want.includes(Infinity) && want.includes(-Infinity) && want[0] === 1 && want[1] === 1 + 2 * ulp)
+  for (const { set, y } of runEverywhere('add', { a, b }, 'bf16')) t.deepEqual([...y], [...want], set)
+})
+
 test('concat and layout changes are exact', t => {
   fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), (rows, ca, cb) => {
     for (const { format } of formats) {

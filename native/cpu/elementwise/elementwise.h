@@ -1,5 +1,6 @@
 // The ops that do little arithmetic per element: activations, gating, sums, copies, look-ups. Contracts: backend/kernels.h.
 // All are bound by memory; each task takes a run of rows or elements of fixed size, so threads change nothing.
+// SiLU and GELU of bfloat16 are computed to as many bits as it keeps and four more (vec/math16.inc.h).
 // E is the activations' type, float or Bf16; set avx512bf16 has those for Bf16 only.
 #pragma once
 

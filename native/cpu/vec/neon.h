@@ -21,7 +21,7 @@ ASDM_INLINE void vstoren(float* p, vf v, int n) {
   vst1q_f32(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
-ASDM_INLINE vf vloadh(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
+ASDM_INLINE vf vloadh(const uint16_t* p) { return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p)), 16)); }
 ASDM_INLINE vf vloadhn(const uint16_t* p, int n) {
   uint16_t lanes[4] = {0, 0, 0, 0};
   for (int i = 0; i < n; i++) lanes[i] = p[i];
