@@ -13,12 +13,15 @@ import { Clock, type Step } from './progress'
 import type { Request } from './request'
 import { item, joinChannels, type Tensor } from './tensor'
 import { encodeText, pick } from './text/encode'
+import type { FeatureCache } from './text/feature-cache'
 import type { Tokenizer } from './text/tokenizer'
 
 /** What the pipeline is made of. */
 export interface Pipeline {
   tokenizer: Tokenizer
   textEncoder: TextEncoder
+  /** Features of prompts that came lately. */
+  features: FeatureCache
   unet: UNet
   /** Further UNets, which plans name. */
   unets?: Readonly<Record<string, UNet>>
@@ -42,7 +45,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
   const decodeMs = model.decodeMsPerPixel === undefined ? undefined : model.decodeMsPerPixel * width * height
   const clock = new Clock(sampler.timesteps.length, batch, decodeMs)
 
-  const perPrompt = await encodeText(tokenizer, textEncoder, request, warning => model.warn(warning), signal)
+  const perPrompt = await encodeText(tokenizer, textEncoder, model.features, request, warning => model.warn(warning), signal)
   const text = pick(perPrompt, Array.from({ length: perPrompt.shape[0] * request.count }, (_, i) => Math.floor(i / request.count)))
   textEncoder.trim()
   yield { phase: 'text', ...clock.lap('text', 1) }

@@ -24,6 +24,7 @@ import type { Step } from './progress'
 import { TorchGenerator } from './random/torch-generator'
 import { modelFacts, parseRequest, type GenerateOptions, type ModelFacts, type Request } from './request'
 import type { SchedulerConfig } from './samplers'
+import { FeatureCache } from './text/feature-cache'
 import { loadTokenizer } from './text/load'
 import type { Tokenizer } from './text/tokenizer'
 
@@ -99,7 +100,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     this.schedulerConfig = checkpoint.schedulerConfig
     this.#facts = modelFacts(parts, checkpoint.schedulerConfig)
     this.#pipeline = {
-      tokenizer, ...parts, decodeMsPerPixel: undefined,
+      tokenizer, ...parts, features: new FeatureCache(), decodeMsPerPixel: undefined,
       previewer: signal => this.#fitPreviewer(signal),
       warn: warning => this.#warn(warning),
     }
@@ -181,6 +182,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
    */
   async dispose(): Promise<void> {
     if (!this.#life.signal.aborted) this.#life.abort(new AsdmError('DISPOSED', 'The model was disposed'))
+    this.#pipeline.features.clear()
     await Promise.all(allParts(this).map(part => part.dispose()))
   }
 

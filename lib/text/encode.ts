@@ -1,6 +1,7 @@
 import type { TextEncoder } from '../components/text-encoder'
 import type { Warning } from '../components/part'
 import { elementCount, type Tensor } from '../tensor'
+import type { FeatureCache } from './feature-cache'
 import { applyPromptWeights, encodeWeighted } from './prompt-weights'
 import type { Tokenizer } from './tokenizer'
 
@@ -15,9 +16,10 @@ export interface TextRequest {
 /**
  * Features of all prompts in one pass of the encoder: [2P,L,D], the negative prompts first, or [P,L,D] without them.
  * Texts that are cut are reported to `onWarning`.
+ * @param cache of this encoder's features
  */
 export async function encodeText(
-  tokenizer: Tokenizer, encoder: TextEncoder, request: TextRequest, onWarning: (warning: Warning) => void, signal: AbortSignal | undefined,
+  tokenizer: Tokenizer, encoder: TextEncoder, cache: FeatureCache, request: TextRequest, onWarning: (warning: Warning) => void, signal: AbortSignal | undefined,
 ): Promise<Tensor> {
   const texts = [...(request.negativePrompts ?? []), ...request.prompts]
   const distinct = [...new Set(texts)]
@@ -26,7 +28,7 @@ export async function encodeText(
     if (tokens.truncated !== '') onWarning(truncation(text, tokens.truncated, tokenizer.windowLength))
     return tokens
   })
-  const plain = await encoder.encode(encoded.map(({ ids }) => ids), { clipSkip: request.clipSkip, signal })
+  const plain = await cache.encode(encoder, encoded.map(({ ids }) => ids), request.clipSkip, signal)
   const features = request.promptWeighting ? applyPromptWeights(plain, weightsOf(encoded, tokenizer.windowLength)) : plain
   return pick(features, texts.map(text => distinct.indexOf(text)))
 }

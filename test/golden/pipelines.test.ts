@@ -3,6 +3,7 @@ import { unscale } from '../../lib/pipeline'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import type { Tensor } from '../../lib/tensor'
 import { encodeText } from '../../lib/text/encode'
+import { FeatureCache } from '../../lib/text/feature-cache'
 import { fixture, loadExpected, maxAbsDiff } from '../support/fixtures'
 import { expectedRgba, NoiseList, runWithNoise, slice } from '../support/pipeline'
 
@@ -19,7 +20,7 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
   test.after.always(async () => { await sd?.dispose() })
 
   test(`${set}: text features of both prompts`, async t => {
-    const features = await encodeText(sd.tokenizer, sd.textEncoder,
+    const features = await encodeText(sd.tokenizer, sd.textEncoder, new FeatureCache(),
       { prompts: [prompt], negativePrompts: [negativePrompt], clipSkip: 0, promptWeighting: false }, () => {}, undefined)
     t.true(maxAbsDiff(slice(features, 0).data, expected.tensor('pipeline/negative_prompt_embeds').data) < 2e-5)
     t.true(maxAbsDiff(slice(features, 1).data, expected.tensor('pipeline/prompt_embeds').data) < 2e-5)

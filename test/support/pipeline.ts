@@ -4,6 +4,7 @@ import { runPipeline } from '../../lib/pipeline'
 import { modelFacts, parseRequest, type GenerateOptions } from '../../lib/request'
 import type { StableDiffusion } from '../../lib/stable-diffusion'
 import type { Tensor } from '../../lib/tensor'
+import { FeatureCache } from '../../lib/text/feature-cache'
 
 /** Noise from a list, in order; every shape is checked. */
 export class NoiseList implements NoiseSource {
@@ -27,7 +28,7 @@ export class NoiseList implements NoiseSource {
 export async function runWithNoise(sd: StableDiffusion, options: GenerateOptions, noise: NoiseSource): Promise<{ steps: Step[], latents: Tensor[], rgba: Uint8ClampedArray[] }> {
   const { tokenizer, textEncoder, unet, vae } = sd
   const model = {
-    tokenizer, textEncoder, unet, vae, decodeMsPerPixel: undefined,
+    tokenizer, textEncoder, features: new FeatureCache(), unet, vae, decodeMsPerPixel: undefined,
     previewer: () => Promise.reject(new Error('no preview here')),
     warn: () => {},
   }
