@@ -19,6 +19,7 @@ void pack(const PackArgs& p) noexcept {
   E* const packed = static_cast<E*>(p.packed);
   // Sixteen input features at a time: their taps are read and written within a few KB, although the two orders differ.
   constexpr int64_t kRun = 16;
+  constexpr int64_t kTaps = 9;
   int64_t end = p.first + p.rows;
   for (int64_t from = p.first; from < end;) {
     const int64_t panel = from / kNr, to = smaller(end, (panel + 1) * kNr);
@@ -31,11 +32,27 @@ void pack(const PackArgs& p) noexcept {
     };
     for (int64_t c0 = 0; c0 < channels; c0 += kRun) {
       const int64_t c1 = smaller(channels, c0 + kRun);
+      // Where this run of each tap begins, found once for all features; and how many elements are left in its block.
+      E* begins[kTaps];
+      int64_t left[kTaps];
+      for (int64_t tap = 0; tap < smaller(area, kTaps); tap++) {
+        begins[tap] = place(tap * channels + c0, panel * kNr);
+        left[tap] = kc * kGroup - (tap * channels + c0) % (kc * kGroup);
+      }
       for (int64_t o = from; o < lanesTo; o++) {
         const float* source = o < to ? p.source + (o - p.first) * k : nullptr;
         for (int64_t tap = 0; tap < area; tap++) {
-          int64_t at = tap * channels + c0, untilNext = 0;  // elements left in this block
+          int64_t at = tap * channels + c0, untilNext = 0;
           E* out = nullptr;
+          if (tap < kTaps) {
+            out = begins[tap] + (o - panel * kNr) * kGroup;
+            untilNext = left[tap];
+            if (source != nullptr && untilNext >= c1 - c0 && at % kGroup == 0 && (c1 - c0) % kGroup == 0) {
+              for (int64_t c = c0; c < c1; c += kGroup, out += kStep)
+                for (int i = 0; i < kGroup; i++) convert(source[(c + i) * area + tap], out + i);
+              continue;
+            }
+          }
           for (int64_t c = c0; c < c1; c++, at++, untilNext--) {
             if (untilNext == 0) {
               out = place(at, o);
