@@ -244,7 +244,7 @@ function allParts({ textEncoder, unet, unets, vae }: Parts): (TextEncoder | UNet
   return [textEncoder, unet, ...Object.values(unets), vae]
 }
 
-function checkUNetPaths(value: unknown): Record<string, string> {
+export function checkUNetPaths(value: unknown): Record<string, string> {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new AsdmError('INVALID_ARGUMENT', `Expected unets to be an object of paths but received ${shown(value)}`)
   return Object.fromEntries(Object.entries(value).map(([name, folder]) => {
     if (!/^[a-z][\w-]{0,63}$/i.test(name) || name === mainUNet)
@@ -254,7 +254,7 @@ function checkUNetPaths(value: unknown): Record<string, string> {
 }
 
 /** A UNet beside the main one; it reads the same latents and text features. */
-async function openFurtherUNet(folder: string, name: string, main: UNetConfig, options: { variant: string | undefined, signal: AbortSignal | undefined }): Promise<Part<UNetConfig>> {
+export async function openFurtherUNet(folder: string, name: string, main: UNetConfig, options: { variant: string | undefined, signal: AbortSignal | undefined }): Promise<Part<UNetConfig>> {
   const inside = pathModule.join(folder, 'unet')
   const part = await openUNet(await isFile(pathModule.join(inside, 'config.json')) ? inside : folder, options)
   for (const key of ['inChannels', 'outChannels', 'crossAttentionDim'] as const)

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { SingleBar } from 'cli-progress'
 import { fileError, shownPath } from '../assembly/files'
 import { VAE } from '../components/vae'
@@ -8,10 +8,11 @@ import { Drawings } from '../eval/drawings'
 import { evaluate, type EvaluateOptions, type EvaluateProgress, type Evaluation } from '../eval/evaluate'
 import { loadEvaluation, saveEvaluation } from '../eval/files'
 import type { EvaluationReport, SetReport } from '../eval/report'
-import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
-import { formatBytes, formatMs, parseNumber, readPlan, table } from './options'
+import { StableDiffusion } from '../stable-diffusion'
+import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
+import { formatBytes, formatMs, given, parseNumber, readPlan, table } from './options'
 
-interface Flags {
+interface Flags extends ModelFlags {
   drawings?: string
   prompts?: string
   reference?: string
@@ -26,19 +27,15 @@ interface Flags {
   seed?: number
   width?: number
   height?: number
-  dtype?: string
-  threads?: number
-  cpu?: string
-  variant?: string
   quiet?: boolean
   json?: boolean
 }
 
 /** `asdm eval <model>`: makes fixed pictures and says how good they are, against true drawings, a reference run, or both. */
 export function evalCommand(signal: AbortSignal): Command {
-  return new Command('eval')
+  const command = new Command('eval')
     .description('measure how good and how fast a model is: against true drawings, a reference run, or both')
-    .argument('<model>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
+    .argument('<model>', modelHelp)
     .option('-d, --drawings <folder>', 'true drawings, whose captions are the prompts: in a checkout npm run emoji:data makes build/emoji-data')
     .option('--prompts <file>', 'prompts, one a line, where there are no drawings (a built-in list)')
     .option('-r, --reference <run>', 'run to compare with: a folder that --out wrote, or plain: the same without the plan, made first')
@@ -49,14 +46,11 @@ export function evalCommand(signal: AbortSignal): Command {
     .option('-g, --guidance <number>', 'how much the prompt counts (7.5)', parseNumber)
     .option('--sampler <name>', "sampler (the checkpoint's own)")
     .option('--eta <number>', 'share of fresh noise in each step, for DDIM (0)', parseNumber)
-    .option('--plan <plan>', 'what steps inherit: a text as deepcache:3,0, or a JSON file; see asdm plan')
+    .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
     .option('--seed <number>', 'seed of the first picture; the next has the next one (1000)', parseNumber)
     .option('-W, --width <pixels>', "width (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height (the model's own)", parseNumber)
-    .addOption(new Option('--dtype <dtype>', 'number format (fp32)'))
-    .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
-    .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
-    .option('--variant <name>', 'variant of the weight files, as fp16')
+  return addModelFlags(command, 'unet', 'dtype', 'threads', 'cpu', 'variant')
     .option('-q, --quiet', 'show no progress')
     .option('--json', 'print the report as JSON')
     .action(async (model: string, flags: Flags) => run(model, flags, signal))
@@ -74,9 +68,7 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
   const bar = new Bar(flags.quiet === true || flags.json === true)
   let sd: StableDiffusion | undefined
   try {
-    const { threads, cpu, variant } = flags
-    const load = given({ dtype: flags.dtype as LoadOptions['dtype'], threads, cpu, variant })
-    sd = await StableDiffusion.load(model, { ...load, signal, onWarning })
+    sd = await StableDiffusion.load(model, { ...loadOptions(flags), signal, onWarning })
     const options: EvaluateOptions = {
       ...given({
         drawings, prompts, judge, count: flags.count, steps: flags.steps, guidanceScale: flags.guidance, sampler: flags.sampler, eta: flags.eta, seed: flags.seed,
@@ -97,10 +89,6 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
 }
 
 /** The options that were given: a key whose value is `undefined` is none. */
-function given<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: NonNullable<T[K]> }
-}
-
 async function readPrompts(file: string): Promise<string[]> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => { throw fileError(error, file) })
   return text.split(/\r?\n/).filter(line => line.trim() !== '')

@@ -1,14 +1,15 @@
 import path from 'node:path'
 import { SingleBar } from 'cli-progress'
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { isFolder, shownPath } from '../assembly/files'
 import type { Warning } from '../components/part'
 import type { GeneratedImage } from '../image/generated-image'
 import type { Step } from '../progress'
 import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
-import { formatMs, parseNumber, parseSeed, readPlan } from './options'
+import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
+import { formatMs, given, parseNumber, parseSeed, readPlan } from './options'
 
-interface Flags {
+interface Flags extends ModelFlags {
   model: string
   out?: string
   json?: boolean
@@ -28,22 +29,14 @@ interface Flags {
   clipSkip?: number
   promptWeighting?: true
   plan?: string
-  threads?: number
-  cpu?: string
-  dtype?: string
-  device?: string
-  variant?: string
-  revision?: string
-  tokenizer?: string
-  config?: string
 }
 
 /** `asdm generate <prompt...>`: loads a model, makes pictures, says where they are. */
 export function generateCommand(signal: AbortSignal): Command {
-  return new Command('generate')
+  const command = new Command('generate')
     .description('make pictures of a text')
     .argument('<prompt...>', 'what the picture shows')
-    .requiredOption('-m, --model <path>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji, of the package @asdm/emoji')
+    .requiredOption('-m, --model <path>', modelHelp)
     .option('-o, --out <path>', 'file to write, or a folder; several pictures get numbers (default: named after prompt and seed)')
     .option('-n, --negative-prompt <text>', 'what it must not show')
     .option('-g, --guidance <number>', 'how much the prompt counts (7.5); 1 turns guidance off', parseNumber)
@@ -59,15 +52,9 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--strength <number>', 'how much of --image is made anew, 0 to 1', parseNumber)
     .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
     .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
-    .option('--plan <plan>', 'what steps inherit: a text as deepcache:3,0, or a JSON file; see asdm plan')
-    .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
-    .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
-    .addOption(new Option('--dtype <dtype>', 'number format: fp32 (the default), bf16 or int8'))
-    .addOption(new Option('--device <device>', 'where it runs (auto)'))
-    .option('--variant <name>', 'variant of the weight files, as fp16')
-    .option('--revision <name>', 'branch, tag or commit of a model on the hub (main)')
-    .option('--tokenizer <folder>', "tokenizer to use instead of the checkpoint's")
-    .option('--config <folder>', "configs to use instead of the checkpoint's")
+    .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
+  addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'config')
+  return command
     .option('-q, --quiet', 'print nothing but where the pictures are')
     .option('--json', 'print pictures and settings as JSON')
     .action(async (words: string[], flags: Flags) => generate(words.join(' '), flags, signal))
@@ -84,7 +71,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
   let sd: StableDiffusion | undefined
   try {
     const load: LoadOptions = {
-      ...given({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype as LoadOptions['dtype'], device: flags.device as 'cpu', variant: flags.variant, revision: flags.revision, tokenizer: flags.tokenizer, config: flags.config }),
+      ...loadOptions(flags),
       signal, onWarning, onProgress: ({ bytesDone, bytesTotal }) => bar?.set('loading', bytesDone, bytesTotal, ''),
       onDownload: ({ file, bytesDone, bytesTotal }) => { if (bytesTotal > 0) bar?.set('fetching', bytesDone, bytesTotal, file) },
     }
@@ -118,11 +105,6 @@ function report(images: GeneratedImage[], files: string[], flags: Flags, ms: num
   }
   for (const file of files) process.stdout.write(`${shownPath(file)}\n`)
   if (ms !== undefined) process.stderr.write(`seed ${images[0].seed}, ${formatMs(ms)}\n`)
-}
-
-/** The options that were given: a key whose value is `undefined` is none. */
-function given<T extends object>(options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
 }
 
 /** Where each picture goes: `--out` as it is for one, with a number for several; in a folder, or without `--out`, prompt and seed make the name. */

@@ -6,19 +6,17 @@ import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
 import { parseRuntime } from '../components/part'
 import { AsdmError } from '../errors'
-import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
-import { locateModel } from '../model/locate'
+import type { Checkpoint } from '../model/checkpoint'
 import type { ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
 import { integer } from '../options'
+import { addModelFlags, modelHelp, openModel, type ModelFlags } from './model-flags'
 import { formatBytes, formatCount, parseNumber, table } from './options'
 
-interface Flags {
+interface Flags extends ModelFlags {
   width?: number
   height?: number
   batch?: number
-  variant?: string
-  config?: string
   json?: boolean
 }
 
@@ -46,21 +44,19 @@ interface PartReport {
 
 /** `asdm inspect <model>`: what a checkpoint consists of and what running it takes. Reads configs and headers, no weights. */
 export function inspectCommand(signal: AbortSignal): Command {
-  return new Command('inspect')
+  const command = new Command('inspect')
     .description("show a model's parts, parameters, multiply-accumulates and memory")
-    .argument('<model>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
+    .argument('<model>', modelHelp)
     .option('-W, --width <pixels>', "width to count for (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height to count for (the model's own)", parseNumber)
     .option('-b, --batch <number>', 'latents in a UNet pass (2: one picture with guidance)', parseNumber)
-    .option('--variant <name>', 'variant of the weight files, as fp16')
-    .option('--config <folder>', "configs to use instead of the checkpoint's")
+  return addModelFlags(command, 'variant', 'config')
     .option('--json', 'print JSON')
     .action(async (model: string, flags: Flags) => inspect(model, flags, signal))
 }
 
 async function inspect(model: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  const found = await locateModel(model, { variant: flags.variant, signal })
-  const checkpoint = await openCheckpoint(found.path, { ...(found.variant !== undefined && { variant: found.variant }), ...(flags.config !== undefined && { config: flags.config }), signal })
+  const checkpoint = await openModel(model, flags, signal)
   const parts = await measure(checkpoint, flags)
   const total = (key: 'parameters' | 'storedBytes' | 'weightBytes'): number => parts.reduce((sum, part) => sum + part[key], 0)
   const report = {

@@ -21,6 +21,11 @@ export async function readPlan(text: string): Promise<PlanSource> {
   return text.endsWith('.json') ? loadPlan(text) : text
 }
 
+/** The options that were given: a key whose value is `undefined` is none. */
+export function given<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: NonNullable<T[K]> }
+}
+
 /** 1.5 GiB, 12 MiB, 3 KiB. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']

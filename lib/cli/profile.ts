@@ -5,15 +5,14 @@ import { shapeOf, rollUp } from '../bench/profile'
 import { profilePart, profileParts, type PartProfile, type ProfiledStep, type ProfilePart } from '../bench/profile-model'
 import { parseRuntime } from '../components/part'
 import { AsdmError } from '../errors'
-import { openCheckpoint } from '../model/checkpoint'
-import { locateModel } from '../model/locate'
 import { loadAddon } from '../native/load'
+import { addModelFlags, modelHelp, openModel, type ModelFlags } from './model-flags'
 import { formatBytes, formatCount, parseNumber, readPlan, table } from './options'
 
 const levels = ['block', 'layer', 'unit', 'op', 'shape', 'call'] as const
 type Level = typeof levels[number]
 
-interface Flags {
+interface Flags extends ModelFlags {
   model: string
   part: ProfilePart
   plan?: string
@@ -23,10 +22,6 @@ interface Flags {
   batch?: number
   runs?: number
   by?: Level
-  threads?: number
-  cpu?: string
-  dtype?: string
-  variant?: string
   json?: boolean
 }
 
@@ -35,9 +30,9 @@ const slowest = 15
 
 /** `asdm profile`: where the time of one pass goes. */
 export function profileCommand(signal: AbortSignal): Command {
-  return new Command('profile')
+  const command = new Command('profile')
     .description('time each unit of one denoising step, or of another part of a model, beside what the machine can do at most')
-    .requiredOption('-m, --model <path>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
+    .requiredOption('-m, --model <path>', modelHelp)
     .addOption(new Option('--part <part>', 'what to profile').choices(profileParts).default('unet'))
     .option('--plan <plan>', 'profile each kind of step of a plan: a text as deepcache:3,0, or a JSON file')
     .option('-s, --steps <number>', 'denoising steps of the plan (20)', parseNumber)
@@ -46,10 +41,7 @@ export function profileCommand(signal: AbortSignal): Command {
     .option('-b, --batch <number>', 'latents in a pass (2: one picture with guidance)', parseNumber)
     .option('-r, --runs <number>', 'passes to take the median of (3)', parseNumber)
     .addOption(new Option('--by <level>', 'one table, with a row for each').choices(levels))
-    .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
-    .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
-    .option('--dtype <dtype>', 'number format (fp32)')
-    .option('--variant <name>', 'variant of the weight files, as fp16')
+  return addModelFlags(command, 'threads', 'cpu', 'dtype', 'variant')
     .option('--json', 'print JSON')
     .action(async (flags: Flags) => profile(flags, signal))
 }
@@ -58,8 +50,7 @@ async function profile(flags: Flags, signal: AbortSignal): Promise<void> {
   if (flags.plan !== undefined && flags.part !== 'unet') throw new AsdmError('INVALID_ARGUMENT', `Expected --plan with the UNet, which alone runs by one, but received --part ${flags.part}`)
   const addon = loadAddon()
   const native = parseRuntime({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype }, addon)
-  const found = await locateModel(flags.model, { variant: flags.variant, signal })
-  const checkpoint = await openCheckpoint(found.path, { ...(found.variant !== undefined && { variant: found.variant }), signal })
+  const checkpoint = await openModel(flags.model, flags, signal)
   const { part, width, height, batch, runs, steps } = flags
   const report = await profilePart(addon, checkpoint, native, { part, width, height, batch, runs, steps, signal, ...(flags.plan !== undefined && { plan: await readPlan(flags.plan) }) })
   process.stdout.write(flags.json === true ? `${JSON.stringify({ model: checkpoint.path, ...report }, undefined, 1)}\n` : `${asText(shownPath(checkpoint.path), report, flags.by)}\n`)

@@ -4,9 +4,10 @@ import { adaptive, combine, deepcache, gateGuidance, mapFeatures, phases, quadra
 import { checkPlanNames } from './names'
 import { parsePlan } from './parse'
 import type { Plan, RulePlan } from './plan'
+import { preset, presetNames, type PresetName } from './presets'
 
-/** Where a plan comes from: the plan, a builder, or a text, builders as on the command line: `deepcache:3,0`, `deepcache:2,1;guidance:0.6`. */
-export type PlanSource = Plan | PlanBuilder | string
+/** Where a plan comes from: the plan, a builder, or a text: a preset's name, or builders as on the command line: `deepcache:3,0`, `deepcache:2,1;guidance:0.6`. */
+export type PlanSource = Plan | PlanBuilder | PresetName | (string & {})
 
 const maxTextLength = 100_000
 
@@ -48,8 +49,9 @@ function fromText(source: string): PlanBuilder {
   const plans = parts.map(part => {
     const colon = part.indexOf(':')
     const name = colon < 0 ? part : part.slice(0, colon)
+    if (colon < 0 && (presetNames as readonly string[]).includes(name)) return preset(name as PresetName)
     if (!Object.hasOwn(builders, name)) {
-      throw new AsdmError('INVALID_ARGUMENT', `Expected plan to be a plan, a builder or a text as "deepcache:3,0" but received ${shown(source)}; ${nearestOf(name, Object.keys(builders))}`)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected plan to be a plan, a builder or a text as "fast" or "deepcache:3,0" but received ${shown(source)}; ${nearestOf(name, [...presetNames, ...Object.keys(builders)])}`)
     }
     try {
       return builders[name].build(colon < 0 ? [] : part.slice(colon + 1).split(',').map(arg => arg.trim()))
@@ -58,6 +60,8 @@ function fromText(source: string): PlanBuilder {
       throw new AsdmError('INVALID_ARGUMENT', `${error.message}; in the plan ${shown(part)}, which is spelled ${builders[name].usage}`, { cause: error })
     }
   })
+  // A single one has the name that it gives itself: a preset says what became of it.
+  if (plans.length === 1 && typeof plans[0] === 'function') return context => ({ name: source.slice(0, 200), ...(plans[0] as PlanBuilder)(context) })
   return context => ({ ...combine(...plans)(context), name: source.slice(0, 200) })
 }
 

@@ -1,0 +1,59 @@
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
+import { locateModel } from '../model/locate'
+import type { LoadOptions } from '../stable-diffusion'
+import { given, parseNumber } from './options'
+
+/** Flags that say how a model is loaded; each command has those that it can heed. */
+export interface ModelFlags {
+  threads?: number
+  cpu?: string
+  dtype?: string
+  device?: string
+  variant?: string
+  revision?: string
+  tokenizer?: string
+  config?: string
+  unet?: Record<string, string>
+}
+
+/** What a model is, in help. */
+export const modelHelp = 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji, of the package @asdm/emoji'
+
+const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
+  threads: () => new Option('-t, --threads <number>', 'threads that compute (all cores)').argParser(parseNumber),
+  cpu: () => new Option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists'),
+  dtype: () => new Option('--dtype <dtype>', 'number format: fp32 (the default), bf16 or int8'),
+  device: () => new Option('--device <device>', 'where it runs (auto)'),
+  variant: () => new Option('--variant <name>', 'variant of the weight files, as fp16'),
+  revision: () => new Option('--revision <name>', 'branch, tag or commit of a model on the hub (main)'),
+  tokenizer: () => new Option('--tokenizer <folder>', "tokenizer to use instead of the checkpoint's"),
+  config: () => new Option('--config <folder>', "configs to use instead of the checkpoint's"),
+  unet: () => new Option('--unet <name=path>', 'a further UNet that plans may name: its folder, or a diffusers folder with one; may be repeated').argParser(parseUNet),
+}
+
+/** Adds some of the flags of {@link ModelFlags} to a command. */
+export function addModelFlags(command: Command, ...names: (keyof ModelFlags)[]): Command {
+  for (const name of names) command.addOption(options[name]())
+  return command
+}
+
+function parseUNet(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const [, name, path] = /^([^=]+)=(.+)$/s.exec(text) ?? []
+  if (name === undefined) throw new InvalidArgumentError('Expected name=path, as light=models/light.')
+  if (Object.hasOwn(before, name)) throw new InvalidArgumentError(`Expected each UNet once but ${name} was given twice.`)
+  return { ...before, [name]: path }
+}
+
+/** The flags as options of `StableDiffusion.load`, which checks them. */
+export function loadOptions({ threads, cpu, dtype, device, variant, revision, tokenizer, config, unet }: ModelFlags): LoadOptions {
+  return given({
+    threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, config, unets: unet,
+  }) as LoadOptions
+}
+
+/** A checkpoint's configs and headers, for commands that read no weights or only some. */
+export async function openModel(path: string, { variant, revision, config }: ModelFlags, signal: AbortSignal): Promise<Checkpoint> {
+  const found = await locateModel(path, { variant, signal, ...given({ revision }) })
+  return openCheckpoint(found.path, { ...given({ variant: found.variant, config }), signal })
+}
