@@ -1,16 +1,20 @@
 /**
  * What plans cost and what they keep: image distance to the full run, beside "simply fewer steps" at no fewer multiply-accumulates.
  *
- *   npm run bench:plans -- [--model models/emoji] [--steps 20] [--prompts 64] [--guidance 3] [--sampler ddim] [--threads 2] [plan ...]
+ *   npm run bench:plans -- [--model models/emoji] [--steps 20,10] [--prompts 64] [--guidance 3] [--sampler ddim,euler-ancestral] [--eta 0]
+ *     [--threads 2] [plan ...]
  *
- * Pictures are compared on white, all with the same prompts and seeds: PSNR in decibels and SSIM (Wang et al. 2004, on 8x8 windows of
- * luminance), each the mean over the pictures. The last column says which of the two is nearer.
+ * Without plans those of the presets, also where the presets back off. Pictures are compared on white, all with the same prompts and seeds:
+ * PSNR in decibels and SSIM (Wang et al. 2004, on 8x8 windows of luminance), each the mean over the pictures. The last column says which
+ * of the two is nearer.
  */
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { table } from '../lib/cli/options'
 import type { GeneratedImage } from '../lib/image/generated-image'
+import { presetNames, presets } from '../lib/plan/presets'
 import type { RunStatistics } from '../lib/plan/run'
+import type { PlanSource } from '../lib/plan/source'
 import { StableDiffusion } from '../lib/stable-diffusion'
 
 const things = [
@@ -28,45 +32,47 @@ async function main(): Promise<void> {
       prompts: { type: 'string', default: '64' }, guidance: { type: 'string', default: '3' }, sampler: { type: 'string' }, threads: { type: 'string' }, eta: { type: 'string' },
     },
   })
-  const steps = Number(values.steps)
   const prompts = [...things.map(thing => `a 3d emoji of ${thing}`), ...things.map(thing => `a flat emoji of ${thing}`)].slice(0, Number(values.prompts))
-  const plans = positionals.length > 0 ? positionals : [2, 3, 4, 5].flatMap(interval => [0, 1, 2].map(branch => `deepcache:${interval},${branch}`))
+  const plans: { name: string, plan: PlanSource }[] = positionals.length > 0 ? positionals.map(plan => ({ name: plan, plan })) : presetNames.map(name => ({ name, plan: presets[name].plan }))
   const sd = await StableDiffusion.load(values.model, values.threads === undefined ? {} : { threads: Number(values.threads) })
-
-  async function run(count: number, plan?: string): Promise<{ images: GeneratedImage[], statistics: RunStatistics | undefined }> {
-    const images: GeneratedImage[] = []
-    let statistics: RunStatistics | undefined
-    for (let i = 0; i < prompts.length; i += 8)
-      images.push(...await sd.generate({
-        prompt: prompts.slice(i, i + 8), guidanceScale: Number(values.guidance), steps: count, seed: 1000 + i, ...(plan !== undefined && { plan }),
-        ...(values.sampler !== undefined && { sampler: values.sampler }), ...(values.eta !== undefined && { eta: Number(values.eta) }),
-        onProgress: step => { if (step.phase === 'done' && step.statistics !== undefined) statistics = step.statistics },
-      }))
-    return { images, statistics }
-  }
-
-  const full = await run(steps)
-  const compare = (images: GeneratedImage[]): Quality => mean(images.map((image, i) => quality(image, full.images[i])))
-  const fewer = new Map<number, Quality>()
-  const fewerSteps = async (count: number): Promise<Quality> => {
-    const known = fewer.get(count) ?? compare((await run(count)).images)
-    fewer.set(count, known)
-    return known
-  }
   const rows: string[][] = []
-  for (const plan of plans) {
-    const { images, statistics } = await run(steps, plan)
-    const { share, speedUp, keptBytes } = statistics as RunStatistics
-    const own = compare(images)
-    const count = Math.min(steps, Math.max(1, Math.ceil(share * steps - 1e-9)))
-    const other = await fewerSteps(count)
-    const verdict = share === 1 ? '' : own.psnr > other.psnr && own.ssim > other.ssim ? 'wins' : own.psnr < other.psnr && own.ssim < other.ssim ? 'loses' : 'even'
-    rows.push([plan, (100 * share).toFixed(1), speedUp.counted.toFixed(2), speedUp.measured?.toFixed(2) ?? '', (keptBytes / 2 ** 20).toFixed(2), own.psnr.toFixed(2), own.ssim.toFixed(4), String(count), other.psnr.toFixed(2), other.ssim.toFixed(4), verdict])
-    process.stderr.write(`${rows[rows.length - 1].join('  ')}\n`)
-  }
+  for (const sampler of values.sampler?.split(',') ?? [undefined]) for (const steps of values.steps.split(',').map(Number)) await compareWith(sampler, steps)
   await sd.dispose()
-  console.log(`${steps} steps, guidance ${values.guidance}, ${prompts.length} pictures, ${full.images[0].width}x${full.images[0].height}, sampler ${values.sampler ?? 'of the checkpoint'}\n`)
-  console.log(table(['plan', 'MACs %', 'counted', 'measured', 'kept MiB', 'PSNR', 'SSIM', 'fewer steps', 'PSNR', 'SSIM', 'plan'], rows))
+  console.log(`\nGuidance ${values.guidance}, ${prompts.length} pictures\n`)
+  console.log(table(['sampler', 'steps', 'plan', 'MACs %', 'counted', 'measured', 'kept MiB', 'PSNR', 'SSIM', 'fewer steps', 'PSNR', 'SSIM', 'plan'], rows))
+
+  async function compareWith(sampler: string | undefined, steps: number): Promise<void> {
+    async function run(count: number, plan?: PlanSource): Promise<{ images: GeneratedImage[], statistics: RunStatistics | undefined }> {
+      const images: GeneratedImage[] = []
+      let statistics: RunStatistics | undefined
+      for (let i = 0; i < prompts.length; i += 8)
+        images.push(...await sd.generate({
+          prompt: prompts.slice(i, i + 8), guidanceScale: Number(values.guidance), steps: count, seed: 1000 + i, ...(plan !== undefined && { plan }),
+          ...(sampler !== undefined && { sampler }), ...(values.eta !== undefined && { eta: Number(values.eta) }),
+          onProgress: step => { if (step.phase === 'done' && step.statistics !== undefined) statistics = step.statistics },
+        }))
+      return { images, statistics }
+    }
+
+    const full = await run(steps)
+    const compare = (images: GeneratedImage[]): Quality => mean(images.map((image, i) => quality(image, full.images[i])))
+    const fewer = new Map<number, Quality>()
+    const fewerSteps = async (count: number): Promise<Quality> => {
+      const known = fewer.get(count) ?? compare((await run(count)).images)
+      fewer.set(count, known)
+      return known
+    }
+    for (const { name, plan } of plans) {
+      const { images, statistics } = await run(steps, plan)
+      const { share, speedUp, keptBytes } = statistics as RunStatistics
+      const own = compare(images)
+      const count = Math.min(steps, Math.max(1, Math.ceil(share * steps - 1e-9)))
+      const other = await fewerSteps(count)
+      const verdict = share === 1 ? '' : own.psnr > other.psnr && own.ssim > other.ssim ? 'wins' : own.psnr < other.psnr && own.ssim < other.ssim ? 'loses' : 'even'
+      rows.push([sampler ?? 'own', String(steps), name, (100 * share).toFixed(1), speedUp.counted.toFixed(2), speedUp.measured?.toFixed(2) ?? '', (keptBytes / 2 ** 20).toFixed(2), own.psnr.toFixed(2), own.ssim.toFixed(4), String(count), other.psnr.toFixed(2), other.ssim.toFixed(4), verdict])
+      process.stderr.write(`${rows[rows.length - 1].join('  ')}\n`)
+    }
+  }
 }
 
 const mean = (list: Quality[]): Quality => ({

@@ -135,7 +135,7 @@ async function insideOf(home: string, own: string, where: string): Promise<strin
 }
 
 /** What the graph of a config asks for. No weights are read. */
-function requestedWeights(config: UNetConfig) {
+export function requestedWeights(config: UNetConfig) {
   const model = loadAddon().createModel({ kind: 'unet', config }, { dtype: 'fp32', threads: 1, cpu: 'auto' })
   try {
     return model.weights()

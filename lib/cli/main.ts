@@ -14,6 +14,7 @@ import { inspectCommand } from './inspect'
 import { planCommand } from './plan'
 import { profileCommand } from './profile'
 import { pullCommand } from './pull'
+import { scoreCommand } from './score'
 
 /** Exit codes: 0 done, 1 an error of asdm, 2 wrong usage, 130 stopped by Ctrl-C. */
 async function main(argv: string[]): Promise<number> {
@@ -32,7 +33,7 @@ async function main(argv: string[]): Promise<number> {
     .enablePositionalOptions()
     .exitOverride()
   const commands = [
-    generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, benchCommand, assembleCommand, pullCommand, convertCommand, exportOnnxCommand,
+    generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, scoreCommand, benchCommand, assembleCommand, pullCommand, convertCommand, exportOnnxCommand,
     doctorCommand,
   ]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())

@@ -1,4 +1,4 @@
-import { combine, deepcache, type PlanBuilder } from './builders'
+import { deepcache, type PlanBuilder } from './builders'
 import { parsePlan } from './parse'
 import type { RulePlan } from './plan'
 
@@ -8,14 +8,12 @@ export const presetNames = ['quality', 'balanced', 'fast', 'fastest'] as const
 /** The name of a preset. */
 export type PresetName = typeof presetNames[number]
 
-/** With fewer steps than these a preset loses to fewer steps at equal time, so that every step runs in full (docs/plans.md). */
-const leastSteps: Readonly<Record<PresetName, number>> = { quality: 6, balanced: 6, fast: 6, fastest: 10 }
-
-const plans: Readonly<Record<PresetName, RulePlan | PlanBuilder>> = {
-  quality: deepcache(2, 2),
-  balanced: combine(deepcache(2, 0)),
-  fast: deepcache(3, 0),
-  fastest: deepcache(5, 0),
+/** What each preset does, and the steps that it needs: with fewer it was measured to lose to fewer steps at equal time (docs/plans.md). */
+export const presets: Readonly<Record<PresetName, { plan: PlanBuilder, leastSteps: number }>> = {
+  quality: { plan: deepcache(2, 2), leastSteps: 8 },
+  balanced: { plan: deepcache(2, 0), leastSteps: 8 },
+  fast: { plan: deepcache(3, 0), leastSteps: 8 },
+  fastest: { plan: deepcache(5, 0), leastSteps: 15 },
 }
 
 /**
@@ -26,9 +24,9 @@ const plans: Readonly<Record<PresetName, RulePlan | PlanBuilder>> = {
 export function preset(name: PresetName): PlanBuilder {
   return context => {
     if (!context.stochastic) return inFull(`${name}: in full, since this sampler draws no noise between steps`)
-    if (context.steps < leastSteps[name]) return inFull(`${name}: in full, since there are few steps`)
-    const plan = plans[name]
-    return { ...(typeof plan === 'function' ? plan(context) : plan), name }
+    const { plan, leastSteps } = presets[name]
+    if (context.steps < leastSteps) return inFull(`${name}: in full, since there are fewer than ${leastSteps} steps`)
+    return { ...plan(context), name }
   }
 }
 
