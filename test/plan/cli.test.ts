@@ -38,6 +38,44 @@ test('plan writes a file that generate takes; the picture holds it', async t => 
   t.deepEqual((await readSettings(picture))!.plan, json.plan)
 })
 
+test('further UNets: in the grid by a letter, and in pictures', async t => {
+  const folder = temporaryFolder(t)
+  const plan = 'unet:light,0,0.5;uniform:9,up_blocks.2'
+  const mapped = `${plan};map:light,full,up_blocks.2`
+  const flags = ['-m', emoji, '-s', '4', '--unet', `light=${emoji}`]
+  const shown = asdm('plan', mapped, ...flags)
+  t.is(shown.status, 0, shown.stderr)
+  // The main UNet's first step takes what the other one computed; nothing else is inherited by the light one, which no rule is about.
+  t.regex(shown.stdout, /^up_blocks\.2 +██==$/m)
+  t.regex(asdm('plan', plan, ...flags).stdout, /^up_blocks\.2 +███=$/m)
+  t.regex(shown.stdout, /^UNet +llff$/m)
+  t.regex(shown.stdout, /^UNets: l light {3}f full$/m)
+  const files = ['a.png', 'b.png'].map(name => path.join(folder, name))
+  const made = [asdm('generate', ...flags, '-g', '3', '--seed', '1', '--plan', mapped, '-o', files[0], 'a 3d emoji of cat'), asdm('generate', ...flags, '-g', '3', '--seed', '1', '--plan', plan, '-o', files[1], 'a 3d emoji of cat')]
+  for (const { status, stderr } of made) t.is(status, 0, stderr)
+  t.notDeepEqual(...files.map(file => fs.readFileSync(file)) as [Buffer, Buffer])
+  for (const [args, message] of [[['--unet', 'light'], /name=path/], [['--unet', 'a=x', '--unet', 'a=y'], /a was given twice/]] as const) {
+    const { status, stderr } = asdm('plan', mapped, '-m', emoji, ...args)
+    t.is(status, 2)
+    t.regex(stderr, message)
+  }
+  for (const [args, message] of [[['--unet', 'full=x'], /names of unets/], [['--unet', `light=${folder}`], /config\.json/], [[], /name a UNet that was loaded but received "light"/]] as const) {
+    const { status, stderr } = asdm('plan', mapped, '-m', emoji, ...args)
+    t.is(status, 1)
+    t.regex(stderr, message)
+  }
+})
+
+test('an adaptive plan is shown as a range', t => {
+  const { status, stdout, stderr } = asdm('plan', 'adaptive:0.5,1,up_blocks.3.1', '-m', emoji, '-s', '4')
+  t.is(status, 0, stderr)
+  t.regex(stdout, /^mid_block +█\?\?\?$/m)
+  t.regex(stdout, /^tenths at most +████$/m)
+  t.regex(stdout, /^tenths at least +█1█1$/m)
+  t.regex(stdout, /\? decided when the step comes/)
+  t.regex(stdout, /5\d\.\d % to 100\.0 %, as adaptive rules decide: up to 1\.\d\d times as fast/)
+})
+
 test('a wrong plan ends with a message and code 1', t => {
   for (const args of [['plan', 'deepcahce:3', '-m', emoji], ['generate', '--plan', 'deepcache:3,99', '-m', emoji, 'x'], ['plan', 'missing.json', '-m', emoji]]) {
     const { status, stderr } = asdm(...args)
