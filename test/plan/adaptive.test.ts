@@ -71,12 +71,14 @@ test('a UNet measures at its own steps; features cross with a map, which makes t
   const joined = await run({ ...uniform, unets, maps: [{ from: end('full'), to: end('twin'), mutual: true }] })
   const single = await run(uniform)
   t.deepEqual(joined.rgba, single.rgba)
-  t.is(joined.statistics!.macs, single.statistics!.macs)
+  // The twin computes what depends on the text alone for itself, once.
+  const more = (joined.statistics!.macs - single.statistics!.macs) / single.statistics!.fullMacs
+  t.true(more >= 0 && more < 0.01)
   // Apart, the twin's first step has nothing to inherit.
   const apart = await run({ ...uniform, unets })
-  t.true(apart.statistics!.macs > single.statistics!.macs)
+  t.true(apart.statistics!.macs > joined.statistics!.macs)
   const oneWay = await run({ ...uniform, unets, maps: [{ from: end('full'), to: end('twin') }] })
-  t.is(oneWay.statistics!.macs, single.statistics!.macs)
+  t.is(oneWay.statistics!.macs, joined.statistics!.macs)
   const adaptiveTwin = await run(combine(adaptive({ threshold: 1000, most: 9, inherit, unet: 'twin' }), { version: 1, rules: [], unets }))
   t.is(rows(adaptiveTwin.statistics!), '# # # 0 0 0 # #')
   await t.throwsAsync(run({ ...uniform, unets, maps: [{ from: end('full'), to: { unet: 'twin', prefix: 'mid_block' } }] }), { code: 'SHAPE_MISMATCH', message: /maps\[0\]/ })
