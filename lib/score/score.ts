@@ -15,6 +15,7 @@ import { TorchGenerator } from '../random/torch-generator'
 import { createSampler } from '../samplers'
 import { tile, type Tensor } from '../tensor'
 import { encodeText, pick } from '../text/encode'
+import { FeatureCache } from '../text/feature-cache'
 import { loadTokenizer } from '../text/load'
 import { changeOf, type LatentChange } from './change'
 
@@ -130,7 +131,7 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
     const shape = { batch: guided ? 2 : 1, height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings }
     const { macs, parameters } = whole.describe(shape)
     await encoder.loadWeights({ signal })
-    const text = await encodeText(await loadTokenizer(checkpoint), encoder, { prompts, negativePrompts: guided ? prompts.map(() => '') : undefined, clipSkip: 0, promptWeighting: false }, () => {}, signal)
+    const text = await encodeText(await loadTokenizer(checkpoint), encoder, new FeatureCache(), { prompts, negativePrompts: guided ? prompts.map(() => '') : undefined, clipSkip: 0, promptWeighting: false }, () => {}, signal)
     await encoder.dispose()
     const runs = prompts.length * count
     const of = (candidates.length + 1) * runs * sampler.timesteps.length
