@@ -107,10 +107,17 @@ void addErrors(const Case& c, const std::vector<float>& x, const std::vector<flo
 int main(int argc, char** argv) {
   const std::string set = argc > 1 ? argv[1] : "avx512", dtype = argc > 2 ? argv[2] : "fp32", filter = argc > 3 ? argv[3] : "";
   const bool bf16 = dtype == "bf16";
+#if defined(ASDM_X86)
   const Kernels kernels = set == "avx512bf16" ? KERNELS(avx512bf16, Bf16)
                           : set == "avx512"   ? (bf16 ? KERNELS(avx512, Bf16) : KERNELS(avx512, float))
                           : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
                                               : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
+#elif defined(ASDM_ARM64)
+  const Kernels kernels = set == "neon" ? (bf16 ? KERNELS(neon, Bf16) : KERNELS(neon, float))
+                                        : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
+#else
+  const Kernels kernels = bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float);
+#endif
   ThreadPool pool(1);
   for (const Case& c : kCases) {
     char name[96];
