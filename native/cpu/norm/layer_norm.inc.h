@@ -36,16 +36,38 @@ ASDM_INLINE RowSums rowSums(const E* x, int64_t c, float center) {
   return {static_cast<double>(vsum(sum)) + tail, Squares ? static_cast<double>(vsum(squares)) + tailSquares : 0.0};
 }
 
+// What deviations are taken from: for float the row's mean. For bfloat16, see centerRows in group_norm.inc.h, that of its first four
+// vectors, so that the row is summed once; of all if it is shorter.
+ASDM_INLINE float rowCenter(const float* x, int64_t c) {
+  return static_cast<float>(rowSums<false>(x, c, 0.0f).first / static_cast<double>(c));
+}
+ASDM_INLINE float rowCenter(const Bf16* x, int64_t c) {
+  constexpr int64_t kSample = 4 * kVf;
+  if (c < kSample) return static_cast<float>(rowSums<false>(x, c, 0.0f).first / static_cast<double>(c));
+  const vf sum = vadd(vadd(vload(x), vload(x + kVf)), vadd(vload(x + 2 * kVf), vload(x + 3 * kVf)));
+  return vsum(sum) * (1.0f / static_cast<float>(kSample));
+}
+
+// A row's y is ((x - center) * scale + shift) * gamma + beta.
+struct RowScale {
+  float center, scale, shift;
+};
+
 template <class E>
-ASDM_INLINE void layerNormRow(const LayerNormArgs& a, const E* x, E* y) {
+ASDM_INLINE RowScale rowScale(const LayerNormArgs& a, const E* x) {
   const double count = static_cast<double>(a.c);
-  const float center = static_cast<float>(rowSums<false>(x, a.c, 0.0f).first / count);
+  const float center = rowCenter(x, a.c);
   const RowSums sums = rowSums<true>(x, a.c, center);
-  // The float mean is off by `off`.
+  // The center is off the mean by `off`.
   const double off = sums.first / count;
   const double variance = (sums.second - sums.first * off) / count;
   const double rstd = 1.0 / std::sqrt((variance < 0.0 ? 0.0 : variance) + static_cast<double>(a.eps));
-  const vf m = vset(center), scale = vset(static_cast<float>(rstd)), shift = vset(static_cast<float>(-off * rstd));
+  return {center, static_cast<float>(rstd), static_cast<float>(-off * rstd)};
+}
+
+template <class E>
+ASDM_INLINE void scaleRow(const LayerNormArgs& a, const RowScale& row, const E* x, E* y) {
+  const vf m = vset(row.center), scale = vset(row.scale), shift = vset(row.shift);
   int64_t j = 0;
   for (; j + kVf <= a.c; j += kVf) {
     const vf z = vfma(vsub(vload(x + j), m), scale, shift);
@@ -65,7 +87,14 @@ void layerNorm(const LayerNormArgs& a, KernelContext& context) noexcept {
   const int64_t rowsPerTask = kChunkElements / a.c > 1 ? kChunkElements / a.c : 1;
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
     const int64_t end = (task + 1) * rowsPerTask < a.rows ? (task + 1) * rowsPerTask : a.rows;
-    for (int64_t row = task * rowsPerTask; row < end; row++) layerNormRow(a, x + row * a.c, y + row * a.c);
+    // A few rows' scales before the rows: each ends in a chain of divisions and a root, which the next row's sums can hide.
+    constexpr int64_t kAhead = 8;
+    RowScale scales[kAhead];
+    for (int64_t first = task * rowsPerTask; first < end; first += kAhead) {
+      const int64_t rows = end - first < kAhead ? end - first : kAhead;
+      for (int64_t i = 0; i < rows; i++) scales[i] = rowScale(a, x + (first + i) * a.c);
+      for (int64_t i = 0; i < rows; i++) scaleRow(a, scales[i], x + (first + i) * a.c, y + (first + i) * a.c);
+    }
   });
 }
 
