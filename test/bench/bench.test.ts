@@ -54,7 +54,7 @@ function fake(folder: string, name: string, dtype: string, values: number[] | st
   return { name, dtype, ours, command: process.execPath, args: [file] }
 }
 
-async function hold(folder: string, groups: ContenderSpec[][], more: { second?: ContenderSpec, reference?: ContenderSpec } = {}) {
+async function hold(folder: string, groups: ContenderSpec[][], more: { second?: ContenderSpec, reference?: ContenderSpec, signal?: AbortSignal } = {}) {
   await writeTensors(path.join(folder, 'in.safetensors'), { sample: { data: Float32Array.of(1), shape: [1] } })
   const result = await contest({ suite: 'unet', part: 'unet', reference: more.reference ?? groups[0][0], groups, ...more, work: folder, inputs: 'in.safetensors', runs: 3, onProgress: () => {} })
   return { ...result, log: fs.readFileSync(path.join(folder, 'log'), 'utf8').trim().split(' ') }
@@ -97,6 +97,18 @@ test('ours that fails is an error; without a peer in fp32 another kernel set che
   // Ours in fp32 is the reference even where its time is not asked for.
   const only = await hold(folder, [[half, peer]], { reference: ours })
   t.deepEqual(only.cases.map(({ contender, dtype }) => `${contender} ${dtype}`), ['us bf16', 'them bf16'])
+})
+
+test('an abort ends whoever is running', async t => {
+  const folder = temporaryFolder(t)
+  const controller = new AbortController()
+  const stuck = fake(folder, 'us', 'fp32', `fs.writeFileSync('pid', String(process.pid)); setInterval(() => {}, 1000); return`, 1, true)
+  const held = hold(folder, [[stuck]], { signal: controller.signal })
+  const file = path.join(folder, 'pid')
+  while (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') === '') await new Promise(resolve => setTimeout(resolve, 20))
+  controller.abort()
+  t.is(await held.then(() => 'done', (error: Error) => error.name), 'AbortError')
+  t.throws(() => process.kill(Number(fs.readFileSync(file, 'utf8')), 0), { code: 'ESRCH' })
 })
 
 const ratio = (value: number, spread = 0): { value: number, spread: number } => ({ value, spread })

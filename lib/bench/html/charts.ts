@@ -64,7 +64,7 @@ export interface Column { label: string, parts: Record<string, number>, boundMs:
 
 /** Layers from left to right, in the order in which they run; each column's parts by kind, and a mark at what the machine could do at best. */
 export function columnChart(title: string, columns: readonly Column[]): string {
-  const width = 1000, left = 62, top = 8, height = 250, labels = 130
+  const width = 1000, left = 62, top = 8, height = 250, labels = 156
   const whole = columns.map(({ parts }) => Object.values(parts).reduce((a, b) => a + b, 0))
   const most = Math.max(...whole)
   const step = niceStep(most)
