@@ -87,7 +87,7 @@ async function main(): Promise<void> {
   const row = (error: number): string[] => [error.toExponential(2), Math.sqrt(Math.max(0, error ** 2 - bf16 ** 2)).toExponential(2)]
   console.log(table(['weights', 'error', 'own'], [
     ['bf16', ...row(bf16)],
-    ['int8 by the rule', ...row(relative(await run(bench, { dtype: 'int8', exact: exactUnits }), wanted))],
+    ['int8 by the rule', ...row(relative(await run(bench, { dtype: 'int8', exact: exactUnits(part.config) }), wanted))],
     ['int8 everywhere', ...row(relative(await run(bench, { dtype: 'int8', exact: [] }), wanted))],
   ]))
   if (values.units !== true) return

@@ -125,7 +125,7 @@ export class NativePart {
    */
   constructor(addon: Addon, spec: NativeModelSpec, options: NativeModelOptions, sources: readonly WeightSource[], where: string, readonly name: string) {
     this.#where = where
-    this.#model = addon.createModel(spec, withPrecision(spec.kind, options))
+    this.#model = addon.createModel(spec, withPrecision(spec, options))
     try {
       this.#sources = matchWeights(this.#model.weights(), sources, where)
     } catch (error) {

@@ -36,7 +36,7 @@
 #if defined(__clang__)
 #define ASDM_DOTPROD_FEATURES "dotprod"
 #else
-#define ASDM_DOTPROD_FEATURES "+dotprod"
+#define ASDM_DOTPROD_FEATURES "arch=armv8.2-a+dotprod"
 #endif
 
 #if defined(_MSC_VER)

@@ -54,16 +54,16 @@ test('the shipped model in int8: each pass within 3e-2 of fp32, pictures above 2
   for (const [i, { rgba }] of pictures.entries()) t.true(psnr(rgba, wanted[i].rgba) >= 28, `${request.prompt[i]}: ${psnr(rgba, wanted[i].rgba)} dB`)
 })
 
-// Small models of random weights are coarser: bf16 alone is 1.4e-2 off, and int8 3.9e-2.
+// Small models of random weights, where bf16 alone is 1.4e-2 off.
 for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-base-tiny', 'bk-sdm-small-tiny', 'bk-sdm-tiny-tiny']) {
-  test(`${set}: a pass in int8 is within 6e-2 of PyTorch's`, async t => {
+  test(`${set}: a pass in int8 is within 3e-2 of PyTorch's`, async t => {
     const expected = loadExpected(set)
     const unet = await UNet.load(fixture(set, 'unet'), { dtype: 'int8', threads: 2 })
     t.teardown(() => unet.dispose())
     for (const { name, timesteps } of expected.json.unet.cases) {
       const { sample } = await unet.forward({ sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps, encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`) })
       const error = relative(sample.data, expected.tensor(`unet/${name}/out`).data)
-      t.true(error <= 6e-2, `${name}: ${error}`)
+      t.true(error <= 3e-2, `${name}: ${error}`)
     }
   })
 }
@@ -119,11 +119,11 @@ test('the rule: which weights are 8-bit integers', async t => {
       model.dispose()
     }
   }
-  const [bf16, rule, all] = [await bytes('bf16'), await bytes('int8', exactUnits), await bytes('int8')]
+  const [bf16, rule, all] = [await bytes('bf16'), await bytes('int8', exactUnits(part.config)), await bytes('int8')]
   t.true(all < rule && rule < 0.75 * bf16, `${all}, ${rule}, ${bf16}`)
   // Whole parts of names only.
   t.is(await bytes('int8', ['conv_', 'in', 'time', 'down_block', 'blocks.0', '']), all)
-  t.is(await bytes('int8', ['down_blocks', 'up_blocks', 'mid_block', 'time_embedding', ...exactUnits]), bf16)
+  t.is(await bytes('int8', ['down_blocks', 'up_blocks', 'mid_block', 'time_embedding', 'conv_in', 'conv_out']), bf16)
   // Queries, keys and values of self-attention are one product.
   t.is(await bytes('int8', ['attn1.to_q']), await bytes('int8', ['attn1.to_q', 'attn1.to_k', 'attn1.to_v']))
 })
