@@ -6,7 +6,7 @@
  *   npm run bench:sensitivity -- --unet folder --size 64 [...]     a UNet alone, on noise
  *
  * Errors are relative root mean squares, ||y - y32|| / ||y32|| with y32 the output in fp32, each over three inputs: of a model early, in
- * the middle and late on the way of its own generation, both halves of guidance. `own` is what the unit adds to bf16's error:
+ * the middle and late on the way of its own generation. `own` is what the unit adds to bf16's error:
  * sqrt(error^2 - bf16^2). Which unit costs more accuracy than its share of the arithmetic is worth, the column beside it tells.
  */
 import { parseArgs } from 'node:util'
@@ -21,6 +21,7 @@ import type { ForwardInputs, NativeModel, NativeModelOptions } from '../lib/nati
 import { loadAddon } from '../lib/native/load'
 import { TorchGenerator } from '../lib/random/torch-generator'
 import { StableDiffusion } from '../lib/stable-diffusion'
+import type { Tensor } from '../lib/tensor'
 
 interface Bench { part: Part<UNetConfig>, inputs: ForwardInputs[], threads: number }
 
@@ -50,14 +51,15 @@ function relative(outputs: Float32Array[], wanted: Float32Array[]): number {
 /** Three passes of a generation of the model itself. */
 async function ownInputs(model: string, steps: number, threads: number): Promise<ForwardInputs[]> {
   const sd = await StableDiffusion.load(model, { threads })
+  const prompt = ['a 3d emoji of red apple', 'a flat emoji of rocket']
+  const encoderHiddenStates = await sd.textEncoder.encode(prompt.map(text => sd.tokenizer.encode(text)))
   const passes: ForwardInputs[] = []
-  const forward = sd.unet.forward.bind(sd.unet)
-  sd.unet.forward = async inputs => {
-    const count = inputs.sample.shape[0]
-    passes.push({ sample: inputs.sample, timesteps: new Float32Array(count).fill(inputs.timestep as number), encoderHiddenStates: inputs.encoderHiddenStates })
-    return forward(inputs)
+  let sample: Tensor | undefined
+  for await (const step of sd.steps({ prompt, steps, seed: 7, guidanceScale: 3, sampler: 'ddim' })) {
+    if (step.phase !== 'denoise') continue
+    if (sample !== undefined) passes.push({ sample, timesteps: new Float32Array(prompt.length).fill(step.timestep), encoderHiddenStates })
+    sample = step.latents
   }
-  await sd.generate({ prompt: ['a 3d emoji of red apple', 'a flat emoji of rocket'], steps, seed: 7, guidanceScale: 3, sampler: 'ddim' })
   await sd.dispose()
   return [0, 0.5, 0.9].map(place => passes[Math.floor(place * passes.length)])
 }

@@ -52,7 +52,7 @@ struct PackArgs {
 
 // Low parts (bfloat16 only): what rounding took from a sum, itself rounded to bfloat16. A chain of sums, as a UNet's residual
 // connections are, then does not gather roundings: the next sum adds residual + residualLow, and only its own readers see a value
-// rounded once. Products of WeightFormat::Native read and write them; both pointers may be null, and are in other formats.
+// rounded once. Products read and write them, whatever their weights' format; both pointers may be null.
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
 // Accumulation order over k is fixed. Rounding: the sum is rounded to float, then bias, then act, then residual are applied one by
 // one, so that with float activations a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.

@@ -44,11 +44,9 @@ struct Compiler {
     }
   }
 
-  // A product of bfloat16, which can keep low parts of its results and read those of its residual.
+  // A product can keep low parts of its results and read those of its residual.
   static bool keepsLow(const Step& step) {
-    const auto* linear = std::get_if<LinearArgs>(&step.args);
-    const auto* conv = std::get_if<ConvArgs>(&step.args);
-    return (linear != nullptr && linear->shape.format == WeightFormat::Native) || (conv != nullptr && conv->shape.format == WeightFormat::Native);
+    return std::holds_alternative<LinearArgs>(step.args) || std::holds_alternative<ConvArgs>(step.args);
   }
 
   void addValue(std::vector<int>& indices, UnitId id, int now) {

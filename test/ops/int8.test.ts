@@ -192,6 +192,37 @@ test('time embedding and residual', t => {
   t.is(checkConv(shape, { rowBias: true, residual: true, inPlace: true }), undefined)
 })
 
+test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
+  for (const [n, activation] of [[64, undefined], [37, undefined], [64, 'silu']] as const) for (const inPlace of [false, true]) {
+    const m = 17, k = 90, count = m * n
+    const residual = roundToBf16(randomFloats(count, 7)), residualLow = roundToBf16(randomFloats(count, 8, 2 ** -9)), zero = new Float32Array(count)
+    const args = { m, n, k, x: roundToBf16(randomFloats(m * k, 1)), weight: randomFloats(n * k, 2), bias: randomFloats(n, 3), inPlace, ...(activation && { activation }) }
+    for (const set of runner.sets('int8')) {
+      const parts = runner.run('linear', set, 2, { ...args, residual: zero, residualLow: zero, low: true }, 'int8')
+      const y = runner.run('linear', set, 2, { ...args, residual, residualLow, low: true }, 'int8')
+      t.is(y.length, 2 * count)
+      let far = 0
+      for (let i = 0; i < count; i++) {
+        const want = parts[i] + parts[count + i] + residual[i] + residualLow[i], size = Math.abs(parts[i]) + Math.abs(want)
+        if (!(Math.abs(y[i] + y[count + i] - want) <= size * 2 ** -15)) far++
+        if (!(Math.abs(y[i] - want) <= Math.abs(want) * 2 ** -8 * 1.01 + size * 2 ** -15)) far++
+      }
+      t.is(far, 0, `${set} n ${n}`)
+      const { inPlace: _, ...apart } = args
+      t.is(maxAbsDiff(runner.run('linear', set, 1, { ...apart, residual, residualLow }, 'int8'), y.slice(0, count)), 0, 'a low part that is not wanted changes nothing')
+    }
+  }
+  const shape = { n: 2, h: 5, w: 6, c: 20, co: 37, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: 5, outW: 6 }, count = 2 * 5 * 6 * 37
+  const args = { ...shape, x: roundToBf16(randomFloats(1200, 1)), weight: randomFloats(37 * 180, 2), residual: roundToBf16(randomFloats(count, 3)), residualLow: roundToBf16(randomFloats(count, 4, 2 ** -9)) }
+  for (const set of runner.sets('int8')) {
+    const alone = runner.run('conv', set, 2, { ...args, residual: undefined, residualLow: undefined, low: true }, 'int8'), y = runner.run('conv', set, 2, { ...args, low: true }, 'int8')
+    for (let i = 0; i < count; i++) {
+      const want = alone[i] + alone[count + i] + args.residual[i] + args.residualLow[i]
+      if (!(Math.abs(y[i] + y[count + i] - want) <= (Math.abs(alone[i]) + Math.abs(want)) * 2 ** -15)) t.fail(`${set}: ${i} is ${y[i]} + ${y[count + i]}, not ${want}`)
+    }
+  }
+})
+
 test('a sample\'s result does not depend on those beside it, though their numbers be huge or none', t => {
   const c = 20, co = 33, h = 40, w = 41
   const args = { h, w, c, co, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: h, outW: w, weight: randomFloats(co * 9 * c, 2) }

@@ -55,7 +55,7 @@ inline Product productOf(const ConvArgs& a) {
   const int64_t co = a.shape.n;
   return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, nullptr, nullptr, false, a.bias,
           static_cast<const uint16_t*>(a.rowBias), a.ldRowBias, Activation::None, static_cast<const uint16_t*>(a.residual), co,
-          static_cast<uint16_t*>(a.y), co};
+          static_cast<uint16_t*>(a.y), co, static_cast<const uint16_t*>(a.residualLow), static_cast<uint16_t*>(a.yLow)};
 }
 
 inline Parts partsOf(const ConvArgs& a, int threads) {

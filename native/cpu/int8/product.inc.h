@@ -26,6 +26,8 @@ struct Product {
   int64_t ldr;
   uint16_t* y;
   int64_t ldy;
+  const uint16_t* residualLow;  // low parts (backend/kernels.h), with ldr and ldy, or null
+  uint16_t* yLow;
 };
 
 ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
@@ -97,7 +99,9 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
           t.quants = p.quants + (p.quantPerRow ? i : group);
           t.rowBias = p.rowBias != nullptr ? p.rowBias + group * p.ldRowBias + j : nullptr;
           t.residual = p.residual != nullptr ? p.residual + i * p.ldr + j : nullptr;
+          t.residualLow = t.residual != nullptr && p.residualLow != nullptr ? p.residualLow + i * p.ldr + j : nullptr;
           t.y = p.y + i * p.ldy + j;
+          t.yLow = p.yLow != nullptr ? p.yLow + i * p.ldy + j : nullptr;
           kernels[(t.columns - 1) / kVf][t.rows - 1](t);
         }
       }
@@ -144,7 +148,8 @@ inline void copyDenseRows(const void* source, int64_t row, int rows, int64_t fir
 
 inline Product productOf(const LinearArgs& l) {
   return {1, l.m, l.shape, l.weight, &copyDenseRows, nullptr, nullptr, true, l.bias, nullptr, 0, l.activation,
-          static_cast<const uint16_t*>(l.residual), l.ldr, static_cast<uint16_t*>(l.y), l.ldy};
+          static_cast<const uint16_t*>(l.residual), l.ldr, static_cast<uint16_t*>(l.y), l.ldy,
+          static_cast<const uint16_t*>(l.residualLow), static_cast<uint16_t*>(l.yLow)};
 }
 
 size_t linearScratch(const LinearArgs& l, int threads) noexcept {

@@ -28,8 +28,10 @@ struct Tile {
   const uint16_t* rowBias;
   Activation activation;
   const uint16_t* residual;
+  const uint16_t* residualLow;  // low parts (backend/kernels.h)
   int64_t ldr;
   uint16_t* y;
+  uint16_t* yLow;
   int64_t ldy;
 };
 
@@ -50,8 +52,13 @@ ASDM_NOINLINE inline void finishTile(const Tile& t, const int32_t* sums) {
       if (t.bias != nullptr) v = vadd(v, vloadn(t.bias + j, n));
       if (t.rowBias != nullptr) v = vadd(v, vloadhn(t.rowBias + j, n));
       v = vactivate(t.activation, v);
-      if (t.residual != nullptr) v = vadd(v, vloadhn(t.residual + r * t.ldr + j, n));
+      if (t.residual != nullptr) {
+        vf residual = vloadhn(t.residual + r * t.ldr + j, n);
+        if (t.residualLow != nullptr) residual = vadd(residual, vloadhn(t.residualLow + r * t.ldr + j, n));
+        v = vadd(v, residual);
+      }
       vstorehn(t.y + r * t.ldy + j, v, n);
+      if (t.yLow != nullptr) vstorehn(t.yLow + r * t.ldy + j, vsub(v, vloadhn(t.y + r * t.ldy + j, n)), n);
     }
   }
 }
@@ -99,8 +106,13 @@ void tileKernel(const Tile& t) {
       vf x = scaled(sum[r][v], zero, scale, t.weightSums + v * kVf, t.scales + v * kVf);
       if (t.bias != nullptr) x = vadd(x, vload(t.bias + v * kVf));
       if (t.rowBias != nullptr) x = vadd(x, vloadh(t.rowBias + v * kVf));
-      if (t.residual != nullptr) x = vadd(x, vloadh(t.residual + r * t.ldr + v * kVf));
+      if (t.residual != nullptr) {
+        vf residual = vloadh(t.residual + r * t.ldr + v * kVf);
+        if (t.residualLow != nullptr) residual = vadd(residual, vloadh(t.residualLow + r * t.ldr + v * kVf));
+        x = vadd(x, residual);
+      }
       vstoreh(t.y + r * t.ldy + v * kVf, x);
+      if (t.yLow != nullptr) vstoreh(t.yLow + r * t.ldy + v * kVf, vsub(x, vloadh(t.y + r * t.ldy + v * kVf)));
     }
   }
 }
