@@ -107,9 +107,9 @@ export function numbers(bytes: Buffer, type: number, count: number): Float64Arra
     const value = exponent === 31 ? ((bits & 1023) === 0 ? Infinity : NaN) : exponent === 0 ? (bits & 1023) * 2 ** -24 : (1 + (bits & 1023) / 1024) * 2 ** (exponent - 15)
     return bits & 0x8000 ? -value : value
   }
+  if (type === 1) return new Float64Array(new Float32Array(new Uint8Array(bytes).buffer))
   return Float64Array.from({ length: count }, (_, i) => {
     switch (type) {
-      case 1: return bytes.readFloatLE(4 * i)
       case 6: return bytes.readInt32LE(4 * i)
       case 7: return Number(bytes.readBigInt64LE(8 * i))
       case 10: return half(bytes.readUInt16LE(2 * i))
