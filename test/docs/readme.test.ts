@@ -108,7 +108,7 @@ test('links and npm scripts lead somewhere', t => {
   for (const file of ['README.md', 'ARCHITECTURE.md']) {
     const text = fs.readFileSync(repoPath(file), 'utf8')
     for (const [, target] of text.matchAll(/\]\((?!http|#)([^)#]+)/g)) t.true(fs.existsSync(repoPath(target)), `${file}: ${target}`)
-    for (const [, name] of text.matchAll(/npm run ([\w:]+)/g)) t.true(name in scripts, `${file}: npm run ${name}`)
+    for (const [, name] of text.matchAll(/npm run ([\w:-]+)/g)) t.true(name in scripts, `${file}: npm run ${name}`)
   }
 })
 
