@@ -93,6 +93,26 @@ struct ConvArgs {
   void* yLow = nullptr;               // as y, or null
 };
 
+enum class Routing : uint8_t { Sigmoid, Softmax };
+
+// A convolution by a mixture of K kernels, mixed anew for each sample (CondConv, Yang et al., arXiv 1904.04971):
+//   r[i, :] = routing(mean over pixels of x[i], resized if it is, . routerWeight^T + routerBias)
+//   y[i] = conv of x[i] by sum_k r[i, k] kernel[k], with bias sum_k r[i, k] bias[k]
+// and for the rest as in ConvArgs, whose weight holds the kernels, packed as for a convolution of that shape, expertBytes() apart,
+// and whose bias is [K, co]. Sigmoid rates each expert by itself; softmax's rates sum to one.
+// Mixtures are summed in ascending k and skip an expert whose rate is exactly 0, whatever it holds; a rate of exactly 1 with all
+// others 0 is that expert's kernel itself, so that y has the bits of the plain convolution by it.
+struct CondConvArgs {
+  ConvArgs conv;
+  int64_t experts;            // K
+  Routing routing;
+  const float* routerWeight;  // [K, c]
+  const float* routerBias;    // [K]
+};
+
+// Distance of the experts' kernels, each of packedBytes bytes.
+inline size_t expertBytes(size_t packedBytes) { return (packedBytes + 63) / 64 * 64; }
+
 // Group norm over (pixels, channels of the group), statistics per sample (Wu & He 2018, eq. 1-2): biased variance, eps inside the
 // root, then optionally SiLU. x, y [n, rows, c]; c % groups == 0. y may be x.
 struct GroupNormArgs {
@@ -200,6 +220,7 @@ struct KernelTable {
   void (*pack)(const PackArgs&);
   Kernel<LinearArgs> linear;
   Kernel<ConvArgs> conv;
+  Kernel<CondConvArgs> condConv;
   Kernel<GroupNormArgs> groupNorm;
   Kernel<LayerNormArgs> layerNorm;
   Kernel<AttentionArgs> attention;

@@ -25,7 +25,8 @@ struct Set {
 // The kernels for activations of type E; `from` is the set whose they are.
 #define ASDM_KERNELS(from, E)                                                                           \
   &from::packedBytes<E>, &from::pack<E>, {&from::linear<E>, &from::linearScratch<E>},                    \
-      {&from::conv<E>, &from::convScratch<E>}, {&from::groupNorm<E>, &from::groupNormScratch},           \
+      {&from::conv<E>, &from::convScratch<E>}, {&from::condConv<E>, &from::condConvScratch<E>},          \
+      {&from::groupNorm<E>, &from::groupNormScratch},                                                    \
       {&from::layerNorm<E>, nullptr}, {&from::attention<E>, &from::attentionScratch<E>},                 \
       {&from::geglu<E>, nullptr}, {&from::activation<E>, nullptr}, {&from::add<E>, nullptr},             \
       {&concat<E>, nullptr}, {&embed<E>, nullptr}, {&from::timestep<E>, nullptr},                        \

@@ -125,7 +125,7 @@ struct UNetBuilder {
 Status buildUNet(const UNetConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
-  UNetBuilder u{c, GraphBuilder(made), kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
+  UNetBuilder u{c, GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
   const size_t stages = c.blockOutChannels.size();
   const int64_t first = c.blockOutChannels[0];
   const UnitId sample = u.b.input("sample");
@@ -151,6 +151,9 @@ Status buildUNet(const UNetConfig& c, Graph* graph) {
   for (size_t i = 0; i < c.removed.size(); i++)
     if (!u.named[i]) u.fail("\"" + c.removed[i].substr(0, 120) + "\"", "which is none of the model's blocks, layers or residual units");
   ASDM_TRY(u.status);
+  if (const ConditionalConv* conv = u.b.unmade())
+    return {Code::BadConfig, "Expected config.conditional to name convolutions of the UNet, each once, but received \"" +
+                                 conv->prefix.substr(0, 120) + "\""};
   *graph = std::move(made);
   return Status::good();
 }

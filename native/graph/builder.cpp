@@ -34,7 +34,32 @@ UnitId GraphBuilder::linear(const std::string& name, UnitId x, int64_t in, int64
   return push({name, Op::Linear, {x}, std::move(weights), {}});
 }
 
+UnitId GraphBuilder::condConv(const std::string& name, UnitId x, int64_t in, int64_t out, int64_t kernel) {
+  size_t i = 0;
+  while (i < conditional_.size() && (made_[i] || conditional_[i].prefix != name)) i++;
+  if (i == conditional_.size()) return kNoUnit;
+  made_[i] = true;
+  const int64_t experts = conditional_[i].experts;
+  WeightRef kernels{WeightRole::Matrix, {out, in, kernel * kernel}, {{name + ".experts.weight", {experts, out, in, kernel, kernel}, experts * out}}, experts};
+  WeightRef biases{WeightRole::Vector, {experts * out, 1, 1}, {{name + ".experts.bias", {experts, out}, experts * out}}};
+  WeightRef router{WeightRole::Vector, {experts * in, 1, 1}, {{name + ".router.weight", {experts, in}, experts * in}}};
+  const WeightId w = weight(std::move(kernels)), b = weight(std::move(biases)), r = weight(std::move(router));
+  Unit unit{name, Op::CondConv, {x}, {w, b, r, vector(name + ".router.bias", experts)}, {}};
+  unit.attributes.kernel = kernel;
+  unit.attributes.experts = experts;
+  unit.attributes.routing = conditional_[i].router == "softmax" ? Routing::Softmax : Routing::Sigmoid;
+  return push(std::move(unit));
+}
+
+const ConditionalConv* GraphBuilder::unmade() const {
+  for (size_t i = 0; i < made_.size(); i++)
+    if (!made_[i]) return &conditional_[i];
+  return nullptr;
+}
+
 UnitId GraphBuilder::conv1x1(const std::string& name, UnitId x, int64_t in, int64_t out) {
+  const UnitId conditional = condConv(name, x, in, out, 1);
+  if (conditional != kNoUnit) return conditional;
   const WeightId w = matrix(name + ".weight", {out, in, 1, 1});
   return push({name, Op::Linear, {x}, {w, vector(name + ".bias", out)}, {}});
 }
@@ -53,12 +78,16 @@ UnitId GraphBuilder::fusedLinear(const std::string& prefix, const std::vector<st
 }
 
 UnitId GraphBuilder::conv3x3(const std::string& name, UnitId x, int64_t in, int64_t out, UnitId rowBias) {
-  const WeightId w = matrix(name + ".weight", {out, in, 3, 3});
-  Unit unit{name, Op::Conv2d, {x}, {w, vector(name + ".bias", out)}, {}};
+  UnitId id = condConv(name, x, in, out, 3);
+  if (id == kNoUnit) {
+    const WeightId w = matrix(name + ".weight", {out, in, 3, 3});
+    id = push({name, Op::Conv2d, {x}, {w, vector(name + ".bias", out)}, {}});
+  }
+  Unit& unit = graph_.units[static_cast<size_t>(id)];
   if (rowBias != kNoUnit) unit.inputs.push_back(rowBias);
   unit.attributes.kernel = 3;
   unit.attributes.padBefore = unit.attributes.padAfter = 1;
-  return push(std::move(unit));
+  return id;
 }
 
 UnitId GraphBuilder::groupNorm(const std::string& name, UnitId x, int64_t channels, int64_t groups, double eps, bool silu) {

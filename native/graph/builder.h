@@ -11,7 +11,10 @@ namespace asdm {
 
 class GraphBuilder {
  public:
-  explicit GraphBuilder(Graph& graph) : graph_(graph) {}
+  // conditional: convolutions that hold experts. conv1x1 and conv3x3 of these names make a CondConv, whose weights are named
+  // `name`.experts.weight [K,O,I,kh,kw], `name`.experts.bias [K,O], `name`.router.weight [K,I] and `name`.router.bias [K].
+  explicit GraphBuilder(Graph& graph, const std::vector<ConditionalConv>& conditional = {})
+      : graph_(graph), conditional_(conditional), made_(conditional.size()) {}
 
   UnitId input(const std::string& name, DType dtype = DType::F32);
   // One weight [out, in] named `name`.weight, and `name`.bias unless it has none.
@@ -37,14 +40,20 @@ class GraphBuilder {
   Attributes& attributes(UnitId id) { return graph_.units[static_cast<size_t>(id)].attributes; }
   void tap(const std::string& name, UnitId id) { graph_.taps[name] = id; }
   void output(UnitId id) { graph_.outputs.push_back(id); }
+  // The first conditional convolution that was not made (or not once more), or null.
+  const ConditionalConv* unmade() const;
 
  private:
   UnitId push(Unit unit);
+  // A convolution of experts, if the name is one of the conditional ones.
+  UnitId condConv(const std::string& name, UnitId x, int64_t in, int64_t out, int64_t kernel);
   WeightId vector(const std::string& name, int64_t count);
   WeightId matrix(const std::string& name, std::vector<int64_t> shape);
   WeightId weight(WeightRef ref);
 
   Graph& graph_;
+  std::vector<ConditionalConv> conditional_;
+  std::vector<bool> made_;
 };
 
 // The building blocks that UNet and VAE share.

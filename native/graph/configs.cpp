@@ -6,11 +6,11 @@ namespace asdm {
 
 namespace {
 
-// The ranges are those of lib/model/*-config.ts. Together they keep every product of a weight's dimensions below 2^44.
+// The ranges are those of lib/model/*-config.ts. Together they keep every product of a weight's dimensions below 2^44, 2^48 with experts.
 constexpr int64_t kMaxWidth = 16384, kMaxChannels = 256, kMaxStages = 8, kMaxLayers = 16, kMaxTransformerLayers = 32;
 constexpr int64_t kMaxHeads = 1024, kMaxFeatureWidth = 65536;
 constexpr int64_t kMaxHeadDim = 1024;           // backend/kernels.h, AttentionArgs
-constexpr int64_t kMaxRemoved = 1024;
+constexpr int64_t kMaxRemoved = 1024, kMaxConditional = 1024, kMaxExperts = 16;
 constexpr int64_t kMaxTransformerBlocks = 512;  // SD 2.1 has 16; keeps compilation of a hostile config quick
 
 Status inRange(const char* field, int64_t value, int64_t low, int64_t high) {
@@ -86,6 +86,13 @@ Status checkConfig(const UNetConfig& c) {
     return {Code::BadConfig, "Expected config.freqShift to be less than half the first width, " + std::to_string(half) +
                                  ", but received " + std::to_string(c.freqShift)};
   ASDM_TRY(inRange("removed.length", static_cast<int64_t>(c.removed.size()), 0, kMaxRemoved));
+  ASDM_TRY(inRange("conditional.length", static_cast<int64_t>(c.conditional.size()), 0, kMaxConditional));
+  for (const ConditionalConv& conv : c.conditional) {
+    ASDM_TRY(inRange("conditional.experts", conv.experts, 1, kMaxExperts));
+    if (conv.router != "sigmoid" && conv.router != "softmax")
+      return {Code::UnsupportedConfig, "Expected config.conditional.router to be sigmoid or softmax but received \"" +
+                                           conv.router.substr(0, 60) + "\""};
+  }
   int64_t blocks = 0;
   for (size_t s = 0; s < stages; s++) {
     const bool down = c.downCrossAttention[s], up = c.upCrossAttention[stages - 1 - s];

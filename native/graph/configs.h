@@ -10,6 +10,13 @@
 
 namespace asdm {
 
+// A convolution that holds several kernels and mixes them for each sample (CondConv, arXiv 1904.04971).
+struct ConditionalConv {
+  std::string prefix;   // the convolution's
+  int64_t experts = 1;
+  std::string router;   // "sigmoid" or "softmax"
+};
+
 // diffusers' UNet2DConditionModel.
 struct UNetConfig {
   int64_t inChannels = 4;
@@ -33,6 +40,8 @@ struct UNetConfig {
   // Prefixes of units that the graph leaves out: blocks, layers (`up_blocks.1.1`), resnets, attentions, transformer blocks,
   // attn1, attn2, ff. What is left out hands its input on.
   std::vector<std::string> removed;
+  // Convolutions of the graph that hold experts. A transformer's projections count where they are convolutions.
+  std::vector<ConditionalConv> conditional;
 };
 
 // diffusers' AutoencoderKL; the decoder and the encoder are graphs of their own.

@@ -11,7 +11,7 @@ namespace {
 
 uint64_t weightBytes(const Graph& graph, const KernelTable& table, const Program& program, const Step& step, WeightId id) {
   const WeightRef& weight = graph.weights[static_cast<size_t>(id)];
-  if (weight.role == WeightRole::Matrix) return table.packedBytes(weight.shape);
+  if (weight.role == WeightRole::Matrix) return packedBytes(table, weight);
   const Shape& y = program.shapes[static_cast<size_t>(step.unit)];
   // A look-up reads the rows it was asked for, not the table.
   const int64_t numbers = weight.role == WeightRole::Table ? std::min(weight.count(), y.count()) : weight.count();

@@ -46,7 +46,7 @@ struct Runner {
     a.y = out();
     table.linear.run(a, context);
   }
-  void operator()(ConvArgs a) {
+  void bind(ConvArgs& a) const {
     a.residualLow = read(step->residualLow);
     a.yLow = const_cast<void*>(read(step->outLow));
     a.x = in(0);
@@ -55,7 +55,16 @@ struct Runner {
     a.rowBias = in(1);
     a.residual = residual();
     a.y = out();
+  }
+  void operator()(ConvArgs a) {
+    bind(a);
     table.conv.run(a, context);
+  }
+  void operator()(CondConvArgs a) {
+    bind(a.conv);
+    a.routerWeight = vector(2);
+    a.routerBias = vector(3);
+    table.condConv.run(a, context);
   }
   void operator()(GroupNormArgs a) {
     a.x = in(0);

@@ -22,7 +22,7 @@ bool isExact(const WeightRef& weight, const std::vector<std::string>& exact) {
 
 void quantizeWeights(Graph* graph, const std::vector<std::string>& exact) {
   for (WeightRef& weight : graph->weights)
-    if (weight.role == WeightRole::Matrix && weight.shape.k() <= kLongestSum && !isExact(weight, exact))
+    if (weight.role == WeightRole::Matrix && weight.experts == 0 && weight.shape.k() <= kLongestSum && !isExact(weight, exact))
       weight.shape.format = WeightFormat::I8;
 }
 

@@ -10,7 +10,8 @@ namespace asdm {
 
 // Marks the products' weights as WeightFormat::I8, but for those whose names contain one of `exact` as a run of whole parts
 // ("conv_in" is in "conv_in.weight", "attn2.to_k" in "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"). Weights that
-// make up one product are marked together or not at all. Sums too long for 32 bits stay as they are.
+// make up one product are marked together or not at all. Sums too long for 32 bits stay as they are, and so
+// do the experts of conditional convolutions, since their mixtures are none of integers.
 void quantizeWeights(Graph* graph, const std::vector<std::string>& exact);
 
 }  // namespace asdm

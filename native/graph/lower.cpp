@@ -7,10 +7,19 @@ namespace asdm {
 
 namespace {
 
-StepArgs conv(const Unit& u, const WeightShape& w, const Shape& x, const Shape& y, const std::vector<Shape>& shapes) {
+ConvArgs conv(const Unit& u, const WeightShape& w, const Shape& x, const Shape& y, const std::vector<Shape>& shapes) {
   const Attributes& at = u.attributes;
   ConvArgs a{};
+  a.shape = w;
+  a.ldRowBias = w.n;
+  a.kernelH = a.kernelW = at.kernel;
+  a.stride = at.stride;
   a.n = x[0];
+  if (at.layout != Layout::Same) {  // a sequence on one side: a row of pixels will do
+    a.h = a.outH = 1;
+    a.w = a.outW = x.rows() / x[0];
+    return a;
+  }
   a.h = x[1];
   a.w = x[2];
   if (at.doubleSize) {
@@ -21,13 +30,9 @@ StepArgs conv(const Unit& u, const WeightShape& w, const Shape& x, const Shape& 
     a.resizeH = like[1];
     a.resizeW = like[2];
   }
-  a.kernelH = a.kernelW = at.kernel;
-  a.stride = at.stride;
   a.padTop = a.padLeft = at.padBefore;
   a.outH = y[1];
   a.outW = y[2];
-  a.shape = w;
-  a.ldRowBias = w.n;
   return a;
 }
 
@@ -79,6 +84,10 @@ Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>&
       break;
     }
     case Op::Conv2d: step.args = conv(u, graph.weights[static_cast<size_t>(u.weights[0])].shape, x, y, shapes); break;
+    case Op::CondConv:
+      step.args = CondConvArgs{conv(u, graph.weights[static_cast<size_t>(u.weights[0])].shape, x, y, shapes), at.experts, at.routing,
+                               nullptr, nullptr};
+      break;
     case Op::GroupNorm:
       step.args = GroupNormArgs{nullptr, x[0], x[1] * x[2], x[3], at.groups, at.eps, nullptr, nullptr, at.silu, nullptr};
       break;
@@ -115,6 +124,7 @@ struct ScratchOf {
   }
   bool operator()(const LinearArgs& a) const { return of(table.linear, a); }
   bool operator()(const ConvArgs& a) const { return of(table.conv, a); }
+  bool operator()(const CondConvArgs& a) const { return of(table.condConv, a); }
   bool operator()(const GroupNormArgs& a) const { return of(table.groupNorm, a); }
   bool operator()(const LayerNormArgs& a) const { return of(table.layerNorm, a); }
   bool operator()(const AttentionArgs& a) const { return of(table.attention, a); }

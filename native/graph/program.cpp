@@ -46,7 +46,8 @@ struct Compiler {
 
   // A product can keep low parts of its results and read those of its residual.
   static bool keepsLow(const Step& step) {
-    return std::holds_alternative<LinearArgs>(step.args) || std::holds_alternative<ConvArgs>(step.args);
+    return std::holds_alternative<LinearArgs>(step.args) || std::holds_alternative<ConvArgs>(step.args) ||
+           std::holds_alternative<CondConvArgs>(step.args);
   }
 
   void addValue(std::vector<int>& indices, UnitId id, int now) {

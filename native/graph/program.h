@@ -15,7 +15,7 @@ struct Place {
   uint64_t offset = 0;  // Arena, Kept: bytes. Input, Output: index in graph.inputs, program.outputs
 };
 
-using StepArgs = std::variant<LinearArgs, ConvArgs, GroupNormArgs, LayerNormArgs, AttentionArgs, GegluArgs, ActivationArgs,
+using StepArgs = std::variant<LinearArgs, ConvArgs, CondConvArgs, GroupNormArgs, LayerNormArgs, AttentionArgs, GegluArgs, ActivationArgs,
                               AddArgs, ConcatArgs, EmbedArgs, TimestepArgs, LayoutArgs>;
 
 // One kernel call.
@@ -26,7 +26,7 @@ struct Step {
   StepArgs args;                                // pointers null
   UnitId operands[3] = {kNoUnit, kNoUnit, kNoUnit};
   UnitId residual = kNoUnit;
-  WeightId weights[2] = {kNoWeight, kNoWeight};
+  WeightId weights[4] = {kNoWeight, kNoWeight, kNoWeight, kNoWeight};
   int64_t columns[3] = {0, 0, 0};               // first column of each operand
   Place in[3], residualPlace, out;
   Place residualLow, outLow;                    // low parts (backend/kernels.h), or nowhere
@@ -70,7 +70,7 @@ struct CompileRequest {
 // Fails with ShapeMismatch, OutOfMemory (sizes beyond addressing) or UnsupportedConfig (the backend lacks a kernel).
 Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program);
 
-// Part of compile. fuse.cpp: which units become one call. A product (Linear, Conv2d) takes in an activation and a sum after it
+// Part of compile. fuse.cpp: which units become one call. A product (Linear, Conv2d, CondConv) takes in an activation and a sum after it
 // where nobody else reads what lies between.
 struct Fused {
   UnitId head;                        // the unit that computes

@@ -32,22 +32,32 @@ struct WeightRef {
   WeightRole role = WeightRole::Matrix;
   WeightShape shape;  // Matrix: n of all parts together. Vector: n numbers. Table: n rows of `channels` numbers.
   std::vector<WeightPart> parts;
+  // Matrix: 0, or how many kernels of `shape` lie one after the other, as CondConvArgs wants them; one part has the rows of all.
+  int64_t experts = 0;
 
   int64_t rowWidth() const { return role == WeightRole::Matrix ? shape.k() : role == WeightRole::Table ? shape.channels : 1; }
-  int64_t count() const { return shape.n * rowWidth(); }
+  int64_t count() const { return (experts > 0 ? experts : 1) * shape.n * rowWidth(); }
 };
 
-// How a Linear shapes its output: as its input, [N,H,W,C] -> [N,H*W,C], or [N,H*W,C] -> the map that `sizeOf` names.
+// Bytes of a Matrix as the table's kernels want it.
+inline size_t packedBytes(const KernelTable& table, const WeightRef& weight) {
+  const size_t bytes = table.packedBytes(weight.shape);
+  return weight.experts > 0 ? static_cast<size_t>(weight.experts) * expertBytes(bytes) : bytes;
+}
+
+// How a Linear or 1x1 CondConv shapes its output: as its input, [N,H,W,C] -> [N,H*W,C], or [N,H*W,C] -> the map that `sizeOf` names.
 enum class Layout : uint8_t { Same, ToSequence, ToMap };
 
 // The attributes of all ops; each reads its own.
 struct Attributes {
-  // Conv2d. The input may first be resized by nearest neighbour: doubled, or to the height and width of the value `sizeOf`.
+  // Conv2d, CondConv. The input may first be resized by nearest neighbour: doubled, or to the height and width of the value `sizeOf`.
   int64_t kernel = 1, stride = 1, padBefore = 0, padAfter = 0;
   bool doubleSize = false;
   // Only the shape of this value is looked at: it is no input, and does not keep its unit alive.
   UnitId sizeOf = kNoUnit;
-  Layout layout = Layout::Same;  // Linear
+  Layout layout = Layout::Same;  // Linear, CondConv with a 1x1 kernel
+  int64_t experts = 1;           // CondConv
+  Routing routing = Routing::Sigmoid;
   int64_t groups = 1;            // GroupNorm
   float eps = 0;                 // GroupNorm, LayerNorm
   bool silu = false;             // GroupNorm

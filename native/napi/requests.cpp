@@ -41,6 +41,10 @@ UNetConfig unetConfig(const Value& value) {
   c.freqShift = value["freqShift"].finite();
   const Value removed = value["removed"];
   if (!removed.missing()) c.removed = removed.texts(kNameBytes, kRemoved);
+  const Value conditional = value["conditional"];
+  if (!conditional.missing())
+    for (const Value& conv : conditional.list(kRemoved))
+      c.conditional.push_back({conv["prefix"].text(kNameBytes), conv["experts"].integer(0, kMostInt), conv["router"].text(kNameBytes)});
   return c;
 }
 

@@ -24,6 +24,11 @@ uint64_t unitMacs(const Graph& graph, UnitId id, const std::vector<Shape>& shape
       const WeightShape& w = graph.weights[static_cast<size_t>(u.weights[0])].shape;
       return product({y.count(), w.k()});
     }
+    case Op::CondConv: {  // the products, the mixing of each sample's kernel, and its router
+      const WeightShape& w = graph.weights[static_cast<size_t>(u.weights[0])].shape;
+      const int64_t samples = y[0], experts = u.attributes.experts;
+      return product({y.count(), w.k()}) + product({samples, experts, w.n, w.k()}) + product({samples, experts, w.channels});
+    }
     case Op::Attention: return product({2, y.count(), shapes[static_cast<size_t>(u.inputs[1])][1]});
     default: return 0;
   }

@@ -50,6 +50,7 @@ struct Rules {
     const Shape& x = input(u, 0);
     const WeightShape& w = weight(u, 0).shape;
     const Attributes& a = u.attributes;
+    if (a.layout != Layout::Same) return linear(u, y);  // a 1x1 kernel
     if (x.rank != 4) return mismatch("[N,H,W," + std::to_string(w.channels) + "]", u, x);
     ASDM_TRY(channels(u, w.channels));
     int64_t h = x[1], width = x[2];
@@ -100,7 +101,7 @@ struct Rules {
     switch (u.op) {
       case Op::Input: return Status::good();
       case Op::Linear: return linear(u, y);
-      case Op::Conv2d: return conv2d(u, y);
+      case Op::Conv2d: case Op::CondConv: return conv2d(u, y);
       case Op::GroupNorm:
         ASDM_TRY(channels(u, weight(u, 0).shape.n));
         if (input(u, 0).rank != 4) return mismatch("[N,H,W,C]", u, input(u, 0));

@@ -45,7 +45,7 @@ struct Maker {
   }
 
   void transformer(const Map& x) {
-    const TransformerShape shape{x.channels, 1 + random.below(2), 1, 2, 12, text, random.below(4) == 0, random.below(2) == 0};
+    const TransformerShape shape{x.channels, 1 + random.below(2), 1, 2, 12, text, random.below(4) == 0, random.below(2) == 0, {}};
     push(buildTransformer(b, name(), x.id, shape), x, x.channels);
   }
 
@@ -95,13 +95,24 @@ struct Maker {
   }
 };
 
+// Every fourth convolution of a chain, and first one of a ResNet, holds experts.
+std::vector<ConditionalConv> conditionals() {
+  std::vector<ConditionalConv> list;
+  for (int i = 0; i < 160; i += 4) {
+    const std::string name = "unit_" + std::to_string(i);
+    list.push_back({name, 2 + i % 3, i % 8 == 0 ? "sigmoid" : "softmax"});
+    list.push_back({name + ".conv1", 1 + i % 5, i % 8 == 0 ? "softmax" : "sigmoid"});
+  }
+  return list;
+}
+
 }  // namespace
 
 RandomGraph randomGraph(uint32_t seed) {
   RandomGraph made;
   Random random(seed);
   const int64_t h = 3 + random.below(6), w = 3 + random.below(6);
-  Maker maker{made, random, GraphBuilder(made.graph), kNoUnit, kNoUnit, {}, 0};
+  Maker maker{made, random, GraphBuilder(made.graph, conditionals()), kNoUnit, kNoUnit, {}, 0};
   GraphBuilder& b = maker.b;
   const UnitId sample = b.input("sample"), t = b.input("timesteps");
   maker.text = b.input("encoder_hidden_states");

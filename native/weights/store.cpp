@@ -1,5 +1,6 @@
 #include "weights/store.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/memory_limit.h"
@@ -12,7 +13,7 @@ Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
   std::vector<size_t> sizes;
   double total = 0;
   for (const WeightRef& w : graph.weights) {
-    sizes.push_back(w.role == WeightRole::Matrix ? table.packedBytes(w.shape) : static_cast<size_t>(w.count()) * sizeof(float));
+    sizes.push_back(w.role == WeightRole::Matrix ? packedBytes(table, w) : static_cast<size_t>(w.count()) * sizeof(float));
     total += static_cast<double>(sizes.back());
   }
   ASDM_TRY(checkMemory(total, "the weights"));
@@ -30,7 +31,15 @@ void WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t fi
   for (size_t p = 0; p < part; p++) first += w.parts[p].rows;
   std::byte* to = blocks_[static_cast<size_t>(id)].data();
   if (w.role == WeightRole::Matrix) {
-    table_->pack(PackArgs{w.shape, values, first, rows, to});
+    // Rows of experts follow each other in the tensor; each expert is packed by itself.
+    while (rows > 0) {
+      const int64_t expert = first / w.shape.n, row = first - expert * w.shape.n;
+      const int64_t count = std::min(rows, w.shape.n - row);
+      table_->pack(PackArgs{w.shape, values, row, count, to + static_cast<size_t>(expert) * expertBytes(table_->packedBytes(w.shape))});
+      first += count;
+      rows -= count;
+      values += count * w.rowWidth();
+    }
   } else {
     const size_t rowBytes = static_cast<size_t>(w.rowWidth()) * sizeof(float);
     std::memcpy(to + static_cast<size_t>(first) * rowBytes, values, static_cast<size_t>(rows) * rowBytes);

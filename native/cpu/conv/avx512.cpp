@@ -34,13 +34,15 @@ ASDM_INLINE vf loadWeights(const Bf16Pair* p, int which) {
 #include "cpu/conv/winograd_transforms.inc.h"
 #include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
+#include "cpu/conv/cond_conv.inc.h"
 #include "cpu/conv/instantiate.inc.h"
 
 namespace asdm::cpu::avx512 {
 
-void pairedWinogradConv(const ConvArgs& a, KernelContext& context, PackedRow rows) noexcept {
-  runWinograd<Bf16, Bf16Pair>(a, context, rows);
+void pairedWinogradConv(const ConvArgs& a, const Mixture* mixture, KernelContext& context, PackedRow rows) noexcept {
+  runWinograd<Bf16, Bf16Pair>(a, mixture, context, rows);
 }
+size_t pairedWinogradScratch(const ConvArgs& a, bool mixes, int threads) noexcept { return winogradScratch(a, mixes, threads); }
 
 }  // namespace asdm::cpu::avx512
 ASDM_TARGET_END

@@ -23,6 +23,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #include "cpu/gemm/avx512bf16_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
 #include "cpu/conv/conv.inc.h"
+#include "cpu/conv/cond_conv.inc.h"
 #include "cpu/conv/instantiate.inc.h"
 ASDM_TARGET_END
 

@@ -24,6 +24,10 @@
   void winogradConv(const ConvArgs&, KernelContext&) noexcept;       \
   template <class E>                                                 \
   size_t winogradConvScratch(const ConvArgs&, int threads) noexcept; \
+  template <class E>                                                 \
+  void condConv(const CondConvArgs&, KernelContext&) noexcept;       \
+  template <class E>                                                 \
+  size_t condConvScratch(const CondConvArgs&, int threads) noexcept; \
   }
 
 ASDM_DECLARE_CONV(portable)

@@ -80,20 +80,29 @@ size_t directConvScratch(const ConvArgs& a, int threads) noexcept { return produ
 
 // Its products of floats are avx512's, which reads this set's weights.
 template <class E>
-void winogradConv(const ConvArgs& a, KernelContext& context) noexcept { avx512::pairedWinogradConv(a, context, &packedRow<E>); }
-template <class E>
-size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return avx512::winogradConvScratch<E>(a, threads); }
+void mixedWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context) noexcept {
+  avx512::pairedWinogradConv(a, mixture, context, &packedRow<E>);
+}
+inline size_t mixedWinogradScratch(const ConvArgs& a, bool mixes, int threads) noexcept {
+  return avx512::pairedWinogradScratch(a, mixes, threads);
+}
 ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return a.shape.channels % kGroup == 0 && usesWinograd(a, 2); }
 
 #else
 
 template <class E>
-void winogradConv(const ConvArgs& a, KernelContext& context) noexcept { runWinograd<E, E>(a, context, &packedRow<E>); }
-template <class E>
-size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return winogradScratch(a, threads); }
+void mixedWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context) noexcept {
+  runWinograd<E, E>(a, mixture, context, &packedRow<E>);
+}
+inline size_t mixedWinogradScratch(const ConvArgs& a, bool mixes, int threads) noexcept { return winogradScratch(a, mixes, threads); }
 ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return usesWinograd(a, 1); }
 
 #endif
+
+template <class E>
+void winogradConv(const ConvArgs& a, KernelContext& context) noexcept { mixedWinograd<E>(a, nullptr, context); }
+template <class E>
+size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return mixedWinogradScratch(a, false, threads); }
 
 template <class E>
 void conv(const ConvArgs& a, KernelContext& context) noexcept {

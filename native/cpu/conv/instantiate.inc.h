@@ -9,7 +9,9 @@ namespace asdm::cpu::ASDM_SET {
   template void directConv<E>(const ConvArgs&, KernelContext&) noexcept;   \
   template size_t directConvScratch<E>(const ConvArgs&, int) noexcept;     \
   template void winogradConv<E>(const ConvArgs&, KernelContext&) noexcept; \
-  template size_t winogradConvScratch<E>(const ConvArgs&, int) noexcept;
+  template size_t winogradConvScratch<E>(const ConvArgs&, int) noexcept;   \
+  template void condConv<E>(const CondConvArgs&, KernelContext&) noexcept; \
+  template size_t condConvScratch<E>(const CondConvArgs&, int) noexcept;
 
 #if !defined(ASDM_VEC_BF16)
 ASDM_INSTANTIATE(float)

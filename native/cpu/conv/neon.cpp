@@ -17,6 +17,7 @@
 #include "cpu/conv/winograd_transforms.inc.h"
 #include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
+#include "cpu/conv/cond_conv.inc.h"
 #include "cpu/conv/instantiate.inc.h"
 
 #endif

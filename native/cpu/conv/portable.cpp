@@ -15,4 +15,5 @@
 #include "cpu/conv/winograd_transforms.inc.h"
 #include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
+#include "cpu/conv/cond_conv.inc.h"
 #include "cpu/conv/instantiate.inc.h"

@@ -32,8 +32,9 @@ Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lan
 #if defined(ASDM_X86)
 namespace asdm::cpu::avx512 {
 
-// Winograd's convolution of Bf16 activations and weights that lie in pairs where `rows` says; an even number of channels.
-void pairedWinogradConv(const ConvArgs&, KernelContext&, PackedRow rows) noexcept;
+// Winograd's convolution of Bf16 activations and weights that lie in pairs where `rows` says, mixed or not; an even number of channels.
+void pairedWinogradConv(const ConvArgs&, const Mixture*, KernelContext&, PackedRow rows) noexcept;
+size_t pairedWinogradScratch(const ConvArgs&, bool mixes, int threads) noexcept;
 
 }  // namespace asdm::cpu::avx512
 #endif

@@ -7,7 +7,12 @@
 // memory; the products' sums wait in scratch until all channels are in. Transformed weights serve all the task's tiles: with 64 of
 // them their transform is a twentieth of the work. What a task holds of tiles, weights and one panel's sums fits the
 // second-level cache.
+//
+// Weights may be mixed for each sample (gemm.h, Mixture): a panel's block of channels is then mixed right before it is transformed, for
+// each sample that the task has tiles of.
 #pragma once
+
+#include "cpu/gemm/mix.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 
@@ -23,6 +28,8 @@ constexpr int kSlotRows = (kParts + kSlots - 1) / kSlots;
 static_assert(kKc % kBlock == 0, "the slots fill a row");
 // Distances of the parts; not a multiple of a page, which would put all of them into the same cache sets.
 constexpr int64_t kWeightPart = kBlock * kNr + 16;
+// Mixed weights of a tap.
+constexpr int64_t kMixedTap = kBlock * kNr;
 
 struct Winograd {
   int64_t tileRows, tileColumns, tiles, panels;
@@ -34,8 +41,8 @@ struct Winograd {
   int64_t sumPart() const { return taskTiles * kNr + 16; }
   int64_t panelSums() const { return kParts * sumPart(); }
   int64_t patches() const { return kSlotRows * taskTiles * kStride; }
-  int64_t workerFloats() const {
-    return kBlock + patches() + kParts * kWeightPart + panelSums() * (several ? taskPanels : 1);
+  int64_t workerFloats(bool mixes) const {
+    return kBlock + patches() + kParts * kWeightPart + panelSums() * (several ? taskPanels : 1) + (mixes ? 9 * kMixedTap : 0);
   }
 };
 
@@ -114,18 +121,59 @@ void transformPatches(const ConvArgs& a, const Winograd& w, int64_t firstTile, i
 template <class W>
 ASDM_INLINE vf loadWeights(const W* p, int) { return vload(p); }
 
+// The weights of one sample: as they are packed, or mixed of experts. The element of a Bf16Pair is Bf16.
+template <class E>
+struct SampleWeights {
+  const void* packed;      // those of the one expert that is used, or of the first of all
+  int64_t experts = 0;     // that are mixed
+  size_t distance[kMaxExperts];  // from `packed`, in bytes
+  float rate[kMaxExperts];
+  E* mixed = nullptr;      // room for nine taps
+};
+
+template <class E>
+SampleWeights<E> weightsOf(const ConvArgs& a, const Mixture* m, int64_t sample, float* room) {
+  SampleWeights<E> w;
+  w.packed = a.weight;
+  if (m == nullptr) return w;
+  const std::byte* const experts = static_cast<const std::byte*>(m->experts);
+  w.packed = experts + (m->single[sample] > 0 ? static_cast<size_t>(m->single[sample]) * m->distance : 0);
+  if (m->single[sample] >= 0) return w;
+  w.mixed = reinterpret_cast<E*>(room);
+  for (int64_t e = 0; e < m->count; e++) {
+    const float rate = m->rates[sample * m->count + e];
+    if (rate == 0.0f) continue;
+    w.distance[w.experts] = static_cast<size_t>(e) * m->distance;
+    w.rate[w.experts++] = rate;
+  }
+  return w;
+}
+
+// Mixes `count` elements from `packed` on.
+template <class E>
+const E* mixTap(const SampleWeights<E>& w, const void* packed, int64_t count, E* to) {
+  const E* from[kMaxExperts];
+  for (int64_t e = 0; e < w.experts; e++) from[e] = reinterpret_cast<const E*>(static_cast<const std::byte*>(packed) + w.distance[e]);
+  mixRuns<E>(from, w.rate, w.experts, count, to);
+  return to;
+}
+
 // G g G^T for a panel's `count` channels from `channel` on: out [part][channel][kNr]. Channels come in whole groups.
-template <class W>
-void transformWeights(const ConvArgs& a, PackedRow rows, int64_t panel, int64_t channel, int64_t count, float* out) {
+template <class W, class E>
+void transformWeights(const ConvArgs& a, PackedRow rows, const SampleWeights<E>& weights, int64_t panel, int64_t channel,
+                      int64_t count, float* out) {
   constexpr int kTogether = std::is_same<W, Bf16Pair>::value ? 2 : 1;
   for (int64_t done = 0; done < count;) {
     const W* taps[9];
     int64_t run = count - done;
     for (int tap = 0; tap < 9; tap++) {
       int64_t length;
-      taps[tap] = static_cast<const W*>(rows(a.shape, a.weight, panel, tap * a.shape.channels + channel + done, &length));
+      taps[tap] = static_cast<const W*>(rows(a.shape, weights.packed, panel, tap * a.shape.channels + channel + done, &length));
       run = smaller(run, length);
     }
+    if (weights.mixed != nullptr)
+      for (int tap = 0; tap < 9; tap++)
+        taps[tap] = reinterpret_cast<const W*>(mixTap(weights, taps[tap], run * kNr, weights.mixed + tap * kMixedTap));
     for (int64_t at = 0; at < run / kTogether * kNr; at += kVf)
       for (int which = 0; which < kTogether; which++) {
         vf half[6][3];
@@ -151,7 +199,7 @@ void transformWeights(const ConvArgs& a, PackedRow rows, int64_t panel, int64_t 
 
 // A^T m A and the epilogue, for one tile and at most kVf output features from j on. sums: of the first part.
 template <class E>
-void finishOutputs(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t j, int n, const float* sums) {
+void finishOutputs(const ConvArgs& a, const Winograd& w, const Mixture* m, int64_t tile, int64_t j, int n, const float* sums) {
   vf half[4][6];
   for (int x = 0; x < 6; x++) {
     vf m[6], y[4];
@@ -164,7 +212,8 @@ void finishOutputs(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t j
   const int64_t co = a.shape.n, inside = tile % (w.tileRows * w.tileColumns), sample = tile / (w.tileRows * w.tileColumns);
   const int64_t top = inside / w.tileColumns * 4, left = inside % w.tileColumns * 4;
   const int rows = static_cast<int>(smaller(4, a.outH - top)), columns = static_cast<int>(smaller(4, a.outW - left));
-  const vf bias = a.bias != nullptr ? vloadn(a.bias + j, n) : vzero();
+  const float* const biases = m == nullptr ? a.bias : m->bias != nullptr ? m->bias + sample * co : nullptr;
+  const vf bias = biases != nullptr ? vloadn(biases + j, n) : vzero();
   const vf rowBias = a.rowBias != nullptr ? vloadn(static_cast<const E*>(a.rowBias) + sample * a.ldRowBias + j, n) : vzero();
   const E* const residual = static_cast<const E*>(a.residual);
   const E* const residualLow = static_cast<const E*>(a.residualLow);
@@ -176,7 +225,7 @@ void finishOutputs(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t j
     const int64_t at = ((sample * a.outH + top + i) * a.outW + left) * co + j;
     for (int x = 0; x < columns; x++) {
       vf v = y[x];
-      if (a.bias != nullptr) v = vadd(v, bias);
+      if (biases != nullptr) v = vadd(v, bias);
       if (a.rowBias != nullptr) v = vadd(v, rowBias);
       if (residualLow != nullptr || outLow != nullptr) {
         const int64_t to = at + x * co;
@@ -195,12 +244,13 @@ void finishOutputs(const ConvArgs& a, const Winograd& w, int64_t tile, int64_t j
   }
 }
 
-inline size_t winogradScratch(const ConvArgs& a, int threads) {
-  return static_cast<size_t>(threads * winogradOf(a, threads).workerFloats()) * sizeof(float);
+inline size_t winogradScratch(const ConvArgs& a, bool mixes, int threads) {
+  return static_cast<size_t>(threads * winogradOf(a, threads).workerFloats(mixes)) * sizeof(float);
 }
 
+// mixture: of the samples' weights, instead of a.weight and a.bias, or null.
 template <class E, class W>
-void runWinograd(const ConvArgs& a, KernelContext& context, PackedRow rows) {
+void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context, PackedRow rows) {
   TileKernel<float> kernels[kNv][kMr];
   FillKernels<float, kNv, kMr>::into(kernels);
   const Winograd w = winogradOf(a, context.pool.threads());
@@ -209,11 +259,12 @@ void runWinograd(const ConvArgs& a, KernelContext& context, PackedRow rows) {
     const int64_t row = task % w.grid.rows, column = task / w.grid.rows;
     const int64_t firstTile = row * w.tiles / w.grid.rows, endTile = (row + 1) * w.tiles / w.grid.rows;
     const int64_t firstPanel = column * w.panels / w.grid.columns, endPanel = (column + 1) * w.panels / w.grid.columns;
-    const int64_t tiles = endTile - firstTile, heights = ceilDiv(tiles, kMr);
-    float* const zeros = reinterpret_cast<float*>(context.scratch) + worker * w.workerFloats();
+    const int64_t tiles = endTile - firstTile, sampleTiles = w.tileRows * w.tileColumns;
+    float* const zeros = reinterpret_cast<float*>(context.scratch) + worker * w.workerFloats(mixture != nullptr);
     float* const patches = zeros + kBlock;
     float* const weights = patches + w.patches();
     float* const allSums = weights + kParts * kWeightPart;
+    float* const mixed = allSums + w.panelSums() * (w.several ? w.taskPanels : 1);
     // Zeros in any format.
     for (int64_t c = 0; c < kBlock; c += kVf) vstore(zeros + c, vzero());
     const E* const outside = reinterpret_cast<const E*>(zeros);
@@ -224,7 +275,6 @@ void runWinograd(const ConvArgs& a, KernelContext& context, PackedRow rows) {
       const int64_t count = smaller(w.block, channels - channel);
       transformPatches(a, w, firstTile, endTile, channel, count, outside, patches);
       for (int64_t panel = firstPanel; panel < endPanel; panel++) {
-        transformWeights<W>(a, rows, panel, channel, count, weights);
         const int64_t columns = smaller(kNr, a.shape.n - panel * kNr);
         float* const sums = allSums + (w.several ? (panel - firstPanel) * w.panelSums() : 0);
         Tile<float> t{};
@@ -232,21 +282,29 @@ void runWinograd(const ConvArgs& a, KernelContext& context, PackedRow rows) {
         t.columns = static_cast<int>(columns);
         t.first = channel == 0;
         t.last = false;
-        for (int part = 0; part < kParts; part++) {
-          t.b = weights + part * kWeightPart;
-          for (int64_t height = 0; height < heights; height++) {
-            const int64_t i = height * tiles / heights;
-            t.rows = static_cast<int>((height + 1) * tiles / heights - i);
-            t.a = patches + (part / kSlots * tiles + i) * kStride + part % kSlots * kBlock;
-            t.sums = sums + part * w.sumPart() + i * kNr;
-            for (int r = 0; r < kNext; r++) t.next[r] = t.a;
-            kernels[(columns - 1) / kVf][t.rows - 1](t);
+        // Tiles with the same weights: all, or those of samples with the same mixture that follow each other.
+        for (int64_t from = firstTile, to; from < endTile; from = to) {
+          const int64_t sample = from / sampleTiles;
+          to = mixture == nullptr ? endTile : smaller(endTile, (sample + 1) * sampleTiles);
+          while (to < endTile && mixture->alike[to / sampleTiles] == mixture->alike[sample]) to = smaller(endTile, to + sampleTiles);
+          transformWeights<W>(a, rows, weightsOf<E>(a, mixture, sample, mixed), panel, channel, count, weights);
+          const int64_t begin = from - firstTile, heights = ceilDiv(to - from, kMr);
+          for (int part = 0; part < kParts; part++) {
+            t.b = weights + part * kWeightPart;
+            for (int64_t height = 0; height < heights; height++) {
+              const int64_t i = begin + height * (to - from) / heights;
+              t.rows = static_cast<int>(begin + (height + 1) * (to - from) / heights - i);
+              t.a = patches + (part / kSlots * tiles + i) * kStride + part % kSlots * kBlock;
+              t.sums = sums + part * w.sumPart() + i * kNr;
+              for (int r = 0; r < kNext; r++) t.next[r] = t.a;
+              kernels[(columns - 1) / kVf][t.rows - 1](t);
+            }
           }
         }
         if (channel + count < channels) continue;
         for (int64_t tile = firstTile; tile < endTile; tile++)
           for (int64_t j = 0; j < columns; j += kVf)
-            finishOutputs<E>(a, w, tile, panel * kNr + j, static_cast<int>(smaller(kVf, columns - j)),
+            finishOutputs<E>(a, w, mixture, tile, panel * kNr + j, static_cast<int>(smaller(kVf, columns - j)),
                           sums + (tile - firstTile) * kNr + j);
       }
     }

@@ -18,6 +18,20 @@
 
 namespace asdm::cpu {
 
+constexpr int64_t kMaxExperts = 16;
+
+// Weights that are mixed for each group (sample) of a product's rows: sum over e of rates[group, e] * expert e. The mixed matrix never
+// exists: a task mixes each panel of its k block right before its tiles read it.
+struct Mixture {
+  const void* experts;    // packed matrices of the product's shape
+  size_t distance;        // bytes from one to the next
+  int64_t count;          // of experts, at most kMaxExperts
+  const float* rates;     // [groups, count]; an expert of rate 0 is not read
+  const float* bias;      // [groups, n], mixed already, or null
+  const int32_t* alike;   // [groups]: a number that groups have in common exactly where their rates are the same
+  const int32_t* single;  // [groups]: the expert that is taken as it is, its rate being 1 and all others 0; or -1
+};
+
 // A product whose left rows come from a callback. Rows form groups (samples) of equal size; a tile never straddles two.
 struct Product {
   int64_t groups, groupRows;
@@ -38,6 +52,7 @@ struct Product {
   int64_t ldy;
   const void* residualLow = nullptr;  // low parts (backend/kernels.h), with ldr and ldy, or null
   void* yLow = nullptr;
+  const Mixture* mixture = nullptr;  // instead of weight and bias
 };
 
 // How a product is cut into tasks: `rows` blocks of tiles times `columns` blocks of panels, all of nearly equal size.
@@ -46,9 +61,9 @@ struct Grid {
 };
 
 // The cheapest cut by a small cost model. tiles, panels: of the whole product; tileRows, panelVectors, lanes: of a tile;
-// maxTiles, maxPanels: the most that one task may span.
+// maxTiles, maxPanels: the most that one task may span; weightCost: cycles until a float of packed weights is at hand.
 Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int panelVectors, int lanes, int64_t maxTiles,
-                int64_t maxPanels, int threads) noexcept;
+                int64_t maxPanels, int threads, double weightCost = 0.3) noexcept;
 
 }  // namespace asdm::cpu
 

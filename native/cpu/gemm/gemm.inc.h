@@ -2,6 +2,8 @@
 // the most tiles and panels of one task: the tiles' copied rows should fill about half of the second-level cache.
 #pragma once
 
+#include "cpu/gemm/mix.inc.h"
+
 namespace asdm::cpu::ASDM_SET {
 
 template <class E>
@@ -73,19 +75,27 @@ void pack(const PackArgs& p) noexcept {
 
 ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
 
-// A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks.
-ASDM_INLINE int64_t copiedBytes(const Product& p) {
-  return smaller(tilesOf(p), kMaxTiles) * kMr * kStride * static_cast<int64_t>(sizeof(Left));
-}
-ASDM_INLINE int64_t workerBytes(const Product& p) {
+// With mixed weights a task spans more tiles than the second-level cache holds, since more of them share a panel's mixing: the copied
+// rows then come from the third level, at a few bytes a cycle.
+ASDM_INLINE int64_t mostTiles(const Product& p) { return smaller(tilesOf(p), p.mixture != nullptr ? kMixTiles : kMaxTiles); }
+
+// A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks, then mixed panels of as many
+// groups as its tiles may belong to.
+ASDM_INLINE int64_t copiedBytes(const Product& p) { return mostTiles(p) * kMr * kStride * static_cast<int64_t>(sizeof(Left)); }
+ASDM_INLINE int64_t sumBytes(const Product& p) {
   const bool several = stepsOf(p.shape) > blockLength(stepsOf(p.shape));
   const int64_t panels = several ? smaller(ceilDiv(p.shape.n, kNr), kMaxPanels) : 0;
-  return copiedBytes(p) + smaller(tilesOf(p), kMaxTiles) * panels * kMr * kNr * static_cast<int64_t>(sizeof(float));
+  return mostTiles(p) * panels * kMr * kNr * static_cast<int64_t>(sizeof(float));
+}
+template <class E>
+ASDM_INLINE int64_t workerBytes(const Product& p) {
+  const int64_t mixed = p.mixture != nullptr ? smaller(p.groups, kMixTiles) * kKc * kStep : 0;
+  return copiedBytes(p) + sumBytes(p) + mixed * static_cast<int64_t>(sizeof(E));
 }
 
 template <class E>
 size_t productScratch(const Product& p, int threads) noexcept {
-  return static_cast<size_t>(threads * workerBytes(p));
+  return static_cast<size_t>(threads * workerBytes<E>(p));
 }
 
 template <class E>
@@ -94,15 +104,18 @@ void product(const Product& p, KernelContext& context) noexcept {
   FillKernels<E, kNv, kMr>::into(kernels);
   const int64_t k = p.shape.k(), steps = stepsOf(p.shape), n = p.shape.n, kc = blockLength(steps), panels = ceilDiv(n, kNr);
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
-  const Grid grid =
-      chooseGrid(tiles, panels, steps, kMr, kNv, kVf, kMaxTiles, steps > kc ? kMaxPanels : panels, context.pool.threads());
+  const Mixture* const m = p.mixture;
+  // Of each expert a vector is loaded once, from the second level or beyond, and multiplied for each group.
+  const double weightCost = m != nullptr ? 0.3 + static_cast<double>(m->count * (2 + smaller(p.groups, 2))) / kVf : 0.3;
+  const Grid grid = chooseGrid(tiles, panels, steps, kMr, kNv, kVf, mostTiles(p), steps > kc ? kMaxPanels : panels,
+                               context.pool.threads(), weightCost);
   const E* const weight = static_cast<const E*>(p.weight);
   const E* const rowBias = static_cast<const E*>(p.rowBias);
   const E* const residual = static_cast<const E*>(p.residual);
   const E* const residualLow = static_cast<const E*>(p.residualLow);
   E* const y = static_cast<E*>(p.y);
   E* const yLow = static_cast<E*>(p.yLow);
-  const int64_t perWorker = workerBytes(p), copiedPart = copiedBytes(p);
+  const int64_t perWorker = workerBytes<E>(p), copiedPart = copiedBytes(p);
   // Tiles of a group have nearly equal heights: 16 rows are 8 + 8, which wastes less than 14 + 2.
   const auto rowOf = [&](int64_t tile) {
     return tile / groupTiles * p.groupRows + tile % groupTiles * p.groupRows / groupTiles;
@@ -115,6 +128,8 @@ void product(const Product& p, KernelContext& context) noexcept {
     const int64_t firstPanel = column * panels / grid.columns, endPanel = (column + 1) * panels / grid.columns;
     Left* const copied = reinterpret_cast<Left*>(context.scratch + worker * perWorker);
     float* const sums = reinterpret_cast<float*>(context.scratch + worker * perWorker + copiedPart);
+    const int64_t firstGroup = firstTile / groupTiles, groups = (endTile - 1) / groupTiles + 1 - firstGroup;
+    E* const mixes = reinterpret_cast<E*>(context.scratch + worker * perWorker + copiedPart + sumBytes(p));
     for (int64_t first = 0; first < steps; first += kc) {
       // A task may take long; an abort must not.
       if (context.pool.cancelled()) return;
@@ -135,8 +150,14 @@ void product(const Product& p, KernelContext& context) noexcept {
       for (int64_t panel = firstPanel; panel < endPanel; panel++) {
         const int64_t j = panel * kNr;
         const int columns = static_cast<int>(smaller(kNr, n - j));
+        const int64_t packedAt = (first * panels + panel * length) * kStep;
+        const E* mixed[kMixTiles];
+        if (m != nullptr) {
+          if (context.pool.cancelled()) return;
+          mixPanels<E>(*m, firstGroup, groups, packedAt, length * kStep, mixes, mixed);
+        }
         Tile<E> t;
-        t.b = weight + (first * panels + panel * length) * kStep;
+        t.b = weight + packedAt;
         t.kc = length;
         t.columns = columns;
         t.first = first == 0;
@@ -150,6 +171,11 @@ void product(const Product& p, KernelContext& context) noexcept {
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
           t.a = copied + (tile - firstTile) * kMr * kStride;
           t.sums = sums + ((panel - firstPanel) * (endTile - firstTile) + tile - firstTile) * kMr * kNr;
+          if (m != nullptr) {
+            const int64_t group = tile / groupTiles;
+            t.b = mixed[group - firstGroup];
+            t.bias = m->bias != nullptr ? m->bias + group * n + j : nullptr;
+          }
           t.rowBias = rowBias != nullptr ? rowBias + tile / groupTiles * p.ldRowBias + j : nullptr;
           t.residual = residual != nullptr ? residual + i * p.ldr + j : nullptr;
           t.y = y + i * p.ldy + j;
