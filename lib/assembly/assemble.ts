@@ -2,25 +2,30 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, open, readdir, realpath, rename, rm, writeFile, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
+import { unetJson } from '../convert/configs'
+import { convertModel } from '../convert/convert'
 import { AsdmError, shown, throwIfAborted } from '../errors'
-import type { Part } from '../model/checkpoint'
+import { openCheckpoint, type Part } from '../model/checkpoint'
 import type { UNetConfig } from '../model/config'
 import { openUNet } from '../model/folder'
 import { readJsonObject, type JsonObject } from '../model/json'
+import { locateModel } from '../model/locate'
 import { parseUNetConfig } from '../model/unet-config'
 import { loadAddon } from '../native/load'
 import { abortSignal, callback, checkOptions, nearestOf, optional, path as checkPath } from '../options'
-import { coverTarget, targetConfig } from './coverage'
+import { coverTarget, targetConfig, withSection } from './coverage'
+import { conditionalConvs } from './experts'
 import { fileError, isFile, isFileError, isFolder, shownPath, statIfAny, writeError } from './files'
 import { madeDType, madePieces } from './pieces'
 import { loadRecipe, parseRecipe, unitPlace, type Recipe } from './recipe'
+import { recipeFile } from './shipped'
 import { writeSafetensors } from './safetensors'
 
 /** How a checkpoint is assembled. */
 export interface AssembleOptions {
   /** Folder to make; nothing may be there yet. */
   out: string
-  /** Diffusers folders by their names in the recipe. These go before the recipe's own paths. */
+  /** Models by their names in the recipe, as `StableDiffusion.load` takes them. These go before the recipe's own paths. */
   checkpoints?: Readonly<Record<string, string>>
   /** Stops it; nothing is left behind. */
   signal?: AbortSignal
@@ -42,8 +47,9 @@ const copiedParts = ['text_encoder', 'vae', 'tokenizer', 'scheduler']
 
 /**
  * Makes a diffusers folder as a recipe says: the UNet is assembled, text encoder, VAE, tokenizer and scheduler are copied from
- * `recipe.target.from`. The folder appears whole or not at all.
- * @param recipe a recipe, or the path of its JSON file, in whose folder its paths lie
+ * `recipe.target.from`; where that is a single file, they are converted as `convertModel` does. The folder appears whole or not at all.
+ * @param recipe a recipe, the path of its JSON file, in whose folder its paths lie, or the name of a shipped one (`bk-base`, `bk-small`,
+ * `bk-tiny`, `light`, `light-experts`)
  * @throws AsdmError `INVALID_ARGUMENT`, `TENSOR_MISSING`, `TENSOR_SHAPE`, `BAD_CONFIG`, naming the line of the recipe; what the checkpoints
  * give; `FILE_WRITE`; an `AbortError` when the signal fires
  */
@@ -54,20 +60,32 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
   const onProgress = optional(given.onProgress, value => callback<NonNullable<AssembleOptions['onProgress']>>(value, 'onProgress'))
   const paths = checkOptions(given.checkpoints, [...Object.keys(given.checkpoints ?? {})], 'assemble')
   throwIfAborted(signal)
-  const parsed = typeof recipe === 'string' ? await loadRecipe(checkPath(recipe, 'recipe')) : parseRecipe(recipe)
-  const folders = await findFolders(parsed, typeof recipe === 'string' ? path.dirname(path.resolve(recipe)) : undefined, paths)
+  const file = typeof recipe === 'string' ? await recipeFile(checkPath(recipe, 'recipe')) : undefined
+  const parsed = file === undefined ? parseRecipe(recipe) : await loadRecipe(file)
+  const places = await findCheckpoints(parsed, file === undefined ? undefined : path.dirname(path.resolve(file)), paths, signal)
   if (await statIfAny(out) !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected out to be a folder that does not exist yet but there is something at ${shownPath(out)}`)
 
   const parts = new Map<string, Part<UNetConfig>>()
-  for (const [name, folder] of folders) parts.set(name, await openUNet(path.join(folder, 'unet'), { signal }))
-  const base = folders.get(parsed.target.from)!
-  const configFile = path.join(base, 'unet', 'config.json')
-  const json = targetConfig(parsed, await readJsonObject(configFile), parts.get(parsed.target.from)!.config)
-  const weights = coverTarget(parsed, targetWeights(parsed, parseUNetConfig(json, configFile)), parts)
-
+  const jsons = new Map<string, JsonObject>()
+  for (const [name, place] of places) {
+    const { part, json } = await openPlace(place, signal)
+    parts.set(name, part)
+    jsons.set(name, json)
+  }
+  const base = places.get(parsed.target.from)!
   const aside = `${out}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
+  const converted = `${aside}.base`
   const handles = new Map<string, FileHandle>()
   try {
+    const folder = base.single ? converted : base.path
+    const configFile = path.join(folder, 'unet', 'config.json')
+    const plain = targetConfig(parsed, jsons.get(parsed.target.from)!, parts.get(parsed.target.from)!.config)
+    const plainConfig = parseUNetConfig(plain, configFile)
+    const conditional = conditionalConvs(parsed, targetWeights(parsed, plainConfig), parts)
+    const json = withSection(plain, { ...plainConfig, conditional })
+    const weights = coverTarget(parsed, targetWeights(parsed, parseUNetConfig(json, configFile)), parts)
+    if (base.single) await convertModel(base.path, converted, { signal })
+
     await mkdir(path.join(aside, 'unet'), { recursive: true })
     const handleOf = async (file: string): Promise<FileHandle> => {
       const known = handles.get(file) ?? await open(file, 'r')
@@ -83,12 +101,15 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
       },
     })), { format: 'pt' }, { signal })
     await writeFile(path.join(aside, 'unet', 'config.json'), `${JSON.stringify(json, undefined, 2)}\n`)
-    const read = new Map<string, string[]>([...folders].map(([name, folder]) => [name, [...new Set(
-      weights.flatMap(({ from }) => from.map(({ source }) => source.file)).filter(file => path.dirname(file) === path.join(path.resolve(folder), 'unet')),
+    const read = new Map<string, string[]>([...places].map(([name, place]) => [name, [...new Set(
+      weights.flatMap(({ from }) => from.map(({ source }) => source.file)).filter(file => (place.single ? file === place.path : path.dirname(file) === path.join(place.path, 'unet'))),
     )]]))
-    read.get(parsed.target.from)!.push(configFile, ...await copyParts(base, aside, signal))
+    const copied = await copyParts(folder, aside, signal)
+    const ofBase = read.get(parsed.target.from)!
+    if (!base.single) ofBase.push(configFile, ...copied)
+    else if (ofBase.length === 0) ofBase.push(base.path)
     const assembly: Assembly = { version: 1, recipe: parsed, sources: {} }
-    for (const [name, files] of read) assembly.sources[name] = await hashes(folders.get(name)!, files, signal)
+    for (const [name, files] of read) assembly.sources[name] = await hashes(places.get(name)!, files, signal)
     await writeFile(path.join(aside, 'assembly.json'), `${JSON.stringify(assembly, undefined, 2)}\n`)
     throwIfAborted(signal)
     await rename(aside, out)
@@ -98,28 +119,44 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
     throw isFileError(error) ? writeError(error, out) : error
   } finally {
     for (const handle of handles.values()) await handle.close().catch(() => {})
+    await rm(converted, { recursive: true, force: true }).catch(() => {})
   }
 }
 
+/** A diffusers folder, or a single file. */
+interface Place {
+  path: string
+  single: boolean
+}
+
 /** Where the checkpoints lie. Paths of the recipe stay in its folder, also after links are followed. */
-async function findFolders(recipe: Recipe, home: string | undefined, given: Record<string, unknown>): Promise<Map<string, string>> {
+async function findCheckpoints(recipe: Recipe, home: string | undefined, given: Record<string, unknown>, signal: AbortSignal | undefined): Promise<Map<string, Place>> {
   const names = Object.keys(recipe.checkpoints)
   for (const name of Object.keys(given))
     if (!names.includes(name)) throw new AsdmError('INVALID_ARGUMENT', `Expected checkpoints to name those of the recipe but received ${shown(name)}; ${nearestOf(name, names)}`)
-  const folders = new Map<string, string>()
+  const places = new Map<string, Place>()
   for (const name of names) {
     const own = recipe.checkpoints[name]
+    let at: string
     if (Object.hasOwn(given, name)) {
-      folders.set(name, path.resolve(checkPath(given[name], `checkpoints.${name}`)))
+      at = path.resolve((await locateModel(checkPath(given[name], `checkpoints.${name}`), { signal })).path)
     } else if (own === null || home === undefined) {
       throw new AsdmError('INVALID_ARGUMENT', `Expected the path of the checkpoint ${shown(name)}, which the recipe leaves to the caller, but received none; give it as checkpoints: { ${name}: path }, or --checkpoint ${name}=path`)
     } else {
-      folders.set(name, await insideOf(home, own, `recipe.checkpoints[${shown(name)}]`))
+      at = await insideOf(home, own, `recipe.checkpoints[${shown(name)}]`)
     }
-    const folder = folders.get(name)!
-    if (!await isFolder(path.join(folder, 'unet'))) throw new AsdmError('FILE_NOT_FOUND', `Expected the checkpoint ${shown(name)} to be a diffusers folder with a unet folder at ${shownPath(folder)} but there is none`)
+    const single = await isFile(at)
+    if (!single && !await isFolder(path.join(at, 'unet'))) throw new AsdmError('FILE_NOT_FOUND', `Expected the checkpoint ${shown(name)} to be a diffusers folder with a unet folder, or a single file, at ${shownPath(at)} but there is none`)
+    places.set(name, { path: at, single })
   }
-  return folders
+  return places
+}
+
+/** A UNet and its `config.json`: for a single file the one that it would be converted to. */
+async function openPlace({ path: at, single }: Place, signal: AbortSignal | undefined): Promise<{ part: Part<UNetConfig>, json: JsonObject }> {
+  if (!single) return { part: await openUNet(path.join(at, 'unet'), { signal }), json: await readJsonObject(path.join(at, 'unet', 'config.json')) }
+  const { unet, textEncoder } = await openCheckpoint(at, { signal })
+  return { part: unet, json: unetJson(unet.config, textEncoder.config.hiddenAct === 'gelu') }
 }
 
 async function insideOf(home: string, own: string, where: string): Promise<string> {
@@ -127,7 +164,7 @@ async function insideOf(home: string, own: string, where: string): Promise<strin
   try {
     const relative = path.relative(await realpath(home), await realpath(folder))
     if (relative === '..' || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to be a folder below the recipe's own but ${shownPath(own)} leads out of it`)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to be a folder or file below the recipe's own folder but ${shownPath(own)} leads out of it`)
   } catch (error) {
     throw isFileError(error) ? fileError(error, folder) : error
   }
@@ -187,7 +224,7 @@ async function copyParts(from: string, to: string, signal: AbortSignal | undefin
   return copied
 }
 
-async function hashes(folder: string, files: readonly string[], signal: AbortSignal | undefined): Promise<Record<string, { bytes: number, sha256: string }>> {
+async function hashes({ path: from, single }: Place, files: readonly string[], signal: AbortSignal | undefined): Promise<Record<string, { bytes: number, sha256: string }>> {
   const out: Record<string, { bytes: number, sha256: string }> = {}
   for (const file of files) {
     const hash = createHash('sha256')
@@ -197,7 +234,7 @@ async function hashes(folder: string, files: readonly string[], signal: AbortSig
       hash.update(piece)
       bytes += piece.byteLength
     }
-    out[path.relative(folder, file).split(path.sep).join('/')] = { bytes, sha256: hash.digest('hex') }
+    out[path.relative(single ? path.dirname(from) : from, file).split(path.sep).join('/')] = { bytes, sha256: hash.digest('hex') }
   }
   return out
 }

@@ -5,7 +5,20 @@ import type { JsonObject } from '../model/json'
 import { nearestName } from '../options'
 import { firstFew } from '../model/weights'
 import type { WeightRequest } from '../native/binding'
-import { behind, spelledOut, unitPlace, type Recipe, type RecipeLine, type Slice } from './recipe'
+import { asdmSection } from '../model/unet-config'
+import { routerBias } from './experts'
+import { behind, spelledOut, unitPlace, type CopyLine, type ExpertsLine, type Recipe, type RecipeLine } from './recipe'
+
+/** A tensor that goes into a weight. */
+export interface MadeFrom {
+  source: WeightSource
+  /** Which numbers of the source's axes are taken, in order; `undefined`: all. */
+  pick?: number[][]
+  /** Of a mean: its part of the whole. */
+  share: number
+  /** Of an expert: normal noise, its standard deviation in those of the tensor. */
+  noise?: { deviation: number, seed: number }
+}
 
 /** How one weight of the target is made. */
 export interface MadeWeight {
@@ -13,15 +26,20 @@ export interface MadeWeight {
   name: string
   /** Shape in the target. */
   shape: number[]
-  /** One source is copied; several are averaged by their shares. */
-  from: { source: WeightSource, share: number }[]
-  /** Is it a mean, also of one? Then it is stored as F32. */
-  mean: boolean
-  /** Which numbers of the source's axes are taken, in order; `undefined`: all. */
-  pick?: number[][]
+  /**
+   * `copy`: of one tensor. `mean`: of several, or one, by their shares, stored as F32. `stack`: one after the other along a new first
+   * axis, stored as F32 where they differ in dtype or get noise. `numbers`: of none.
+   */
+  kind: 'copy' | 'mean' | 'stack' | 'numbers'
+  from: MadeFrom[]
+  /** Of `numbers`: the values, stored as F32. */
+  numbers?: Float32Array
 }
 
-/** The `config.json` of the target: the checkpoint's with another topology, and what diffusers has no option for in its `asdm` section. */
+/**
+ * The `config.json` of the target: the checkpoint's with another topology, and what diffusers has no option for in its `asdm` section.
+ * Its convolutions are all plain ones; which are to hold experts depends on where its weights come from ({@link conditionalConvs}).
+ */
 export function targetConfig(recipe: Recipe, json: JsonObject, config: UNetConfig): JsonObject {
   const { target } = recipe
   const out: JsonObject = { ...json }
@@ -42,8 +60,15 @@ export function targetConfig(recipe: Recipe, json: JsonObject, config: UNetConfi
   }
   if (target.layersPerBlock !== undefined) out.layers_per_block = target.layersPerBlock
   if (target.midBlock === false || dropped.includes('mid_block')) out.mid_block_type = null
-  const removed = [...config.removed ?? [], ...dropped.filter(prefix => prefix !== 'mid_block')]
-  if (removed.length > 0) out.asdm = { version: 1, removed }
+  return withSection(out, { removed: [...config.removed ?? [], ...dropped.filter(prefix => prefix !== 'mid_block')] })
+}
+
+/** A `config.json` with another `asdm` section. */
+export function withSection(json: JsonObject, content: Parameters<typeof asdmSection>[0]): JsonObject {
+  const out: JsonObject = { ...json }
+  const section = asdmSection(content)
+  if (section === undefined) delete out.asdm
+  else out.asdm = section
   return out
 }
 
@@ -82,67 +107,86 @@ export function coverTarget(recipe: Recipe, requested: readonly WeightRequest[],
   }
   return requested.map(request => {
     const prefix = lineOf.get(request.name)![0]
-    if (prefix === undefined) return fitted(request, [{ source: restWeights!.get(request.name)!, share: 1 }], false, {}, 'recipe.rest')
+    if (prefix === undefined) return { name: request.name, shape: [...request.shape], kind: 'copy', from: [taken(request, request.shape, restWeights!.get(request.name)!, {}, 'recipe.rest')] }
     return make(request, prefix, recipe.units[prefix], byName)
   })
 }
 
-function make(request: WeightRequest, prefix: string, line: RecipeLine, byName: ReadonlyMap<string, ReadonlyMap<string, WeightSource>>): MadeWeight {
-  if ('drop' in line) throw new AsdmError('INTERNAL', 'Expected a line with sources but received a dropped unit')
+type Weights = ReadonlyMap<string, ReadonlyMap<string, WeightSource>>
+
+function make(request: WeightRequest, prefix: string, line: RecipeLine, byName: Weights): MadeWeight {
+  const { name } = request
+  const shape = [...request.shape]
   const place = unitPlace(prefix)
-  const find = (checkpoint: string, from: string | undefined, at: string): WeightSource => {
-    const { index, rest } = behind(prefix, request.name)!
-    const spelled = spelledOut(from ?? prefix)
-    if (spelled.length !== spelledOut(prefix).length)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected ${at}.prefix to be ${spelled.length > 1 ? 'no layer, since the line is none' : 'a layer, as up_blocks.1.2, since the line is one'}, but received ${shown(from)}`)
-    const name = spelled[index] + rest
-    const source = byName.get(checkpoint)!.get(name)
-    if (source === undefined)
-      throw new AsdmError('TENSOR_MISSING', `Expected ${name} in the checkpoint ${shown(checkpoint)}, as ${at} says for ${request.name}, but it has no such weight`)
-    return source
-  }
+  if ('drop' in line) throw new AsdmError('INTERNAL', 'Expected a line with sources but received a dropped unit')
+  if ('experts' in line) return makeExperts(request, prefix, line, byName)
   if ('average' in line) {
     const total = line.average.reduce((sum, { share }) => sum + (share ?? 1), 0)
-    const from = line.average.map(({ checkpoint, prefix: other, share }, i) => ({ source: find(checkpoint, other, `${place}.average[${i}]`), share: (share ?? 1) / total }))
-    return fitted(request, from, true, {}, place)
+    const from = line.average.map((item, i) => {
+      const at = `${place}.average[${i}]`
+      return { ...taken(request, shape, find(name, prefix, item, byName, at), item, at), share: (item.share ?? 1) / total }
+    })
+    return { name, shape, kind: 'mean', from }
   }
-  return fitted(request, [{ source: find(line.checkpoint, line.prefix, place), share: 1 }], false, line, place)
+  return { name, shape, kind: 'copy', from: [taken(request, shape, find(name, prefix, line, byName, place), line, place)] }
 }
 
-function fitted({ name, shape }: WeightRequest, from: MadeWeight['from'], mean: boolean, { slice, fit }: { slice?: readonly Slice[], fit?: 'end' }, place: string): MadeWeight {
-  for (const { source } of from) {
-    const given = source.shape
-    // A tensor without numbers may have any sizes.
-    if (given.includes(0)) throw new AsdmError('TENSOR_SHAPE', `Expected ${place} to give ${name} [${shape}] but received ${source.name} [${given}]`)
-    let axes: number[][] | undefined
-    let now = given
-    if (slice !== undefined) {
-      axes = given.map(size => Array.from({ length: size }, (_, i) => i))
-      slice.forEach(({ axis, begin, end }, i) => {
-        if (axis >= given.length || end > axes![axis].length)
-          throw new AsdmError('TENSOR_SHAPE', `Expected ${place}.slice[${i}] to lie inside ${source.name} [${given}] but received axis ${axis} from ${begin} to ${end}`)
-        axes![axis] = axes![axis].slice(begin, end)
-      })
-      now = axes.map(axis => axis.length)
-    }
-    if (sameView(now, shape)) return { name, shape: [...shape], from: checked(from, given, place), mean, pick: axes }
-    if (fit === undefined || now.length !== shape.length)
-      throw new AsdmError('TENSOR_SHAPE', `Expected ${place} to give ${name} [${shape}] but received ${source.name} [${now}]`)
-    axes ??= given.map(size => Array.from({ length: size }, (_, i) => i))
-    const pick = axes.map((axis, d) => Array.from({ length: shape[d] }, (_, i) => {
-      const at = (i - (shape[d] - axis.length)) % axis.length
-      return axis[at < 0 ? at + axis.length : at]
-    }))
-    return { name, shape: [...shape], from, mean, pick }
-  }
-  throw new AsdmError('INTERNAL', 'Expected a weight to have a source but there is none')
-}
-
-function checked(from: MadeWeight['from'], shape: readonly number[], place: string): MadeWeight['from'] {
-  from.forEach(({ source }, i) => {
-    if (!sameView(source.shape, shape)) throw new AsdmError('TENSOR_SHAPE', `Expected ${place}.average[${i}] to give [${shape}] but received ${source.name} [${source.shape}]`)
+/** The weights of a conditional convolution: kernels and biases are stacked, a router's start is calculated. */
+function makeExperts(request: WeightRequest, prefix: string, line: ExpertsLine, byName: Weights): MadeWeight {
+  const { name } = request
+  const shape = [...request.shape]
+  const part = name.slice(prefix.length)
+  if (part === '.router.weight') return { name, shape, kind: 'numbers', from: [], numbers: new Float32Array(shape.reduce((a, b) => a * b, 1)) }
+  if (part === '.router.bias') return { name, shape, kind: 'numbers', from: [], numbers: routerBias(line) }
+  const plain = name.replace('.experts.', '.')
+  const from = line.experts.map((item, i) => {
+    const at = `${unitPlace(prefix)}.experts[${i}]`
+    const piece = taken(request, shape.slice(1), find(plain, prefix, item, byName, at), item, at)
+    // Only kernels get noise: a bias is one number for a whole map.
+    const noisy = (item.noise ?? 0) > 0 && part === '.experts.weight'
+    return noisy ? { ...piece, noise: { deviation: item.noise!, seed: item.seed ?? i } } : piece
   })
-  return from
+  return { name, shape, kind: 'stack', from }
+}
+
+/** The tensor that a line means for a weight of the target. */
+function find(wanted: string, prefix: string, { checkpoint, prefix: from }: CopyLine, byName: Weights, at: string): WeightSource {
+  const { index, rest } = behind(prefix, wanted)!
+  const spelled = spelledOut(from ?? prefix)
+  if (spelled.length !== spelledOut(prefix).length)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${at}.prefix to be ${spelled.length > 1 ? 'no layer, since the line is none' : 'a layer, as up_blocks.1.2, since the line is one'}, but received ${shown(from)}`)
+  const name = spelled[index] + rest
+  const source = byName.get(checkpoint)!.get(name)
+  if (source === undefined)
+    throw new AsdmError('TENSOR_MISSING', `Expected ${name} in the checkpoint ${shown(checkpoint)}, as ${at} says for ${wanted}, but it has no such weight`)
+  return source
+}
+
+/** What is taken of a tensor so that it has this shape. */
+function taken({ name }: WeightRequest, shape: readonly number[], source: WeightSource, { slice, fit }: Pick<CopyLine, 'slice' | 'fit'>, place: string): MadeFrom {
+  const given = source.shape
+  const wrong = (now: readonly number[]): AsdmError => new AsdmError('TENSOR_SHAPE', `Expected ${place} to give ${name} [${shape}] but received ${source.name} [${now}]`)
+  // A tensor without numbers may have any sizes.
+  if (given.includes(0)) throw wrong(given)
+  let axes: number[][] | undefined
+  let now = given
+  if (slice !== undefined) {
+    axes = given.map(size => Array.from({ length: size }, (_, i) => i))
+    slice.forEach(({ axis, begin, end }, i) => {
+      if (axis >= given.length || end > axes![axis].length)
+        throw new AsdmError('TENSOR_SHAPE', `Expected ${place}.slice[${i}] to lie inside ${source.name} [${given}] but received axis ${axis} from ${begin} to ${end}`)
+      axes![axis] = axes![axis].slice(begin, end)
+    })
+    now = axes.map(axis => axis.length)
+  }
+  if (sameView(now, shape)) return { source, share: 1, ...(axes !== undefined && { pick: axes }) }
+  if (fit === undefined || now.length !== shape.length) throw wrong(now)
+  axes ??= given.map(size => Array.from({ length: size }, (_, i) => i))
+  const pick = axes.map((axis, d) => Array.from({ length: shape[d] }, (_, i) => {
+    const at = (i - (shape[d] - axis.length)) % axis.length
+    return axis[at < 0 ? at + axis.length : at]
+  }))
+  return { source, share: 1, pick }
 }
 
 function sameView(a: readonly number[], b: readonly number[]): boolean {

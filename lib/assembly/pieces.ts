@@ -1,27 +1,44 @@
+import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
-import { AsdmError } from '../errors'
-import type { MadeWeight } from './coverage'
+import { TorchGenerator } from '../random/torch-generator'
+import type { MadeFrom, MadeWeight } from './coverage'
 import { readAt } from './files'
 
 const pieceBytes = 1 << 20
+/** Numbers that are worked on at a time: a multiple of 16, the generator's block. */
+const pieceNumbers = pieceBytes / 4
+
+type HandleOf = (file: string) => Promise<FileHandle>
 
 /** The dtype a made weight is stored as. */
-export function madeDType({ mean, from }: MadeWeight): string {
-  return mean ? 'F32' : from[0].source.dtype
+export function madeDType({ kind, from }: Pick<MadeWeight, 'kind' | 'from'>): string {
+  const exact = kind === 'copy' || kind === 'stack' && from.every(({ source, noise }) => noise === undefined && source.dtype === from[0].source.dtype)
+  return exact ? from[0].source.dtype : 'F32'
 }
 
 /** The bytes of a made weight, in pieces of about a megabyte; only a sliced tensor is held whole. */
-export async function* madePieces(weight: MadeWeight, handleOf: (file: string) => Promise<FileHandle>): AsyncIterable<Uint8Array> {
-  const { source } = weight.from[0]
-  if (weight.mean) {
-    yield* meanPieces(weight, handleOf)
-  } else if (weight.pick !== undefined) {
-    const bytes = await readAt(await handleOf(source.file), source.begin, source.end - source.begin, source.file)
-    yield* picked(bytes, source.shape, weight.pick, source.dtype === 'F32' ? 4 : 2)
+export async function* madePieces(weight: MadeWeight, handleOf: HandleOf): AsyncIterable<Uint8Array> {
+  if (weight.kind === 'numbers') {
+    yield floatBytes(weight.numbers!)
+  } else if (weight.kind === 'mean') {
+    yield* meanPieces(weight.from, handleOf)
   } else {
-    const handle = await handleOf(source.file)
-    for (let at = source.begin; at < source.end; at += pieceBytes) yield readAt(handle, at, Math.min(pieceBytes, source.end - at), source.file)
+    const dtype = madeDType(weight)
+    for (const from of weight.from) {
+      if (dtype === from.source.dtype && from.noise === undefined) yield* storedPieces(from, handleOf)
+      else yield* noisyPieces(weight.name, from, handleOf)
+    }
   }
+}
+
+const widthOf = ({ source }: MadeFrom): number => (source.dtype === 'F32' ? 4 : 2)
+
+/** The bytes as they are. */
+async function* storedPieces(from: MadeFrom, handleOf: HandleOf): AsyncIterable<Uint8Array> {
+  const { source, pick } = from
+  const handle = await handleOf(source.file)
+  if (pick !== undefined) yield* picked(await readAt(handle, source.begin, source.end - source.begin, source.file), source.shape, pick, widthOf(from))
+  else for (let at = source.begin; at < source.end; at += pieceBytes) yield readAt(handle, at, Math.min(pieceBytes, source.end - at), source.file)
 }
 
 /** The numbers of a row-major tensor that `pick` lists for each axis. */
@@ -43,24 +60,78 @@ function offsets(strides: readonly number[], pick: readonly (readonly number[])[
   return all
 }
 
-async function* meanPieces({ from }: MadeWeight, handleOf: (file: string) => Promise<FileHandle>): AsyncIterable<Uint8Array> {
-  const count = (source: MadeWeight['from'][0]['source']): number => (source.end - source.begin) / (source.dtype === 'F32' ? 4 : 2)
-  const total = count(from[0].source)
-  if (from.some(({ source }) => count(source) !== total)) throw new AsdmError('INTERNAL', 'Expected tensors of one length but they differ')
-  const step = pieceBytes / 4
-  for (let at = 0; at < total; at += step) {
-    const length = Math.min(step, total - at)
-    const sum = new Float64Array(length)
-    for (const { source, share } of from) {
-      const width = source.dtype === 'F32' ? 4 : 2
-      const bytes = await readAt(await handleOf(source.file), source.begin + at * width, length * width, source.file)
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-      for (let i = 0; i < length; i++) sum[i] += share * element(view, i, source.dtype)
-    }
-    const out = new DataView(new ArrayBuffer(length * 4))
-    for (let i = 0; i < length; i++) out.setFloat32(i * 4, sum[i], true)
-    yield new Uint8Array(out.buffer)
+/** The numbers in pieces of {@link pieceNumbers}, the last one shorter. */
+async function* numbersOf(from: MadeFrom, handleOf: HandleOf): AsyncIterable<Float64Array> {
+  const { source } = from
+  const width = widthOf(from)
+  const rest: Uint8Array[] = []
+  let held = 0
+  for await (const bytes of storedPieces(from, handleOf)) {
+    rest.push(bytes)
+    held += bytes.byteLength
+    if (held < pieceNumbers * width) continue
+    const all = Buffer.concat(rest)
+    let at = 0
+    for (; all.length - at >= pieceNumbers * width; at += pieceNumbers * width) yield toNumbers(all.subarray(at, at + pieceNumbers * width), source.dtype)
+    rest.splice(0, rest.length, all.subarray(at))
+    held = all.length - at
   }
+  if (held > 0) yield toNumbers(Buffer.concat(rest), source.dtype)
+}
+
+async function* meanPieces(from: readonly MadeFrom[], handleOf: HandleOf): AsyncIterable<Uint8Array> {
+  const readers = from.map(one => numbersOf(one, handleOf)[Symbol.asyncIterator]())
+  for (;;) {
+    const pieces = []
+    for (const reader of readers) pieces.push(await reader.next())
+    if (pieces[0].done === true) return
+    const sum = new Float64Array((pieces[0].value as Float64Array).length)
+    pieces.forEach(({ value }, k) => { for (let i = 0; i < sum.length; i++) sum[i] += from[k].share * (value as Float64Array)[i] })
+    yield floatBytes(sum)
+  }
+}
+
+/**
+ * A tensor as F32 with its noise, which follows from the seed and the weight's name alone: the same seed does not give two layers the same
+ * noise.
+ */
+async function* noisyPieces(name: string, from: MadeFrom, handleOf: HandleOf): AsyncIterable<Uint8Array> {
+  const { noise } = from
+  const deviation = noise === undefined ? 0 : noise.deviation * await standardDeviation(from, handleOf)
+  const generator = new TorchGenerator(noise === undefined ? 0 : createHash('sha256').update(`${noise.seed} ${name}`).digest().readUInt32LE(0))
+  for await (const numbers of numbersOf(from, handleOf)) {
+    if (noise !== undefined) {
+      const { data } = generator.randn([numbers.length])
+      for (let i = 0; i < numbers.length; i++) numbers[i] += deviation * data[i]
+    }
+    yield floatBytes(numbers)
+  }
+}
+
+async function standardDeviation(from: MadeFrom, handleOf: HandleOf): Promise<number> {
+  let count = 0
+  let mean = 0
+  let squares = 0
+  // Welford's update: one pass, without the difference of two large sums.
+  for await (const numbers of numbersOf(from, handleOf)) {
+    for (const value of numbers) {
+      const away = value - mean
+      mean += away / ++count
+      squares += away * (value - mean)
+    }
+  }
+  return Math.sqrt(squares / count)
+}
+
+function floatBytes(numbers: Float32Array | Float64Array): Uint8Array {
+  const out = new DataView(new ArrayBuffer(numbers.length * 4))
+  for (let i = 0; i < numbers.length; i++) out.setFloat32(i * 4, numbers[i], true)
+  return new Uint8Array(out.buffer)
+}
+
+function toNumbers(bytes: Uint8Array, dtype: string): Float64Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Float64Array.from({ length: bytes.byteLength / (dtype === 'F32' ? 4 : 2) }, (_, i) => element(view, i, dtype))
 }
 
 const word = new DataView(new ArrayBuffer(4))

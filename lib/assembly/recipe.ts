@@ -1,10 +1,12 @@
 import path from 'node:path'
 import { AsdmError, shown } from '../errors'
+import type { Routing } from '../model/config'
 import { isJsonObject, readJsonObject } from '../model/json'
+import { expertCount } from '../model/unet-config'
 import { nearestOf } from '../options'
 import { shownPath } from './files'
 
-/** Tensors taken from a checkpoint's UNet. */
+/** Tensors taken from a checkpoint's UNet, whole or in part. */
 export interface CopyLine {
   /** Name of a checkpoint of the recipe. */
   checkpoint: string
@@ -29,10 +31,40 @@ export interface Slice {
   end: number
 }
 
-/** The mean of tensors of one shape, stored as F32. */
+/** The mean of tensors, stored as F32. */
 export interface AverageLine {
-  /** What goes in, each with its share; shares are divided by their sum. */
-  average: readonly { checkpoint: string, prefix?: string, share?: number }[]
+  /** What goes in, each with its share (1 if left out); shares are divided by their sum. */
+  average: readonly (CopyLine & { share?: number })[]
+}
+
+/**
+ * A convolution that holds several kernels and mixes them for each sample. The line's prefix is that of a convolution, and so are
+ * those of its sources.
+ */
+export interface ExpertsLine {
+  /** The kernels, in order. */
+  experts: readonly ExpertSource[]
+  /** How they are rated; by sigmoid, from their mean, if left out. */
+  router?: RouterStart
+}
+
+/** Where one kernel of a conditional convolution comes from. */
+export interface ExpertSource extends CopyLine {
+  /** Standard deviation of normal noise added to the kernel, in those of the kernel itself; the expert is then stored as F32. */
+  noise?: number
+  /** Together with the weight's name it gives the noise; the expert's number, from 0, if left out. */
+  seed?: number
+}
+
+/** A router before any training: its matrix is zero, so every sample is rated alike. */
+export interface RouterStart {
+  /** What its numbers go through: each expert rated by itself, or shares that sum to one; `sigmoid` if left out. */
+  activation?: Routing
+  /**
+   * The rates: `mean` (if left out), all alike with the sum 1; `first`, the first expert alone, so that the convolution is exactly the
+   * plain one; or a rate from 0 to 1 for each, which softmax divides by their sum.
+   */
+  start?: 'mean' | 'first' | readonly number[]
 }
 
 /** A unit that the target does without. */
@@ -42,7 +74,7 @@ export interface DropLine {
 }
 
 /** What one target prefix is made of. */
-export type RecipeLine = CopyLine | AverageLine | DropLine
+export type RecipeLine = CopyLine | AverageLine | DropLine | ExpertsLine
 
 /** How the target's config comes of that of a checkpoint. */
 export interface RecipeTarget {
@@ -64,7 +96,7 @@ export interface Recipe {
   name?: string
   /** What it is for. */
   description?: string
-  /** Diffusers folders: paths below the recipe's own folder, or `null` where the caller gives the path. */
+  /** Diffusers folders or single files: paths below the recipe's own folder, or `null` where the caller gives the path. */
   checkpoints: Readonly<Record<string, string | null>>
   /** What the target looks like. */
   target: RecipeTarget
@@ -167,7 +199,7 @@ function parseTarget(value: unknown, where: string, names: string[]): RecipeTarg
 }
 
 function parseLine(value: unknown, where: string, names: string[]): RecipeLine {
-  if (!isJsonObject(value)) throw bad(where, 'a line with checkpoint, average or drop', value)
+  if (!isJsonObject(value)) throw bad(where, 'a line with checkpoint, average, experts or drop', value)
   if (Object.hasOwn(value, 'drop')) {
     const { drop } = object(value, where, ['drop'])
     if (drop !== true) throw bad(`${where}.drop`, 'true', drop)
@@ -176,12 +208,18 @@ function parseLine(value: unknown, where: string, names: string[]): RecipeLine {
   if (Object.hasOwn(value, 'average')) {
     const { average } = object(value, where, ['average'])
     return { average: list(average, `${where}.average`, 1, 16, (item, at) => {
-      const { checkpoint, prefix, share } = object(item, at, ['checkpoint', 'prefix', 'share'])
+      const { share, ...source } = object(item, at, [...sourceKeys, 'share'])
       if (share !== undefined && !(typeof share === 'number' && share > 0 && share <= 1e6)) throw bad(`${at}.share`, 'a number above 0, up to 1000000,', share)
-      return { checkpoint: checkpointOf(checkpoint, `${at}.checkpoint`, names), ...(prefix !== undefined && { prefix: prefixOf(prefix, `${at}.prefix`) }), ...(share !== undefined && { share: share as number }) }
+      return { ...parseSource(source, at, names), ...(share !== undefined && { share: share as number }) }
     }) }
   }
-  const { checkpoint, prefix, slice, fit } = object(value, where, ['checkpoint', 'prefix', 'slice', 'fit'])
+  if (Object.hasOwn(value, 'experts')) return parseExperts(value, where, names)
+  return parseSource(object(value, where, sourceKeys), where, names)
+}
+
+const sourceKeys = ['checkpoint', 'prefix', 'slice', 'fit'] as const
+
+function parseSource({ checkpoint, prefix, slice, fit }: Record<string, unknown>, where: string, names: string[]): CopyLine {
   if (fit !== undefined && fit !== 'end') throw bad(`${where}.fit`, '"end"', fit)
   return {
     checkpoint: checkpointOf(checkpoint, `${where}.checkpoint`, names),
@@ -189,6 +227,34 @@ function parseLine(value: unknown, where: string, names: string[]): RecipeLine {
     ...(slice !== undefined && { slice: list(slice, `${where}.slice`, 1, 4, parseSlice) }),
     ...(fit !== undefined && { fit: 'end' as const }),
   }
+}
+
+function parseExperts(value: unknown, where: string, names: string[]): ExpertsLine {
+  const { experts, router } = object(value, where, ['experts', 'router'])
+  const sources = list(experts, `${where}.experts`, expertCount.min, expertCount.max, (item, at): ExpertSource => {
+    const { noise, seed, ...source } = object(item, at, [...sourceKeys, 'noise', 'seed'])
+    if (noise !== undefined && !(typeof noise === 'number' && noise >= 0 && noise <= 100)) throw bad(`${at}.noise`, 'a number from 0 to 100', noise)
+    return {
+      ...parseSource(source, at, names),
+      ...(noise !== undefined && { noise: noise as number }),
+      ...(seed !== undefined && { seed: whole(seed, `${at}.seed`, 0, 2 ** 53) }),
+    }
+  })
+  return { experts: sources, ...(router !== undefined && { router: parseRouter(router, `${where}.router`, sources.length) }) }
+}
+
+function parseRouter(value: unknown, where: string, count: number): RouterStart {
+  const { activation, start } = object(value, where, ['activation', 'start'])
+  if (activation !== undefined && activation !== 'sigmoid' && activation !== 'softmax') throw bad(`${where}.activation`, '"sigmoid" or "softmax"', activation)
+  if (start === undefined || start === 'mean' || start === 'first') return { ...(activation !== undefined && { activation }), ...(start !== undefined && { start }) }
+  if (!Array.isArray(start)) throw bad(`${where}.start`, '"mean", "first" or a list of rates', start)
+  const rates = list(start, `${where}.start`, count, count, (item, at): number => {
+    // Below a millionth the numbers that give the rate would have to be finer than F16 is.
+    if (typeof item !== 'number' || !(item === 0 || item >= 1e-6 && item <= 1)) throw bad(at, 'a rate of 0, or from 0.000001 to 1,', item)
+    return item
+  })
+  if (rates.every(rate => rate === 0)) throw bad(`${where}.start`, 'rates of which one at least is above 0', start)
+  return { ...(activation !== undefined && { activation }), start: rates }
 }
 
 function parseSlice(value: unknown, where: string): Slice {

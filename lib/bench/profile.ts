@@ -89,7 +89,7 @@ export function kindOf({ op, input, macs, shape }: Pick<CallRow, 'op' | 'input' 
     const side = Math.round(Math.sqrt(macs / shape.reduce((a, b) => a * b, 1) / (input[input.length - 1] ?? 1)))
     return `conv ${side}x${side}`
   }
-  const names: Record<string, string> = { GroupNorm: 'group norm', LayerNorm: 'layer norm', ToChannelsLast: 'layout', ToChannelsFirst: 'layout' }
+  const names: Record<string, string> = { CondConv: 'conditional conv', GroupNorm: 'group norm', LayerNorm: 'layer norm', ToChannelsLast: 'layout', ToChannelsFirst: 'layout' }
   return names[op] ?? op.toLowerCase()
 }
 

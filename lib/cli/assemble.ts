@@ -1,23 +1,29 @@
+import path from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { assemble } from '../assembly/assemble'
 import { shownPath } from '../assembly/files'
+import { shippedRecipes } from '../assembly/shipped'
 
 interface Flags {
   out: string
   checkpoint: Record<string, string>
+  json?: boolean
 }
 
 /** `asdm assemble <recipe>`: makes a checkpoint of others as a recipe says. */
 export function assembleCommand(signal: AbortSignal): Command {
   return new Command('assemble')
     .description('make a model folder of one or more others, as a recipe says')
-    .argument('<recipe>', 'JSON file')
+    .argument('<recipe>', `JSON file, or a shipped recipe: ${shippedRecipes.join(', ')}`)
     .requiredOption('-o, --out <folder>', 'folder to make')
-    .option('-c, --checkpoint <name=path>', 'where a checkpoint of the recipe lies; may be repeated', addCheckpoint, {})
-    .action(async (recipe: string, { out, checkpoint }: Flags) => {
+    .option('-c, --checkpoint <name=path>', 'which model a checkpoint of the recipe is; may be repeated', addCheckpoint, {})
+    .option('--json', 'print JSON: the folder, its number of weights, and what it was made of')
+    .action(async (recipe: string, { out, checkpoint, json }: Flags) => {
       let weights = 0
-      await assemble(recipe, { out, checkpoints: checkpoint, signal, onProgress: ({ weightsTotal }) => { weights = weightsTotal } })
-      process.stdout.write(`${shownPath(out)}: ${weights} weights in its UNet; assembly.json says what it was made of\n`)
+      const assembly = await assemble(recipe, { out, checkpoints: checkpoint, signal, onProgress: ({ weightsTotal }) => { weights = weightsTotal } })
+      process.stdout.write(json === true
+        ? `${JSON.stringify({ path: path.resolve(out), weights, assembly }, undefined, 2)}\n`
+        : `${shownPath(out)}: ${weights} weights in its UNet; assembly.json says what it was made of\n`)
     })
 }
 

@@ -1,5 +1,6 @@
 import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../model/config'
 import type { JsonObject } from '../model/json'
+import { asdmSection } from '../model/unet-config'
 
 /** The version of diffusers whose files these are like; its inpainting pipeline looks for one. */
 const version = { _diffusers_version: '0.30.0' }
@@ -11,6 +12,7 @@ function perStage<T>(values: readonly T[]): T | T[] {
 
 /** The `config.json` that parses to this config, of a diffusers `UNet2DConditionModel`. */
 export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObject {
+  const section = asdmSection(config)
   return {
     _class_name: 'UNet2DConditionModel', ...version,
     act_fn: 'silu',
@@ -36,7 +38,7 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
     up_block_types: config.upCrossAttention.map(attends => (attends ? 'CrossAttnUpBlock2D' : 'UpBlock2D')),
     ...(upcastAttention ? { upcast_attention: true } : {}),
     use_linear_projection: config.useLinearProjection,
-    ...(config.removed === undefined ? {} : { asdm: { version: 1, removed: config.removed } }),
+    ...(section === undefined ? {} : { asdm: section }),
   }
 }
 

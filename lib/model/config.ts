@@ -3,6 +3,24 @@
  * every option they do not carry is either at the one supported value or refused with `UNSUPPORTED_CONFIG`.
  */
 
+/** How a router rates the experts of a convolution: each by itself, or shares that sum to one. */
+export type Routing = 'sigmoid' | 'softmax'
+
+/**
+ * A convolution that holds several kernels and mixes them anew for each sample (CondConv, arXiv 1904.04971): with the rates
+ * r = routing(mean over pixels of x · router.weight^T + router.bias) it convolves with sum r_k · experts.weight[k] and adds
+ * sum r_k · experts.bias[k]. Its weights are `<prefix>.experts.weight` [experts, out, in, height, width], `<prefix>.experts.bias`
+ * [experts, out], `<prefix>.router.weight` [experts, in] and `<prefix>.router.bias` [experts].
+ */
+export interface ConditionalConv {
+  /** Prefix of the convolution, as `down_blocks.0.resnets.0.conv1`. */
+  prefix: string
+  /** How many kernels it holds. */
+  experts: number
+  /** What the router's numbers go through. */
+  router: Routing
+}
+
 /** What `graph/build_unet.cpp` needs of a `UNet2DConditionModel` config. Arrays run from the first (highest-resolution) stage to the last. */
 export interface UNetConfig {
   /** Channels of the input: the latents', or 9 where the UNet is made for inpainting (4 latents, the mask, 4 masked latents). */
@@ -47,6 +65,11 @@ export interface UNetConfig {
    * `"asdm": { "version": 1, "removed": [...] }`.
    */
   removed?: string[]
+  /**
+   * Convolutions that hold experts. In a `config.json` they are `"asdm": { "version": 1, "conditional": [{ "prefix":
+   * "down_blocks.0.resnets.0.conv1", "experts": 4, "router": "sigmoid" }] }`; `router` may be left out where it is `sigmoid`.
+   */
+  conditional?: ConditionalConv[]
 }
 
 /** What `graph/build_vae.cpp` needs of an `AutoencoderKL` config. */

@@ -1,6 +1,6 @@
 import { shownPath } from '../assembly/files'
 import { AsdmError } from '../errors'
-import type { UNetConfig } from './config'
+import type { ConditionalConv, UNetConfig } from './config'
 import { checkRange, ConfigReader, type Range } from './config-reader'
 import { isJsonObject, type JsonObject } from './json'
 
@@ -12,8 +12,12 @@ const transformerLayers: Range = { min: 1, max: 32 }
 const heads: Range = { min: 1, max: 1_024 }
 const featureWidths: Range = { min: 1, max: 65_536 }
 
-/** Most units a config may leave out. */
+/** Most units a config may leave out, and most convolutions that may hold experts. */
 const maxRemoved = 1_024
+const maxConditional = 1_024
+
+/** How many experts a convolution may hold. */
+export const expertCount: Range = { min: 1, max: 16 }
 
 /** The latent size that is assumed where a config gives none. */
 const defaultSampleSize = 64
@@ -78,8 +82,9 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
   }
   const timeWidth = reader.raw('time_embedding_dim') ?? null
   if (timeWidth !== null && timeWidth !== 4 * blockOutChannels[0]) throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]}, four times the first width,`, timeWidth)
-  const removed = parseRemoved(reader)
+  const { removed, conditional } = parseSection(reader)
   if (removed.length > 0) config.removed = removed
+  if (conditional.length > 0) config.conditional = conditional
   reader.finish()
   checkUNetConfig(config, shownPath(file))
   return config
@@ -126,17 +131,39 @@ function parseSampleSize(reader: ConfigReader): number {
   return height
 }
 
-/** The section that diffusers does not know: which units an assembled UNet has lost. */
-function parseRemoved(reader: ConfigReader): string[] {
+/** The section that diffusers does not know: which units an assembled UNet has lost, and which of its convolutions hold experts. */
+function parseSection(reader: ConfigReader): { removed: string[], conditional: ConditionalConv[] } {
   const section = reader.raw('asdm') ?? null
-  if (section === null) return []
-  if (!isJsonObject(section)) throw reader.bad('asdm', 'an object with version and removed', section)
+  if (section === null) return { removed: [], conditional: [] }
+  if (!isJsonObject(section)) throw reader.bad('asdm', 'an object with version, and removed or conditional', section)
   if (section.version !== 1) throw reader.unsupported('asdm.version', '1', section.version)
-  for (const key of Object.keys(section)) if (key !== 'version' && key !== 'removed') throw reader.unsupported('asdm', 'an object with version and removed only', key)
-  const { removed } = section
-  if (!Array.isArray(removed) || removed.length > maxRemoved || !removed.every(item => typeof item === 'string' && /^[a-z0-9_.]{1,200}$/.test(item)))
+  for (const key of Object.keys(section)) if (!['version', 'removed', 'conditional'].includes(key)) throw reader.unsupported('asdm', 'an object with version, removed and conditional only', key)
+  if (section.removed === undefined && section.conditional === undefined) throw reader.bad('asdm', 'an object with removed or conditional', section)
+  const { removed = [], conditional = [] } = section
+  if (!Array.isArray(removed) || removed.length > maxRemoved || !removed.every(isPrefix))
     throw reader.bad('asdm.removed', `a list of at most ${maxRemoved} prefixes of units`, removed)
-  return removed
+  if (!Array.isArray(conditional) || conditional.length > maxConditional) throw reader.bad('asdm.conditional', `a list of at most ${maxConditional} convolutions`, conditional)
+  return { removed, conditional: conditional.map((item, i) => parseConditional(reader, item, `asdm.conditional[${i}]`)) }
+}
+
+function parseConditional(reader: ConfigReader, item: unknown, where: string): ConditionalConv {
+  if (!isJsonObject(item)) throw reader.bad(where, 'an object with prefix, experts and router', item)
+  for (const key of Object.keys(item)) if (!['prefix', 'experts', 'router'].includes(key)) throw reader.unsupported(where, 'an object with prefix, experts and router only', key)
+  const { prefix, experts: count, router = 'sigmoid' } = item
+  if (!isPrefix(prefix)) throw reader.bad(`${where}.prefix`, 'the prefix of a convolution', prefix)
+  if (typeof count !== 'number' || !Number.isInteger(count) || count < expertCount.min || count > expertCount.max) throw reader.bad(`${where}.experts`, `a whole number from ${expertCount.min} to ${expertCount.max}`, count)
+  if (router !== 'sigmoid' && router !== 'softmax') throw reader.unsupported(`${where}.router`, '"sigmoid" or "softmax"', router)
+  return { prefix, experts: count, router }
+}
+
+function isPrefix(value: unknown): value is string {
+  return typeof value === 'string' && /^[a-z0-9_.]{1,200}$/.test(value)
+}
+
+/** The section of a `config.json` that says what diffusers has no option for, or `undefined` where that is nothing. */
+export function asdmSection({ removed = [], conditional = [] }: Pick<UNetConfig, 'removed' | 'conditional'>): JsonObject | undefined {
+  if (removed.length === 0 && conditional.length === 0) return undefined
+  return { version: 1, ...(removed.length > 0 && { removed }), ...(conditional.length > 0 && { conditional }) }
 }
 
 function parseOnlyCrossAttention(reader: ConfigReader, stages: number): boolean[] {
