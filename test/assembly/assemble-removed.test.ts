@@ -58,7 +58,7 @@ test('the asdm section of a config is read and checked', t => {
   const read = (asdm: unknown) => parseUNetConfig({ asdm }, 'config.json')
   t.deepEqual(read({ version: 1, removed: ['mid_block'] }).removed, ['mid_block'])
   t.is(read(null).removed, undefined)
-  for (const asdm of [1, [], { version: 2, removed: [] }, { version: 1 }, { version: 1, removed: 'mid_block' }, { version: 1, removed: [1] }, { version: 1, removed: ['../x'] }, { version: 1, removed: [], experts: {} }, { version: 1, removed: new Array(2000).fill('a') }])
+  for (const asdm of [1, [], { version: 2, removed: [] }, { version: 1 }, { version: 1, removed: 'mid_block' }, { version: 1, removed: [1] }, { version: 1, removed: ['../x'] }, { version: 1, removed: [], experts: {} }, { version: 1, removed: [], conditional: {} }, { version: 1, removed: new Array(2000).fill('a') }])
     t.throws(() => read(asdm), { instanceOf: AsdmError, message: /asdm/ })
 })
 

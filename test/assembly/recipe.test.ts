@@ -8,7 +8,9 @@ import { temporaryFolder } from '../support/temporary'
 
 const good = (): any => ({
   version: 1, checkpoints: { sd: null, other: 'models/b' }, target: { from: 'sd', layersPerBlock: 1 }, rest: 'sd',
-  units: { 'up_blocks.1.1': { checkpoint: 'sd', prefix: 'up_blocks.1.2' }, mid_block: { drop: true }, conv_in: { average: [{ checkpoint: 'sd' }, { checkpoint: 'other', share: 3 }] } },
+  units: { 'up_blocks.1.1': { checkpoint: 'sd', prefix: 'up_blocks.1.2' }, mid_block: { drop: true }, conv_in: { average: [{ checkpoint: 'sd' }, { checkpoint: 'other', share: 3, slice: [{ axis: 0, begin: 0, end: 4 }] }] },
+    conv_out: { experts: [{ checkpoint: 'sd' }, { checkpoint: 'other', prefix: 'conv_in', noise: 0.5, seed: 7, fit: 'end' }], router: { activation: 'softmax', start: [0.5, 0] } },
+  },
 })
 
 test('a recipe is copied; the shipped ones read', async t => {
@@ -30,6 +32,19 @@ const places: [string, (recipe: any) => void, RegExp][] = [
   ['drop', r => { r.units.mid_block.drop = false }, /recipe\.units\["mid_block"\]\.drop/],
   ['share', r => { r.units.conv_in.average[1].share = 0 }, /recipe\.units\["conv_in"\]\.average\[1\]\.share/],
   ['slice', r => { r.units['up_blocks.1.1'].slice = [{ axis: 0, begin: 4, end: 4 }] }, /slice\[0\]\.end/],
+  ['no experts', r => { r.units.conv_out.experts = [] }, /recipe\.units\["conv_out"\]\.experts/],
+  ['too many experts', r => { r.units.conv_out.experts = new Array(17).fill({ checkpoint: 'sd' }) }, /recipe\.units\["conv_out"\]\.experts/],
+  ['an expert', r => { r.units.conv_out.experts[1] = 1 }, /\["conv_out"\]\.experts\[1\]/],
+  ['an expert with a share', r => { r.units.conv_out.experts[1].share = 1 }, /experts\[1\].*"share"/],
+  ['noise', r => { r.units.conv_out.experts[1].noise = -1 }, /experts\[1\]\.noise/],
+  ['seed', r => { r.units.conv_out.experts[1].seed = 0.5 }, /experts\[1\]\.seed/],
+  ['router', r => { r.units.conv_out.router = 'mean' }, /\["conv_out"\]\.router/],
+  ['activation', r => { r.units.conv_out.router.activation = 'relu' }, /router\.activation/],
+  ['start', r => { r.units.conv_out.router.start = 'last' }, /router\.start/],
+  ['rates of other experts', r => { r.units.conv_out.router.start = [1] }, /router\.start/],
+  ['a rate', r => { r.units.conv_out.router.start = [1, 2] }, /router\.start\[1\]/],
+  ['no rates', r => { r.units.conv_out.router.start = [0, 0] }, /router\.start/],
+  ['experts and drop', r => { r.units.conv_out.drop = true }, /\["conv_out"\] to have only known keys/],
   ['stages', r => { r.target.stages = 0 }, /recipe\.target\.stages/],
 ]
 for (const [name, change, message] of places) {

@@ -1,0 +1,191 @@
+// A conditional convolution of four experts against the plain one of the same shape, at Stable Diffusion 1.5's shapes with guidance.
+//
+//   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/cond_conv_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
+//     native/core/thread_pool.cpp -pthread -o /tmp/cond_conv_bench          (one line)
+//   /tmp/cond_conv_bench [set] [fp32 | bf16] [filter]          (set avx512bf16 has bf16 only)
+//
+// One thread, its processor time, both in turn, best of several. Each result is first compared with double precision at some points.
+// "alike": both samples get the same rates, so that one mixture serves them. Bytes are what is read of weights at least once: the
+// plain convolution one kernel, the conditional one all experts; beside them what that would be per second of the conditional one's
+// time, to hold against the machine's memory (asdm profile measures that).
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "core/bf16.h"
+#include "cpu/conv/conv.h"
+#include "cpu/conv/winograd.h"
+#include "cpu/gemm/gemm.h"
+
+using namespace asdm;
+
+namespace {
+
+constexpr int64_t kExperts = 4;
+
+double seconds() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+struct Kernels {
+  size_t (*packedBytes)(const WeightShape&);
+  void (*pack)(const PackArgs&);
+  void (*conv)(const ConvArgs&, KernelContext&);
+  size_t (*convScratch)(const ConvArgs&, int);
+  void (*condConv)(const CondConvArgs&, KernelContext&);
+  size_t (*condConvScratch)(const CondConvArgs&, int);
+};
+
+#define KERNELS(set, E)                                                                                      \
+  Kernels {                                                                                                  \
+    cpu::set::packedBytes<E>, cpu::set::pack<E>, cpu::set::conv<E>, cpu::set::convScratch<E>, cpu::set::condConv<E>, \
+        cpu::set::condConvScratch<E>                                                                         \
+  }
+
+std::vector<float> noise(size_t count, uint32_t state) {
+  std::vector<float> v(count);
+  for (float& x : v) {
+    state = state * 1664525u + 1013904223u;
+    x = static_cast<float>(static_cast<int32_t>(state)) * (1.0f / 2147483648.0f);
+  }
+  return v;
+}
+
+std::byte* aligned(std::vector<std::byte>& block, size_t bytes) {
+  if (block.size() < bytes + 64) block.resize(bytes + 64);
+  return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(block.data()) + 63) & ~uintptr_t{63});
+}
+
+struct Case {
+  int64_t size, channels, co, kernel;
+};
+
+const Case kCases[] = {{64, 320, 320, 3}, {64, 640, 320, 3},   {64, 960, 320, 3},   {32, 640, 640, 3},  {32, 1280, 640, 3},
+                       {32, 1920, 640, 3}, {16, 1280, 1280, 3}, {16, 2560, 1280, 3}, {8, 1280, 1280, 3}, {8, 2560, 1280, 3},
+                       {64, 640, 320, 1},  {32, 1280, 640, 1},  {16, 2560, 1280, 1}};
+constexpr int64_t kBatch = 2;
+
+struct Problem {
+  Case c;
+  std::vector<float> x, weight, bias, routerWeight, routerBias;
+};
+
+// Root mean square error at some points, relative to the result's.
+double errorOf(const Problem& p, const std::vector<float>& y) {
+  const Case& c = p.c;
+  const int64_t pixels = c.size * c.size, area = c.kernel * c.kernel, pad = c.kernel / 2;
+  double rates[kBatch][kExperts];
+  for (int64_t n = 0; n < kBatch; n++)
+    for (int64_t e = 0; e < kExperts; e++) {
+      double z = p.routerBias[static_cast<size_t>(e)];
+      for (int64_t i = 0; i < c.channels; i++) {
+        double mean = 0;
+        for (int64_t at = 0; at < pixels; at++) mean += p.x[static_cast<size_t>((n * pixels + at) * c.channels + i)];
+        z += mean / static_cast<double>(pixels) * p.routerWeight[static_cast<size_t>(e * c.channels + i)];
+      }
+      rates[n][e] = 1 / (1 + std::exp(-z));
+    }
+  double squares = 0, size = 0;
+  uint32_t state = 1;
+  for (int probe = 0; probe < 300; probe++) {
+    state = state * 1664525u + 1013904223u;
+    const int64_t at = static_cast<int64_t>(state) % static_cast<int64_t>(y.size());
+    const int64_t o = at % c.co, pixel = at / c.co, px = pixel % c.size, py = pixel / c.size % c.size, n = pixel / pixels;
+    double sum = 0;
+    for (int64_t e = 0; e < kExperts; e++) {
+      double one = p.bias[static_cast<size_t>(e * c.co + o)];
+      for (int64_t tap = 0; tap < area; tap++) {
+        const int64_t sy = py + tap / c.kernel - pad, sx = px + tap % c.kernel - pad;
+        if (sy < 0 || sy >= c.size || sx < 0 || sx >= c.size) continue;
+        const float* from = p.x.data() + ((n * c.size + sy) * c.size + sx) * c.channels;
+        for (int64_t i = 0; i < c.channels; i++)
+          one += static_cast<double>(from[i]) * p.weight[static_cast<size_t>(((e * c.co + o) * c.channels + i) * area + tap)];
+      }
+      sum += rates[n][e] * one;
+    }
+    squares += (sum - y[static_cast<size_t>(at)]) * (sum - y[static_cast<size_t>(at)]);
+    size += sum * sum;
+  }
+  return std::sqrt(squares / size);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string set = argc > 1 ? argv[1] : "avx512", dtype = argc > 2 ? argv[2] : "fp32", filter = argc > 3 ? argv[3] : "";
+  const bool bf16 = dtype == "bf16";
+  const Kernels kernels = set == "avx512bf16" ? KERNELS(avx512bf16, Bf16)
+                          : set == "avx512"   ? (bf16 ? KERNELS(avx512, Bf16) : KERNELS(avx512, float))
+                          : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
+                                              : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
+  ThreadPool pool(1);
+  for (const Case& c : kCases) {
+    char name[96];
+    std::snprintf(name, sizeof name, "%lldx%lldx%lldx%lld->%lld %lldx%lld", static_cast<long long>(kBatch), static_cast<long long>(c.size),
+                  static_cast<long long>(c.size), static_cast<long long>(c.channels), static_cast<long long>(c.co),
+                  static_cast<long long>(c.kernel), static_cast<long long>(c.kernel));
+    if (std::string(name).find(filter) == std::string::npos) continue;
+    const WeightShape shape{c.co, c.channels, c.kernel * c.kernel};
+    const size_t each = static_cast<size_t>(shape.n * shape.k()), values = static_cast<size_t>(kBatch * c.size * c.size);
+    Problem p{c, noise(values * static_cast<size_t>(c.channels), 1), noise(kExperts * each, 2), noise(static_cast<size_t>(kExperts * c.co), 3),
+              noise(static_cast<size_t>(kExperts * c.channels), 4), noise(kExperts, 5)};
+    // The samples' means differ, and with them their rates.
+    for (size_t i = 0; i < p.x.size() / 2; i++) p.x[i] += 0.05f;
+    std::vector<float> y(values * static_cast<size_t>(c.co));
+    std::vector<Bf16> halfX, halfY(bf16 ? y.size() : 0);
+    if (bf16) {
+      for (float& v : p.x) {
+        halfX.push_back(toBf16(v));
+        v = toFloat(halfX.back());
+      }
+      for (float& v : p.weight) v = toFloat(toBf16(v));
+    }
+    std::vector<std::byte> packedBlock, scratchBlock;
+    const size_t bytes = kernels.packedBytes(shape), distance = expertBytes(bytes);
+    std::byte* packed = aligned(packedBlock, kExperts * distance);
+    for (int64_t e = 0; e < kExperts; e++)
+      kernels.pack({shape, p.weight.data() + static_cast<size_t>(e) * each, 0, c.co, packed + static_cast<size_t>(e) * distance});
+    ConvArgs a{};
+    a.x = bf16 ? static_cast<const void*>(halfX.data()) : p.x.data();
+    a.n = kBatch;
+    a.h = a.w = a.outH = a.outW = c.size;
+    a.kernelH = a.kernelW = c.kernel;
+    a.stride = 1;
+    a.padTop = a.padLeft = c.kernel / 2;
+    a.shape = shape;
+    a.weight = packed;
+    a.bias = p.bias.data();
+    a.y = bf16 ? static_cast<void*>(halfY.data()) : y.data();
+    const std::vector<float> none(p.routerWeight.size());
+    const CondConvArgs kinds[] = {{a, kExperts, Routing::Sigmoid, p.routerWeight.data(), p.routerBias.data()},
+                                  {a, kExperts, Routing::Sigmoid, none.data(), p.routerBias.data()}};
+    const size_t scratch = std::max({kernels.convScratch(a, 1), kernels.condConvScratch(kinds[0], 1), kernels.condConvScratch(kinds[1], 1)});
+    KernelContext context{pool, aligned(scratchBlock, scratch)};
+    kernels.condConv(kinds[0], context);
+    for (size_t i = 0; i < halfY.size(); i++) y[i] = toFloat(halfY[i]);
+    const double error = errorOf(p, y);
+    if (!(error < (bf16 ? 1e-2 : 5e-6))) {
+      std::printf("%s: wrong, off by %.1e\n", name, error);
+      return 1;
+    }
+    double best[3] = {1e9, 1e9, 1e9};
+    for (int i = 0; i < 7; i++)
+      for (int kind = 0; kind < 3; kind++) {
+        const double start = seconds();
+        if (kind == 0) kernels.conv(a, context);
+        else kernels.condConv(kinds[kind - 1], context);
+        best[kind] = std::min(best[kind], seconds() - start);
+      }
+    std::printf("%-24s %-8s plain %8.3f ms  conditional %8.3f ms  ratio %.3f  alike %.3f  weights %6.1f -> %6.1f MB (%4.1f GB/s)  error %.1e\n",
+                name, cpu::usesWinograd(a, set == "avx512bf16" ? 2 : 1) ? "winograd" : "direct", best[0] * 1e3, best[1] * 1e3, best[1] / best[0],
+                best[2] / best[0], static_cast<double>(bytes) * 1e-6, static_cast<double>(kExperts * bytes) * 1e-6,
+                static_cast<double>(kExperts * bytes) * 1e-9 / best[1], error);
+    std::fflush(stdout);
+  }
+}
