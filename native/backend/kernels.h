@@ -6,7 +6,7 @@
 // the row's width. 64-byte alignment is usual but not promised.
 //
 // Numbers: `void` pointers are to activations, in the format that the table names (KernelTable::activations): float, or bfloat16
-// (core/bf16.h). Biases, norms' parameters, embedding tables and time steps are float in any case. With bfloat16 a kernel computes
+// (core/bf16.h). Biases, norms' parameters and time steps are float in any case. With bfloat16 a kernel computes
 // in float (accumulation, epilogue, statistics, softmax) and rounds once, to nearest even, as it stores; so a fused epilogue rounds
 // once where separate operations round each.
 #pragma once
@@ -177,12 +177,12 @@ struct ConcatArgs {
   void* y;
 };
 
-// y[b, i, :] = token[ids[b * length + i], :] + position[i, :]; ids are checked to lie in the table before.
+// y[b, i, :] = token[ids[b * length + i], :] + position[i, :]; ids are checked to lie in the table before. Tables are activations.
 struct EmbedArgs {
   const int32_t* ids;
   int64_t batch, length, width;
-  const float* token;     // [vocabulary, width]
-  const float* position;  // [>= length, width]
+  const void* token;     // [vocabulary, width]
+  const void* position;  // [>= length, width]
   void* y;
 };
 

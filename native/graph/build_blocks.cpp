@@ -6,12 +6,17 @@ namespace asdm {
 UnitId buildResnet(GraphBuilder& b, const std::string& name, UnitId x, const ResnetShape& s) {
   UnitId rowBias = kNoUnit;
   if (s.time != kNoUnit) rowBias = b.linear(name + ".time_emb_proj", s.time, s.timeWidth, s.out);
+  // In a decoder, whose maps are large, a shortcut to fewer channels comes first: the input is free then, and the norm can be computed
+  // in its place. Else it comes last, so that it need not be kept during the two convolutions, and takes in the sum: under bfloat16
+  // it is the branch that is rounded then, which costs a UNet less than rounding the stream.
+  const auto makeShortcut = [&] { return b.conv1x1(name + ".conv_shortcut", x, s.in, s.out); };
+  const bool first = s.in > s.out && s.time == kNoUnit;
+  UnitId shortcut = first ? makeShortcut() : x;
   UnitId h = b.groupNorm(name + ".norm1", x, s.in, s.groups, s.eps, true);
   h = b.conv3x3(name + ".conv1", h, s.in, s.out, rowBias);
   h = b.groupNorm(name + ".norm2", h, s.out, s.groups, s.eps, true);
   h = b.conv3x3(name + ".conv2", h, s.out, s.out);
-  // The shortcut comes last, so that its result need not be kept during the two convolutions.
-  const UnitId shortcut = s.in == s.out ? x : b.conv1x1(name + ".conv_shortcut", x, s.in, s.out);
+  if (s.in != s.out && !first) shortcut = makeShortcut();
   const UnitId sum = b.add(name + ".add", shortcut, h);
   b.tap(name, sum);
   return sum;

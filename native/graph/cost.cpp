@@ -15,7 +15,7 @@ uint64_t weightBytes(const Graph& graph, const KernelTable& table, const Program
   const Shape& y = program.shapes[static_cast<size_t>(step.unit)];
   // A look-up reads the rows it was asked for, not the table.
   const int64_t numbers = weight.role == WeightRole::Table ? std::min(weight.count(), y.count()) : weight.count();
-  return static_cast<uint64_t>(numbers) * sizeof(float);
+  return static_cast<uint64_t>(numbers * dtypeBytes(weight.role == WeightRole::Table ? table.activations : DType::F32));
 }
 
 }  // namespace

@@ -111,8 +111,8 @@ struct Runner {
   }
   void operator()(EmbedArgs a) {
     a.ids = static_cast<const int32_t*>(in(0));
-    a.token = vector(0);
-    a.position = vector(1);
+    a.token = weight(0);
+    a.position = weight(1);
     a.y = out();
     table.embed.run(a, context);
   }

@@ -16,7 +16,7 @@ using WeightId = int32_t;
 constexpr UnitId kNoUnit = -1;
 constexpr WeightId kNoWeight = -1;
 
-// How a kernel wants a weight: a product's right-hand side packed in the kernel set's format, or plain float rows.
+// How a kernel wants a weight: a product's right-hand side packed in the kernel set's format, plain floats, or rows of activations.
 enum class WeightRole : uint8_t { Matrix, Vector, Table };
 
 // One tensor of the checkpoint.

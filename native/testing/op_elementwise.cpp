@@ -48,7 +48,7 @@ Napi::Value timestep(const OpCall& call) {
 Napi::Value embed(const OpCall& call) {
   const Napi::Int32Array source = call.args.Get("ids").As<Napi::Int32Array>();
   const std::vector<int32_t> ids(source.Data(), source.Data() + source.ElementLength());
-  const Input token(call.args, "token"), position(call.args, "position");
+  const Activations token(call.args, "token", call.table.activations), position(call.args, "position", call.table.activations);
   const int64_t batch = call.integer("batch"), length = call.integer("length"), width = call.integer("width");
   const Guarded y = call.output(batch * length * width);
   call.run(call.table.embed, EmbedArgs{ids.data(), batch, length, width, token.data(), position.data(), y.data()});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/bf16.h"
 #include "runtime/memory_limit.h"
 
 namespace asdm {
@@ -13,7 +14,8 @@ Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
   std::vector<size_t> sizes;
   double total = 0;
   for (const WeightRef& w : graph.weights) {
-    sizes.push_back(w.role == WeightRole::Matrix ? packedBytes(table, w) : static_cast<size_t>(w.count()) * sizeof(float));
+    const int64_t width = dtypeBytes(w.role == WeightRole::Table ? table.activations : DType::F32);
+    sizes.push_back(w.role == WeightRole::Matrix ? packedBytes(table, w) : static_cast<size_t>(w.count() * width));
     total += static_cast<double>(sizes.back());
   }
   ASDM_TRY(checkMemory(total, "the weights"));
@@ -40,6 +42,9 @@ void WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t fi
       rows -= count;
       values += count * w.rowWidth();
     }
+  } else if (w.role == WeightRole::Table && table_->activations == DType::BF16) {
+    Bf16* const numbers = reinterpret_cast<Bf16*>(to) + first * w.rowWidth();
+    for (int64_t i = 0; i < rows * w.rowWidth(); i++) numbers[i] = toBf16(values[i]);
   } else {
     const size_t rowBytes = static_cast<size_t>(w.rowWidth()) * sizeof(float);
     std::memcpy(to + static_cast<size_t>(first) * rowBytes, values, static_cast<size_t>(rows) * rowBytes);

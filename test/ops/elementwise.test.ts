@@ -122,13 +122,15 @@ test('embed adds token and position', t => {
   const vocabulary = 11, width = 5, length = 7, batch = 3
   const token = randomFloats(vocabulary * width, 1), position = randomFloats(length * width, 2)
   const ids = Int32Array.from({ length: batch * length }, (_, i) => (i * 7) % vocabulary)
-  const want = Float32Array.from({ length: batch * length * width }, (_, i) => {
-    const row = Math.floor(i / width)
-    return token[ids[row] * width + (i % width)] + position[(row % length) * width + (i % width)]
-  })
-  for (const { format } of formats)
+  for (const { format } of formats) {
+    const [tokens, positions] = [inFormat(format, token), inFormat(format, position)]
+    const want = Float32Array.from({ length: batch * length * width }, (_, i) => {
+      const row = Math.floor(i / width)
+      return tokens[ids[row] * width + (i % width)] + positions[(row % length) * width + (i % width)]
+    })
     for (const { set, y } of runEverywhere('embed', { ids, token, position, batch, length, width }, format))
       t.is(maxAbsDiff(y, inFormat(format, want)), 0, `${set} ${format}`)
+  }
 })
 
 test('timestep features equal PyTorch\'s and the formula', t => {

@@ -46,10 +46,10 @@ template <class E>
 void embed(const EmbedArgs& a, KernelContext& context) noexcept {
   context.pool.run(a.batch, [&](int64_t b, int) {
     for (int64_t i = 0; i < a.length; i++) {
-      const float* token = a.token + static_cast<int64_t>(a.ids[b * a.length + i]) * a.width;
-      const float* position = a.position + i * a.width;
+      const E* token = static_cast<const E*>(a.token) + static_cast<int64_t>(a.ids[b * a.length + i]) * a.width;
+      const E* position = static_cast<const E*>(a.position) + i * a.width;
       E* y = static_cast<E*>(a.y) + (b * a.length + i) * a.width;
-      for (int64_t j = 0; j < a.width; j++) assign(y[j], token[j] + position[j]);
+      for (int64_t j = 0; j < a.width; j++) assign(y[j], toFloat(token[j]) + toFloat(position[j]));
     }
   });
 }
