@@ -1,7 +1,7 @@
 /**
  * The time that DeepCache plans and the presets save on a UNet of a published size, beside the bound that multiply-accumulates give.
  *
- *   npm run bench:plan-speed -- [--shape sd15] [--size 64] [--steps 20] [--runs 3] [--threads 2] [plan ...]
+ *   npm run bench:plan-speed -- [--shape sd15] [--size 64] [--steps 20] [--runs 3] [--threads 2] [--dtype fp32] [plan ...]
  *
  * A plan has few distinct passes (a full one that keeps features, one that inherits them), and all steps of one kind do the same work:
  * each kind is timed `runs` times, in turn with a full pass that keeps nothing, and the run's time is the sum of medians. A run's first
@@ -12,6 +12,7 @@
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import type { LoadOptions } from '../lib/stable-diffusion'
 import { table } from '../lib/cli/options'
 import { UNet } from '../lib/components/unet'
 import type { NativeRunInfo } from '../lib/native/binding'
@@ -32,12 +33,12 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       shape: { type: 'string', default: 'sd15' }, model: { type: 'string' }, size: { type: 'string', default: '64' }, steps: { type: 'string', default: '20' }, runs: { type: 'string', default: '3' },
-      threads: { type: 'string', default: String(os.availableParallelism()) },
+      threads: { type: 'string', default: String(os.availableParallelism()) }, dtype: { type: 'string', default: 'fp32' },
     },
   })
   const root = path.dirname(require.resolve('../../../package.json'))
   const folder = values.model ?? await randomModel(values.shape, path.join(root, 'build', 'bench', values.shape))
-  const unet = await UNet.load(path.join(folder, 'unet'), { threads: Number(values.threads), ...(values.model === undefined && { variant: 'fp16' }) })
+  const unet = await UNet.load(path.join(folder, 'unet'), { threads: Number(values.threads), dtype: values.dtype as LoadOptions['dtype'], ...(values.model === undefined && { variant: 'fp16' }) })
   const [size, steps, runs] = [values.size, values.steps, values.runs].map(Number)
   const shape = { batch: 2, height: size, width: size, length: 77 }
   const random = new TorchGenerator(1)
