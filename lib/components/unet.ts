@@ -33,7 +33,7 @@ export interface UNetRun {
   readonly info: NativeRunInfo
   /**
    * The first part of a step with `probe`, with the inputs that its pass will have: how far each probe's output is from what it was at the last
-   * step after which it was in `renew`, see {@link NativeRun.probe}.
+   * step after which it was in `renew`, see `NativeRun.probe`.
    * @throws AsdmError as {@link forward}
    */
   probe(step: number, renew: number[], inputs: Omit<UNetInputs, 'taps'>): Promise<number[]>

@@ -43,6 +43,14 @@ export interface ExportOnnxOptions {
   onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
 }
 
+/** An input or output of an ONNX graph. */
+export interface OnnxValue {
+  /** As diffusers' exports name it. */
+  name: string
+  /** A size that is left open has a name. */
+  shape: (number | string)[]
+}
+
 /** What an export gave. */
 export interface ExportedOnnx {
   /** The file of the graph. */
@@ -54,9 +62,9 @@ export interface ExportedOnnx {
   /** Bytes of the weights. */
   weightBytes: number
   /** Names and shapes; sizes that are left open have names. */
-  inputs: { name: string, shape: (number | string)[] }[]
+  inputs: OnnxValue[]
   /** Name and shape. */
-  output: { name: string, shape: (number | string)[] }
+  output: OnnxValue
 }
 
 const exportKeys = ['part', 'batch', 'height', 'width', 'length', 'clipSkip', 'dtype', 'externalData', 'variant', 'config', 'overwrite', 'signal', 'onProgress'] as const satisfies readonly (keyof ExportOnnxOptions)[]

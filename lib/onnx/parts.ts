@@ -13,6 +13,7 @@ import type { DataType } from './nodes'
 /** The graphs that a model consists of. */
 export const onnxParts = ['unet', 'vae_decoder', 'vae_encoder', 'text_encoder'] as const
 
+/** One of them. */
 export type OnnxPart = (typeof onnxParts)[number]
 
 /** What the sizes of an exported graph are called where they are left open. */

@@ -19,7 +19,16 @@ export interface FinalMode { mode: 'final', steps: number }
  * from what it was at the rule's last full step is the estimate: the sum of absolute differences over the sum of absolute values. The
  * step inherits while the estimate is at most `threshold`, but no more than `most` steps in a row.
  */
-export interface AdaptiveMode { mode: 'adaptive', threshold: number, most: number, probe: string }
+export interface AdaptiveMode {
+  /** Which mode it is. */
+  mode: 'adaptive'
+  /** The estimate up to which a step inherits. */
+  threshold: number
+  /** Inheriting steps in a row at most. */
+  most: number
+  /** Prefix of the unit that is compared. */
+  probe: string
+}
 
 /** Says which steps of a run are full. */
 export type Mode = UniformMode | QuadraticMode | ListMode | WindowMode | PhasesMode | WarmupMode | FinalMode | AdaptiveMode

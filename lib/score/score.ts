@@ -76,14 +76,46 @@ export interface UnitScore extends LatentChange {
   perShare: number
 }
 
+/** How a ranking was measured. */
+export interface ScoreSettings {
+  /** Path of the model. */
+  model: string
+  /** Texts, each drawn `count` times. */
+  prompts: string[]
+  /** Latents of each prompt. */
+  count: number
+  /** Seed of the first latents. */
+  seed: number
+  /** Denoising steps. */
+  steps: number
+  /** How much the prompt counts. */
+  guidanceScale: number
+  /** The sampler's name. */
+  sampler: string
+  /** Rows of the picture, in pixels. */
+  height: number
+  /** Columns of the picture, in pixels. */
+  width: number
+}
+
+/** What one UNet pass takes. */
+export interface PassCost {
+  /** Multiply-accumulates. */
+  macs: number
+  /** Numbers in its weights. */
+  parameters: number
+  /** Milliseconds. */
+  passMs: number
+}
+
 /** What scoring gives: plain JSON. */
 export interface ScoreReport {
   /** Version of the format. */
   version: 1
   /** How it was measured. */
-  settings: { model: string, prompts: string[], count: number, seed: number, steps: number, guidanceScale: number, sampler: string, height: number, width: number }
+  settings: ScoreSettings
   /** Of one whole UNet pass. */
-  full: { macs: number, parameters: number, passMs: number }
+  full: PassCost
   /** The cheapest to do without, for what it saves, first. */
   units: UnitScore[]
 }
