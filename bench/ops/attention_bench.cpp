@@ -1,13 +1,10 @@
 // How near the attention kernels come to the core's multiply-add peak. Compile from the repository's root and run:
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/attention_bench.cpp native/core/thread_pool.cpp
-//     native/cpu/attention/{portable,avx2,avx512,avx512bf16}.cpp -pthread -o build/attention_bench && build/attention_bench [sets [headDim]]
-// One thread, thread CPU time, best of several runs; the peak is a loop of independent 512-bit (or 256-bit) multiply-adds of floats,
+//     native/cpu/attention/{portable,avx2,avx512,avx512bf16}.cpp native/cpu/peak/*.cpp native/cpu/cpuid.cpp -pthread -o build/attention_bench && build/attention_bench [sets [headDim]]
+// One thread, thread CPU time, best of several runs; the peak is cpu/peak's, independent multiply-adds of floats,
 // timed the same way right before, for bfloat16 too: those that multiply pairs at once may pass it. Only the two products count as
 // work: 4 * queries * keys * headDim operations per head. Results are compared with those of double precision for some rows.
 #include "cpu/attention/attention.h"
-
-#include <immintrin.h>
-#include <time.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -16,61 +13,10 @@
 #include <random>
 #include <vector>
 
+#include "support.h"
+
 using namespace asdm;
-
-static double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-template <class Body>
-static double best(int runs, const Body& body) {
-  double least = 1e30;
-  for (int i = 0; i < runs; i++) {
-    const double start = seconds();
-    body();
-    const double took = seconds() - start;
-    if (took < least) least = took;
-  }
-  return least;
-}
-
-// A run of independent multiply-adds long enough to cover their latency, in registers.
-__attribute__((target("avx512f"), noinline)) static float chain512(int rounds) {
-  __m512 a[12];
-  for (int i = 0; i < 12; i++) a[i] = _mm512_set1_ps(0.1f * static_cast<float>(i));
-  const __m512 m = _mm512_set1_ps(0.999f);
-  for (int k = 0; k < rounds; k++)
-    for (int i = 0; i < 12; i++) a[i] = _mm512_fmadd_ps(a[i], m, m);
-  float sum = 0.0f, lanes[16];
-  for (int i = 0; i < 12; i++) {
-    _mm512_storeu_ps(lanes, a[i]);
-    sum += lanes[0];
-  }
-  return sum;
-}
-
-__attribute__((target("avx2,fma"), noinline)) static float chain256(int rounds) {
-  __m256 a[12];
-  for (int i = 0; i < 12; i++) a[i] = _mm256_set1_ps(0.1f * static_cast<float>(i));
-  const __m256 m = _mm256_set1_ps(0.999f);
-  for (int k = 0; k < rounds; k++)
-    for (int i = 0; i < 12; i++) a[i] = _mm256_fmadd_ps(a[i], m, m);
-  float sum = 0.0f, lanes[8];
-  for (int i = 0; i < 12; i++) {
-    _mm256_storeu_ps(lanes, a[i]);
-    sum += lanes[0];
-  }
-  return sum;
-}
-
-// GFLOP/s
-static double peak(bool wide) {
-  volatile float sink = 0.0f;
-  const double took = best(20, [&] { sink = wide ? chain512(200000) : chain256(200000); });
-  return 200000.0 * 12 * (wide ? 32 : 16) / took / 1e9 + 0.0 * sink;
-}
+using namespace asdm::bench;
 
 struct Set {
   const char* name;
@@ -162,7 +108,7 @@ int main(int argc, char** argv) {
       std::unique_ptr<std::byte, void (*)(void*)> scratch(
           static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)), std::free);
       KernelContext context{pool, scratch.get()};
-      const double ceiling = peak(wide);
+      const double ceiling = peak(wide ? "avx512" : "avx2", DType::F32, 20);
       const double flops = 4.0 * c.heads * c.queries * c.keys * c.headDim * (c.causal ? 0.5 : 1.0);
       const double took = best(flops > 2e9 ? 5 : 40, [&] { set.run(args, context); });
       if (!set.bf16 && plain == 0.0) plain = took;

@@ -8,8 +8,6 @@
 // "alike": both samples get the same rates, so that one mixture serves them. Bytes are what is read of weights at least once: the
 // plain convolution one kernel, the conditional one all experts; beside them what that would be per second of the conditional one's
 // time, to hold against the machine's memory (asdm profile measures that).
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -20,18 +18,14 @@
 #include "cpu/conv/conv.h"
 #include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
+#include "support.h"
 
 using namespace asdm;
+using namespace asdm::bench;
 
 namespace {
 
 constexpr int64_t kExperts = 4;
-
-double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
@@ -47,20 +41,6 @@ struct Kernels {
     cpu::set::packedBytes<E>, cpu::set::pack<E>, cpu::set::conv<E>, cpu::set::convScratch<E>, cpu::set::condConv<E>, \
         cpu::set::condConvScratch<E>                                                                         \
   }
-
-std::vector<float> noise(size_t count, uint32_t state) {
-  std::vector<float> v(count);
-  for (float& x : v) {
-    state = state * 1664525u + 1013904223u;
-    x = static_cast<float>(static_cast<int32_t>(state)) * (1.0f / 2147483648.0f);
-  }
-  return v;
-}
-
-std::byte* aligned(std::vector<std::byte>& block, size_t bytes) {
-  if (block.size() < bytes + 64) block.resize(bytes + 64);
-  return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(block.data()) + 63) & ~uintptr_t{63});
-}
 
 struct Case {
   int64_t size, channels, co, kernel;

@@ -1,13 +1,12 @@
 // Share of the machine's peak that linear layers and convolutions reach, on the shapes of SD 1.5 and its VAE, one thread.
 //
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gemm_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
-//     native/core/thread_pool.cpp -pthread -o /tmp/gemm_bench          (one line)
+//     native/cpu/peak/*.cpp native/cpu/cpuid.cpp native/core/thread_pool.cpp -pthread -o /tmp/gemm_bench          (one line)
 //   /tmp/gemm_bench [set, avx512 if left out] [bf16] [filter]
 //
-// Peak is a loop of independent vector FMAs, or of bfloat16 products for set avx512bf16. Both are timed by the thread's processor time, in turn, best of several, so that
-// other programs disturb little. First each result is compared with double precision at some points.
-#include <time.h>
-
+// Peak is cpu/peak's: independent vector FMAs, or products of bfloat16 pairs for set avx512bf16. Both are timed by the thread's processor
+// time, in turn, best of several, so that other programs disturb little. First each result is compared with double precision at some
+// points.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -16,79 +15,15 @@
 #include <string>
 #include <vector>
 
-#include <immintrin.h>
-
 #include "core/bf16.h"
-
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own header, its bug 105593
-#endif
-
 #include "cpu/conv/conv.h"
 #include "cpu/gemm/gemm.h"
+#include "support.h"
 
 using namespace asdm;
+using namespace asdm::bench;
 
 namespace {
-
-double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-// GFLOP/s of 24 independent chains of 512-bit (or 12 of 256-bit) FMAs.
-ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
-double peak512() {
-  __m512 s[24];
-  for (int i = 0; i < 24; i++) s[i] = _mm512_set1_ps(1.0f + static_cast<float>(i));
-  const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
-  const double start = seconds();
-  for (int n = 0; n < 200000; n++) {
-#pragma GCC unroll 24
-    for (int i = 0; i < 24; i++) s[i] = _mm512_fmadd_ps(s[i], a, b);
-  }
-  const double taken = seconds() - start;
-  volatile float sink = 0;
-  for (int i = 0; i < 24; i++) sink = sink + _mm512_reduce_add_ps(s[i]);
-  return 200000.0 * 24 * 32 / taken * 1e-9;
-}
-ASDM_TARGET_END
-
-// GFLOP/s of 24 independent chains of 512-bit products of bfloat16 pairs.
-ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
-double peakPairs() {
-  __m512 s[24];
-  for (int i = 0; i < 24; i++) s[i] = _mm512_set1_ps(1.0f + static_cast<float>(i));
-  const __m512bh a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.1f), _mm512_set1_ps(0.2f));
-  const double start = seconds();
-  for (int n = 0; n < 200000; n++) {
-#pragma GCC unroll 24
-    for (int i = 0; i < 24; i++) s[i] = _mm512_dpbf16_ps(s[i], a, a);
-  }
-  const double taken = seconds() - start;
-  volatile float sink = 0;
-  for (int i = 0; i < 24; i++) sink = sink + _mm512_reduce_add_ps(s[i]);
-  return 200000.0 * 24 * 64 / taken * 1e-9;
-}
-ASDM_TARGET_END
-
-ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
-double peak256() {
-  __m256 s[12];
-  for (int i = 0; i < 12; i++) s[i] = _mm256_set1_ps(1.0f + static_cast<float>(i));
-  const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
-  const double start = seconds();
-  for (int n = 0; n < 400000; n++) {
-#pragma GCC unroll 12
-    for (int i = 0; i < 12; i++) s[i] = _mm256_fmadd_ps(s[i], a, b);
-  }
-  const double taken = seconds() - start;
-  volatile float sink = 0;
-  for (int i = 0; i < 12; i++) sink = sink + s[i][0];
-  return 400000.0 * 12 * 16 / taken * 1e-9;
-}
-ASDM_TARGET_END
 
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
@@ -101,16 +36,6 @@ struct Kernels {
 
 #define KERNELS(set, E) \
   Kernels { cpu::set::packedBytes<E>, cpu::set::pack<E>, cpu::set::linear<E>, cpu::set::linearScratch<E>, cpu::set::conv<E>, cpu::set::convScratch<E> }
-
-std::vector<float> noise(size_t count) {
-  std::vector<float> v(count);
-  uint32_t state = 12345;
-  for (float& x : v) {
-    state = state * 1664525u + 1013904223u;
-    x = static_cast<float>(static_cast<int32_t>(state)) * (1.0f / 2147483648.0f);
-  }
-  return v;
-}
 
 // Numbers as a kernel takes them, and back.
 struct Values {
@@ -128,11 +53,6 @@ struct Values {
     for (size_t i = 0; i < halves.size(); i++) floats[i] = toFloat(halves[i]);
   }
 };
-
-std::byte* aligned(std::vector<std::byte>& block, size_t bytes) {
-  block.resize(bytes + 64);
-  return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(block.data()) + 63) & ~uintptr_t{63});
-}
 
 struct Case {
   const char* kind;  // "conv" or "linear"
@@ -190,7 +110,8 @@ int main(int argc, char** argv) {
                           : set == "avx512"   ? (bf16 ? KERNELS(avx512, Bf16) : KERNELS(avx512, float))
                           : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
                                               : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
-  double (*const peak)() = set == "avx512bf16" ? peakPairs : set == "avx512" ? peak512 : peak256;
+  const bool pairs = set == "avx512bf16";
+  const char* const peakSet = pairs || set == "avx512" ? "avx512" : "avx2";
   ThreadPool pool(1);
   double totalTime = 0, totalFlop = 0;
   for (const Case& c : kCases) {
@@ -202,8 +123,8 @@ int main(int argc, char** argv) {
                   static_cast<long long>(c.co), static_cast<long long>(c.kernel));
     if (std::string(name).find(filter) == std::string::npos) continue;
     const WeightShape shape{c.co, c.channels, c.kernel * c.kernel};
-    Values x(noise(static_cast<size_t>(rows * c.channels)), bf16);
-    const std::vector<float> weight = Values(noise(static_cast<size_t>(shape.n * shape.k())), bf16).floats;
+    Values x(noise(static_cast<size_t>(rows * c.channels), 12345), bf16);
+    const std::vector<float> weight = Values(noise(static_cast<size_t>(shape.n * shape.k()), 12345), bf16).floats;
     Values y(std::vector<float>(static_cast<size_t>(rows * c.co)), bf16);
     std::vector<std::byte> packedBlock, scratchBlock;
     std::byte* packed = aligned(packedBlock, kernels.packedBytes(shape));
@@ -218,7 +139,7 @@ int main(int argc, char** argv) {
     double best = 1e9, top = 0;
     const int repeats = flop > 2e10 ? 3 : flop > 5e8 ? 7 : 25;
     for (int i = 0; i < repeats; i++) {
-      if (i < 8) top = std::max(top, peak());
+      if (i < 8) top = std::max(top, peak(peakSet, pairs ? DType::BF16 : DType::F32));
       const double start = seconds();
       if (linear) kernels.linear(l, context);
       else kernels.conv(v, context);

@@ -8,8 +8,6 @@
 // turn, best of several, so that other programs disturb little. A call's time includes quantising its
 // activations. First each result is compared with double precision at some points; the error is relative to the root of the mean
 // square, as quantising gives it on noise.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -20,27 +18,12 @@
 
 #include "core/bf16.h"
 #include "cpu/int8/int8.h"
-#include "cpu/peak/peak.h"
+#include "support.h"
 
 using namespace asdm;
+using namespace asdm::bench;
 
 namespace {
-
-double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-// GOP/s (a product and its addition are two) of vpdpbusd on registers alone; of the set's float32 FMA where it has no such instruction.
-double peak(const char* set) {
-  cpu::PeakKernel kernel = cpu::peakKernel(set, DType::I8);
-  if (kernel.run == nullptr) kernel = cpu::peakKernel(set, DType::F32);
-  const int64_t rounds = 300000;
-  const double start = seconds();
-  kernel.run(rounds);
-  return 2e-9 * static_cast<double>(kernel.macs * rounds) / (seconds() - start);
-}
 
 struct Kernels {
   const char* name;
@@ -59,20 +42,6 @@ struct Kernels {
   }
 
 const Kernels kSets[] = {KERNELS(avx512bf16), KERNELS(avx512vnni), KERNELS(avx512), KERNELS(avx2), KERNELS(portable)};
-
-std::vector<float> noise(size_t count, uint32_t state) {
-  std::vector<float> v(count);
-  for (float& x : v) {
-    state = state * 1664525u + 1013904223u;
-    x = static_cast<float>(static_cast<int32_t>(state)) * (1.0f / 2147483648.0f);
-  }
-  return v;
-}
-
-std::byte* aligned(std::vector<std::byte>& block, size_t bytes) {
-  block.resize(bytes + 64);
-  return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(block.data()) + 63) & ~uintptr_t{63});
-}
 
 struct Case {
   const char* kind;  // "conv" or "linear"
@@ -155,7 +124,7 @@ int main(int argc, char** argv) {
     double best = 1e9, top = 0;
     const int repeats = flop > 2e10 ? 5 : flop > 5e8 ? 9 : 25;
     for (int i = 0; i < repeats; i++) {
-      if (i < 8) top = std::max(top, peak(kernels->name));
+      if (i < 8) top = std::max(top, peak(kernels->name, DType::I8));
       const double start = seconds();
       if (linear) kernels->linear(l, context);
       else kernels->conv(v, context);

@@ -8,8 +8,6 @@
 #include "cpu/elementwise/elementwise.h"
 #include "cpu/norm/norm.h"
 
-#include <time.h>
-
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -17,24 +15,10 @@
 #include <string>
 #include <vector>
 
+#include "support.h"
+
 using namespace asdm;
-
-static double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-static double best(const std::function<void()>& body) {
-  double least = 1e30;
-  for (int i = 0; i < 12; i++) {
-    const double start = seconds();
-    body();
-    const double took = seconds() - start;
-    if (took < least) least = took;
-  }
-  return least;
-}
+using namespace asdm::bench;
 
 struct Buffers {
   explicit Buffers(size_t bytes) : a(bytes), b(bytes), y(2 * bytes), scratch(1 << 22), floats(8192, 0.5f) {}
@@ -61,8 +45,8 @@ static void fill(std::vector<std::byte>& bytes) {
 template <class E>
 static double report(const char* set, const char* name, int count, int64_t elements, Buffers& m, const std::function<void()>& op) {
   const size_t bytes = static_cast<size_t>(elements) * sizeof(E) / 2;
-  const double copy = best([&] { std::memcpy(m.y.data(), m.a.data(), bytes < m.a.size() ? bytes : m.a.size()); });
-  const double took = best(op);
+  const double copy = best(12, [&] { std::memcpy(m.y.data(), m.a.data(), bytes < m.a.size() ? bytes : m.a.size()); });
+  const double took = best(12, op);
   std::printf("%-10s %s %-34s %8.3f ms  %5.2f x copy  %7.2f ms a pass\n", set, sizeof(E) == 4 ? "fp32" : "bf16", name, took * 1e3,
               took / copy, took * 1e3 * count);
   return took * count;

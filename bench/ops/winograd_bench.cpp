@@ -6,8 +6,6 @@
 //
 // Both are timed by the thread's processor time, in turn, best of several. "rule" says what conv chooses; errors are root mean square
 // and largest, relative to the result's root mean square, against double precision at some points.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -18,16 +16,12 @@
 #include "cpu/conv/conv.h"
 #include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
+#include "support.h"
 
 using namespace asdm;
+using namespace asdm::bench;
 
 namespace {
-
-double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
@@ -41,20 +35,6 @@ struct Kernels {
     cpu::set::packedBytes<E>, cpu::set::pack<E>, {cpu::set::directConv<E>, cpu::set::winogradConv<E>},            \
         {cpu::set::directConvScratch<E>, cpu::set::winogradConvScratch<E>}                                        \
   }
-
-std::vector<float> noise(size_t count, uint32_t state) {
-  std::vector<float> v(count);
-  for (float& x : v) {
-    state = state * 1664525u + 1013904223u;
-    x = static_cast<float>(static_cast<int32_t>(state)) * (1.0f / 2147483648.0f);
-  }
-  return v;
-}
-
-std::byte* aligned(std::vector<std::byte>& block, size_t bytes) {
-  block.resize(bytes + 64);
-  return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(block.data()) + 63) & ~uintptr_t{63});
-}
 
 struct Case {
   const char* where;
