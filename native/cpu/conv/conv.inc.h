@@ -2,6 +2,7 @@
 // needs (set avx512bf16 does without).
 #pragma once
 
+#include "cpu/conv/neighbourhoods.inc.h"
 #include "cpu/gemm/left.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
@@ -10,42 +11,9 @@ namespace asdm::cpu::ASDM_SET {
 template <class E>
 void copyNeighbourhoods(const void* source, int64_t row, int rows, int64_t first, int64_t count, void* to, int64_t stride) {
   const ConvArgs& a = *static_cast<const ConvArgs*>(source);
-  const int64_t c = a.shape.channels;
-  const bool resized = a.resizeH > 0;
-  const int64_t height = resized ? a.resizeH : a.h, width = resized ? a.resizeW : a.w;
-  const int64_t sample = row / (a.outH * a.outW);
-  const E* const image = static_cast<const E*>(a.x) + sample * a.h * a.w * c;
-  const int64_t pixel = row - sample * a.outH * a.outW;
-  int64_t outY = pixel / a.outW, outX = pixel % a.outW;
-  const int64_t firstTap = first / c, firstChannel = first % c;
-  const int64_t firstKh = firstTap / a.kernelW, firstKw = firstTap % a.kernelW;
-  for (int r = 0; r < rows; r++) {
-    Left* const out = static_cast<Left*>(to) + r * stride;
-    int64_t kh = firstKh, kw = firstKw, channel = firstChannel;
-    for (int64_t done = 0; done < count;) {
-      const int64_t run = c - channel < count - done ? c - channel : count - done;
-      int64_t y = outY * a.stride - a.padTop + kh, x = outX * a.stride - a.padLeft + kw;
-      const E* from = nullptr;
-      if (y >= 0 && y < height && x >= 0 && x < width) {
-        if (resized) {
-          y = y * a.h / height;
-          x = x * a.w / width;
-        }
-        from = image + (y * a.w + x) * c + channel;
-      }
-      copyRun(from, run, out + done);
-      done += run;
-      channel = 0;
-      if (++kw == a.kernelW) {
-        kw = 0;
-        kh++;
-      }
-    }
-    if (++outX == a.outW) {
-      outX = 0;
-      outY++;
-    }
-  }
+  walkNeighbourhoods(a, static_cast<const E*>(a.x), row, rows, first, count, [&](int r, int64_t done, int64_t run, const E* from) {
+    copyRun(from, run, static_cast<Left*>(to) + r * stride + done);
+  });
 }
 
 // Neighbours in a row of pixels follow each other in memory, so a neighbourhood's run starts here and mostly goes on.

@@ -1,6 +1,8 @@
 // Direct convolution of bytes, for every set: gathers neighbourhoods for product.inc.h. Include after it.
 #pragma once
 
+#include "cpu/conv/neighbourhoods.inc.h"
+
 namespace asdm::cpu::ASDM_SET::int8 {
 
 struct ConvSource {
@@ -13,42 +15,10 @@ struct ConvSource {
 inline void copyNeighbourhoods(const void* source, int64_t row, int rows, int64_t first, int64_t count, Left* to) {
   const ConvSource& s = *static_cast<const ConvSource*>(source);
   const ConvArgs& a = *s.args;
-  const int64_t c = a.shape.channels;
-  const bool resized = a.resizeH > 0;
-  const int64_t height = resized ? a.resizeH : a.h, width = resized ? a.resizeW : a.w;
-  const int64_t sample = row / (a.outH * a.outW);
-  const uint8_t* const image = s.image + sample * a.h * a.w * c;
-  const uint8_t zero = static_cast<uint8_t>(s.quants[sample].zero);
-  const int64_t pixel = row - sample * a.outH * a.outW;
-  int64_t outY = pixel / a.outW, outX = pixel % a.outW;
-  const int64_t firstTap = first / c, firstChannel = first % c;
-  const int64_t firstKh = firstTap / a.kernelW, firstKw = firstTap % a.kernelW;
-  for (int r = 0; r < rows; r++, to += kStride) {
-    int64_t kh = firstKh, kw = firstKw, channel = firstChannel;
-    for (int64_t done = 0; done < count;) {
-      const int64_t run = smaller(c - channel, count - done);
-      int64_t y = outY * a.stride - a.padTop + kh, x = outX * a.stride - a.padLeft + kw;
-      const uint8_t* from = nullptr;
-      if (y >= 0 && y < height && x >= 0 && x < width) {
-        if (resized) {
-          y = y * a.h / height;
-          x = x * a.w / width;
-        }
-        from = image + (y * a.w + x) * c + channel;
-      }
-      copyBytes(from, run, zero, to + done);
-      done += run;
-      channel = 0;
-      if (++kw == a.kernelW) {
-        kw = 0;
-        kh++;
-      }
-    }
-    if (++outX == a.outW) {
-      outX = 0;
-      outY++;
-    }
-  }
+  const uint8_t zero = static_cast<uint8_t>(s.quants[row / (a.outH * a.outW)].zero);
+  walkNeighbourhoods(a, s.image, row, rows, first, count, [&](int r, int64_t done, int64_t run, const uint8_t* from) {
+    copyBytes(from, run, zero, to + r * kStride + done);
+  });
 }
 
 inline Product productOf(const ConvArgs& a) {
