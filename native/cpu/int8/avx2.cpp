@@ -10,7 +10,7 @@
 
 #include "core/bf16.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/int8/hints.h"
+#include "cpu/hints.h"
 
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2

@@ -10,7 +10,7 @@
 
 #include "core/bf16.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/int8/hints.h"
+#include "cpu/hints.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).

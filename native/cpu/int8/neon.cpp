@@ -10,7 +10,7 @@
 
 #include "core/bf16.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/int8/hints.h"
+#include "cpu/hints.h"
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"

@@ -7,7 +7,7 @@
 
 #include "core/bf16.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/int8/hints.h"
+#include "cpu/hints.h"
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"
