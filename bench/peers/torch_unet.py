@@ -2,36 +2,24 @@
 
     python3 torch_unet.py <unet folder> [--dtype fp32|bf16] [--channels-last] [--threads N]
 
-Reads commands from standard input, one a line, and answers each with one JSON line:
-    load                                  reads the weights
-    run <in.safetensors> <out.safetensors>  one forward pass; the input file holds sample, timesteps, encoder_hidden_states
-    quit
-Needs torch and safetensors. The arithmetic follows diffusers' UNet2DConditionModel (SD 1.x, SD 2.x, BK-SDM options).
+Its commands are those of torch_peer.py; the input file holds sample, timesteps, encoder_hidden_states. The arithmetic follows diffusers'
+UNet2DConditionModel (SD 1.x, SD 2.x, BK-SDM options).
 """
-import argparse
 import json
 import math
-import resource
-import sys
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+
+from torch_peer import read_weights, serve
 
 
 class UNet:
     def __init__(self, folder, dtype, channels_last):
         self.config = json.loads((Path(folder) / "config.json").read_text())
         self.dtype = dtype
-        self.weights = {}
-        for file in sorted(Path(folder).glob("*.safetensors")):
-            for name, tensor in load_file(file).items():
-                tensor = tensor.to(dtype)
-                if channels_last and tensor.dim() == 4:
-                    tensor = tensor.contiguous(memory_format=torch.channels_last)
-                self.weights[name] = tensor
+        self.weights = read_weights(folder, dtype, channels_last)
         self.channels_last = channels_last
 
     def has(self, prefix):
@@ -134,32 +122,4 @@ class UNet:
         return self.conv(x, "conv_out", padding=1).float()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"])
-    parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--threads", type=int, default=0)
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    unet = None
-    for line in sys.stdin:
-        command = line.split()
-        started = time.perf_counter()
-        if command[0] == "quit":
-            break
-        if command[0] == "load":
-            unet = UNet(options.folder, {"fp32": torch.float32, "bf16": torch.bfloat16}[options.dtype], options.channels_last)
-        else:
-            inputs = load_file(command[1])
-            started = time.perf_counter()
-            out = unet.forward(inputs["sample"], inputs["timesteps"], inputs["encoder_hidden_states"])
-        ms = (time.perf_counter() - started) * 1000
-        if command[0] == "run":
-            save_file({"sample": out.contiguous()}, command[2])
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"ms": ms, "peakBytes": peak, "version": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
-
-
-main()
+serve(UNet, ["sample", "timesteps", "encoder_hidden_states"])

@@ -2,19 +2,27 @@
 
     python3 torch_vae.py <vae folder> [--dtype fp32|bf16] [--channels-last] [--threads N]
 
-The protocol is that of torch_unet.py; the input file holds sample, latents that are scaled already. The arithmetic follows diffusers'
+Its commands are those of torch_peer.py; the input file holds sample, latents that are scaled already. The arithmetic follows diffusers'
 AutoencoderKL.decode.
 """
-import argparse
 import json
-import resource
-import sys
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+
+from torch_peer import read_weights, serve
+
+
+OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def current_name(name):
+    if not name.startswith(("decoder.", "post_quant_conv.")):
+        return None
+    for before, after in OLD_NAMES.items():
+        name = name.replace(f"attentions.0.{before}.", f"attentions.0.{after}.")
+    return name
 
 
 class Decoder:
@@ -22,18 +30,7 @@ class Decoder:
         self.config = json.loads((Path(folder) / "config.json").read_text())
         self.dtype = dtype
         self.channels_last = channels_last
-        old = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-        self.weights = {}
-        for file in sorted(Path(folder).glob("*.safetensors")):
-            for name, tensor in load_file(file).items():
-                if not name.startswith(("decoder.", "post_quant_conv.")):
-                    continue
-                for before, after in old.items():
-                    name = name.replace(f"attentions.0.{before}.", f"attentions.0.{after}.")
-                tensor = tensor.to(dtype)
-                if channels_last and tensor.dim() == 4:
-                    tensor = tensor.contiguous(memory_format=torch.channels_last)
-                self.weights[name] = tensor
+        self.weights = read_weights(folder, dtype, channels_last, current_name)
 
     def has(self, prefix):
         return f"{prefix}.weight" in self.weights
@@ -83,32 +80,4 @@ class Decoder:
         return self.conv(F.silu(self.norm(x, "decoder.conv_norm_out")), "decoder.conv_out", padding=1).float()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"])
-    parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--threads", type=int, default=0)
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    decoder = None
-    for line in sys.stdin:
-        command = line.split()
-        started = time.perf_counter()
-        if command[0] == "quit":
-            break
-        if command[0] == "load":
-            decoder = Decoder(options.folder, {"fp32": torch.float32, "bf16": torch.bfloat16}[options.dtype], options.channels_last)
-        else:
-            sample = load_file(command[1])["sample"]
-            started = time.perf_counter()
-            out = decoder.forward(sample)
-        ms = (time.perf_counter() - started) * 1000
-        if command[0] == "run":
-            save_file({"sample": out.contiguous()}, command[2])
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"ms": ms, "peakBytes": peak, "version": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
-
-
-main()
+serve(Decoder, ["sample"])
