@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { check, makeArguments, outputSize, three } from '../support/convolution'
+import { check, fusedAndSeparate, makeArguments, outputSize, three } from '../support/convolution'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
 import { BF16_EPS, formatNames, randomFloats, roundToBf16, runEverywhere, runner } from '../support/op-runner'
 
@@ -65,17 +65,8 @@ test('random shapes', t => {
 })
 
 test('a fused residual and time embedding equal separate additions bit for bit', t => {
-  for (const c of [7, 100]) {
-    const a = makeArguments({ n: 2, h: 5, w: 6, c, co: 37, ...three, bias: true, rowBias: true, residual: true })
-    for (const set of runner.sets()) {
-      const plain = runner.run('conv', set, 1, { ...a, bias: undefined, rowBias: undefined, residual: undefined })
-      const want = plain.map((value, i) => {
-        const o = i % a.co, sample = Math.floor(i / (a.outH * a.outW * a.co))
-        return Math.fround(Math.fround(value + a.bias![o]) + a.rowBias![sample * a.ldRowBias + o]) + a.residual![i]
-      })
-      for (const inPlace of [false, true]) t.is(maxAbsDiff(runner.run('conv', set, 2, { ...a, inPlace }), want), 0, set)
-    }
-  }
+  for (const c of [7, 100])
+    for (const { set, fused, separate } of fusedAndSeparate({ n: 2, h: 5, w: 6, c, co: 37, ...three })) t.is(maxAbsDiff(fused, separate), 0, set)
 })
 
 test('low parts: with them a sum is right to twice the bits of bfloat16', t => {

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { check, makeArguments, outputSize, reference, type Shape, three } from '../support/convolution'
+import { check, fusedAndSeparate, makeArguments, outputSize, reference, type Shape, three } from '../support/convolution'
 import { maxAbsDiff } from '../support/fixtures'
 import { formatNames, runEverywhere, runner } from '../support/op-runner'
 
@@ -80,17 +80,8 @@ test('random shapes', t => {
 })
 
 test('a fused residual and time embedding equal separate additions bit for bit', t => {
-  for (const c of [9, 100]) {
-    const a = makeArguments({ n: 2, h: 9, w: 7, c, co: 37, ...three, bias: true, rowBias: true, residual: true })
-    for (const set of runner.sets()) {
-      const plain = runner.run('conv', set, 1, { ...a, bias: undefined, rowBias: undefined, residual: undefined })
-      const want = plain.map((value, i) => {
-        const o = i % a.co, sample = Math.floor(i / (a.outH * a.outW * a.co))
-        return Math.fround(Math.fround(value + a.bias![o]) + a.rowBias![sample * a.ldRowBias + o]) + a.residual![i]
-      })
-      for (const inPlace of [false, true]) t.is(maxAbsDiff(runner.run('conv', set, 2, { ...a, inPlace }), want), 0, set)
-    }
-  }
+  for (const c of [9, 100])
+    for (const { set, fused, separate } of fusedAndSeparate({ n: 2, h: 9, w: 7, c, co: 37, ...three })) t.is(maxAbsDiff(fused, separate), 0, set)
 })
 
 test('a sample\'s result does not depend on the samples beside it', t => {

@@ -1,4 +1,4 @@
-import { EPS, formatNames, formats, randomFloats, runEverywhere } from './op-runner'
+import { EPS, formatNames, formats, randomFloats, runEverywhere, runner } from './op-runner'
 
 export interface Shape {
   n: number, h: number, w: number, c: number, co: number, kernel: [number, number]
@@ -78,6 +78,19 @@ function checkIn(dtype: keyof typeof formats, s: Shape): string | undefined {
     if (!(total / count <= 2 * Math.sqrt(k) * EPS + 0.4 * store)) return `${dtype} ${set} ${JSON.stringify(s)}: mean error ${total / count}`
   }
   return undefined
+}
+
+/** Of every set in float32, with the residual in memory of its own and in place: the fused convolution, and the same sums one by one. */
+export function fusedAndSeparate(s: Shape): { set: string, fused: Float32Array, separate: Float32Array }[] {
+  const a = makeArguments({ ...s, bias: true, rowBias: true, residual: true })
+  return runner.sets().flatMap(set => {
+    const plain = runner.run('conv', set, 1, { ...a, bias: undefined, rowBias: undefined, residual: undefined })
+    const separate = plain.map((value, i) => {
+      const o = i % a.co, sample = Math.floor(i / (a.outH * a.outW * a.co))
+      return Math.fround(Math.fround(value + a.bias![o]) + a.rowBias![sample * a.ldRowBias + o]) + a.residual![i]
+    })
+    return [false, true].map(inPlace => ({ set, fused: runner.run('conv', set, 2, { ...a, inPlace }), separate }))
+  })
 }
 
 /** A 3x3 kernel with as many zeros all round as give the same size. */
