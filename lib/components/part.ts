@@ -100,6 +100,17 @@ export interface WeightsLoadOptions {
   onWarning?: (warning: Warning) => void
 }
 
+/** Reads a component's weights; where that fails it is disposed of. */
+export async function withWeights<T extends { loadWeights(options: WeightsLoadOptions): Promise<void>, dispose(): Promise<void> }>(component: T, options: WeightsLoadOptions): Promise<T> {
+  try {
+    await component.loadWeights(options)
+  } catch (error) {
+    await component.dispose()
+    throw error
+  }
+  return component
+}
+
 /** Passes of one shape that hand features on. */
 export interface PartRun {
   readonly info: NativeRunInfo

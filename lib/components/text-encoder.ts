@@ -5,7 +5,7 @@ import { openTextEncoder } from '../model/folder'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
 import { abortSignal, checkOptions, integer, optional } from '../options'
 import type { Tensor } from '../tensor'
-import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
 /** How token ids are encoded. */
 export interface EncodeOptions extends CallOptions {
@@ -31,14 +31,7 @@ export class TextEncoder {
    */
   static async load(folder: string, options?: PartLoadOptions): Promise<TextEncoder> {
     const { addon, native, variant, ...rest } = parsePartLoad(options, 'TextEncoder.load')
-    const encoder = new TextEncoder(addon, await openTextEncoder(folder, { variant, signal: rest.signal }), native)
-    try {
-      await encoder.loadWeights(rest)
-    } catch (error) {
-      await encoder.dispose()
-      throw error
-    }
-    return encoder
+    return withWeights(new TextEncoder(addon, await openTextEncoder(folder, { variant, signal: rest.signal }), native), rest)
   }
 
   /** @internal */

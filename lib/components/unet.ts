@@ -5,7 +5,7 @@ import { openUNet } from '../model/folder'
 import type { Addon, NativeModelOptions, NativeRunInfo, NativeRunParts, NativeRunStep, ProgramInfo } from '../native/binding'
 import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '../options'
 import { checkTensor, type Tensor } from '../tensor'
-import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
 /** What a pass of the UNet takes. */
 export interface UNetInputs extends CallOptions {
@@ -65,14 +65,7 @@ export class UNet {
    */
   static async load(folder: string, options?: PartLoadOptions): Promise<UNet> {
     const { addon, native, variant, ...rest } = parsePartLoad(options, 'UNet.load')
-    const unet = new UNet(addon, await openUNet(folder, { variant, signal: rest.signal }), native)
-    try {
-      await unet.loadWeights(rest)
-    } catch (error) {
-      await unet.dispose()
-      throw error
-    }
-    return unet
+    return withWeights(new UNet(addon, await openUNet(folder, { variant, signal: rest.signal }), native), rest)
   }
 
   /** @internal */

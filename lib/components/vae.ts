@@ -6,7 +6,7 @@ import { splitVAEWeights } from '../model/weights'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
 import { abortSignal, checkOptions, optional } from '../options'
 import { checkTensor, type Tensor } from '../tensor'
-import { NativePart, parsePartLoad, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
 /** The distribution of a picture's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {
@@ -45,14 +45,7 @@ export class VAE {
    */
   static async load(folder: string, options?: PartLoadOptions): Promise<VAE> {
     const { addon, native, variant, ...rest } = parsePartLoad(options, 'VAE.load')
-    const vae = new VAE(addon, await openVAE(folder, { variant, signal: rest.signal }), native)
-    try {
-      await vae.loadWeights(rest)
-    } catch (error) {
-      await vae.dispose()
-      throw error
-    }
-    return vae
+    return withWeights(new VAE(addon, await openVAE(folder, { variant, signal: rest.signal }), native), rest)
   }
 
   /** Side of a picture over the side of its latents: 8 for Stable Diffusion. */
