@@ -11,6 +11,10 @@
 #else
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(ASDM_ARM64)
 #if defined(__linux__)
 #include <sys/auxv.h>
@@ -53,6 +57,17 @@ uint64_t enabledState() {
 #endif
 }
 
+// Linux gives a process the tile registers' eight kilobytes of state when it asks for them, from kernel 5.16 on; asking twice is asking
+// once. Windows gives them unasked. A sandbox may refuse, or a thread with too small a stack for signals stand in the way.
+bool mayUseTiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return true;
+#endif
+}
+
 bool bit(uint32_t value, int index) { return (value >> index & 1u) != 0; }
 
 }  // namespace
@@ -71,8 +86,10 @@ Features detect() {
   f.avx512bf16 = f.avx512 && bit(l71.a, 5);
   f.avx512vnni = f.avx512 && bit(l7.c, 11);
   f.avxvnni = f.avx2 && bit(l71.a, 4);
-  f.amxBf16 = tiles && bit(l7.d, 22) && bit(l7.d, 24);
-  f.amxInt8 = tiles && bit(l7.d, 24) && bit(l7.d, 25);
+  if (tiles && bit(l7.d, 24) && (bit(l7.d, 22) || bit(l7.d, 25)) && mayUseTiles()) {
+    f.amxBf16 = bit(l7.d, 22);
+    f.amxInt8 = bit(l7.d, 25);
+  }
   return f;
 }
 

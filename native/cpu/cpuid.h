@@ -17,7 +17,8 @@ struct Features {
   bool dotprod = false;
 };
 
-// Asks the processor each time it is called (microseconds); the same answer every time.
+// Asks the processor each time it is called (microseconds); the same answer every time. Where there are tile registers (AMX), asks the
+// system for their use too.
 Features detect();
 // Names of the features that are set, for people: "avx2", "avx512", "avx512bf16", ...
 std::vector<std::string> featureNames(const Features& features);

@@ -32,6 +32,15 @@
 #define ASDM_HAS_AVXVNNI 1
 #define ASDM_AVXVNNI_FEATURES "avxvnni,avx2,fma,f16c"
 #endif
+// Nor these, and no Mac has them.
+#if defined(ASDM_X86) && !defined(__APPLE__)
+#if (defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && defined(_MSC_VER) && _MSC_VER >= 1930) || \
+    (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11)
+#define ASDM_HAS_AMX 1
+#define ASDM_AMX_FEATURES \
+  "amx-tile,amx-bf16,amx-int8,avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+#endif
+#endif
 
 #if defined(__clang__)
 #define ASDM_DOTPROD_FEATURES "dotprod"

@@ -13,6 +13,7 @@
 #include "backend/kernels.h"
 #include "core/bf16.h"
 #include "core/memory.h"
+#include "testing/tile_emulation.h"
 
 namespace asdm::testing {
 
@@ -91,6 +92,7 @@ struct OpCall {
   const KernelTable& table;
   ThreadPool& pool;
   WeightFormat format;  // of products' weights
+  bool emulated;        // the table's set computes in emulated tile registers
 
   int64_t integer(const char* name) const { return args.Get(name).ToNumber().Int64Value(); }
   int64_t integerOr(const char* name, int64_t fallback) const { return args.Has(name) ? integer(name) : fallback; }
@@ -108,8 +110,10 @@ struct OpCall {
     if (kernel.run == nullptr) throw Napi::Error::New(env, "the table has no such kernel");
     Guarded scratch(kernel.scratch ? kernel.scratch(kernelArgs, pool.threads()) : 0);
     KernelContext context{pool, scratch.data()};
+    const TileWatch watch(emulated);
     kernel.run(kernelArgs, context);
     if (!scratch.intact()) throw Napi::Error::New(env, "kernel wrote outside its scratch");
+    if (const char* fault = watch.fault()) throw Napi::Error::New(env, fault);
   }
   // Copies an output out, as floats; throws when its sentinels were touched.
   Napi::Value result(const Guarded& output) const {

@@ -2,7 +2,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { check, fusedAndSeparate, makeArguments, outputSize, three } from '../support/convolution'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
-import { BF16_EPS, formatNames, randomFloats, roundToBf16, runEverywhere, runner } from '../support/op-runner'
+import { BF16_EPS, everySet, formatNames, randomFloats, roundToBf16, runEverywhere, runner } from '../support/op-runner'
 
 test('3x3, same size', t => {
   for (const c of [1, 3, 4, 5, 17]) for (const co of [1, 3, 4, 9, 33]) t.is(check({ n: 2, h: 5, w: 7, c, co, ...three, bias: true }), undefined)
@@ -75,7 +75,7 @@ test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
     const a = makeArguments({ n: 2, h, w, c, co, ...three, bias: true, rowBias: true, residual: true, inPlace }, 'bf16')
     const count = a.residual!.length, residualLow = roundToBf16(randomFloats(count, 8, 2 ** -9))
     const zero = Float32Array.from(a.residual!, () => 0)
-    for (const set of runner.sets('bf16')) {
+    for (const set of everySet('bf16')) {
       // The sum by itself: exact in float where high and low part of the first call are added.
       const parts = runner.run('conv', set, 2, { ...a, residual: zero, residualLow: zero, low: true }, 'bf16')
       const y = runner.run('conv', set, 2, { ...a, residualLow, low: true }, 'bf16')
@@ -97,7 +97,7 @@ test('a sample\'s result does not depend on the samples beside it', t => {
   const a = makeArguments({ n: 3, h: 5, w: 5, c: 70, co: 20, ...three, bias: true })
   const perInput = a.x.length / 3, perOutput = a.outH * a.outW * a.co
   for (const dtype of formatNames)
-    for (const set of runner.sets(dtype)) {
+    for (const set of everySet(dtype)) {
       const all = runner.run('conv', set, 2, a, dtype)
       const middle = runner.run('conv', set, 1, { ...a, n: 1, x: a.x.slice(perInput, 2 * perInput) }, dtype)
       t.is(maxAbsDiff(middle, all.slice(perOutput, 2 * perOutput)), 0, `${dtype} ${set}`)

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { maxAbsDiff } from '../support/fixtures'
-import { randomFloats, roundToBf16, runEverywhere, runner } from '../support/op-runner'
+import { everySet, randomFloats, roundToBf16, runEverywhere, runner } from '../support/op-runner'
 import { activations } from '../support/references'
 
 const f = Math.fround
@@ -197,7 +197,7 @@ test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
     const m = 17, k = 90, count = m * n
     const residual = roundToBf16(randomFloats(count, 7)), residualLow = roundToBf16(randomFloats(count, 8, 2 ** -9)), zero = new Float32Array(count)
     const args = { m, n, k, x: roundToBf16(randomFloats(m * k, 1)), weight: randomFloats(n * k, 2), bias: randomFloats(n, 3), inPlace, ...(activation && { activation }) }
-    for (const set of runner.sets('int8')) {
+    for (const set of everySet('int8')) {
       const parts = runner.run('linear', set, 2, { ...args, residual: zero, residualLow: zero, low: true }, 'int8')
       const y = runner.run('linear', set, 2, { ...args, residual, residualLow, low: true }, 'int8')
       t.is(y.length, 2 * count)
@@ -214,7 +214,7 @@ test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
   }
   const shape = { n: 2, h: 5, w: 6, c: 20, co: 37, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: 5, outW: 6 }, count = 2 * 5 * 6 * 37
   const args = { ...shape, x: roundToBf16(randomFloats(1200, 1)), weight: randomFloats(37 * 180, 2), residual: roundToBf16(randomFloats(count, 3)), residualLow: roundToBf16(randomFloats(count, 4, 2 ** -9)) }
-  for (const set of runner.sets('int8')) {
+  for (const set of everySet('int8')) {
     const alone = runner.run('conv', set, 2, { ...args, residual: undefined, residualLow: undefined, low: true }, 'int8'), y = runner.run('conv', set, 2, { ...args, low: true }, 'int8')
     for (let i = 0; i < count; i++) {
       const want = alone[i] + alone[count + i] + args.residual[i] + args.residualLow[i]
@@ -229,7 +229,7 @@ test('a sample\'s result does not depend on those beside it, though their number
   const x = randomFloats(3 * h * w * c, 1)
   for (let i = 0; i < h * w * c; i++) x[i] *= 1e6
   x[2 * h * w * c + 5] = NaN
-  for (const set of runner.sets('int8')) {
+  for (const set of everySet('int8')) {
     const all = runner.run('conv', set, 2, { n: 3, x, ...args }, 'int8')
     const one = runner.run('conv', set, 1, { n: 1, x: x.slice(h * w * c, 2 * h * w * c), ...args }, 'int8')
     t.is(maxAbsDiff(one, all.slice(h * w * co, 2 * h * w * co)), 0, set)

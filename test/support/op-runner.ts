@@ -5,6 +5,8 @@ import { repoPath } from './fixtures'
 export interface OpRunner {
   /** Usable sets that have kernels of their own in a number format, `fp32` if left out. */
   sets(dtype?: DType): string[]
+  /** Sets that exist for tests alone: kernels for instructions that the machine need not have, on emulated ones. Only `run` knows them. */
+  emulatedSets(dtype?: DType): string[]
   /** Bytes outside of its heap that V8 has been told of. */
   externalMemory(): number
   run(op: string, set: string, threads: number, args: Record<string, unknown>, dtype?: DType): Float32Array
@@ -13,9 +15,14 @@ export interface OpRunner {
 // eslint-disable-next-line @typescript-eslint/no-require-imports
 export const runner: OpRunner = require(process.env.ASDM_TESTING_BINARY ?? repoPath('build', 'Release', 'asdm_testing.node'))
 
-/** Runs the op in a format (`fp32` if left out) on every usable set with 1, 2 and 5 threads; the results of one set must have identical bits. Returns one result per set. */
+/** All sets that `run` can run in a format, `fp32` if left out. */
+export function everySet(dtype: DType = 'fp32'): string[] {
+  return [...runner.sets(dtype), ...runner.emulatedSets(dtype)]
+}
+
+/** Runs the op in a format (`fp32` if left out) on every set with 1, 2 and 5 threads; the results of one set must have identical bits. Returns one result per set. */
 export function runEverywhere(op: string, args: Record<string, unknown>, dtype: DType = 'fp32'): { set: string, y: Float32Array }[] {
-  return runner.sets(dtype).map(set => {
+  return everySet(dtype).map(set => {
     const y = runner.run(op, set, 1, args, dtype)
     for (const threads of [2, 5]) {
       const again = runner.run(op, set, threads, args, dtype)

@@ -13,7 +13,7 @@ namespace asdm::cpu::ASDM_SET {
   template void condConv<E>(const CondConvArgs&, KernelContext&) noexcept; \
   template size_t condConvScratch<E>(const CondConvArgs&, int) noexcept;
 
-#if !defined(ASDM_VEC_BF16)
+#if !defined(ASDM_VEC_BF16) && !defined(ASDM_TILES)
 ASDM_INSTANTIATE(float)
 #endif
 ASDM_INSTANTIATE(Bf16)

@@ -61,9 +61,10 @@ struct Grid {
 };
 
 // The cheapest cut by a small cost model. tiles, panels: of the whole product; tileRows, panelVectors, lanes: of a tile;
-// maxTiles, maxPanels: the most that one task may span; weightCost: cycles until a float of packed weights is at hand.
+// maxTiles, maxPanels: the most that one task may span; weightCost: cycles until a float of packed weights is at hand; rate: vectors of a
+// tile's row that are multiplied per cycle.
 Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int panelVectors, int lanes, int64_t maxTiles,
-                int64_t maxPanels, int threads, double weightCost = 0.3) noexcept;
+                int64_t maxPanels, int threads, double weightCost = 0.3, double rate = 1.0) noexcept;
 
 }  // namespace asdm::cpu
 
@@ -88,6 +89,9 @@ ASDM_DECLARE_GEMM(portable)
 ASDM_DECLARE_GEMM(avx2)
 ASDM_DECLARE_GEMM(avx512)
 ASDM_DECLARE_GEMM(avx512bf16)
+#if defined(ASDM_HAS_AMX)
+ASDM_DECLARE_GEMM(amx)
+#endif
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_GEMM(neon)

@@ -100,15 +100,14 @@ size_t productScratch(const Product& p, int threads) noexcept {
 
 template <class E>
 void product(const Product& p, KernelContext& context) noexcept {
-  TileKernel<E> kernels[kNv][kMr];
-  FillKernels<E, kNv, kMr>::into(kernels);
+  const TileKernels<E> kernels;
   const int64_t k = p.shape.k(), steps = stepsOf(p.shape), n = p.shape.n, kc = blockLength(steps), panels = ceilDiv(n, kNr);
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
   const Mixture* const m = p.mixture;
   // Of each expert a vector is loaded once, from the second level or beyond, and multiplied for each group.
   const double weightCost = m != nullptr ? 0.3 + static_cast<double>(m->count * (2 + smaller(p.groups, 2))) / kVf : 0.3;
   const Grid grid = chooseGrid(tiles, panels, steps, kMr, kNv, kVf, mostTiles(p), steps > kc ? kMaxPanels : panels,
-                               context.pool.threads(), weightCost);
+                               context.pool.threads(), weightCost, kRate);
   const E* const weight = static_cast<const E*>(p.weight);
   const E* const rowBias = static_cast<const E*>(p.rowBias);
   const E* const residual = static_cast<const E*>(p.residual);
@@ -116,9 +115,8 @@ void product(const Product& p, KernelContext& context) noexcept {
   E* const y = static_cast<E*>(p.y);
   E* const yLow = static_cast<E*>(p.yLow);
   const int64_t perWorker = workerBytes<E>(p), copiedPart = copiedBytes(p);
-  // Tiles of a group have nearly equal heights: 16 rows are 8 + 8, which wastes less than 14 + 2.
   const auto rowOf = [&](int64_t tile) {
-    return tile / groupTiles * p.groupRows + tile % groupTiles * p.groupRows / groupTiles;
+    return tile / groupTiles * p.groupRows + tileRow(tile % groupTiles, groupTiles, p.groupRows);
   };
 
   // Neighbouring tasks share their panels, which one core's reading brings into the shared cache for the others.
@@ -130,6 +128,7 @@ void product(const Product& p, KernelContext& context) noexcept {
     float* const sums = reinterpret_cast<float*>(context.scratch + worker * perWorker + copiedPart);
     const int64_t firstGroup = firstTile / groupTiles, groups = (endTile - 1) / groupTiles + 1 - firstGroup;
     E* const mixes = reinterpret_cast<E*>(context.scratch + worker * perWorker + copiedPart + sumBytes(p));
+    TileState state;
     for (int64_t first = 0; first < steps; first += kc) {
       // A task may take long; an abort must not.
       if (context.pool.cancelled()) return;
@@ -164,11 +163,13 @@ void product(const Product& p, KernelContext& context) noexcept {
         t.last = last;
         t.bias = p.bias != nullptr ? p.bias + j : nullptr;
         t.activation = p.activation;
+        t.places = static_cast<int>(endTile - firstTile);
         t.ldr = p.ldr;
         t.ldy = p.ldy;
         for (int64_t tile = firstTile; tile < endTile; tile++) {
           const int64_t i = rowOf(tile);
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
+          t.place = static_cast<int>(tile - firstTile);
           t.a = copied + (tile - firstTile) * kMr * kStride;
           t.sums = sums + ((panel - firstPanel) * (endTile - firstTile) + tile - firstTile) * kMr * kNr;
           if (m != nullptr) {
@@ -187,7 +188,7 @@ void product(const Product& p, KernelContext& context) noexcept {
             const int64_t at = (panel - firstPanel) * ahead + r;
             t.next[r] = r < ahead && at < nextHeight ? p.rowAddress(p.source, rowOf(next) + at, nextFirst * kGroup) : t.a;
           }
-          kernels[(columns - 1) / kVf][t.rows - 1](t);
+          kernels.run(t, state);
         }
       }
     }

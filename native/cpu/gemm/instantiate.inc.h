@@ -11,7 +11,7 @@ namespace asdm::cpu::ASDM_SET {
   template void product<E>(const Product&, KernelContext&) noexcept;     \
   template size_t productScratch<E>(const Product&, int) noexcept;
 
-#if !defined(ASDM_VEC_BF16)
+#if !defined(ASDM_VEC_BF16) && !defined(ASDM_TILES)
 ASDM_INSTANTIATE(float)
 #endif
 ASDM_INSTANTIATE(Bf16)

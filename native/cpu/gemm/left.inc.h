@@ -1,14 +1,25 @@
 // What the inner loop multiplies: steps of kGroup consecutive elements of k, one lane of 32 bits each. Sets with an instruction for
-// products of bfloat16 pairs (ASDM_VEC_BF16) take two elements at a step and copy left rows as they are; all others take one and
-// widen to float, left rows as they are copied, weights as they are loaded. Include after a vocabulary and element.inc.h.
+// products of bfloat16 pairs, in vectors (ASDM_VEC_BF16) or tile registers (ASDM_TILES), take two elements at a step and copy left rows
+// as they are; all others take one and widen to float, left rows as they are copied, weights as they are loaded. Include after a
+// vocabulary and element.inc.h.
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
 
-#if defined(ASDM_VEC_BF16)
+// Steps that are multiplied together.
+#if defined(ASDM_TILES)
+constexpr int kWhole = 16;
+#else
+constexpr int kWhole = 1;
+#endif
+
+#if defined(ASDM_VEC_BF16) || defined(ASDM_TILES)
 
 using Left = Bf16;  // an element of a copied row
 constexpr int kGroup = 2;
+
+#if defined(ASDM_VEC_BF16)
+
 using Lanes = __m512i;
 
 ASDM_INLINE Lanes loadRight(const Bf16* p) { return _mm512_loadu_si512(p); }
@@ -32,6 +43,15 @@ ASDM_INLINE void copyRun(const Bf16* from, int64_t count, Bf16* to) {
   const __mmask32 rest = (1u << count) - 1u;
   _mm512_mask_storeu_epi16(to, rest, _mm512_maskz_loadu_epi16(rest, from));
 }
+
+#else
+
+ASDM_INLINE void copyRun(const Bf16* from, int64_t count, Bf16* to) {
+  if (from != nullptr) std::memcpy(to, from, static_cast<size_t>(count) * sizeof(Bf16));
+  else std::memset(to, 0, static_cast<size_t>(count) * sizeof(Bf16));
+}
+
+#endif
 
 #else
 

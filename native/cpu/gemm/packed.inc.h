@@ -6,8 +6,8 @@ namespace asdm::cpu::ASDM_SET {
 ASDM_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 ASDM_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Steps of k: groups of kGroup elements.
-ASDM_INLINE int64_t stepsOf(const WeightShape& shape) { return ceilDiv(shape.k(), kGroup); }
+// Steps of k: groups of kGroup elements, filled up to a multiple of kWhole.
+ASDM_INLINE int64_t stepsOf(const WeightShape& shape) { return ceilDiv(shape.k(), kGroup * kWhole) * kWhole; }
 
 // Length of the k blocks in steps (the last may be shorter): equal parts, at most kKc, whole cache lines.
 ASDM_INLINE int64_t blockLength(int64_t steps) {

@@ -9,7 +9,7 @@ constexpr int64_t kMaxTiles = 32;
 constexpr int64_t kMaxPanels = 80;
 }  // namespace asdm::cpu::portable
 
-#include "cpu/gemm/tile.inc.h"
+#include "cpu/gemm/tile_kernels.inc.h"
 
 namespace asdm::cpu::portable {
 

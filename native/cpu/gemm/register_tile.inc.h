@@ -2,6 +2,8 @@
 // with kUnroll (steps per turn) and kPrefetch (distance in floats at which packed weights are fetched ahead) defined.
 #pragma once
 
+#include "cpu/gemm/tile_kernels.inc.h"
+
 namespace asdm::cpu::ASDM_SET {
 
 template <class E, int R, int V>

@@ -1,6 +1,6 @@
-// The register tile, for every set: R rows times V vectors of output features over one block of k. Include after a vocabulary and
-// math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, in steps, a multiple of 32) defined in the set's namespace. The
-// inner loop, accumulate(), is register_tile.inc.h's.
+// A tile of a product, for every set: kMr rows times kNv vectors of output features over one block of k. Include after a vocabulary and
+// math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, in steps, a multiple of 32) defined in the set's namespace. What
+// computes it is in tile_kernels.inc.h, for sums in vector registers.
 #pragma once
 
 #include "cpu/gemm/left.inc.h"
@@ -24,6 +24,7 @@ struct Tile {
   const E* b;     // [kc][kNr][kGroup]
   int64_t kc;     // steps
   int rows, columns;
+  int place, places;  // of the tile among those that its task multiplies by this panel
   bool first, last;
   float* sums;
   const float* bias;
@@ -60,91 +61,5 @@ ASDM_NOINLINE void finishTile(const Tile<E>& t, const float* sums) {
     }
   }
 }
-
-template <class T, int R, int V>
-ASDM_INLINE void addToRows(const T* bias, vf (&sum)[R][V]) {
-  ASDM_UNROLL
-  for (int v = 0; v < V; v++) {
-    const vf add = vload(bias + v * kVf);
-    ASDM_UNROLL
-    for (int r = 0; r < R; r++) sum[r][v] = vadd(sum[r][v], add);
-  }
-}
-
-template <class T, int R, int V>
-ASDM_INLINE void storeRows(const vf (&sum)[R][V], T* to, int64_t ld) {
-  ASDM_UNROLL
-  for (int r = 0; r < R; r++) {
-    ASDM_UNROLL
-    for (int v = 0; v < V; v++) vstore(to + r * ld + v * kVf, sum[r][v]);
-  }
-}
-
-// sum = the tile's product over this k block; defined by register_tile.inc.h, or by a set that needs another form.
-template <class E, int R, int V>
-ASDM_INLINE void accumulate(const Tile<E>& t, vf (&sum)[R][V]);
-
-template <class E, int R, int V>
-void tileKernel(const Tile<E>& t) {
-  vf sum[R][V];
-  accumulate<E, R, V>(t, sum);
-  if (!t.first) {
-    ASDM_UNROLL
-    for (int r = 0; r < R; r++) {
-      ASDM_UNROLL
-      for (int v = 0; v < V; v++) sum[r][v] = vadd(vload(t.sums + r * kNr + v * kVf), sum[r][v]);
-    }
-  }
-  if (!t.last) {
-    storeRows<float, R, V>(sum, t.sums, kNr);
-    return;
-  }
-  if (t.columns != V * kVf || t.activation != Activation::None) {
-    float sums[R * kNr];
-    storeRows<float, R, V>(sum, sums, kNr);
-    finishTile(t, sums);
-    return;
-  }
-  if (t.bias != nullptr) addToRows<float, R, V>(t.bias, sum);
-  if (t.rowBias != nullptr) addToRows<E, R, V>(t.rowBias, sum);
-  if (t.residual != nullptr) {
-    ASDM_UNROLL
-    for (int r = 0; r < R; r++) {
-      ASDM_UNROLL
-      for (int v = 0; v < V; v++) {
-        vf residual = vload(t.residual + r * t.ldr + v * kVf);
-        if (sizeof(E) == 2 && t.residualLow != nullptr) residual = vadd(residual, vload(t.residualLow + r * t.ldr + v * kVf));
-        sum[r][v] = vadd(sum[r][v], residual);
-      }
-    }
-  }
-  storeRows<E, R, V>(sum, t.y, t.ldy);
-  if (sizeof(E) != 2 || t.yLow == nullptr) return;
-  ASDM_UNROLL
-  for (int r = 0; r < R; r++) {
-    ASDM_UNROLL
-    for (int v = 0; v < V; v++) vstore(t.yLow + r * t.ldy + v * kVf, vsub(sum[r][v], vload(t.y + r * t.ldy + v * kVf)));
-  }
-}
-
-// table[V - 1][R - 1]: all heights up to kMr; heights differ by at most one within a product, so few are ever used.
-template <class E>
-using TileKernel = void (*)(const Tile<E>&);
-
-template <class E, int V, int R>
-struct FillKernels {
-  static void into(TileKernel<E> (*table)[kMr]) {
-    table[V - 1][R - 1] = &tileKernel<E, R, V>;
-    FillKernels<E, V, R - 1>::into(table);
-  }
-};
-template <class E, int V>
-struct FillKernels<E, V, 0> {
-  static void into(TileKernel<E> (*table)[kMr]) { FillKernels<E, V - 1, kMr>::into(table); }
-};
-template <class E>
-struct FillKernels<E, 0, kMr> {
-  static void into(TileKernel<E> (*)[kMr]) {}
-};
 
 }  // namespace asdm::cpu::ASDM_SET

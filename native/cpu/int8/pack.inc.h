@@ -10,7 +10,7 @@ ASDM_INLINE int64_t blockLength(int64_t k) {
   return smaller(kKc, ceilDiv(ceilDiv(k, parts), 64) * 64);
 }
 
-ASDM_INLINE int64_t wholeSlots(int64_t k) { return ceilDiv(k, kSlot) * kSlot; }
+ASDM_INLINE int64_t wholeSlots(int64_t k) { return ceilDiv(k, kSlot * kWhole) * kSlot * kWhole; }
 
 // Where the scales lie, and after them the sums.
 ASDM_INLINE int64_t scalesAt(const WeightShape& shape) {
@@ -62,7 +62,7 @@ inline void packFeature(const PackArgs& p, int64_t feature, const float* source)
       inside++;
     }
   }
-  for (; inside % kSlot != 0; inside++) lane[inside / kSlot * (kNr * kSlot) + inside % kSlot] = 0;
+  for (; inside % (kSlot * kWhole) != 0; inside++) lane[inside / kSlot * (kNr * kSlot) + inside % kSlot] = 0;
   auto* const scales = reinterpret_cast<float*>(packed + scalesAt(p.shape));
   scales[feature] = finite ? (some ? largest / 127.0f : 0.0f) : std::numeric_limits<float>::quiet_NaN();
   reinterpret_cast<int32_t*>(scales + panels * kNr)[feature] = sum;

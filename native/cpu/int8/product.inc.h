@@ -43,19 +43,17 @@ ASDM_INLINE int64_t workerBytes(const Product& p) {
 }
 
 inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
-  TileKernel kernels[kNv][kMr];
-  FillKernels<kNv, kMr>::into(kernels);
+  const TileKernels kernels;
   const int64_t k = p.shape.k(), n = p.shape.n, kc = blockLength(k), panels = ceilDiv(n, kNr);
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
   const Grid grid = chooseGrid(tiles, panels, ceilDiv(k, kSlot), kMr, kNv, kVf, kMaxTiles, k > kc ? kMaxPanels : kLongTask * kMaxPanels,
-                               pool.threads());
+                               pool.threads(), 0.3, kRate);
   const auto* weight = static_cast<const int8_t*>(p.weight);
   const auto* scales = reinterpret_cast<const float*>(weight + scalesAt(p.shape));
   const auto* weightSums = reinterpret_cast<const int32_t*>(scales + panels * kNr);
   const int64_t perWorker = workerBytes(p), copiedPart = copiedBytes(p);
-  // Tiles of a group have nearly equal heights: 16 rows are 8 + 8, which wastes less than 14 + 2.
   const auto rowOf = [&](int64_t tile) {
-    return tile / groupTiles * p.groupRows + tile % groupTiles * p.groupRows / groupTiles;
+    return tile / groupTiles * p.groupRows + tileRow(tile % groupTiles, groupTiles, p.groupRows);
   };
 
   // Neighbouring tasks share their panels, which one core's reading brings into the shared cache for the others.
@@ -65,10 +63,11 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
     const int64_t firstPanel = column * panels / grid.columns, endPanel = (column + 1) * panels / grid.columns;
     auto* const copied = reinterpret_cast<Left*>(scratch + worker * perWorker);
     auto* const sums = reinterpret_cast<int32_t*>(scratch + worker * perWorker + copiedPart);
+    TileState state;
     for (int64_t first = 0; first < k; first += kc) {
       // A task may take long; an abort must not.
       if (pool.cancelled()) return;
-      const int64_t length = smaller(kc, k - first), slots = ceilDiv(length, kSlot);
+      const int64_t length = smaller(kc, k - first), slots = wholeSlots(length) / kSlot;
       for (int64_t tile = firstTile; tile < endTile; tile++) {
         const int rows = static_cast<int>(rowOf(tile + 1) - rowOf(tile));
         Left* const to = copied + (tile - firstTile) * kMr * kStride;
@@ -89,11 +88,13 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
         t.weightSums = weightSums + j;
         t.bias = p.bias != nullptr ? p.bias + j : nullptr;
         t.activation = p.activation;
+        t.places = static_cast<int>(endTile - firstTile);
         t.ldr = p.ldr;
         t.ldy = p.ldy;
         for (int64_t tile = firstTile; tile < endTile; tile++) {
           const int64_t i = rowOf(tile), group = tile / groupTiles;
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
+          t.place = static_cast<int>(tile - firstTile);
           t.a = copied + (tile - firstTile) * kMr * kStride;
           t.sums = sums + ((panel - firstPanel) * (endTile - firstTile) + tile - firstTile) * kMr * kNr;
           t.quants = p.quants + (p.quantPerRow ? i : group);
@@ -102,7 +103,7 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
           t.residualLow = t.residual != nullptr && p.residualLow != nullptr ? p.residualLow + i * p.ldr + j : nullptr;
           t.y = p.y + i * p.ldy + j;
           t.yLow = p.yLow != nullptr ? p.yLow + i * p.ldy + j : nullptr;
-          kernels[(t.columns - 1) / kVf][t.rows - 1](t);
+          kernels.run(t, state);
         }
       }
     }

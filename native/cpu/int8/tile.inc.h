@@ -1,8 +1,7 @@
-// The register tile, for every set: R rows times V vectors of output features over one block of k. Include after quantize.inc.h with
+// A tile of a product, for every set: kMr rows times kNv vectors of output features over one block of k. Include after quantize.inc.h with
 // kMr (rows), kNv (vectors), kKc (longest k block, a multiple of 64), kSlot, and the integer vocabulary of the set defined:
 //   Left               the type of copied bytes u - kLeftOffset
 //   vi                 kVf 32-bit integers; viZero, viSet, viLoad, viStore, viAdd, viSub, viMul (modulo 2^32), viFloat
-//   accumulate<R, V>   sum = the tile's product over this k block
 #pragma once
 
 namespace asdm::cpu::ASDM_SET::int8 {
@@ -18,6 +17,7 @@ struct Tile {
   const int8_t* b;   // [slots][kNr][kSlot]
   int64_t slots;
   int rows, columns;
+  int place, places;  // of the tile among those that its task multiplies by this panel
   bool first, last;
   int32_t* sums;
   const Quant* quants;  // of the rows, quantStep apart: 0 where all share one
@@ -62,78 +62,5 @@ ASDM_NOINLINE inline void finishTile(const Tile& t, const int32_t* sums) {
     }
   }
 }
-
-template <int R, int V>
-ASDM_INLINE void storeSums(const vi (&sum)[R][V], int32_t* to) {
-  ASDM_UNROLL
-  for (int r = 0; r < R; r++) {
-    ASDM_UNROLL
-    for (int v = 0; v < V; v++) viStore(to + r * kNr + v * kVf, sum[r][v]);
-  }
-}
-
-template <int R, int V>
-ASDM_INLINE void accumulate(const Tile& t, vi (&sum)[R][V]);
-
-template <int R, int V>
-void tileKernel(const Tile& t) {
-  vi sum[R][V];
-  accumulate<R, V>(t, sum);
-  if (!t.first) {
-    ASDM_UNROLL
-    for (int r = 0; r < R; r++) {
-      ASDM_UNROLL
-      for (int v = 0; v < V; v++) sum[r][v] = viAdd(viLoad(t.sums + r * kNr + v * kVf), sum[r][v]);
-    }
-  }
-  if (!t.last) {
-    storeSums<R, V>(sum, t.sums);
-    return;
-  }
-  if (t.columns != V * kVf || t.activation != Activation::None) {
-    int32_t sums[R * kNr];
-    storeSums<R, V>(sum, sums);
-    finishTile(t, sums);
-    return;
-  }
-  ASDM_UNROLL
-  for (int r = 0; r < R; r++) {
-    const Quant& quant = t.quants[r * t.quantStep];
-    const vi zero = viSet(quant.zero - kLeftOffset);
-    const vf scale = vset(quant.scale);
-    ASDM_UNROLL
-    for (int v = 0; v < V; v++) {
-      vf x = scaled(sum[r][v], zero, scale, t.weightSums + v * kVf, t.scales + v * kVf);
-      if (t.bias != nullptr) x = vadd(x, vload(t.bias + v * kVf));
-      if (t.rowBias != nullptr) x = vadd(x, vloadh(t.rowBias + v * kVf));
-      if (t.residual != nullptr) {
-        vf residual = vloadh(t.residual + r * t.ldr + v * kVf);
-        if (t.residualLow != nullptr) residual = vadd(residual, vloadh(t.residualLow + r * t.ldr + v * kVf));
-        x = vadd(x, residual);
-      }
-      vstoreh(t.y + r * t.ldy + v * kVf, x);
-      if (t.yLow != nullptr) vstoreh(t.yLow + r * t.ldy + v * kVf, vsub(x, vloadh(t.y + r * t.ldy + v * kVf)));
-    }
-  }
-}
-
-// table[V - 1][R - 1]: all heights up to kMr; heights differ by at most one within a product, so few are ever used.
-using TileKernel = void (*)(const Tile&);
-
-template <int V, int R>
-struct FillKernels {
-  static void into(TileKernel (*table)[kMr]) {
-    table[V - 1][R - 1] = &tileKernel<R, V>;
-    FillKernels<V, R - 1>::into(table);
-  }
-};
-template <int V>
-struct FillKernels<V, 0> {
-  static void into(TileKernel (*table)[kMr]) { FillKernels<V - 1, kMr>::into(table); }
-};
-template <>
-struct FillKernels<0, kMr> {
-  static void into(TileKernel (*)[kMr]) {}
-};
 
 }  // namespace asdm::cpu::ASDM_SET::int8

@@ -3,6 +3,9 @@
 namespace asdm::cpu {
 
 PeakKernel peakKernel(const std::string& set, DType dtype) {
+#if defined(ASDM_HAS_AMX)
+  if (set == "amx") return amx::peak(dtype);
+#endif
 #if defined(ASDM_X86)
   // avx512 and the sets beyond it that add number formats.
   if (set.compare(0, 6, "avx512") == 0) return avx512::peak(dtype);

@@ -23,6 +23,9 @@ ASDM_CPU_SET(portable, portable)
 #if defined(ASDM_X86)
 ASDM_CPU_SET(avx2, avx2)
 ASDM_CPU_SET(avx512, avx512)
+#if defined(ASDM_HAS_AMX)
+ASDM_CPU_SET(amx, amx)
+#endif
 #endif
 #if defined(ASDM_ARM64)
 ASDM_CPU_SET(neon, neon)

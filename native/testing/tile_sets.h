@@ -1,0 +1,20 @@
+// Kernel sets for tests alone: those for tile registers (set amx), on emulated ones.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backend/kernels.h"
+
+namespace asdm::testing {
+
+// Names of those that this machine can run.
+std::vector<std::string> tileSets();
+// The table of one for BF16 or I8; null if there is none of that name, or for that format.
+const KernelTable* tileTable(const std::string& set, DType dtype);
+
+// Their tables by format, from the file of each.
+const KernelTable* emulatedPortableTable(DType dtype);  // vectors in plain C++: runs everywhere
+const KernelTable* emulatedAvx512Table(DType dtype);    // vectors as in set amx; null where the processor has none
+
+}  // namespace asdm::testing

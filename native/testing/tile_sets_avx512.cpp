@@ -1,0 +1,92 @@
+#include "testing/tile_sets.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "cpu/target.h"
+#if defined(ASDM_X86)
+#include <immintrin.h>
+#endif
+
+#include "core/bf16.h"
+#include "cpu/attention/attention.h"
+#include "cpu/conv/conv.h"
+#include "cpu/conv/winograd.h"
+#include "cpu/cpuid.h"
+#include "cpu/elementwise/elementwise.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/hints.h"
+#include "cpu/int8/int8.h"
+#include "cpu/norm/norm.h"
+#include "cpu/tables.h"
+#include "testing/tile_emulation.h"
+
+#if defined(ASDM_X86)
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
+#define ASDM_SET amx_emulated_avx512
+#define ASDM_VEC_BF16
+#define ASDM_TILES
+#include "cpu/vec/avx512.h"
+#include "cpu/vec/element.inc.h"
+#include "cpu/vec/math.inc.h"
+#include "testing/tile_words.h"
+#include "cpu/gemm/amx_tile.inc.h"
+#include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/gemm.inc.h"
+#include "cpu/gemm/instantiate.inc.h"
+#include "cpu/conv/conv.inc.h"
+#include "cpu/conv/cond_conv.inc.h"
+#include "cpu/conv/instantiate.inc.h"
+#include "cpu/int8/amx_sizes.inc.h"
+#include "cpu/int8/words512.inc.h"
+#include "cpu/int8/bodies.inc.h"
+ASDM_TARGET_END
+
+namespace asdm::cpu {
+
+namespace amx_emulated_avx512 {
+using avx512bf16::activation;
+using avx512bf16::add;
+using avx512bf16::attention;
+using avx512bf16::attentionScratch;
+using avx512bf16::geglu;
+using avx512bf16::groupNorm;
+using avx512bf16::groupNormScratch;
+using avx512bf16::layerNorm;
+using avx512bf16::timestep;
+}  // namespace amx_emulated_avx512
+
+namespace {
+
+const KernelTable amx_emulated_avx512Bfloat16 = {"amx_emulated_avx512", DType::BF16, ASDM_KERNELS(amx_emulated_avx512, Bf16)};
+ASDM_INT8_TABLE(amx_emulated_avx512)
+
+}  // namespace
+
+}  // namespace asdm::cpu
+
+namespace asdm::testing {
+
+const KernelTable* emulatedAvx512Table(DType dtype) {
+  const cpu::Features features = cpu::detect();
+  if (!features.avx512bf16 || !features.avx512vnni) return nullptr;
+  return dtype == DType::BF16 ? &cpu::amx_emulated_avx512Bfloat16 : dtype == DType::I8 ? &cpu::amx_emulated_avx512Int8 : nullptr;
+}
+
+}  // namespace asdm::testing
+
+#else
+
+namespace asdm::testing {
+const KernelTable* emulatedAvx512Table(DType) { return nullptr; }
+}  // namespace asdm::testing
+
+#endif

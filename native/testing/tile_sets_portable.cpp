@@ -1,0 +1,67 @@
+#include "testing/tile_sets.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "core/bf16.h"
+#include "cpu/attention/attention.h"
+#include "cpu/conv/conv.h"
+#include "cpu/conv/winograd.h"
+#include "cpu/cpuid.h"
+#include "cpu/elementwise/elementwise.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/hints.h"
+#include "cpu/int8/int8.h"
+#include "cpu/norm/norm.h"
+#include "cpu/tables.h"
+#include "testing/tile_emulation.h"
+
+#define ASDM_SET amx_emulated
+#define ASDM_TILES
+#include "cpu/vec/portable.h"
+#include "cpu/vec/element.inc.h"
+#include "cpu/vec/math.inc.h"
+#include "testing/tile_words.h"
+#include "cpu/gemm/amx_tile.inc.h"
+#include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/gemm.inc.h"
+#include "cpu/gemm/instantiate.inc.h"
+#include "cpu/conv/conv.inc.h"
+#include "cpu/conv/cond_conv.inc.h"
+#include "cpu/conv/instantiate.inc.h"
+#include "cpu/int8/amx_sizes.inc.h"
+#include "cpu/int8/words_portable.inc.h"
+#include "cpu/int8/bodies.inc.h"
+
+namespace asdm::cpu {
+
+namespace amx_emulated {
+using portable::activation;
+using portable::add;
+using portable::attention;
+using portable::attentionScratch;
+using portable::geglu;
+using portable::groupNorm;
+using portable::groupNormScratch;
+using portable::layerNorm;
+using portable::timestep;
+}  // namespace amx_emulated
+
+namespace {
+
+const KernelTable amx_emulatedBfloat16 = {"amx_emulated", DType::BF16, ASDM_KERNELS(amx_emulated, Bf16)};
+ASDM_INT8_TABLE(amx_emulated)
+
+}  // namespace
+
+}  // namespace asdm::cpu
+
+namespace asdm::testing {
+
+const KernelTable* emulatedPortableTable(DType dtype) {
+  return dtype == DType::BF16 ? &cpu::amx_emulatedBfloat16 : dtype == DType::I8 ? &cpu::amx_emulatedInt8 : nullptr;
+}
+
+}  // namespace asdm::testing
