@@ -84,13 +84,16 @@ function reference(s: Shape, { q, k, v }: Inputs): Reference {
   return { o, bound, absolute: sums }
 }
 
+/** Sets whose products of weights and values are of bfloat16: avx512bf16, and those that use its attention. */
+const roundsWeights = new Set(['avx512bf16', 'amx', 'amx_emulated_avx512'])
+
 /**
- * What a bfloat16 result may be off by besides: the rounding of the output, and where products are of bfloat16 (set avx512bf16) that of
+ * What a bfloat16 result may be off by besides: the rounding of the output, and where products are of bfloat16 (`roundsWeights`) that of
  * the weights, twice, in the sum of values and in the sum of weights that divides it.
  */
 function roundings(set: string, format: Format, want: Reference, i: number): number {
   if (format === 'fp32') return 0
-  return BF16_EPS * (1.01 * (Math.abs(want.o[i]) + want.bound[i]) + (set === 'avx512bf16' ? 2.1 * want.absolute[i] : 0))
+  return BF16_EPS * (1.01 * (Math.abs(want.o[i]) + want.bound[i]) + (roundsWeights.has(set) ? 2.1 * want.absolute[i] : 0))
 }
 
 /** The first complaint about a result, or null: elements out of bounds, or anything written between rows. */
