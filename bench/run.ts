@@ -1,7 +1,8 @@
 /**
- * `asdm bench` with whatever else this machine has to compare with: onnxruntime-node (npm run bench:peers installs it) and PyTorch.
+ * `asdm bench` with whatever else this machine has to compare with: onnxruntime-node (npm run bench:peers installs it), PyTorch, and
+ * stable-diffusion.cpp.
  *
- *   npm run bench -- [--shape sd15] [--suite unet] [--python python3] [--without PyTorch] [the options of asdm bench]
+ *   npm run bench -- [--shape sd15] [--suite unet] [--python python3] [--sd sd-cli] [--without PyTorch] [the options of asdm bench]
  *
  * The report goes to build/bench/report unless --out names another folder.
  */
@@ -12,6 +13,7 @@ import { bench, benchOptions, type BenchFlags } from '../lib/cli/bench'
 import { AsdmError } from '../lib/errors'
 import { packageRoot } from '../lib/native/platform'
 import { findPeers } from './peers/find'
+import { sdName, sdPeer } from './peers/sd'
 
 const root = packageRoot()!
 
@@ -31,12 +33,18 @@ async function main(): Promise<void> {
   const work = path.join(root, 'build', 'bench')
   const command = benchOptions(new Command('bench'))
     .option('--python <command>', 'the Python to try PyTorch with', 'python3')
+    .option('--sd <command>', "the command line of stable-diffusion.cpp (sd-cli, then sd, on the PATH)")
     .option('--without <peers...>', 'peers to leave out')
     .allowExcessArguments(false)
-    .action(async (flags: BenchFlags & { python: string, without?: string[] }) => {
+    .action(async (flags: BenchFlags & { python: string, sd?: string, without?: string[] }) => {
       const found = commit()
+      const without = flags.without ?? []
       await bench({ work, out: path.join(work, 'report'), ...flags }, {
-        signal: stop.signal, ...(found !== undefined && { commit: found }), findPeers: request => findPeers(request, { python: flags.python, without: flags.without ?? [] }),
+        signal: stop.signal, ...(found !== undefined && { commit: found }), findPeers: request => findPeers(request, { python: flags.python, without }),
+        picturePeers: {
+          names: without.includes(sdName) ? [] : [sdName],
+          find: async request => (without.includes(sdName) ? { found: [], absent: [{ name: sdName, absent: 'it was left out by --without.' }] } : sdPeer(request, flags.sd)),
+        },
       })
     })
   try {

@@ -20,7 +20,7 @@ export interface PeerOptions {
 export async function findPeers(request: PeerRequest, options: PeerOptions): Promise<Peers> {
   const peers: Peers = { found: [], absent: [] }
   if (request.part === 'text-encoder') return peers
-  for (const [name, find] of [['onnxruntime', onnxruntime], ['PyTorch', pytorch], ['stable-diffusion.cpp', stableDiffusionCpp]] as const) {
+  for (const [name, find] of [['onnxruntime', onnxruntime], ['PyTorch', pytorch]] as const) {
     if (options.without.includes(name)) {
       peers.absent.push({ name, absent: 'it was left out by --without.' })
       continue
@@ -54,20 +54,4 @@ async function pytorch({ part, model, threads, dtypes }: PeerRequest, { python }
     name: 'PyTorch', dtype, ours: false, command: python, args: [path.join(folder, script), path.join(model, weights), '--threads', String(threads), '--dtype', dtype, ...more],
   })
   return [...dtypes.includes('fp32') ? [spec('fp32', [])] : [], ...dtypes.some(dtype => dtype !== 'fp32') ? [spec('bf16', ['--channels-last'])] : []]
-}
-
-/** Its command line makes whole pictures of its own noise only; see {@link sdBinary} for where it takes part. */
-async function stableDiffusionCpp(): Promise<ContenderSpec[] | string> {
-  return sdBinary() === undefined ? 'there is no sd or sd-cli on the PATH.' : 'it is on the PATH, but makes whole pictures of its own noise only, so its passes can be neither checked nor timed by themselves.'
-}
-
-/** The binary of stable-diffusion.cpp, if there is one on the PATH. */
-export function sdBinary(): string | undefined {
-  for (const name of ['sd-cli', 'sd']) {
-    for (const place of (process.env.PATH ?? '').split(path.delimiter)) {
-      const file = path.join(place, process.platform === 'win32' ? `${name}.exe` : name)
-      if (place !== '' && fs.existsSync(file)) return file
-    }
-  }
-  return undefined
 }

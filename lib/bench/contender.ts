@@ -45,6 +45,7 @@ export class Contender {
     })
     this.#lines = readline.createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]()
     signal?.addEventListener('abort', this.#kill)
+    if (signal?.aborted === true) this.#kill() // between two processes
   }
 
   readonly #kill = (): void => void this.#child.kill('SIGKILL')

@@ -37,13 +37,25 @@ export interface BenchCase {
   ms: Measured
   /** Multiply-accumulates, counted as direct convolutions, of one run. */
   macs: number
-  /** The most memory that its process held. */
+  /** The most memory that its process held; 0 where that is not known. */
   peakBytes: number
   /** Time to load the weights, and to read the same files plainly, both when the system has them in memory. */
   loadMs: number
   readMs?: number
-  /** Of the processes' time for whole pictures: text encoder, all denoising steps, decoder. */
-  phases?: { text: number, denoise: number, decode: number }
+  /** Where a whole picture's time went, medians. */
+  phases?: BenchPhases
+  /** How this was measured, where that is not as for the others: a sentence. */
+  note?: string
+}
+
+/** Milliseconds of a picture's parts. */
+export interface BenchPhases {
+  text: number
+  /** All denoising steps. */
+  denoise: number
+  /** One of them: ours the mean; a peer's the last, so that what it does only once is not counted. */
+  step: number
+  decode: number
 }
 
 /** A result held against another before anything is timed. */
@@ -53,6 +65,8 @@ export interface BenchCheck {
   against: string
   /** Relative root mean square of the difference, or 0 for equal bits. */
   difference: number
+  /** Of pictures, in decibels. */
+  psnr?: number
   limit: number
   ok: boolean
 }
@@ -70,6 +84,23 @@ export interface BenchGoal {
   limit: number
   unit: 'ratio' | 'bytes' | 'difference'
   met: boolean
+  /** Where a goal for the time of a pass is missed: which kernels miss it, the worst first. */
+  missedBy?: BenchMiss
+}
+
+/** Time that must go for a goal to be met, and where it is. */
+export interface BenchMiss {
+  part: BenchPart
+  dtype: string
+  /** What the goal leaves of the pass's time, milliseconds. */
+  allowedMs: number
+  /** What the pass takes beyond it. */
+  excessMs: number
+  /**
+   * Kernels by size. Each is allowed the same multiple of its least time by the roofline, so that all together just meet the goal; what they
+   * take beyond that, and others less, adds up to `excessMs`.
+   */
+  ops: { name: string, dtype: string, ms: number, allowedMs: number }[]
 }
 
 /** Where the time of one pass goes. */

@@ -10,6 +10,7 @@ import { loadAddon } from '../native/load'
 import { packageRoot } from '../native/platform'
 import type { ContenderSpec } from './contender'
 import { goalsOf } from './goals'
+import type { PicturePeer } from './pictures'
 import { randomInputs } from './profile-model'
 import { randomModel } from './random-model'
 import type { BenchPart, BenchReport, Suite } from './report'
@@ -23,6 +24,21 @@ import type { WorkerTask } from './worker'
 export interface Peers {
   found: ContenderSpec[]
   absent: { name: string, absent: string }[]
+}
+
+/** Programs that make whole pictures only, see {@link PicturePeer}. */
+export interface PicturePeers {
+  found: PicturePeer[]
+  absent: { name: string, absent: string }[]
+}
+
+/** What there is to make for them. */
+export interface PictureRequest {
+  checkpoint: Checkpoint
+  /** The folder for files. */
+  work: string
+  threads: number
+  signal?: AbortSignal
 }
 
 /** What there is to run for peers. */
@@ -52,6 +68,8 @@ export interface BenchOptions {
   /** Where models and files go. */
   work: string
   findPeers?: (request: PeerRequest) => Promise<Peers>
+  /** For the suite `pipeline`; the names are for saying that they take no part in others. */
+  picturePeers?: { names: readonly string[], find(request: PictureRequest): Promise<PicturePeers> }
   commit?: string
   signal?: AbortSignal
   onProgress: (what: string) => void
@@ -63,7 +81,7 @@ export interface BenchContext extends BenchOptions {
   report: BenchReport
   dtypes: readonly DType[]
   /** A process of ours. */
-  worker(part: WorkerTask['part'], dtype: DType, other?: { cpu?: string, model?: string }): ContenderSpec
+  worker(part: WorkerTask['part'], dtype: DType, other?: Partial<Pick<WorkerTask, 'cpu' | 'model' | 'picture'>>): ContenderSpec
   /** Writes a part's inputs and gives their name in the folder. */
   inputs(part: BenchPart): Promise<{ name: string, input: Record<string, number> }>
 }

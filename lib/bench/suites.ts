@@ -1,14 +1,14 @@
 import { AsdmError } from '../errors'
 import { locateModel } from '../model/locate'
-import type { CallRow } from '../native/binding'
+import type { CallRow, ForwardShape, NativeModelSpec } from '../native/binding'
 import { loadAddon } from '../native/load'
 import { contest } from './contest'
 import { Contender, type Answer } from './contender'
+import { pictureContest, pictureTask } from './pictures'
 import { blockOf, kindOf, layerOf, mergePasses, rollUp, shapeOf, wholeOf } from './profile'
-import type { BenchOps, BenchPart, BenchPlan } from './report'
+import type { BenchOps, BenchPart, BenchPlan, Suite } from './report'
 import type { Peaks } from './roofline'
 import type { BenchContext } from './run'
-import { measured } from './statistics'
 
 /** Starts a process of ours, uses it, ends it. */
 async function withWorker<T>(context: BenchContext, spec: ReturnType<BenchContext['worker']>, use: (contender: Contender) => Promise<T>): Promise<T> {
@@ -31,12 +31,19 @@ export async function runSuites(context: BenchContext, tellPeaks: (peaks: Peaks)
     else if (suite === 'pipeline') await pipelineSuite(context)
     else await plansSuite(context)
   }
+  const { report, suites, picturePeers } = context
+  if (suites.includes('unet') && !suites.includes('pipeline'))
+    for (const name of picturePeers?.names ?? []) report.peers.push({ name, absent: 'it makes whole pictures only, so it takes part in the suite pipeline.' })
+  // What gave another result has no time.
+  report.ops = report.ops.filter(({ part, dtype }) => report.checks.every(({ name, ok }) => ok || name !== `${part} asdm ${dtype}`))
 }
 
 /** Every kernel call of the passes that a picture consists of, against the roofline. */
 async function opsSuite(context: BenchContext, peaks: Peaks): Promise<void> {
   for (const part of ['unet', 'vae-decoder', 'text-encoder'] as const) {
     const { name } = await context.inputs(part)
+    const checkedBy: Record<BenchPart, Suite | undefined> = { 'unet': 'unet', 'vae-decoder': 'pipeline', 'text-encoder': undefined }
+    if (!context.suites.some(suite => suite === checkedBy[part])) await partSuite(context, 'ops', part)
     for (const dtype of context.dtypes) {
       context.onProgress(`ops: ${part} in ${dtype}`)
       await withWorker(context, context.worker(part, dtype), async contender => {
@@ -63,11 +70,13 @@ export function opsOf(part: BenchPart, dtype: string, passMs: number, passes: re
   return { part, dtype, passMs, whole: wholeOf(calls), kinds: rollUp(calls, kindOf), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers, shapes }
 }
 
-/** One part, ours and the peers'. */
-async function partSuite(context: BenchContext, suite: 'unet' | 'pipeline', part: BenchPart): Promise<void> {
-  const { report, dtypes, runs, work, signal, onProgress } = context
+/** One part, ours and the peers'; for the suite `ops`, which times by kernel, its result is only checked. */
+async function partSuite(context: BenchContext, suite: 'ops' | 'unet' | 'pipeline', part: BenchPart): Promise<void> {
+  const { report, dtypes, work, signal, onProgress } = context
+  const runs = suite === 'ops' ? 0 : context.runs
   const { name, input } = await context.inputs(part)
-  const { found, absent } = await context.findPeers?.({ part, model: context.checkpoint.path, work, inputs: name, threads: context.threads, dtypes, input }) ?? { found: [], absent: [] }
+  const findPeers = suite === 'ops' ? undefined : context.findPeers
+  const { found, absent } = await findPeers?.({ part, model: context.checkpoint.path, work, inputs: name, threads: context.threads, dtypes, input }) ?? { found: [], absent: [] }
   for (const peer of [...found.map(spec => ({ name: `${spec.name} ${spec.dtype}` })), ...absent])
     if (!report.peers.some(known => known.name === peer.name && known.absent === ('absent' in peer ? peer.absent : undefined))) report.peers.push(peer)
   const reference = context.worker(part, 'fp32')
@@ -87,27 +96,24 @@ async function partSuite(context: BenchContext, suite: 'unet' | 'pipeline', part
 async function pipelineSuite(context: BenchContext): Promise<void> {
   await partSuite(context, 'pipeline', 'vae-decoder')
   const { report, checkpoint } = context
-  const steps = report.shape === 'emoji' ? 20 : 1
-  for (const dtype of context.dtypes) {
-    context.onProgress(`pipeline: a picture in ${dtype}`)
-    await withWorker(context, context.worker('pipeline', dtype), async contender => {
-      const load = await contender.ask('load')
-      const first = await contender.ask(`generate ${steps} ${report.size}`) as Answer & { phases: { text: number, denoise: number, decode: number }, hash: number }
-      const again = await contender.ask(`generate ${steps} ${report.size}`) as typeof first
-      report.checks.push({ name: `picture ${dtype}`, against: 'the same seed again', difference: first.hash === again.hash ? 0 : 1, limit: 0, ok: first.hash === again.hash })
-      const size = checkpoint.unet.config.sampleSize
-      const count = (part: BenchPart, shape: Parameters<ReturnType<typeof loadAddon>['createModel']>[0]): number => {
-        const model = loadAddon().createModel(shape, { dtype: 'fp32', threads: 1, cpu: context.cpu })
-        const { macs } = model.describe(part === 'unet' ? { batch: 2, height: size, width: size, length: checkpoint.textEncoder.config.maxPositionEmbeddings } : { batch: 1, height: size, width: size })
-        model.dispose()
-        return macs
-      }
-      report.cases.push({
-        suite: 'pipeline', name: 'generate', contender: 'asdm', dtype, ours: true, ms: measured([again.ms]), peakBytes: again.peakBytes, loadMs: load.ms, readMs: Number(load.readMs), phases: again.phases,
-        macs: steps * count('unet', { kind: 'unet', config: checkpoint.unet.config }) + count('vae-decoder', { kind: 'vae_decoder', config: checkpoint.vae.config }),
-      })
-    })
+  const { found, absent } = await context.picturePeers?.find({ checkpoint, work: context.work, threads: context.threads, signal: context.signal }) ?? { found: [], absent: [] }
+  report.peers.push(...found.map(({ name, dtype }) => ({ name: `${name} ${dtype}` })), ...absent)
+  const task = pictureTask(report.shape, report.size, checkpoint.schedulerConfig)
+  const side = checkpoint.unet.config.sampleSize
+  const count = (shape: NativeModelSpec, input: ForwardShape): number => {
+    const model = loadAddon().createModel(shape, { dtype: 'fp32', threads: 1, cpu: context.cpu })
+    const { macs } = model.describe(input)
+    model.dispose()
+    return macs
   }
+  await pictureContest({
+    report, task, worker: dtype => context.worker('pipeline', dtype, { picture: task }), dtypes: context.dtypes, peers: found,
+    macs: {
+      unet: count({ kind: 'unet', config: checkpoint.unet.config }, { batch: 2, height: side, width: side, length: checkpoint.textEncoder.config.maxPositionEmbeddings }),
+      decoder: count({ kind: 'vae_decoder', config: checkpoint.vae.config }, { batch: 1, height: side, width: side }),
+    },
+    work: context.work, runs: context.runs, signal: context.signal, onProgress: context.onProgress,
+  })
 }
 
 /** What plans bring on this shape, and what they cost in likeness on the shipped model, whose pictures mean something. */

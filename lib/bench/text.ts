@@ -23,7 +23,7 @@ export function reportText(report: BenchReport): string {
   for (const { name, absent } of report.peers) if (absent !== undefined) lines.push(`Not compared with ${name}: ${absent}`)
   lines.push(...report.notes.map(note => `Note: ${note}`))
   if (report.checks.length > 0)
-    lines.push('', table(['checked', 'against', 'difference', 'allowed', ''], report.checks.map(({ name, against, difference, limit, ok }) => [name, against, difference.toExponential(1), limit.toExponential(0), ok ? 'ok' : 'WRONG'])))
+    lines.push('', table(['checked', 'against', 'difference', 'allowed', ''], report.checks.map(({ name, against, difference, psnr, limit, ok }) => [name, against, `${difference.toExponential(1)}${psnr === undefined ? '' : ` (${psnr.toFixed(1)} dB)`}`, limit.toExponential(0), ok ? 'ok' : 'WRONG'])))
   for (const name of [...new Set(report.cases.map(each => each.name))]) lines.push('', caseTable(name, report.cases.filter(each => each.name === name)))
   if (report.ratios.length > 0)
     lines.push('', table(['ours / theirs (less is faster)', 'ratio', 'spread'], report.ratios.map(({ name, value }) => [name, value.median.toFixed(3), `±${percent(value.spread)}`])))
@@ -41,6 +41,11 @@ export function reportText(report: BenchReport): string {
     lines.push('', table(['plan', 'times as fast', 'by count', 'kept', 'PSNR (emoji)', 'SSIM'], report.plans.map(({ plan, speedUp, counted, keptBytes, psnr, ssim }) => [plan, speedUp.toFixed(2), counted.toFixed(2), formatBytes(keptBytes), psnr?.toFixed(1) ?? '', ssim?.toFixed(3) ?? ''])))
   if (report.goals.length > 0)
     lines.push('', table(['goal', 'found', 'at most', ''], report.goals.map(({ name, value, limit, unit, met }) => [name, goalValue(value, unit), goalValue(limit, unit), met ? 'met' : 'missed'])))
+  for (const { name, missedBy } of report.goals) if (missedBy !== undefined) {
+    const { part, dtype, allowedMs, excessMs, ops } = missedBy
+    lines.push('', `Missed: ${name}. ${part} in ${dtype} may take ${seconds(allowedMs)} and takes ${seconds(excessMs)} more. Most of it here, each kernel held against the same share of its roofline:`)
+    lines.push(table(['shape (N x H x W x C)', 'ms', 'may take', 'over by'], ops.map(op => [op.dtype === dtype ? op.name : `${op.name} (${op.dtype})`, op.ms.toFixed(2), op.allowedMs.toFixed(2), (op.ms - op.allowedMs).toFixed(2)])))
+  }
   lines.push('', `Took ${report.seconds.toFixed(0)} s.`)
   return lines.join('\n')
 }
@@ -48,8 +53,9 @@ export function reportText(report: BenchReport): string {
 const goalValue = (value: number, unit: BenchGoal['unit']): string => (unit === 'bytes' ? `${(value / 1e9).toFixed(2)} GB` : unit === 'difference' ? value.toExponential(1) : value.toFixed(3))
 
 function caseTable(name: string, cases: readonly BenchCase[]): string {
-  return table([name, 'time', 'spread', 'GFLOP/s', 'peak memory', 'load', 'of reading'], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, readMs }) => [
-    `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ms.values.length > 1 ? `±${percent(ms.spread)}` : '', ((2 * macs) / ms.median / 1e6).toFixed(0), formatBytes(peakBytes), seconds(loadMs),
+  const phases = cases.some(each => each.phases !== undefined)
+  return table([name, 'time', ...phases ? ['text', 'a step', 'decoding'] : [], 'spread', 'GFLOP/s', 'peak memory', 'load', 'of reading'], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, readMs, phases: parts }) => [
+    `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ...phases ? [parts?.text, parts?.step, parts?.decode].map(part => (part === undefined ? '' : seconds(part))) : [], ms.values.length > 1 ? `±${percent(ms.spread)}` : '', ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '', seconds(loadMs),
     readMs === undefined ? '' : `${(loadMs / readMs).toFixed(2)}x`,
   ]))
 }

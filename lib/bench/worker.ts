@@ -14,7 +14,9 @@ import type { CallRow, ForwardInputs } from '../native/binding'
 import { loadAddon } from '../native/load'
 import type { Step } from '../progress'
 import { StableDiffusion } from '../stable-diffusion'
+import type { PictureTask } from './pictures'
 import { planSpeed } from './plan-speed'
+import type { BenchPhases } from './report'
 import { measurePeaks } from './roofline'
 import { readTensors, writeTensors } from './tensors'
 
@@ -26,6 +28,8 @@ export interface WorkerTask {
   dtype: DType
   threads: number
   cpu: string
+  /** What a pipeline makes. */
+  picture?: PictureTask
 }
 
 const task = JSON.parse(process.argv[2]) as WorkerTask
@@ -124,19 +128,22 @@ class PipelineWorker {
     return { ms: performance.now() - start, readMs, cpu: this.#model.unet.part.cpu }
   }
 
-  /** One picture, and how long each phase took. */
-  async generate(steps: number, size: number): Promise<Reply> {
-    const phases = { text: 0, denoise: 0, decode: 0 }
+  /** The picture that the task asks for, into a file, and how long each phase took. */
+  async generate(file: string): Promise<Reply> {
+    const { size, ...options } = task.picture!
+    const phases: BenchPhases = { text: 0, denoise: 0, step: 0, decode: 0 }
     const onProgress = (step: Step): void => {
       if (step.phase === 'text' || step.phase === 'denoise' || step.phase === 'decode') phases[step.phase] += step.ms
     }
     const start = performance.now()
-    const [image] = await this.#model.generate({ prompt: 'a 3d emoji of red apple', seed: 7, steps, width: size, height: size, onProgress })
+    const [image] = await this.#model.generate({ ...options, width: size, height: size, onProgress })
     const ms = performance.now() - start
+    phases.step = phases.denoise / options.steps
+    await image.save(file)
     // Enough to tell whether another run gives the same picture.
     let hash = 0
     for (const value of image.rgba) hash = (Math.imul(hash, 31) + value) >>> 0
-    return { ms, phases, hash, pixels: image.rgba.length / 4 }
+    return { ms, phases, hash }
   }
 
   /** How near a plan's pictures are to the full run's. */
@@ -161,7 +168,7 @@ async function main(): Promise<void> {
       case 'part plan': return part.plan(args[0], Number(args[1]), Number(args[2]))
       case 'part peaks': return { ms: 0, peaks: measurePeaks(loadAddon(), task.threads, task.cpu) }
       case 'pipeline load': return pipeline.load()
-      case 'pipeline generate': return pipeline.generate(Number(args[0]), Number(args[1]))
+      case 'pipeline generate': return pipeline.generate(args[0])
       case 'pipeline quality': return pipeline.quality(args[0], Number(args[1]), Number(args[2]))
     }
     throw new AsdmError('INTERNAL', `Expected a command of a benchmark but received ${command}`)

@@ -53,7 +53,7 @@ export function benchCommand(signal: AbortSignal): Command {
 }
 
 /** Runs what the flags ask for, prints and writes the report; the exit code is 1 where a result was wrong. */
-export async function bench(flags: BenchFlags, more: Pick<BenchOptions, 'signal' | 'findPeers' | 'commit'>): Promise<BenchReport> {
+export async function bench(flags: BenchFlags, more: Pick<BenchOptions, 'signal' | 'findPeers' | 'picturePeers' | 'commit'>): Promise<BenchReport> {
   const native = parseRuntime({ threads: flags.threads, cpu: flags.cpu }, loadAddon())
   const report = await runBench({
     shape: flags.shape, suites: listOf(flags.suite, suites, '--suite'), ...(flags.dtype !== undefined && { dtypes: listOf<DType>(flags.dtype, dtypes, '--dtype') }),

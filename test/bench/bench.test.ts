@@ -8,7 +8,7 @@ import { goalsOf } from '../../lib/bench/goals'
 import { reportPage } from '../../lib/bench/html/page'
 import { count, escaped, percent, time } from '../../lib/bench/html/text'
 import { niceStep } from '../../lib/bench/html/charts'
-import type { BenchCase, BenchReport } from '../../lib/bench/report'
+import type { BenchCase, BenchOps, BenchReport } from '../../lib/bench/report'
 import { measured, median, pairedRatio, relativeRms } from '../../lib/bench/statistics'
 import { randomModel, writeRandomModel } from '../../lib/bench/random-model'
 import { shapes } from '../../lib/bench/shapes'
@@ -126,15 +126,38 @@ test('a comparison fails for what is worse by more than both spreads', t => {
 const timed = (more: Partial<BenchCase>): BenchCase => ({ suite: 'unet', name: 'unet', contender: 'asdm', dtype: 'fp32', ours: true, ms: measured([10, 11, 12]), macs: 1e9, peakBytes: 1e9, loadMs: 100, ...more })
 
 test('goals: speed and memory at Stable Diffusion 1.5\'s size only, accuracy everywhere', t => {
-  const report = {
+  const found = {
     ratios: [{ name: 'unet bf16 / PyTorch bf16', value: measured([0.7]) }, { name: 'unet fp32 / onnxruntime fp32', value: measured([0.9]) }],
     cases: [timed({ name: 'generate', dtype: 'bf16', peakBytes: 2.7e9, readMs: 80 }), timed({ name: 'generate', dtype: 'fp32', peakBytes: 9e9 })],
     checks: [{ name: 'unet asdm bf16', against: 'asdm fp32', difference: 5e-3, limit: 3e-2, ok: true }],
   }
+  const report = { ...found, ops: [] }
   t.deepEqual(goalsOf({ ...report, shape: 'emoji' }).map(({ name, met }) => [name, met]), [['difference of a UNet pass from fp32, bf16', true]])
   t.deepEqual(goalsOf({ ...report, shape: 'sd15' }).slice(1).map(({ name, met }) => [name, met]), [
     ['unet bf16 / PyTorch bf16', true], ['unet fp32 / onnxruntime fp32', false], ['memory for a picture, bf16', false], ['loading / reading, bf16', true],
   ])
+})
+
+/** A profile of one call for each row: its kernel's size, time and least time. */
+const opsWith = (part: BenchOps['part'], dtype: string, rows: [string, number, number][]): BenchOps => {
+  const row = (name: string, ms: number, boundMs: number) => ({ name, calls: 1, ms, share: 0, macs: 1, gflops: 1, bytes: 1, boundMs, ofRoofline: boundMs / ms, kind: 'linear', dtype })
+  const sum = (i: 1 | 2): number => rows.reduce((total, each) => total + each[i], 0)
+  return { part, dtype, passMs: sum(1), whole: row('all', sum(1), sum(2)), kinds: [], blocks: [], layers: [], shapes: rows.map(each => row(...each)) }
+}
+
+test('a missed goal says which kernels miss it, and by how much', t => {
+  const ops = [opsWith('vae-decoder', 'fp32', [['z', 1, 1]]), opsWith('unet', 'fp32', [['slow', 60, 20], ['fair', 30, 20], ['fast', 10, 10]])]
+  const report = { shape: 'sd15', cases: [], checks: [], ops, ratios: [{ name: 'unet fp32 / onnxruntime fp32', value: measured([1]) }, { name: 'unet fp32 / PyTorch fp32', value: measured([0.5]) }] }
+  const [goal, met] = goalsOf(report)
+  // 100 ms at the ratio 1; 0.85 leaves 85 ms, which is 1.7 times the least time of all.
+  t.like(goal, { met: false, missedBy: { part: 'unet', dtype: 'fp32', allowedMs: 85, excessMs: 15 } })
+  t.deepEqual(goal.missedBy!.ops.map(op => op.name), ['slow'])
+  t.deepEqual([goal.missedBy!.ops[0].allowedMs, goal.missedBy!.ops[0].ms], [34, 60])
+  t.is(met.missedBy, undefined)
+  t.is(goalsOf({ ...report, ops: [] })[0].missedBy, undefined)
+  // Over and under add up to what must go.
+  const all = ops[1].shapes.reduce((total, { ms, boundMs }) => total + ms - boundMs * 1.7, 0)
+  t.true(Math.abs(all - 15) < 1e-9)
 })
 
 test('figures for people', t => {
@@ -232,9 +255,13 @@ test('asdm bench --shape emoji --suite unet, as JSON; hostile names stay text', 
   t.deepEqual(report.cases.map(({ name, dtype, contender }) => `${name} ${dtype} ${contender}`), ['unet fp32 asdm'])
   t.true(Math.abs(report.cases[0].macs / 9.3e8 - 1) < 1e-3) // what `asdm inspect` says
   const page = reportPage({
-    ...report, commit: '</footer><script>', notes: ['a <b> & "c"'], peers: [{ name: '<img src=x>', absent: '\'"' }],
+    ...report, commit: '</footer><script>',
+    goals: [{ name: 'unet fp32 / <b>', value: 1, limit: 0.9, unit: 'ratio', met: false, missedBy: { part: 'unet', dtype: 'fp32', allowedMs: 9, excessMs: 1, ops: [{ name: '<s>', dtype: 'bf16', ms: 5, allowedMs: 4 }] } }],
+    checks: [...report.checks, { name: 'picture <u>', against: '<p>', difference: 0.01, psnr: 41.27, limit: 0.1, ok: true }],
+ notes: ['a <b> & "c"'], peers: [{ name: '<img src=x>', absent: '\'"' }],
     cases: [...report.cases, timed({ contender: '<svg onload="x">', ours: false })], ratios: [{ name: 'unet fp32 / <i>', value: measured([0.5]) }],
   })
+  t.true(page.includes('>5.00 ms<') && page.includes('(41.3 dB)') && page.includes('&lt;s&gt; (bf16)'))
   checkPage(t, page.replaceAll('&lt;img src=x&gt;', '').replaceAll('&lt;svg onload=&quot;x&quot;&gt;', ''))
 })
 

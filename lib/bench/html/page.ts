@@ -1,4 +1,4 @@
-import type { BenchCase, BenchOps, BenchReport } from '../report'
+import type { BenchCase, BenchGoal, BenchOps, BenchReport } from '../report'
 import { bandwidth } from '../roofline'
 import { barChart, columnChart, legend, planChart, rooflineChart, stackChart, type Bar } from './charts'
 import { dtypeClass, kindClass, kindOrder, style } from './style'
@@ -10,6 +10,7 @@ const shapeTitles: Record<string, string> = { sd15: 'Stable Diffusion 1.5', sd21
 const shapeTitle = (shape: string): string => shapeTitles[shape] ?? shape
 const contenderOf = ({ contender, dtype }: Pick<BenchCase, 'contender' | 'dtype'>): string => `${contender} ${dtype}`
 const classOf = ({ ours, dtype }: Pick<BenchCase, 'ours' | 'dtype'>): string => (ours ? dtypeClass(dtype) : 'peer')
+const memoryOf = ({ peakBytes }: BenchCase): string => (peakBytes > 0 ? gigabytes(peakBytes) : '')
 const verdict = (ok: boolean, good: string, bad: string): Markup => ({ html: `<span class="${ok ? 'good' : 'bad'}">${ok ? good : bad}</span>` })
 
 /** A report as one HTML file that needs nothing else: styles and charts are inside, nothing is loaded, no script runs. */
@@ -65,7 +66,7 @@ function passes({ cases, ratios, runs }: BenchReport, part: string): string {
   if (chosen.length === 0) return ''
   const bars: Bar[] = chosen.map(each => ({ label: contenderOf(each), value: each.ms.median, least: each.ms.least, most: each.ms.most, className: classOf(each), note: time(each.ms.median) }))
   const rows = chosen.map(each => [
-    contenderOf(each) + (each.version === undefined ? '' : ` (${each.version})`), time(each.ms.median), `±${percent(each.ms.spread)}`, `${((2 * each.macs) / each.ms.median / 1e6).toFixed(0)}`, gigabytes(each.peakBytes), time(each.loadMs),
+    contenderOf(each) + (each.version === undefined ? '' : ` (${each.version})`), time(each.ms.median), `±${percent(each.ms.spread)}`, `${((2 * each.macs) / each.ms.median / 1e6).toFixed(0)}`, memoryOf(each), time(each.loadMs),
   ])
   const relevant = ratios.filter(({ name }) => name.startsWith(`${part} `))
   return `<h2>${escaped(partNames[part])}: one pass</h2>
@@ -82,11 +83,11 @@ function pictures({ cases, size }: BenchReport): string {
   const phases = ['text', 'denoise', 'decode'] as const
   const colours: Record<string, string> = { text: 'k2', denoise: 'k0', decode: 'k1' }
   const stacks = chosen.map(each => ({ label: contenderOf(each), note: time(each.ms.median), parts: phases.map(kind => ({ kind, ms: each.phases?.[kind] ?? 0 })) }))
-  const rows = chosen.map(each => [contenderOf(each), gigabytes(each.peakBytes), time(each.loadMs), each.readMs === undefined ? '' : time(each.readMs), each.readMs === undefined ? '' : `${(each.loadMs / each.readMs).toFixed(2)}x`])
+  const rows = chosen.map(each => [contenderOf(each), memoryOf(each), ...[each.phases?.text, each.phases?.step, each.phases?.decode].map(ms => (ms === undefined ? '' : time(ms))), time(each.loadMs), each.readMs === undefined ? '' : time(each.readMs), each.readMs === undefined ? '' : `${(each.loadMs / each.readMs).toFixed(2)}x`])
   return `<h2>A whole picture</h2>
 <p class="caption">One picture of ${size}x${size} from text: the encoder, all denoising steps, the decoder. Loading is held against plainly reading the same files, both from the system's cache.</p>
 <div class="panel">${legend(phases.map(kind => ({ className: colours[kind], label: kind })))}${stackChart('Time of a picture by phase', stacks, kind => colours[kind])}</div>
-<div class="panel">${table(['', 'peak memory of the process', 'load', 'plain reading', 'load / reading'], rows)}</div>`
+<div class="panel">${table(['', 'peak memory of the process', 'text', 'a step', 'decoding', 'load', 'plain reading', 'load / reading'], rows)}</div>`
 }
 
 const kindsLegend = (used: ReadonlySet<string>): string => {
@@ -147,14 +148,26 @@ function goals({ goals: list }: BenchReport): string {
   if (list.length === 0) return ''
   const shown = (value: number, unit: string): string => (unit === 'bytes' ? gigabytes(value) : unit === 'difference' ? value.toExponential(1) : value.toFixed(2))
   return `<h2>Goals</h2>
-<div class="panel">${table(['', 'found', 'at most', ''], list.map(({ name, value, limit, unit, met }) => [name, shown(value, unit), shown(limit, unit), verdict(met, 'met', 'missed')]))}</div>`
+<div class="panel">${table(['', 'found', 'at most', ''], list.map(({ name, value, limit, unit, met }) => [name, shown(value, unit), shown(limit, unit), verdict(met, 'met', 'missed')]))}</div>
+${list.map(missed).filter(section => section !== '').join('\n')}`
+}
+
+/** Which kernels miss a goal, and by how much. */
+function missed({ name, missedBy }: BenchGoal): string {
+  if (missedBy === undefined) return ''
+  const { part, dtype, allowedMs, excessMs, ops } = missedBy
+  const most = Math.max(...ops.map(op => op.ms - op.allowedMs))
+  const rows = ops.map(op => [op.dtype === dtype ? op.name : `${op.name} (${op.dtype})`, time(op.ms), time(op.allowedMs), time(op.ms - op.allowedMs), barCell((op.ms - op.allowedMs) / most, 'over')])
+  return `<h3>Missed: ${escaped(name)}</h3>
+<p class="caption">The goal leaves ${time(allowedMs)} for the ${escaped(partNames[part])} in ${escaped(dtype)}, which takes ${time(excessMs)} more. Each kernel may take the same multiple of its least time by the roofline, so that all together just meet the goal; these are furthest above it.</p>
+<div class="panel">${table(['kernel and size', 'takes', 'may take', 'over by', ''], rows)}</div>`
 }
 
 function checks({ checks: list }: BenchReport): string {
   if (list.length === 0) return ''
   return `<h2>Checked before it was timed</h2>
 <p class="caption">Results on the same inputs; relative root mean square of the difference.</p>
-<div class="panel">${table(['result', 'against', 'difference', 'allowed', ''], list.map(({ name, against, difference, limit, ok }) => [name, against, difference === 0 ? '0' : difference.toExponential(1), limit === 0 ? '0' : limit.toExponential(0), verdict(ok, 'ok', 'wrong')]))}</div>`
+<div class="panel">${table(['result', 'against', 'difference', 'allowed', ''], list.map(({ name, against, difference, psnr, limit, ok }) => [name, against, (difference === 0 ? '0' : difference.toExponential(1)) + (psnr === undefined ? '' : ` (${psnr.toFixed(1)} dB)`), limit === 0 ? '0' : limit.toExponential(0), verdict(ok, 'ok', 'wrong')]))}</div>`
 }
 
 function machine({ machine: { cpu, features, set, cores, memoryBytes, platform, node, load }, peaks, threads, asdm, commit, date, seconds }: BenchReport): string {

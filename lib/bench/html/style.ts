@@ -62,6 +62,7 @@ th, td { text-align: right; padding: 5px 0 5px 16px; border-bottom: 1px solid va
 th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal; }
 tr:last-child td { border-bottom: 0; }
 th { color: var(--soft); font-weight: 500; }
+.over { background: var(--bad); }
 .bar { display: block; height: 9px; border-radius: 3px; }
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
 details { margin: 10px 0; } summary { cursor: pointer; color: var(--accent); font-size: 14px; }

@@ -1,0 +1,235 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import type { DType } from '../components/part'
+import { AsdmError } from '../errors'
+import { decibels, meanSquaredError, type Picture } from '../eval/pictures'
+import { decodePng } from '../image/png'
+import type { SchedulerConfig } from '../samplers'
+import { Contender, type Answer, type ContenderSpec } from './contender'
+import type { BenchCheck, BenchPhases, BenchReport } from './report'
+import { measured, pairedRatio } from './statistics'
+
+/** What picture is made. The latents begin with the noise that PyTorch's CPU generator gives for the seed. */
+export interface PictureTask {
+  prompt: string
+  seed: number
+  steps: number
+  /** Pixels of a side. */
+  size: number
+  guidanceScale: number
+  /** The checkpoint's own if left out. */
+  sampler?: SchedulerConfig
+}
+
+/** A picture by someone else. */
+export interface PeerPicture {
+  picture: Picture
+  phases: BenchPhases
+  loadMs: number
+  /** 0 where it could not be measured. */
+  peakBytes: number
+}
+
+/** A program that makes whole pictures only, each in a process of its own. */
+export interface PicturePeer {
+  name: string
+  dtype: string
+  version: string
+  /** What the reader should know of its figures: a sentence. */
+  note: string
+  /**
+   * Makes the picture into a file.
+   * @throws AsdmError `INTERNAL` where it fails; an `AbortError` when the signal fires
+   */
+  make(task: PictureTask, file: string, signal: AbortSignal | undefined): Promise<PeerPicture>
+}
+
+/** Options of a scheduler config that tell about the network, whichever sampler runs it. */
+const noiseOptions = ['num_train_timesteps', 'beta_start', 'beta_end', 'beta_schedule', 'prediction_type']
+
+/**
+ * The picture of a benchmark. Of the shipped model one as users make them; of others two steps, since each takes seconds: Euler's method
+ * over evenly spaced time steps, as all programs know it.
+ */
+export function pictureTask(shape: string, size: number, scheduler: SchedulerConfig): PictureTask {
+  const common = { prompt: 'a 3d emoji of red apple', seed: 7, size, guidanceScale: 7.5 }
+  if (shape === 'emoji') return { ...common, steps: 20 }
+  const kept = Object.entries(scheduler).filter(([option]) => noiseOptions.includes(option))
+  return { ...common, steps: 2, sampler: { ...Object.fromEntries(kept), _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'linspace' } }
+}
+
+/**
+ * How far a picture's levels may be from those of ours in fp32 (relative root mean square) before it counts as another picture. Rounding of
+ * one pass adds up over the steps, so this is wider than for a pass.
+ */
+export function pictureLimit(dtype: string): number {
+  return dtype === 'fp32' ? 0 : dtype === 'int8' ? 0.25 : 0.1
+}
+
+/** Root mean square of the difference of the levels, relative to the reference's; NaN for other sizes, or where either picture is of one colour. */
+export function pictureDifference(picture: Picture, reference: Picture): number {
+  if (picture.width !== reference.width || picture.height !== reference.height || isPlain(picture) || isPlain(reference)) return NaN
+  const black = { ...reference, rgba: new Uint8ClampedArray(reference.rgba.length) }
+  return Math.sqrt(meanSquaredError(picture, reference) / meanSquaredError(black, reference))
+}
+
+/** Decibels between pictures of one size that differ. */
+function likeness(picture: Picture, reference: Picture): { psnr?: number } {
+  if (picture.width !== reference.width || picture.height !== reference.height) return {}
+  const psnr = decibels(meanSquaredError(picture, reference))
+  return Number.isFinite(psnr) ? { psnr } : {}
+}
+
+/** Is it of one colour? */
+function isPlain({ rgba }: Picture): boolean {
+  for (let i = 4; i < rgba.length; i++) if (rgba[i] !== rgba[i - 4]) return false
+  return true
+}
+
+export async function readPicture(file: string): Promise<Picture> {
+  return decodePng(fs.readFileSync(file), path.basename(file), () => {})
+}
+
+export interface PictureContest {
+  report: BenchReport
+  task: PictureTask
+  /** Ours, the first in fp32: its picture is the reference, and it is timed where `dtypes` has fp32. */
+  worker: (dtype: DType) => ContenderSpec
+  dtypes: readonly DType[]
+  peers: readonly PicturePeer[]
+  /** Multiply-accumulates of a pass of the UNet and of the decoder. */
+  macs: { unet: number, decoder: number }
+  /** The folder for pictures. */
+  work: string
+  runs: number
+  signal?: AbortSignal
+  onProgress: (what: string) => void
+}
+
+type Made = Answer & { phases: BenchPhases, hash: number }
+
+/** One of those who take turns. */
+interface Entrant {
+  name: string
+  dtype: string
+  ours: boolean
+  version?: string
+  note?: string
+  loadMs: number
+  readMs?: number
+  peakBytes: number
+  make: () => Promise<{ ms: number, phases: BenchPhases, peakBytes: number }>
+  ms: number[]
+  phases: BenchPhases[]
+}
+
+/**
+ * Everyone makes the same picture: first ours, twice, which must be equal; then those that make theirs like ours in rounds, each round in
+ * the opposite order. Who starts a new process for each picture has no warm-up: the picture that is checked is its first round's.
+ */
+export async function pictureContest({ report, task, worker, dtypes, peers, macs, work, runs, signal, onProgress }: PictureContest): Promise<void> {
+  const fileOf = (name: string, dtype: string): string => path.join(work, `picture-${name}-${dtype}.png`)
+  const check = (name: string, against: string, difference: number, limit: number, more: Partial<BenchCheck> = {}): boolean => {
+    const ok = difference <= limit // false for NaN
+    report.checks.push({ name, against, difference, limit, ok, ...more })
+    return ok
+  }
+  let reference: Picture | undefined
+  const like = (name: string, dtype: string, picture: Picture): boolean =>
+    check(`picture ${name} ${dtype}`, 'asdm fp32', pictureDifference(picture, reference!), pictureLimit(dtype),
+      likeness(picture, reference!))
+
+  /** Ours, with its first two pictures made; no entrant where they are wrong. */
+  const open = async (dtype: DType): Promise<{ contender: Contender, entrant?: Entrant }> => {
+    onProgress(`pictures: asdm ${dtype} loads`)
+    const contender = new Contender(worker(dtype), work, signal)
+    const file = fileOf('asdm', dtype)
+    const make = async (): Promise<Made> => await contender.ask(`generate ${path.basename(file)}`) as Made
+    try {
+      const load = await contender.ask('load')
+      onProgress(`pictures: asdm ${dtype}, the first`)
+      const [first, again] = [await make(), await make()]
+      const same = check(`picture asdm ${dtype}`, 'the same seed again', first.hash === again.hash ? 0 : 1, 0)
+      const picture = await readPicture(file)
+      reference ??= picture
+      const right = dtype === 'fp32' ? !isPlain(picture) || check('picture asdm fp32', 'a picture of more than one colour', NaN, 0) : like('asdm', dtype, picture)
+      if (!same || !right) return { contender }
+      return { contender, entrant: { name: 'asdm', dtype, ours: true, loadMs: load.ms, readMs: Number(load.readMs), peakBytes: again.peakBytes, make, ms: [], phases: [] } }
+    } catch (error) {
+      await contender.quit()
+      throw error
+    }
+  }
+  /** A peer's first picture; `undefined` where it fails or makes another. */
+  const enter = async (peer: PicturePeer): Promise<Entrant | undefined> => {
+    const file = fileOf(peer.name, peer.dtype)
+    const make = async (): Promise<PeerPicture & { ms: number }> => {
+      const made = await peer.make(task, file, signal)
+      return { ...made, ms: made.phases.text + made.phases.denoise + made.phases.decode }
+    }
+    try {
+      onProgress(`pictures: ${peer.name} ${peer.dtype}, the first`)
+      const first = await make()
+      if (like(peer.name, peer.dtype, first.picture)) {
+        report.notes.push(`${peer.name}: ${peer.note}`)
+        return { ...peer, ours: false, loadMs: first.loadMs, peakBytes: first.peakBytes, make, ms: [first.ms], phases: [first.phases] }
+      }
+      report.notes.push(`The picture of ${peer.name} ${peer.dtype} differs from ours in fp32 by more than allowed, so it was not timed.`)
+    } catch (error) {
+      if (!(error instanceof AsdmError)) throw error
+      report.notes.push(`${peer.name} ${peer.dtype} failed: ${error.message}`)
+    }
+    return undefined
+  }
+
+  if (!dtypes.includes('fp32')) await (await open('fp32')).contender.quit()
+  // fp32 by itself: its weights are larger than those of the others together. Peers that round are beside ours that round.
+  const groups = [dtypes.filter(dtype => dtype === 'fp32'), dtypes.filter(dtype => dtype !== 'fp32')].filter(({ length }) => length > 0)
+  for (const [g, group] of groups.entries()) {
+    const contenders: Contender[] = []
+    const entrants: Entrant[] = []
+    try {
+      for (const dtype of group) {
+        const { contender, entrant } = await open(dtype)
+        contenders.push(contender)
+        if (entrant !== undefined) entrants.push(entrant)
+      }
+      if (g === groups.length - 1)
+        for (const peer of peers) {
+          const entrant = await enter(peer)
+          if (entrant !== undefined) entrants.push(entrant)
+        }
+      for (let round = 0; round < runs; round++) {
+        for (const entrant of round % 2 === 0 ? entrants : [...entrants].reverse()) {
+          if (entrant.ms.length > round) continue // the picture that was checked
+          onProgress(`pictures: ${entrant.name} ${entrant.dtype}, round ${round + 1} of ${runs}`)
+          const made = await entrant.make()
+          entrant.ms.push(made.ms)
+          entrant.phases.push(made.phases)
+          entrant.peakBytes = Math.max(entrant.peakBytes, made.peakBytes)
+        }
+      }
+    } finally {
+      for (const contender of contenders) await contender.quit()
+    }
+    tell(report, task, entrants, macs)
+  }
+}
+
+/** Cases and ratios of one group. A peer's step and decoding also stand beside those who run these parts by themselves. */
+function tell(report: BenchReport, { steps }: PictureTask, entrants: readonly Entrant[], macs: PictureContest['macs']): void {
+  const over = (phase: keyof BenchPhases, { phases }: Entrant): number[] => phases.map(each => each[phase])
+  for (const entrant of entrants) {
+    const { name: contender, dtype, ours, version, note, ms, peakBytes, loadMs, readMs } = entrant
+    const common = { contender, ...(version !== undefined && { version }), dtype, ours, peakBytes, loadMs, ...(readMs !== undefined && { readMs }), ...(note !== undefined && { note }) }
+    const phases = Object.fromEntries((['text', 'denoise', 'step', 'decode'] as const).map(phase => [phase, measured(over(phase, entrant)).median])) as unknown as BenchPhases
+    report.cases.push({ suite: 'pipeline', name: 'generate', ...common, ms: measured(ms), macs: steps * macs.unet + macs.decoder, phases })
+    if (!ours) report.cases.push(
+      { suite: 'pipeline', name: 'unet', ...common, ms: measured(over('step', entrant)), macs: macs.unet },
+      { suite: 'pipeline', name: 'vae-decoder', ...common, ms: measured(over('decode', entrant)), macs: macs.decoder },
+    )
+  }
+  for (const our of entrants) if (our.ours) for (const their of entrants) if (!their.ours)
+    for (const [part, phase] of [['unet', 'step'], ['vae-decoder', 'decode']] as const)
+      report.ratios.push({ name: `${part} ${our.dtype} / ${their.name} ${their.dtype}`, value: pairedRatio(over(phase, our), over(phase, their)) })
+}
