@@ -82,6 +82,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("sets", Napi::Function::New(env, sets));
   exports.Set("emulatedSets", Napi::Function::New(env, emulatedSets));
   addGraphTests(env, exports);
+  addTileTests(env, exports);
   return exports;
 }
 

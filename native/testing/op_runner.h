@@ -168,6 +168,9 @@ void addMatmulOps(OpMap&);       // op_matmul.cpp
 void addNormOps(OpMap&);         // op_norm.cpp
 void addAttentionOps(OpMap&);    // op_attention.cpp
 
+// The emulated tile registers by themselves (op_tiles.cpp).
+void addTileTests(Napi::Env env, Napi::Object exports);
+
 // Graph and program properties on random graphs, native parts only; exported beside the ops (graph_properties.cpp).
 void addGraphTests(Napi::Env env, Napi::Object exports);
 

@@ -9,6 +9,8 @@ export interface OpRunner {
   emulatedSets(dtype?: DType): string[]
   /** Bytes outside of its heap that V8 has been told of. */
   externalMemory(): number
+  /** Runs instructions of the emulated tile registers (native/testing/op_tiles.cpp). */
+  tiles(instructions: unknown[][]): { fault: string | null, stored: Uint8Array[] }
   run(op: string, set: string, threads: number, args: Record<string, unknown>, dtype?: DType): Float32Array
 }
 
