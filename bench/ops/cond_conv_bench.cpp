@@ -29,7 +29,7 @@ constexpr int64_t kExperts = 4;
 
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
-  void (*pack)(const PackArgs&);
+  bool (*pack)(const PackArgs&);
   void (*conv)(const ConvArgs&, KernelContext&);
   size_t (*convScratch)(const ConvArgs&, int);
   void (*condConv)(const CondConvArgs&, KernelContext&);

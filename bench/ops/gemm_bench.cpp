@@ -27,7 +27,7 @@ namespace {
 
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
-  void (*pack)(const PackArgs&);
+  bool (*pack)(const PackArgs&);
   void (*linear)(const LinearArgs&, KernelContext&);
   size_t (*linearScratch)(const LinearArgs&, int);
   void (*conv)(const ConvArgs&, KernelContext&);

@@ -28,7 +28,7 @@ namespace {
 struct Kernels {
   const char* name;
   size_t (*packedBytes)(const WeightShape&) noexcept;
-  void (*pack)(const PackArgs&) noexcept;
+  bool (*pack)(const PackArgs&) noexcept;
   void (*linear)(const LinearArgs&, KernelContext&) noexcept;
   size_t (*linearScratch)(const LinearArgs&, int) noexcept;
   void (*conv)(const ConvArgs&, KernelContext&) noexcept;

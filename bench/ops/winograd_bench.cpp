@@ -25,7 +25,7 @@ namespace {
 
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
-  void (*pack)(const PackArgs&);
+  bool (*pack)(const PackArgs&);
   void (*run[2])(const ConvArgs&, KernelContext&);
   size_t (*scratch[2])(const ConvArgs&, int);
 };

@@ -40,14 +40,26 @@ struct WeightShape {
   int64_t k() const { return channels * area; }
 };
 
-// Packs `rows` output features, first..first+rows-1, out of PyTorch's order: source is float [rows][channels][area] (OIHW).
-// Rows may come in any order and in any pieces; once all n came, the whole packed block is defined.
+// Packs `rows` output features, first..first+rows-1, out of PyTorch's order: source is [rows][channels][area] (OIHW), F32, F16 or
+// BF16 as `stored` says, at any address. Rows may come in any order and in any pieces, on several threads too; once all n came, the
+// whole packed block is defined. Pieces that begin and end at multiples of kPackRows are packed fastest.
 struct PackArgs {
   WeightShape shape;
-  const float* source;
+  const void* source;
   int64_t first;
   int64_t rows;
   void* packed;
+  DType stored = DType::F32;
+};
+constexpr int64_t kPackRows = 64;  // a multiple of every set's panels
+
+// to[i] = from[i]: F32, F16 or BF16 at any address, exactly to F32 or rounded to BF16.
+struct NumbersArgs {
+  DType stored;
+  const void* from;
+  int64_t count;
+  DType kept;
+  void* to;
 };
 
 // Low parts (bfloat16 only): what rounding took from a sum, itself rounded to bfloat16. A chain of sums, as a UNet's residual
@@ -217,7 +229,8 @@ struct KernelTable {
   const char* name;  // the set's: "portable", "avx2", "avx512", "avx512bf16", "neon"
   DType activations;  // F32 or BF16: what `void` pointers in argument structs point to
   size_t (*packedBytes)(const WeightShape&);
-  void (*pack)(const PackArgs&);
+  bool (*pack)(const PackArgs&);            // whether all numbers are finite
+  bool (*copyNumbers)(const NumbersArgs&);  // whether all numbers are finite
   Kernel<LinearArgs> linear;
   Kernel<ConvArgs> conv;
   Kernel<CondConvArgs> condConv;

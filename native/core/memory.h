@@ -5,6 +5,14 @@
 #include <cstdint>
 #include <utility>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define ASDM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ASDM_ASAN 1
+#endif
+#endif
+
 namespace asdm {
 
 // 64 bytes: a cache line and an AVX-512 register.
@@ -12,7 +20,10 @@ constexpr size_t kAlignment = 64;
 
 inline size_t alignUp(size_t bytes) { return (bytes + kAlignment - 1) & ~(kAlignment - 1); }
 
-// Owns an aligned block, or nothing.
+// Tells the address sanitizer that nothing may touch these bytes of a block; for gaps between what shares one.
+void forbid(std::byte* data, size_t bytes);
+
+// Owns an aligned block, or nothing. On Linux large ones lie in huge pages where the system has them.
 class Block {
  public:
   Block() = default;

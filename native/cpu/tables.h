@@ -5,7 +5,7 @@
 
 // The kernels for activations of type E; `from` is the set whose they are.
 #define ASDM_KERNELS(from, E)                                                                           \
-  &from::packedBytes<E>, &from::pack<E>, {&from::linear<E>, &from::linearScratch<E>},                    \
+  &from::packedBytes<E>, &from::pack<E>, &from::copyNumbers, {&from::linear<E>, &from::linearScratch<E>},                    \
       {&from::conv<E>, &from::convScratch<E>}, {&from::condConv<E>, &from::condConvScratch<E>},          \
       {&from::groupNorm<E>, &from::groupNormScratch},                                                    \
       {&from::layerNorm<E>, nullptr}, {&from::attention<E>, &from::attentionScratch<E>},                 \
@@ -22,7 +22,7 @@
   size_t set##PackedBytes(const WeightShape& shape) {                                                                       \
     return shape.format == WeightFormat::I8 ? set::int8::packedBytes(shape) : set##Bfloat16.packedBytes(shape);             \
   }                                                                                                                         \
-  void set##Pack(const PackArgs& p) { p.shape.format == WeightFormat::I8 ? set::int8::pack(p) : set##Bfloat16.pack(p); }    \
+  bool set##Pack(const PackArgs& p) { return p.shape.format == WeightFormat::I8 ? set::int8::pack(p) : set##Bfloat16.pack(p); } \
   void set##Linear(const LinearArgs& a, KernelContext& context) {                                                           \
     a.shape.format == WeightFormat::I8 ? set::int8::linear(a, context) : set##Bfloat16.linear.run(a, context);              \
   }                                                                                                                         \

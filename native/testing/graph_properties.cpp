@@ -4,7 +4,6 @@
 #include "graph/reach.h"
 #include "testing/graph_random.h"
 #include "testing/op_runner.h"
-#include "weights/convert.h"
 
 namespace asdm::testing {
 
@@ -71,7 +70,7 @@ Napi::Value runPlace(const Napi::CallbackInfo& info) {
   return object;
 }
 
-// convert('F16' | 'BF16' | 'F32', Uint8Array) -> Float32Array, read from an odd address
+// convert('F16' | 'BF16' | 'F32', Uint8Array, set) -> { values: Float32Array, finite }, read from an odd address by the kernels of a set
 Napi::Value runConvert(const Napi::CallbackInfo& info) {
   const std::string name = info[0].ToString();
   const DType dtype = name == "F16" ? DType::F16 : name == "BF16" ? DType::BF16 : DType::F32;
@@ -80,8 +79,12 @@ Napi::Value runConvert(const Napi::CallbackInfo& info) {
   std::memcpy(shifted.data() + 1, bytes.Data(), bytes.ByteLength());
   const size_t count = bytes.ByteLength() / static_cast<size_t>(dtypeBytes(dtype));
   Napi::Float32Array floats = Napi::Float32Array::New(info.Env(), count);
-  convertToFloat(dtype, shifted.data() + 1, count, floats.Data());
-  return floats;
+  const KernelTable* table = nullptr;
+  check(info.Env(), cpu::kernels(info[2].ToString(), DType::F32, &table));
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("finite", table->copyNumbers({dtype, shifted.data() + 1, static_cast<int64_t>(count), DType::F32, floats.Data()}));
+  result.Set("values", floats);
+  return result;
 }
 
 // randomGraph({ seed, set, threads, fuse, poison, taps: all values too, dtype: 'fp32' if left out }) ->

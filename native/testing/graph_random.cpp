@@ -142,7 +142,7 @@ Status fillWeights(const Graph& graph, const KernelTable& table, uint32_t seed, 
       values.resize(static_cast<size_t>(ref.parts[p].rows * ref.rowWidth()));
       const float scale = ref.role == WeightRole::Matrix ? 1.5f / std::sqrt(static_cast<float>(ref.shape.k())) : 1.0f;
       for (float& v : values) v = scale * random.number();
-      store->write(graph, static_cast<WeightId>(w), p, 0, ref.parts[p].rows, values.data());
+      store->write(graph, static_cast<WeightId>(w), p, 0, ref.parts[p].rows, DType::F32, values.data());
     }
   }
   return Status::good();

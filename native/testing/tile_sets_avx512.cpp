@@ -40,6 +40,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #include "testing/tile_words.h"
 #include "cpu/gemm/amx_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 #include "cpu/conv/conv.inc.h"

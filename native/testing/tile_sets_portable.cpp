@@ -26,6 +26,7 @@
 #include "testing/tile_words.h"
 #include "cpu/gemm/amx_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 #include "cpu/conv/conv.inc.h"

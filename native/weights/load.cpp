@@ -4,7 +4,6 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "weights/convert.h"
 #include "weights/file.h"
 
 namespace asdm {
@@ -134,25 +133,27 @@ class Loader {
   }
 
   void cutPieces() {
-    // All threads' staging together stays within some 32 MiB, but for single rows of a megabyte.
-    const int64_t target = std::clamp<int64_t>((int64_t{1} << 23) / pool_.threads(), 1 << 15, 1 << 19);
+    // So much that a read is worth its call, and so little that what was read is still in the core's cache when it is packed. Whole
+    // panels where those are no more than some megabytes.
+    constexpr int64_t kTarget = 1 << 19, kMost = 1 << 22;
     for (size_t i = 0; i < items_.size(); i++) {
-      const int64_t width = rowWidth(items_[i]), rows = items_[i].wanted->rows;
-      const int64_t each = std::max<int64_t>(1, target / width);
+      const int64_t rowBytes = rowWidth(items_[i]) * dtypeBytes(items_[i].source->dtype), rows = items_[i].wanted->rows;
+      int64_t each = std::max<int64_t>(1, kTarget / rowBytes);
+      if (each >= kPackRows || kPackRows * rowBytes <= kMost) each = std::max<int64_t>(1, each / kPackRows) * kPackRows;
       for (int64_t first = 0; first < rows; first += each) pieces_.push_back({i, first, std::min(each, rows - first)});
-      stagingCount_ = std::max(stagingCount_, std::min(each, rows) * width);
+      stagingBytes_ = std::max(stagingBytes_, std::min(each, rows) * rowBytes);
     }
   }
 
   Status readAll(const Model::Progress& progress) {
     std::vector<Block> staging(static_cast<size_t>(pool_.threads()));
     for (Block& block : staging)
-      if (!block.allocate(static_cast<size_t>(stagingCount_) * 2 * sizeof(float)))
+      if (!block.allocate(static_cast<size_t>(stagingBytes_)))
         return {Code::OutOfMemory, "Expected memory to read weights through, but the system gave none"};
     failed_ = pieces_.size();
     finite_.assign(pieces_.size(), 1);
     uint64_t done = 0;
-    const size_t perRound = static_cast<size_t>(pool_.threads()) * 8;
+    const size_t perRound = static_cast<size_t>(pool_.threads()) * 32;
     for (size_t begin = 0; begin < pieces_.size(); begin += perRound) {
       if (cancel_.load(std::memory_order_relaxed)) return {Code::Aborted, "The operation was aborted"};
       const size_t end = std::min(begin + perRound, pieces_.size());
@@ -175,18 +176,14 @@ class Loader {
     const Piece& piece = pieces_[index];
     const Item& item = items_[piece.item];
     const WeightSource& s = *item.source;
-    const size_t count = static_cast<size_t>(piece.rows * rowWidth(item));
-    const uint64_t offset = s.begin + static_cast<uint64_t>(piece.first * rowWidth(item) * dtypeBytes(s.dtype));
-    float* floats = reinterpret_cast<float*>(staging.data());
-    void* raw = s.dtype == DType::F32 ? floats : floats + stagingCount_;
-    if (!files_[item.file].read(offset, raw, count * static_cast<size_t>(dtypeBytes(s.dtype)))) {
+    const int64_t rowBytes = rowWidth(item) * dtypeBytes(s.dtype);
+    const uint64_t offset = s.begin + static_cast<uint64_t>(piece.first * rowBytes);
+    if (!files_[item.file].read(offset, staging.data(), static_cast<size_t>(piece.rows * rowBytes))) {
       const std::lock_guard<std::mutex> lock(mutex_);
       failed_ = std::min(failed_, index);
       return;
     }
-    convertToFloat(s.dtype, raw, count, floats);
-    finite_[index] = allFinite(floats, count) ? 1 : 0;
-    store_.write(graph_, item.weight, item.part, piece.first, piece.rows, floats);
+    finite_[index] = store_.write(graph_, item.weight, item.part, piece.first, piece.rows, s.dtype, staging.data()) ? 1 : 0;
   }
 
   static Status readFailure(const Item& item) {
@@ -204,7 +201,7 @@ class Loader {
   std::vector<File> files_;
   std::vector<Piece> pieces_;
   std::vector<char> finite_;  // per piece, each written by one task
-  int64_t stagingCount_ = 0;  // numbers in the largest piece
+  int64_t stagingBytes_ = 0;  // of the largest piece
   uint64_t total_ = 0;
   std::mutex mutex_;
   size_t failed_ = 0;         // the first piece that could not be read

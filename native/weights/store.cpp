@@ -1,60 +1,64 @@
 #include "weights/store.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "core/bf16.h"
 #include "runtime/memory_limit.h"
 
 namespace asdm {
 
 Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
+  release();
   table_ = &table;
-  blocks_.clear();
-  std::vector<size_t> sizes;
-  double total = 0;
+#if defined(ASDM_ASAN)
+  constexpr size_t kGap = kAlignment;
+#else
+  constexpr size_t kGap = 0;
+#endif
+  std::vector<size_t> ends;
+  size_t total = 0;
   for (const WeightRef& w : graph.weights) {
     const int64_t width = dtypeBytes(w.role == WeightRole::Table ? table.activations : DType::F32);
-    sizes.push_back(w.role == WeightRole::Matrix ? packedBytes(table, w) : static_cast<size_t>(w.count() * width));
-    total += static_cast<double>(sizes.back());
+    const size_t bytes = w.role == WeightRole::Matrix ? packedBytes(table, w) : static_cast<size_t>(w.count() * width);
+    ASDM_TRY(checkMemory(static_cast<double>(total) + static_cast<double>(bytes), "the weights"));  // so the sum does not overflow
+    places_.push_back(total);
+    ends.push_back(total + bytes);
+    total = alignUp(total + bytes) + kGap;
   }
-  ASDM_TRY(checkMemory(total, "the weights"));
-  blocks_.resize(sizes.size());
-  for (size_t i = 0; i < sizes.size(); i++) {
-    if (blocks_[i].allocate(sizes[i])) continue;
-    blocks_.clear();
-    return outOfMemory(total, "the weights");
+  if (!block_.allocate(total)) {
+    release();
+    return outOfMemory(static_cast<double>(total), "the weights");
   }
+  for (size_t i = 0; i < ends.size(); i++) forbid(block_.data() + ends[i], (i + 1 < ends.size() ? places_[i + 1] : total) - ends[i]);
   return Status::good();
 }
 
-void WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, const float* values) {
-  const WeightRef& w = graph.weights[static_cast<size_t>(id)];
-  for (size_t p = 0; p < part; p++) first += w.parts[p].rows;
-  std::byte* to = blocks_[static_cast<size_t>(id)].data();
-  if (w.role == WeightRole::Matrix) {
-    // Rows of experts follow each other in the tensor; each expert is packed by itself.
-    while (rows > 0) {
-      const int64_t expert = first / w.shape.n, row = first - expert * w.shape.n;
-      const int64_t count = std::min(rows, w.shape.n - row);
-      table_->pack(PackArgs{w.shape, values, row, count, to + static_cast<size_t>(expert) * expertBytes(table_->packedBytes(w.shape))});
-      first += count;
-      rows -= count;
-      values += count * w.rowWidth();
-    }
-  } else if (w.role == WeightRole::Table && table_->activations == DType::BF16) {
-    Bf16* const numbers = reinterpret_cast<Bf16*>(to) + first * w.rowWidth();
-    for (int64_t i = 0; i < rows * w.rowWidth(); i++) numbers[i] = toBf16(values[i]);
-  } else {
-    const size_t rowBytes = static_cast<size_t>(w.rowWidth()) * sizeof(float);
-    std::memcpy(to + static_cast<size_t>(first) * rowBytes, values, static_cast<size_t>(rows) * rowBytes);
-  }
+void WeightStore::release() {
+  places_.clear();
+  block_.release();
 }
 
-uint64_t WeightStore::bytes() const {
-  uint64_t total = 0;
-  for (const Block& block : blocks_) total += block.bytes();
-  return total;
+bool WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values) {
+  const WeightRef& w = graph.weights[static_cast<size_t>(id)];
+  for (size_t p = 0; p < part; p++) first += w.parts[p].rows;
+  std::byte* const to = block_.data() + places_[static_cast<size_t>(id)];
+  if (w.role != WeightRole::Matrix) {
+    const DType kept = w.role == WeightRole::Table ? table_->activations : DType::F32;
+    const int64_t count = rows * w.rowWidth();
+    return table_->copyNumbers({stored, values, count, kept, to + first * w.rowWidth() * dtypeBytes(kept)});
+  }
+  // Rows of experts follow each other in the tensor; each expert is packed by itself.
+  const std::byte* from = static_cast<const std::byte*>(values);
+  bool finite = true;
+  while (rows > 0) {
+    const int64_t expert = first / w.shape.n, row = first - expert * w.shape.n;
+    const int64_t count = std::min(rows, w.shape.n - row);
+    std::byte* const packed = to + static_cast<size_t>(expert) * expertBytes(table_->packedBytes(w.shape));
+    finite = table_->pack(PackArgs{w.shape, from, row, count, packed, stored}) && finite;
+    first += count;
+    rows -= count;
+    from += count * w.rowWidth() * dtypeBytes(stored);
+  }
+  return finite;
 }
 
 }  // namespace asdm

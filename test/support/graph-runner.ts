@@ -26,7 +26,7 @@ export interface GraphRunner {
   sets(dtype?: DType): string[]
   reach(inputs: number[][], outputs: number[], inherited: number[]): { run: boolean[], read: boolean[] }
   place(values: Lifetime[]): { offsets: number[], bytes: number }
-  convert(dtype: 'F32' | 'F16' | 'BF16', bytes: Uint8Array): Float32Array
+  convert(dtype: 'F32' | 'F16' | 'BF16', bytes: Uint8Array, set: string): { values: Float32Array, finite: boolean }
   randomGraph(run: RandomRun): {
     outputs: Record<string, Float32Array>, units: number, fused: number, inPlace: number, lifetimes: (Lifetime & { offset: number })[], arenaBytes: number
   }

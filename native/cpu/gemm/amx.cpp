@@ -23,6 +23,7 @@ ASDM_TARGET_BEGIN(ASDM_AMX_FEATURES)
 #include "cpu/vec/amx.h"
 #include "cpu/gemm/amx_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END

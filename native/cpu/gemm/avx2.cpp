@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <immintrin.h>
 
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
@@ -13,6 +14,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/avx2_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <immintrin.h>
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -18,6 +19,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/avx512_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END

@@ -20,6 +20,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/avx512bf16_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END

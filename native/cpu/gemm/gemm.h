@@ -73,7 +73,8 @@ Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int pane
   template <class E>                                                 \
   size_t packedBytes(const WeightShape&) noexcept;                   \
   template <class E>                                                 \
-  void pack(const PackArgs&) noexcept;                               \
+  bool pack(const PackArgs&) noexcept;                               \
+  bool copyNumbers(const NumbersArgs&) noexcept;                     \
   template <class E>                                                 \
   void linear(const LinearArgs&, KernelContext&) noexcept;           \
   template <class E>                                                 \

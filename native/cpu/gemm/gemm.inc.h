@@ -1,77 +1,10 @@
-// The blocked product and the packing of weights, for every set. Include after tile.inc.h and packed.inc.h, with kMaxTiles and kMaxPanels defined,
+// The blocked product, for every set. Include after tile.inc.h and pack.inc.h, with kMaxTiles and kMaxPanels defined,
 // the most tiles and panels of one task: the tiles' copied rows should fill about half of the second-level cache.
 #pragma once
 
 #include "cpu/gemm/mix.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
-
-template <class E>
-size_t packedBytes(const WeightShape& shape) noexcept {
-  return static_cast<size_t>(ceilDiv(shape.n, kNr) * kStep * stepsOf(shape)) * sizeof(E);
-}
-
-ASDM_INLINE void convert(float x, float* to) { *to = x; }
-ASDM_INLINE void convert(float x, Bf16* to) { *to = toBf16(x); }
-
-template <class E>
-void pack(const PackArgs& p) noexcept {
-  const int64_t k = p.shape.k(), area = p.shape.area, channels = p.shape.channels, steps = stepsOf(p.shape);
-  const int64_t kc = blockLength(steps), panels = ceilDiv(p.shape.n, kNr);
-  E* const packed = static_cast<E*>(p.packed);
-  // Sixteen input features at a time: their taps are read and written within a few KB, although the two orders differ.
-  constexpr int64_t kRun = 16;
-  constexpr int64_t kTaps = 9;
-  int64_t end = p.first + p.rows;
-  for (int64_t from = p.first; from < end;) {
-    const int64_t panel = from / kNr, to = smaller(end, (panel + 1) * kNr);
-    // Who brings the last feature also clears the lanes beyond it.
-    const int64_t lanesTo = to == p.shape.n ? (panel + 1) * kNr : to;
-    // Element `at` of k for output feature o.
-    const auto place = [&](int64_t at, int64_t o) {
-      const int64_t step = at / kGroup, block = step / kc, length = smaller(kc, steps - block * kc);
-      return packed + (block * kc * panels + panel * length + step % kc) * kStep + (o - panel * kNr) * kGroup + at % kGroup;
-    };
-    for (int64_t c0 = 0; c0 < channels; c0 += kRun) {
-      const int64_t c1 = smaller(channels, c0 + kRun);
-      // Where this run of each tap begins, found once for all features; and how many elements are left in its block.
-      E* begins[kTaps];
-      int64_t left[kTaps];
-      for (int64_t tap = 0; tap < smaller(area, kTaps); tap++) {
-        begins[tap] = place(tap * channels + c0, panel * kNr);
-        left[tap] = kc * kGroup - (tap * channels + c0) % (kc * kGroup);
-      }
-      for (int64_t o = from; o < lanesTo; o++) {
-        const float* source = o < to ? p.source + (o - p.first) * k : nullptr;
-        for (int64_t tap = 0; tap < area; tap++) {
-          int64_t at = tap * channels + c0, untilNext = 0;
-          E* out = nullptr;
-          if (tap < kTaps) {
-            out = begins[tap] + (o - panel * kNr) * kGroup;
-            untilNext = left[tap];
-            if (source != nullptr && untilNext >= c1 - c0 && at % kGroup == 0 && (c1 - c0) % kGroup == 0) {
-              for (int64_t c = c0; c < c1; c += kGroup, out += kStep)
-                for (int i = 0; i < kGroup; i++) convert(source[(c + i) * area + tap], out + i);
-              continue;
-            }
-          }
-          for (int64_t c = c0; c < c1; c++, at++, untilNext--) {
-            if (untilNext == 0) {
-              out = place(at, o);
-              untilNext = kc * kGroup - at % (kc * kGroup);
-            }
-            convert(source != nullptr ? source[c * area + tap] : 0.0f, out);
-            out += (at + 1) % kGroup != 0 ? 1 : kStep - kGroup + 1;
-          }
-        }
-      }
-    }
-    // A last step that is not full is filled up with zeros.
-    for (int64_t at = k; at < steps * kGroup; at++)
-      for (int64_t o = from; o < lanesTo; o++) convert(0.0f, place(at, o));
-    from = to;
-  }
-}
 
 ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
 

@@ -5,11 +5,13 @@ namespace asdm::cpu::ASDM_SET {
 
 #define ASDM_INSTANTIATE(E)                                              \
   template size_t packedBytes<E>(const WeightShape&) noexcept;           \
-  template void pack<E>(const PackArgs&) noexcept;                       \
+  template bool pack<E>(const PackArgs&) noexcept;                       \
   template void linear<E>(const LinearArgs&, KernelContext&) noexcept;   \
   template size_t linearScratch<E>(const LinearArgs&, int) noexcept;     \
   template void product<E>(const Product&, KernelContext&) noexcept;     \
   template size_t productScratch<E>(const Product&, int) noexcept;
+
+bool copyNumbers(const NumbersArgs& a) noexcept { return copyAll(a); }
 
 #if !defined(ASDM_VEC_BF16) && !defined(ASDM_TILES)
 ASDM_INSTANTIATE(float)

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <arm_neon.h>
 
 #define ASDM_SET neon
@@ -12,6 +13,7 @@
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/neon_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 

@@ -10,5 +10,6 @@
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/portable_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
+#include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"

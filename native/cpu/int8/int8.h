@@ -22,7 +22,7 @@
 #define ASDM_DECLARE_INT8(set)                                  \
   namespace asdm::cpu::set::int8 {                              \
   size_t packedBytes(const WeightShape&) noexcept;              \
-  void pack(const PackArgs&) noexcept;                          \
+  bool pack(const PackArgs&) noexcept;                          \
   void linear(const LinearArgs&, KernelContext&) noexcept;      \
   size_t linearScratch(const LinearArgs&, int threads) noexcept; \
   void conv(const ConvArgs&, KernelContext&) noexcept;          \

@@ -40,6 +40,7 @@ ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
   vstoreh(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
+ASDM_INLINE vf vloadf16(const unsigned char* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 ASDM_INLINE vf vadd(vf a, vf b) { return _mm256_add_ps(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 ASDM_INLINE vf vmul(vf a, vf b) { return _mm256_mul_ps(a, b); }

@@ -39,6 +39,7 @@ ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
   vstoreh(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
+ASDM_INLINE vf vloadf16(const unsigned char* p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
 ASDM_INLINE vf vadd(vf a, vf b) { return vaddq_f32(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return vsubq_f32(a, b); }
 ASDM_INLINE vf vmul(vf a, vf b) { return vmulq_f32(a, b); }

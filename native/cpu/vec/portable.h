@@ -10,6 +10,22 @@ constexpr int kVf = 4;
 struct vf { float lane[kVf]; };
 struct vm { bool lane[kVf]; };
 
+// Exponent and mantissa moved into place are the value times 2^-112, since the two formats' biases differ by 112: subnormals
+// included. All ones in the exponent mean infinity or NaN, which no multiplication makes.
+ASDM_INLINE float fromHalf(const unsigned char* p) {
+  uint16_t h;
+  std::memcpy(&h, p, sizeof h);
+  const uint32_t magnitude = static_cast<uint32_t>(h & 0x7fffu) << 13, sign = static_cast<uint32_t>(h & 0x8000u) << 16;
+  float value;
+  std::memcpy(&value, &magnitude, sizeof value);
+  value *= 0x1p112f;
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits = ((h & 0x7c00u) == 0x7c00u ? magnitude | 0x7f800000u : bits) | sign;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
 #define ASDM_EACH(expression)                     \
   vf out;                                         \
   for (int i = 0; i < kVf; i++) out.lane[i] = (expression); \
@@ -25,6 +41,7 @@ ASDM_INLINE vf vloadh(const uint16_t* p) { ASDM_EACH(toFloat(Bf16{p[i]})); }
 ASDM_INLINE vf vloadhn(const uint16_t* p, int n) { ASDM_EACH(i < n ? toFloat(Bf16{p[i]}) : 0.0f); }
 ASDM_INLINE void vstoreh(uint16_t* p, vf v) { for (int i = 0; i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
 ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) { for (int i = 0; i < n && i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
+ASDM_INLINE vf vloadf16(const unsigned char* p) { ASDM_EACH(fromHalf(p + 2 * i)); }
 ASDM_INLINE vf vadd(vf a, vf b) { ASDM_EACH(a.lane[i] + b.lane[i]); }
 ASDM_INLINE vf vsub(vf a, vf b) { ASDM_EACH(a.lane[i] - b.lane[i]); }
 ASDM_INLINE vf vmul(vf a, vf b) { ASDM_EACH(a.lane[i] * b.lane[i]); }
