@@ -47,6 +47,10 @@ ASDM_INLINE void storeSteps(const WeightShape& shape, E* packed, int64_t panel, 
 // A run of input features of one output feature, row [features][area], to its lane of a tile [area][steps][kStep].
 template <class E>
 ASDM_INLINE void spreadRun(const E* row, int64_t area, int64_t steps, E* to) {
+  if (area == 1) {
+    for (int64_t s = 0; s < steps; s++) std::memcpy(static_cast<void*>(to + s * kStep), row + s * kGroup, kGroup * sizeof(E));
+    return;
+  }
   for (int64_t tap = 0; tap < area; tap++)
     for (int64_t s = 0; s < steps; s++, to += kStep)
       for (int i = 0; i < kGroup; i++) to[i] = row[(s * kGroup + i) * area + tap];

@@ -117,6 +117,10 @@ inline void packPanel(const PackArgs& p, int64_t from, int64_t lanes, Feature* f
         for (int64_t at = count * taps; at < slots * kSlot * taps; at++) row[at] = 0;
       }
       uint8_t* to = tile + (lane + i) * kSlot;
+      if (taps == 1) {
+        for (int64_t s = 0; s < slots; s++) std::memcpy(to + s * kNr * kSlot, row + s * kSlot, kSlot);
+        continue;
+      }
       for (int64_t tap = 0; tap < taps; tap++)
         for (int64_t s = 0; s < slots; s++, to += kNr * kSlot)
           for (int j = 0; j < kSlot; j++) to[j] = row[(s * kSlot + j) * taps + tap];
