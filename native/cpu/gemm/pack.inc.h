@@ -107,7 +107,7 @@ bool pack(const PackArgs& p) noexcept {
         storeSteps(p.shape, static_cast<E*>(p.packed), panel, (tap * channels + c0) / kGroup, steps, tile + tap * steps * kStep, lane, lanes);
     }
     // Where steps come in groups, the last one is filled up.
-    const unsigned char zeros[kWhole * kStep * sizeof(E)] = {};
+    alignas(E) const unsigned char zeros[kWhole * kStep * sizeof(E)] = {};
     const int64_t written = ceilDiv(k, kGroup);
     storeSteps(p.shape, static_cast<E*>(p.packed), panel, written, stepsOf(p.shape) - written, reinterpret_cast<const E*>(zeros), lane, lanes);
     from = to;
