@@ -11,20 +11,22 @@ export interface Peaks {
 /** From what a core's own cache holds to what no cache holds. */
 const copySizes = [2 ** 16, 2 ** 19, 2 ** 21, 2 ** 23, 2 ** 25, 2 ** 26, 2 ** 28]
 
+/** A system may take half a second to give threads that just started a core each, in which nothing is at its peak. */
+const rounds = 3
+
 /**
- * Measures {@link Peaks}; takes about 12 times `ms`, during which this thread is busy.
+ * Measures {@link Peaks}, the best of some rounds; takes about 30 times `ms`, during which this thread is busy.
  * @param cpu a kernel set's name, or 'auto'
  */
-export function measurePeaks(addon: Addon, threads: number, cpu: string, ms = 100): Peaks {
-  const rate = (kind: 'fp32' | 'bf16' | 'int8'): number => addon.measurePeak({ kind, cpu, threads, ms })
-  const [fp32, bf16, int8] = [rate('fp32'), rate('bf16'), rate('int8')]
-  return {
-    arithmetic: { fp32, ...(bf16 > 0 && { bf16 }), ...(int8 > 0 && { int8 }) },
-    copy: copySizes.map(size => {
-      const bytes = Math.max(size, 64 * threads)
-      return { bytes, perSecond: addon.measurePeak({ kind: 'copy', cpu, threads, ms, bytes }) }
-    }),
+export function measurePeaks(addon: Addon, threads: number, cpu: string, ms = 70): Peaks {
+  const best = { fp32: 0, bf16: 0, int8: 0 }
+  const copy = copySizes.map(size => ({ bytes: Math.max(size, 64 * threads), perSecond: 0 }))
+  for (let round = 0; round < rounds; round++) {
+    for (const kind of ['fp32', 'bf16', 'int8'] as const) best[kind] = Math.max(best[kind], addon.measurePeak({ kind, cpu, threads, ms }))
+    for (const point of copy) point.perSecond = Math.max(point.perSecond, addon.measurePeak({ kind: 'copy', cpu, threads, ms, bytes: point.bytes }))
   }
+  const { fp32, bf16, int8 } = best
+  return { arithmetic: { fp32, ...(bf16 > 0 && { bf16 }), ...(int8 > 0 && { int8 }) }, copy }
 }
 
 /** Bytes per second for memory of this size: between measured sizes by their logarithms, beyond them as at the nearest. */

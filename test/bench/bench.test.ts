@@ -12,6 +12,7 @@ import type { BenchCase, BenchOps, BenchReport } from '../../lib/bench/report'
 import { measured, median, pairedRatio, relativeRms } from '../../lib/bench/statistics'
 import { randomModel, writeRandomModel } from '../../lib/bench/random-model'
 import { shapes } from '../../lib/bench/shapes'
+import { peaksNote } from '../../lib/bench/suites'
 import { reportText } from '../../lib/bench/text'
 import { writeTensors } from '../../lib/bench/tensors'
 import { StableDiffusion } from '../../lib/stable-diffusion'
@@ -158,6 +159,16 @@ test('a missed goal says which kernels miss it, and by how much', t => {
   // Over and under add up to what must go.
   const all = ops[1].shapes.reduce((total, { ms, boundMs }) => total + ms - boundMs * 1.7, 0)
   t.true(Math.abs(all - 15) < 1e-9)
+})
+
+test('products beyond the peaks are told', t => {
+  const withLinear = (ofRoofline: number): BenchOps => {
+    const ops = opsWith('unet', 'fp32', [['a', 10, 5]])
+    return { ...ops, kinds: [{ ...ops.whole, name: 'conv 3x3', share: 0.5, ofRoofline: 2 }, { ...ops.whole, name: 'linear', share: 0.5, ofRoofline }] }
+  }
+  t.is(peaksNote([]), undefined)
+  t.is(peaksNote([withLinear(0.98)]), undefined)
+  t.regex(peaksNote([withLinear(0.5), withLinear(1.26)])!, /reached 126 % of the roofline/)
 })
 
 test('figures for people', t => {

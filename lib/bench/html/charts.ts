@@ -66,7 +66,8 @@ export interface Column { label: string, parts: Record<string, number>, boundMs:
 export function columnChart(title: string, columns: readonly Column[]): string {
   const width = 1000, left = 62, top = 8, height = 250, labels = 156
   const whole = columns.map(({ parts }) => Object.values(parts).reduce((a, b) => a + b, 0))
-  const most = Math.max(...whole)
+  // Room for bounds above their columns, but not for any: the columns are what is to be seen.
+  const most = Math.min(1.5 * Math.max(...whole), Math.max(...whole, ...columns.map(({ boundMs }) => boundMs)))
   const step = niceStep(most)
   const y = (ms: number): number => top + height - (ms / most) * height
   const marks: string[] = []
@@ -80,8 +81,10 @@ export function columnChart(title: string, columns: readonly Column[]): string {
       marks.push(rect(x + slot * 0.12, y(at + ms), slot * 0.76, y(at) - y(at + ms), kindClass(kind), `${label}, ${kind}: ${time(ms)} of ${time(whole[i])}`))
       at += ms
     }
-    const bound = Math.min(boundMs, most)
-    marks.push(line(x + slot * 0.04, y(bound), x + slot * 0.96, y(bound), 'mark'))
+    const [from, to] = [x + slot * 0.04, x + slot * 0.96]
+    const title = `${label}: least time ${time(boundMs)}`
+    if (boundMs <= most) marks.push(`<g>${line(from, y(boundMs), to, y(boundMs), 'mark')}<title>${escaped(title)}</title></g>`)
+    else marks.push(`<path d="M${f(from)} ${f(top + 7)}L${f((from + to) / 2)} ${f(top - 1)}L${f(to)} ${f(top + 7)}" class="line arrow"><title>${escaped(title)}</title></path>`)
     const [tx, ty] = [x + slot / 2 + 4, top + height + 12]
     marks.push(text(tx, ty, label, `class="soft" text-anchor="end" transform="rotate(-52 ${f(tx)} ${f(ty)})"`))
   })

@@ -8,6 +8,7 @@ const partNames: Record<string, string> = { unet: 'UNet', 'vae-decoder': 'VAE de
 const shapeTitles: Record<string, string> = { sd15: 'Stable Diffusion 1.5', sd21: 'Stable Diffusion 2.1', emoji: 'the emoji model' }
 
 const shapeTitle = (shape: string): string => shapeTitles[shape] ?? shape
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 const contenderOf = ({ contender, dtype }: Pick<BenchCase, 'contender' | 'dtype'>): string => `${contender} ${dtype}`
 const classOf = ({ ours, dtype }: Pick<BenchCase, 'ours' | 'dtype'>): string => (ours ? dtypeClass(dtype) : 'peer')
 const memoryOf = ({ peakBytes }: BenchCase): string => (peakBytes > 0 ? gigabytes(peakBytes) : '')
@@ -15,7 +16,7 @@ const verdict = (ok: boolean, good: string, bad: string): Markup => ({ html: `<s
 
 /** A report as one HTML file that needs nothing else: styles and charts are inside, nothing is loaded, no script runs. */
 export function reportPage(report: BenchReport): string {
-  const sections = [header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), pictures(report), ...report.ops.length > 0 ? operations(report) : [], plans(report), goals(report), checks(report), machine(report)]
+  const sections = [header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), pictures(report), goals(report), ...report.ops.length > 0 ? operations(report) : [], plans(report), checks(report), machine(report)]
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -34,7 +35,7 @@ ${sections.filter(section => section !== '').join('\n')}
 }
 
 function header({ shape, size, machine: { cpu, set }, threads, date }: BenchReport): string {
-  return `<h1>${escaped(shapeTitle(shape))} on ${escaped(cpu || 'an unknown processor')}</h1>
+  return `<h1>${escaped(capital(shapeTitle(shape)))} on ${escaped(cpu || 'an unknown processor')}</h1>
 <p class="lead">Pictures of ${size}x${size}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, kernel set ${escaped(set)}, measured by asdm bench on ${escaped(date.slice(0, 10))}.</p>`
 }
 
@@ -107,7 +108,7 @@ function operations(report: BenchReport): string[] {
     const chosen = ops.filter(each => each.part === part)
     if (chosen.length === 0) continue
     sections.push(`<h2>${partNames[part]}: by layer</h2>
-<p class="caption">In the order in which they run. The line across each column is the least time by the machine's peaks, with convolutions counted as direct ones.</p>
+<p class="caption">In the order in which they run. The line across each column is the least time by the machine's peaks, with convolutions counted as direct ones; an arrow says that it is further up.</p>
 ${chosen.map(each => `<h3>${escaped(each.dtype)}: ${time(each.whole.ms)}</h3><div class="panel">${kindsLegend(used)}${columnChart(`${partNames[part]} in ${each.dtype}: time by layer`, each.layers.map(({ name, kinds, boundMs }) => ({ label: name, parts: kinds, boundMs })))}</div>`).join('\n')}`)
   }
   const memory = bandwidth(peaks, Infinity), cache = peaks.copy[0].perSecond
@@ -117,7 +118,7 @@ ${chosen.map(each => `<h3>${escaped(each.dtype)}: ${time(each.whole.ms)}</h3><di
     title: `${partNames[each.part]} ${each.dtype}: ${row.name}\n${time(row.ms)} in ${row.calls} calls, ${percent(row.share)} of the pass\n${row.gflops.toFixed(0)} GFLOP/s, ${percent(row.ofRoofline)} of the roofline`,
   })))
   sections.push(`<h2>Roofline</h2>
-<p class="caption">Each dot is a kernel at one size, as large as its share of a pass; colours are number formats. Flat lines are what the cores multiply and add at most, slopes what they copy: solid from memory, dashed within the cache. A dot far below its line could be faster.</p>
+<p class="caption">Each dot is a kernel at one size, as large as its share of a pass; colours are number formats. Flat lines are what the cores multiply and add at most, slopes what they copy: solid from memory, dashed within the cache. A dot far below its line could be faster; one above it is a convolution that multiplies less than a direct one.</p>
 <div class="panel">${legend(roofs.map(({ dtype }) => ({ className: dtypeClass(dtype), label: dtype })))}${rooflineChart('Roofline of all kernels', points, roofs, memory, cache)}</div>`)
   sections.push(`<h2>What could be faster</h2>
 <p class="caption">Kernels by size (N x H x W x C), by what a perfect kernel would save of the pass.</p>

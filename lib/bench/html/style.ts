@@ -48,6 +48,7 @@ svg .axis { stroke: var(--soft); stroke-width: 1; }
 svg .whisker { stroke: var(--ink); stroke-width: 1.5; opacity: 0.6; }
 svg .mark { stroke: var(--ink); stroke-width: 2; }
 svg .line { fill: none; stroke: var(--soft); stroke-width: 1.5; }
+svg .arrow { stroke: var(--ink); stroke-width: 2; }
 svg .halo { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
 .k0 { fill: var(--k0); background: var(--k0); } .k1 { fill: var(--k1); background: var(--k1); } .k2 { fill: var(--k2); background: var(--k2); } .k3 { fill: var(--k3); background: var(--k3); }
 .k4 { fill: var(--k4); background: var(--k4); } .k5 { fill: var(--k5); background: var(--k5); } .k6 { fill: var(--k6); background: var(--k6); } .k7 { fill: var(--k7); background: var(--k7); }
