@@ -97,12 +97,12 @@ test('the picture is the same for all: Euler over even steps, of the checkpoint\
   t.true(sdArguments({ help: '  --eager-load  load' }, 'm', task, 'o.png', 3).includes('--eager-load'))
 })
 
-/** Writes a picture of this size with a gradient, and prints `text`. */
+/** Writes a picture of this size with a gradient, prints `text`, and lives long enough for its memory to be seen. */
 async function painter(folder: string, text: string, size = 16): Promise<string> {
   const rgba = Uint8ClampedArray.from({ length: 4 * size * size }, (_, i) => (i % 4 === 3 ? 255 : i % 251))
   const png = path.join(folder, 'gradient.png')
   fs.writeFileSync(png, await encodePng(rgba, size, size))
-  return program(folder, 'sd-cli', `process.stdout.write(${JSON.stringify(text)}); fs.copyFileSync(${JSON.stringify(png)}, option('--output')); fs.writeFileSync(option('--output') + '.args', args.join(' '))`)
+  return program(folder, 'sd-cli', `process.stdout.write(${JSON.stringify(text)}); fs.copyFileSync(${JSON.stringify(png)}, option('--output')); fs.writeFileSync(option('--output') + '.args', args.join(' ')); setTimeout(() => {}, 500)`)
 }
 
 posix('a run gives the picture, times and memory; one that fails says why', async t => {
