@@ -1,20 +1,26 @@
 // A conditional convolution of four experts against the plain one of the same shape, at Stable Diffusion 1.5's shapes with guidance.
 //
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/cond_conv_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
-//     native/core/thread_pool.cpp -pthread -o /tmp/cond_conv_bench          (one line)
-//   /tmp/cond_conv_bench [set] [fp32 | bf16] [filter]          (set avx512bf16 has bf16 only)
+//     native/cpu/peak/*.cpp native/cpu/cpuid.cpp native/core/memory.cpp native/core/thread_pool.cpp -pthread -o /tmp/cond_conv_bench          (one line)
+//   /tmp/cond_conv_bench [set] [fp32 | bf16] [threads] [filter] [plain | conditional]          (set avx512bf16 has bf16 only)
 //
-// One thread, its processor time, both in turn, best of several. Each result is first compared with double precision at some points.
-// "alike": both samples get the same rates, so that one mixture serves them. Bytes are what is read of weights at least once: the
-// plain convolution one kernel, the conditional one all experts; beside them what that would be per second of the conditional one's
-// time, to hold against the machine's memory (asdm profile measures that).
+// Wall-clock time, both in turn, medians, on a machine that does nothing else. Each result is first compared with double
+// precision at some points. "alike": both samples get the same rates, so that one mixture serves them.
+//
+// "bound" is what the ratio would be if memory were all that the experts cost: the plain convolution's time and that of the bytes which
+// the conditional one has to read beyond the plain one's (the other experts' kernels once, and the input once more for its mean), at the
+// memory's measured rate, over the plain time. Reading that overlaps with arithmetic, or hits the cache, can stay below it.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "core/bf16.h"
+#include "core/memory.h"
 #include "cpu/conv/conv.h"
 #include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
@@ -55,6 +61,41 @@ struct Problem {
   Case c;
   std::vector<float> x, weight, bias, routerWeight, routerBias;
 };
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Bytes a second that the pool's threads read of a block much larger than any cache.
+double readingRate(ThreadPool& pool) {
+  constexpr int64_t kPieces = 512, kWords = int64_t{1} << 17;
+  Block block;
+  if (!block.allocate(static_cast<size_t>(kPieces * kWords) * sizeof(uint64_t))) return 0;
+  std::memset(block.data(), 1, block.bytes());
+  std::vector<uint64_t> sums(kPieces);
+  double least = 1e9;
+  for (int i = 0; i < 4; i++) {
+    const double start = now();
+    pool.run(kPieces, [&](int64_t piece, int) {
+      const uint64_t* const from = reinterpret_cast<const uint64_t*>(block.data()) + piece * kWords;
+      uint64_t sum[16] = {};
+      for (int64_t k = 0; k < kWords; k += 16) {
+        __builtin_prefetch(from + k + 512);
+        __builtin_prefetch(from + k + 520);
+        for (int j = 0; j < 16; j++) sum[j] += from[k + j];
+      }
+      for (uint64_t part : sum) sums[static_cast<size_t>(piece)] += part;
+    });
+    least = std::min(least, now() - start);
+  }
+  uint64_t all = 0;
+  for (uint64_t sum : sums) all += sum;
+  return all > 0 ? static_cast<double>(kPieces * kWords * 8) / least : 0;
+}
 
 // Root mean square error at some points, relative to the result's.
 double errorOf(const Problem& p, const std::vector<float>& y) {
@@ -98,13 +139,17 @@ double errorOf(const Problem& p, const std::vector<float>& y) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string set = argc > 1 ? argv[1] : "avx512", dtype = argc > 2 ? argv[2] : "fp32", filter = argc > 3 ? argv[3] : "";
+  const std::string set = argc > 1 ? argv[1] : "avx512", dtype = argc > 2 ? argv[2] : "fp32", filter = argc > 4 ? argv[4] : "",
+                    only = argc > 5 ? argv[5] : "";
+  const int threads = argc > 3 ? std::atoi(argv[3]) : 1;
   const bool bf16 = dtype == "bf16";
   const Kernels kernels = set == "avx512bf16" ? KERNELS(avx512bf16, Bf16)
                           : set == "avx512"   ? (bf16 ? KERNELS(avx512, Bf16) : KERNELS(avx512, float))
                           : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
                                               : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
-  ThreadPool pool(1);
+  ThreadPool pool(threads);
+  const double rate = readingRate(pool);
+  std::printf("%s %s, threads: %d, memory read at %.1f GB/s\n", set.c_str(), dtype.c_str(), threads, rate * 1e-9);
   for (const Case& c : kCases) {
     char name[96];
     std::snprintf(name, sizeof name, "%lldx%lldx%lldx%lld->%lld %lldx%lld", static_cast<long long>(kBatch), static_cast<long long>(c.size),
@@ -126,13 +171,17 @@ int main(int argc, char** argv) {
       }
       for (float& v : p.weight) v = toFloat(toBf16(v));
     }
-    std::vector<std::byte> packedBlock, scratchBlock;
     const size_t bytes = kernels.packedBytes(shape), distance = expertBytes(bytes);
-    std::byte* packed = aligned(packedBlock, kExperts * distance);
+    // Blocks as models have them.
+    Block packedBlock, scratchBlock, xBlock, yBlock;
+    const size_t element = bf16 ? 2 : 4;
+    if (!packedBlock.allocate(kExperts * distance) || !xBlock.allocate(p.x.size() * element) || !yBlock.allocate(y.size() * element)) return 1;
+    std::byte* const packed = packedBlock.data();
+    std::memcpy(xBlock.data(), bf16 ? static_cast<const void*>(halfX.data()) : p.x.data(), p.x.size() * element);
     for (int64_t e = 0; e < kExperts; e++)
       kernels.pack({shape, p.weight.data() + static_cast<size_t>(e) * each, 0, c.co, packed + static_cast<size_t>(e) * distance});
     ConvArgs a{};
-    a.x = bf16 ? static_cast<const void*>(halfX.data()) : p.x.data();
+    a.x = xBlock.data();
     a.n = kBatch;
     a.h = a.w = a.outH = a.outW = c.size;
     a.kernelH = a.kernelW = c.kernel;
@@ -141,31 +190,40 @@ int main(int argc, char** argv) {
     a.shape = shape;
     a.weight = packed;
     a.bias = p.bias.data();
-    a.y = bf16 ? static_cast<void*>(halfY.data()) : y.data();
+    a.y = yBlock.data();
     const std::vector<float> none(p.routerWeight.size());
     const CondConvArgs kinds[] = {{a, kExperts, Routing::Sigmoid, p.routerWeight.data(), p.routerBias.data()},
                                   {a, kExperts, Routing::Sigmoid, none.data(), p.routerBias.data()}};
-    const size_t scratch = std::max({kernels.convScratch(a, 1), kernels.condConvScratch(kinds[0], 1), kernels.condConvScratch(kinds[1], 1)});
-    KernelContext context{pool, aligned(scratchBlock, scratch)};
+    const size_t scratch = std::max({kernels.convScratch(a, threads), kernels.condConvScratch(kinds[0], threads), kernels.condConvScratch(kinds[1], threads)});
+    if (!scratchBlock.allocate(scratch)) return 1;
+    KernelContext context{pool, scratchBlock.data()};
     kernels.condConv(kinds[0], context);
+    if (bf16) std::memcpy(halfY.data(), yBlock.data(), halfY.size() * element);
+    else std::memcpy(y.data(), yBlock.data(), y.size() * element);
     for (size_t i = 0; i < halfY.size(); i++) y[i] = toFloat(halfY[i]);
     const double error = errorOf(p, y);
     if (!(error < (bf16 ? 1e-2 : 5e-6))) {
       std::printf("%s: wrong, off by %.1e\n", name, error);
       return 1;
     }
-    double best[3] = {1e9, 1e9, 1e9};
-    for (int i = 0; i < 7; i++)
+    // Ratios are taken within a round, whose three calls follow each other, and are medians: the machine's speed drifts.
+    constexpr int kRounds = 21;
+    std::vector<double> times[3], ratios[3];
+    for (int i = 0; i < kRounds; i++)
       for (int kind = 0; kind < 3; kind++) {
-        const double start = seconds();
+        if ((only == "plain" && kind != 0) || (only == "conditional" && kind != 1)) continue;
+        const double start = now();
         if (kind == 0) kernels.conv(a, context);
         else kernels.condConv(kinds[kind - 1], context);
-        best[kind] = std::min(best[kind], seconds() - start);
+        times[kind].push_back(now() - start);
+        if (kind > 0 && only.empty()) ratios[kind].push_back(times[kind].back() / times[0].back());
       }
-    std::printf("%-24s %-8s plain %8.3f ms  conditional %8.3f ms  ratio %.3f  alike %.3f  weights %6.1f -> %6.1f MB (%4.1f GB/s)  error %.1e\n",
-                name, cpu::usesWinograd(a, set == "avx512bf16" ? 2 : 1) ? "winograd" : "direct", best[0] * 1e3, best[1] * 1e3, best[1] / best[0],
-                best[2] / best[0], static_cast<double>(bytes) * 1e-6, static_cast<double>(kExperts * bytes) * 1e-6,
-                static_cast<double>(kExperts * bytes) * 1e-9 / best[1], error);
+    const double plain = median(times[0]);
+    const double beyond = static_cast<double>((kExperts - 1) * bytes) + static_cast<double>(p.x.size() * element);
+    std::printf("%-24s %-8s plain %8.3f ms  conditional %8.3f ms  ratio %.3f  bound %.3f  alike %.3f  reads %6.1f + %6.1f MB  scratch %5.1f MB  error %.1e\n",
+                name, cpu::usesWinograd(a, set == "avx512bf16" ? 2 : 1) ? "winograd" : "direct", plain * 1e3, median(times[1]) * 1e3, median(ratios[1]),
+                plain > 0 ? 1 + beyond / rate / plain : 0.0, median(ratios[2]), static_cast<double>(bytes) * 1e-6, beyond * 1e-6,
+                static_cast<double>(scratch) * 1e-6, error);
     std::fflush(stdout);
   }
 }

@@ -124,6 +124,12 @@ test("maps and channels that Winograd's algorithm takes: tasks of several sample
   t.is(check({ n: 2, h: 7, w: 8, c: 101, co: 19, kernel: 3, pad: 1, experts: 4, softmax: true, bias: true, residual: true, inPlace: true }), undefined)
   t.is(check({ n: 2, h: 5, w: 7, c: 11, co: 18, kernel: 3, pad: 1, resize: [9, 13], experts: 2, bias: true }), undefined)
   t.is(check({ n: 1, h: 37, w: 34, c: 8, co: 7, kernel: 3, pad: 1, experts: 6 }), undefined)
+  t.is(check({ n: 11, h: 7, w: 6, c: 70, co: 20, kernel: 3, pad: 1, experts: 3, bias: true }), undefined)
+})
+
+test('maps so large that kernels are mixed before the product begins', t => {
+  t.is(check({ n: 3, h: 25, w: 23, c: 7, co: 35, kernel: 1, experts: 4, bias: true, rowBias: true, residual: true }), undefined)
+  t.is(check({ n: 2, h: 50, w: 47, c: 9, co: 5, kernel: 3, pad: 1, stride: 2, experts: 3, softmax: true }), undefined)
 })
 
 test('random shapes', t => {
@@ -148,7 +154,7 @@ const bits = (values: Float32Array): string => Buffer.from(values.buffer, values
 const fixed = (a: Arguments, rates: number[]): Arguments => ({ ...a, routerWeight: new Float32Array(a.routerWeight.length), routerBias: Float32Array.from(rates, rate => (rate === 1 ? 128 : rate === 0 ? -128 : Math.log(rate / (1 - rate)))) })
 
 test('one expert of rate 1 is the plain convolution by it, bit for bit, whatever the others hold', t => {
-  for (const [c, h] of [[3, 5], [140, 5], [3, 9], [70, 9]]) for (const softmax of [false, true]) {
+  for (const [c, h] of [[3, 5], [140, 5], [3, 9], [70, 9], [3, 90]]) for (const softmax of [false, true]) {
     const a = { ...makeArguments({ n: 3, h, w: 7, c, co: 37, kernel: 3, pad: 1, experts: 3, bias: true, rowBias: true, residual: true }), softmax }
     const per = a.weight.length / 3
     for (const chosen of [0, 1, 2]) {
@@ -172,7 +178,7 @@ test('an expert of rate 0 is not looked at; without any rate only the row bias i
 })
 
 test("a sample's result depends neither on the samples beside it nor on whether their rates are like its own", t => {
-  for (const [c, h] of [[5, 5], [140, 5], [70, 9]]) {
+  for (const [c, h] of [[5, 5], [140, 5], [70, 9], [5, 90]]) {
     const a = makeArguments({ n: 3, h, w: 7, c, co: 40, kernel: 3, pad: 1, experts: 4, bias: true })
     const per = a.x.length / 3
     a.x.copyWithin(2 * per, 0, per)

@@ -42,7 +42,7 @@ namespace asdm::cpu::avx512 {
 void pairedWinogradConv(const ConvArgs& a, const Mixture* mixture, KernelContext& context, PackedRow rows) noexcept {
   runWinograd<Bf16, Bf16Pair>(a, mixture, context, rows);
 }
-size_t pairedWinogradScratch(const ConvArgs& a, bool mixes, int threads) noexcept { return winogradScratch(a, mixes, threads); }
+size_t pairedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept { return winogradScratch(a, experts, threads); }
 
 }  // namespace asdm::cpu::avx512
 ASDM_TARGET_END

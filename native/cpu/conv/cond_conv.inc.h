@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/conv/routing.h"
+#include "cpu/gemm/mix.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 
@@ -39,6 +40,37 @@ inline Mixture mixtureOf(const CondConvArgs& a, const RoutingScratch& s) {
           s.alike, s.single};
 }
 
+// Whether all samples' kernels are mixed before the product begins. It pays where several tasks would mix for one sample; on large maps
+// kernels are small.
+inline bool mixesBefore(const CondConvArgs& a) { return !takesWinograd(a.conv) && a.conv.outH * a.conv.outW > kMixTiles * kMr; }
+
+// Scratch for those kernels, each at expertBytes from the one before.
+template <class E>
+inline size_t mixedBytes(const CondConvArgs& a) {
+  return mixesBefore(a) ? static_cast<size_t>(a.conv.n) * expertBytes(packedBytes<E>(a.conv.shape)) : 0;
+}
+
+// Mixes each sample's kernel into `mixed`, or that of the first sample like it; single[sample] is then its place there. Experts are read
+// once for kMixTiles samples.
+template <class E>
+void mixKernels(const Mixture& m, int64_t samples, int64_t elements, std::byte* mixed, int32_t* single, ThreadPool& pool) {
+  constexpr int64_t kPiece = 1024 * kStep;
+  pool.run(ceilDiv(elements, kPiece), [&](int64_t piece, int) {
+    const int64_t first = piece * kPiece, count = smaller(kPiece, elements - first);
+    for (int64_t sample = 0; sample < samples;) {
+      int64_t groups[kMixTiles], n = 0;
+      E* to[kMixTiles];
+      for (; sample < samples && n < kMixTiles; sample++) {
+        if (m.alike[sample] != sample) continue;
+        groups[n] = sample;
+        to[n++] = reinterpret_cast<E*>(mixed + static_cast<size_t>(sample) * m.distance) + first;
+      }
+      mixGroups<E>(m, groups, n, first, count, to);
+    }
+  });
+  for (int64_t sample = 0; sample < samples; sample++) single[sample] = m.alike[sample];
+}
+
 template <class E>
 void condConv(const CondConvArgs& a, KernelContext& context) noexcept {
   RoutingScratch s;
@@ -54,12 +86,19 @@ void condConv(const CondConvArgs& a, KernelContext& context) noexcept {
   // What is written after a cancel is nobody's, but an index must not be.
   if (context.pool.cancelled()) return;
   findAlike(a.conv.n, a.experts, s);
-  const Mixture mixture = mixtureOf<E>(a, s);
+  Mixture mixture = mixtureOf<E>(a, s);
   KernelContext rest{context.pool, context.scratch + before};
   // By the algorithm that the plain convolution takes, of whose bits it must be where one expert is all.
   if (takesWinograd(a.conv)) {
     mixedWinograd<E>(a.conv, &mixture, rest);
     return;
+  }
+  if (mixesBefore(a)) {
+    const int64_t elements = static_cast<int64_t>(packedBytes<E>(a.conv.shape) / sizeof(E));
+    mixKernels<E>(mixture, a.conv.n, elements, rest.scratch, s.single, context.pool);
+    mixture.experts = rest.scratch;
+    mixture.whole = true;
+    rest.scratch += mixedBytes<E>(a);
   }
   Product p = productOf<E>(a.conv);
   p.mixture = &mixture;
@@ -68,12 +107,13 @@ void condConv(const CondConvArgs& a, KernelContext& context) noexcept {
 
 template <class E>
 size_t condConvScratch(const CondConvArgs& a, int threads) noexcept {
-  if (takesWinograd(a.conv)) return layOutRouting(a, nullptr, nullptr) + mixedWinogradScratch(a.conv, true, threads);
+  if (takesWinograd(a.conv)) return layOutRouting(a, nullptr, nullptr) + mixedWinogradScratch(a.conv, a.experts, threads);
   RoutingScratch none{};
-  const Mixture mixture = mixtureOf<E>(a, none);
+  Mixture mixture = mixtureOf<E>(a, none);
+  mixture.whole = mixesBefore(a);
   Product p = productOf<E>(a.conv);
   p.mixture = &mixture;
-  return layOutRouting(a, nullptr, nullptr) + productScratch<E>(p, threads);
+  return layOutRouting(a, nullptr, nullptr) + mixedBytes<E>(a) + productScratch<E>(p, threads);
 }
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -54,10 +54,10 @@ void mixedWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& con
   p.mixture = mixture;
   product<E>(p, context);
 }
-inline size_t mixedWinogradScratch(const ConvArgs& a, bool mixes, int threads) noexcept {
+inline size_t mixedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept {
   const Mixture any{};
   Product p = productOf<Bf16>(a);
-  if (mixes) p.mixture = &any;
+  if (experts > 0) p.mixture = &any;
   return productScratch<Bf16>(p, threads);
 }
 ASDM_INLINE bool takesWinograd(const ConvArgs&) { return false; }
@@ -69,8 +69,8 @@ template <class E>
 void mixedWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context) noexcept {
   avx512::pairedWinogradConv(a, mixture, context, &packedRow<E>);
 }
-inline size_t mixedWinogradScratch(const ConvArgs& a, bool mixes, int threads) noexcept {
-  return avx512::pairedWinogradScratch(a, mixes, threads);
+inline size_t mixedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept {
+  return avx512::pairedWinogradScratch(a, experts, threads);
 }
 ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return a.shape.channels % kGroup == 0 && usesWinograd(a, 2); }
 
@@ -80,7 +80,7 @@ template <class E>
 void mixedWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context) noexcept {
   runWinograd<E, E>(a, mixture, context, &packedRow<E>);
 }
-inline size_t mixedWinogradScratch(const ConvArgs& a, bool mixes, int threads) noexcept { return winogradScratch(a, mixes, threads); }
+inline size_t mixedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept { return winogradScratch(a, experts, threads); }
 ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return usesWinograd(a, 1); }
 
 #endif
@@ -88,7 +88,7 @@ ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return usesWinograd(a, 1); }
 template <class E>
 void winogradConv(const ConvArgs& a, KernelContext& context) noexcept { mixedWinograd<E>(a, nullptr, context); }
 template <class E>
-size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return mixedWinogradScratch(a, false, threads); }
+size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return mixedWinogradScratch(a, 0, threads); }
 
 template <class E>
 void conv(const ConvArgs& a, KernelContext& context) noexcept {

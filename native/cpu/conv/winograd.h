@@ -23,9 +23,10 @@ struct Bf16Pair {
 bool usesWinograd(const ConvArgs&, int directRate) noexcept;
 
 // How many rows of tiles and columns of panels a Winograd convolution is cut into. tiles, panels: of the whole; panelVectors,
-// lanes: of a panel; maxTiles, maxPanels: the most that one task may span, and maxPairs the most tiles times panels.
+// lanes: of a panel; maxTiles, maxPanels: the most that one task may span, and maxPairs the most tiles times panels; experts: how many
+// are mixed for each sample, or 0; sampleTiles: tiles of one.
 Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels,
-                        int64_t maxPairs, int threads) noexcept;
+                        int64_t maxPairs, int threads, int64_t experts, int64_t sampleTiles) noexcept;
 
 }  // namespace asdm::cpu
 
@@ -34,7 +35,7 @@ namespace asdm::cpu::avx512 {
 
 // Winograd's convolution of Bf16 activations and weights that lie in pairs where `rows` says, mixed or not; an even number of channels.
 void pairedWinogradConv(const ConvArgs&, const Mixture*, KernelContext&, PackedRow rows) noexcept;
-size_t pairedWinogradScratch(const ConvArgs&, bool mixes, int threads) noexcept;
+size_t pairedWinogradScratch(const ConvArgs&, int64_t experts, int threads) noexcept;
 
 }  // namespace asdm::cpu::avx512
 #endif

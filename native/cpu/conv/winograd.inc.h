@@ -22,6 +22,11 @@ constexpr int64_t kBlock = 64;
 constexpr int64_t kWinogradTiles = 64;
 constexpr int64_t kWinogradPanels = 40;
 constexpr int64_t kWinogradPairs = 640;
+// Mixing and transforming a panel is shared by twice as many tiles: patches then come from the third level, which costs nothing that
+// could be measured, and a guided batch of 32x32 maps is mixed in one reading of the experts.
+constexpr int64_t kMixedTimes = 2;
+// Mixtures that are made in one reading of the experts, at most.
+constexpr int64_t kMixedAtOnce = 4;
 // A row of kStride holds several parts of a tile's channels beside each other: the register tile knows no other distance.
 constexpr int kSlots = static_cast<int>(kKc / kBlock);
 constexpr int kSlotRows = (kParts + kSlots - 1) / kSlots;
@@ -41,12 +46,14 @@ struct Winograd {
   int64_t sumPart() const { return taskTiles * kNr + 16; }
   int64_t panelSums() const { return kParts * sumPart(); }
   int64_t patches() const { return kSlotRows * taskTiles * kStride; }
-  int64_t workerFloats(bool mixes) const {
-    return kBlock + patches() + kParts * kWeightPart + panelSums() * (several ? taskPanels : 1) + (mixes ? 9 * kMixedTap : 0);
+  int64_t mixtures;   // of which a task makes several panels at once, at most
+  int64_t workerFloats() const {
+    return kBlock + patches() + kParts * kWeightPart + panelSums() * (several ? taskPanels : 1) + mixtures * 9 * kMixedTap;
   }
 };
 
-inline Winograd winogradOf(const ConvArgs& a, int threads) {
+// experts: those that are mixed, or 0.
+inline Winograd winogradOf(const ConvArgs& a, int64_t experts, int threads) {
   Winograd w;
   w.tileRows = ceilDiv(a.outH, 4);
   w.tileColumns = ceilDiv(a.outW, 4);
@@ -55,9 +62,12 @@ inline Winograd winogradOf(const ConvArgs& a, int threads) {
   const int64_t c = a.shape.channels;
   w.block = smaller(kBlock, ceilDiv(ceilDiv(c, ceilDiv(c, kBlock)), 16) * 16);
   w.several = c > w.block;
-  w.grid = chooseWinogradGrid(w.tiles, w.panels, kNv, kVf, kWinogradTiles, kWinogradPanels, kWinogradPairs, threads);
+  const int64_t times = experts > 0 ? kMixedTimes : 1;
+  w.grid = chooseWinogradGrid(w.tiles, w.panels, kNv, kVf, times * kWinogradTiles, kWinogradPanels, times * kWinogradPairs, threads,
+                              experts, w.tileRows * w.tileColumns);
   w.taskTiles = ceilDiv(w.tiles, w.grid.rows);
   w.taskPanels = ceilDiv(w.panels, w.grid.columns);
+  w.mixtures = experts > 0 ? smaller(smaller(a.n, w.taskTiles), kMixedAtOnce) : 0;
   return w;
 }
 
@@ -121,59 +131,31 @@ void transformPatches(const ConvArgs& a, const Winograd& w, int64_t firstTile, i
 template <class W>
 ASDM_INLINE vf loadWeights(const W* p, int) { return vload(p); }
 
-// The weights of one sample: as they are packed, or mixed of experts. The element of a Bf16Pair is Bf16.
+// Tiles of a task that have the same weights: all, or those of samples with the same mixture that follow each other.
 template <class E>
-struct SampleWeights {
-  const void* packed;      // those of the one expert that is used, or of the first of all
-  int64_t experts = 0;     // that are mixed
-  size_t distance[kMaxExperts];  // from `packed`, in bytes
-  float rate[kMaxExperts];
-  E* mixed = nullptr;      // room for nine taps
+struct Stretch {
+  int64_t from, to;
+  const void* packed;  // where the weights lie as they are packed
+  const E* mixed;      // or nine taps of them, kMixedTap apart, mixed for this panel and block
 };
-
-template <class E>
-SampleWeights<E> weightsOf(const ConvArgs& a, const Mixture* m, int64_t sample, float* room) {
-  SampleWeights<E> w;
-  w.packed = a.weight;
-  if (m == nullptr) return w;
-  const std::byte* const experts = static_cast<const std::byte*>(m->experts);
-  w.packed = experts + (m->single[sample] > 0 ? static_cast<size_t>(m->single[sample]) * m->distance : 0);
-  if (m->single[sample] >= 0) return w;
-  w.mixed = reinterpret_cast<E*>(room);
-  for (int64_t e = 0; e < m->count; e++) {
-    const float rate = m->rates[sample * m->count + e];
-    if (rate == 0.0f) continue;
-    w.distance[w.experts] = static_cast<size_t>(e) * m->distance;
-    w.rate[w.experts++] = rate;
-  }
-  return w;
-}
-
-// Mixes `count` elements from `packed` on.
-template <class E>
-const E* mixTap(const SampleWeights<E>& w, const void* packed, int64_t count, E* to) {
-  const E* from[kMaxExperts];
-  for (int64_t e = 0; e < w.experts; e++) from[e] = reinterpret_cast<const E*>(static_cast<const std::byte*>(packed) + w.distance[e]);
-  mixRuns<E>(from, w.rate, w.experts, count, to);
-  return to;
-}
 
 // G g G^T for a panel's `count` channels from `channel` on: out [part][channel][kNr]. Channels come in whole groups.
 template <class W, class E>
-void transformWeights(const ConvArgs& a, PackedRow rows, const SampleWeights<E>& weights, int64_t panel, int64_t channel,
-                      int64_t count, float* out) {
+void transformWeights(const ConvArgs& a, PackedRow rows, const Stretch<E>& stretch, int64_t panel, int64_t channel, int64_t count,
+                      float* out) {
   constexpr int kTogether = std::is_same<W, Bf16Pair>::value ? 2 : 1;
   for (int64_t done = 0; done < count;) {
     const W* taps[9];
     int64_t run = count - done;
     for (int tap = 0; tap < 9; tap++) {
+      if (stretch.mixed != nullptr) {
+        taps[tap] = reinterpret_cast<const W*>(stretch.mixed + tap * kMixedTap);
+        continue;
+      }
       int64_t length;
-      taps[tap] = static_cast<const W*>(rows(a.shape, weights.packed, panel, tap * a.shape.channels + channel + done, &length));
+      taps[tap] = static_cast<const W*>(rows(a.shape, stretch.packed, panel, tap * a.shape.channels + channel + done, &length));
       run = smaller(run, length);
     }
-    if (weights.mixed != nullptr)
-      for (int tap = 0; tap < 9; tap++)
-        taps[tap] = reinterpret_cast<const W*>(mixTap(weights, taps[tap], run * kNr, weights.mixed + tap * kMixedTap));
     for (int64_t at = 0; at < run / kTogether * kNr; at += kVf)
       for (int which = 0; which < kTogether; which++) {
         vf half[6][3];
@@ -195,6 +177,44 @@ void transformWeights(const ConvArgs& a, PackedRow rows, const SampleWeights<E>&
       }
     done += run;
   }
+}
+
+// Finds the next stretches from tile `from` on, as many as are mixed at once, and mixes their weights. Gives the tile behind them.
+template <class E>
+int64_t nextStretches(const ConvArgs& a, const Mixture* m, PackedRow rows, int64_t sampleTiles, int64_t from, int64_t end, int64_t panel,
+                      int64_t channel, int64_t count, float* room, Stretch<E> (&stretches)[kMixedAtOnce], int64_t* found) {
+  *found = 1;
+  stretches[0] = {from, end, a.weight, nullptr};
+  if (m == nullptr) return end;
+  const std::byte* const experts = static_cast<const std::byte*>(m->experts);
+  int64_t samples[kMixedAtOnce], mixes = 0;
+  E* buffers[kMixedAtOnce];
+  for (*found = 0; from < end && *found < kMixedAtOnce; ++*found) {
+    const int64_t sample = from / sampleTiles;
+    int64_t to = smaller(end, (sample + 1) * sampleTiles);
+    while (to < end && m->alike[to / sampleTiles] == m->alike[sample]) to = smaller(end, to + sampleTiles);
+    const int32_t single = m->single[sample];
+    stretches[*found] = {from, to, experts + (single > 0 ? static_cast<size_t>(single) * m->distance : 0), nullptr};
+    if (single < 0) {
+      samples[mixes] = sample;
+      stretches[*found].mixed = buffers[mixes] = reinterpret_cast<E*>(room) + mixes * 9 * kMixedTap;
+      mixes++;
+    }
+    from = to;
+  }
+  if (mixes == 0) return from;
+  for (int tap = 0; tap < 9; tap++) {
+    E* to[kMixedAtOnce];
+    for (int64_t i = 0; i < mixes; i++) to[i] = buffers[i] + tap * kMixedTap;
+    int64_t length;
+    for (int64_t done = 0; done < count; done += length) {
+      const void* const packed = rows(a.shape, a.weight, panel, tap * a.shape.channels + channel + done, &length);
+      length = smaller(length, count - done);
+      mixGroups<E>(*m, samples, mixes, static_cast<const E*>(packed) - static_cast<const E*>(a.weight), length * kNr, to);
+      for (int64_t i = 0; i < mixes; i++) to[i] += length * kNr;
+    }
+  }
+  return from;
 }
 
 // A^T m A and the epilogue, for one tile and at most kVf output features from j on. sums: of the first part.
@@ -244,8 +264,8 @@ void finishOutputs(const ConvArgs& a, const Winograd& w, const Mixture* m, int64
   }
 }
 
-inline size_t winogradScratch(const ConvArgs& a, bool mixes, int threads) {
-  return static_cast<size_t>(threads * winogradOf(a, threads).workerFloats(mixes)) * sizeof(float);
+inline size_t winogradScratch(const ConvArgs& a, int64_t experts, int threads) {
+  return static_cast<size_t>(threads * winogradOf(a, experts, threads).workerFloats()) * sizeof(float);
 }
 
 // mixture: of the samples' weights, instead of a.weight and a.bias, or null.
@@ -253,14 +273,14 @@ template <class E, class W>
 void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context, PackedRow rows) {
   TileKernel<float> kernels[kNv][kMr];
   FillKernels<float, kNv, kMr>::into(kernels);
-  const Winograd w = winogradOf(a, context.pool.threads());
-  const int64_t channels = a.shape.channels;
+  const Winograd w = winogradOf(a, mixture != nullptr ? mixture->count : 0, context.pool.threads());
+  const int64_t channels = a.shape.channels, sampleTiles = w.tileRows * w.tileColumns;
   context.pool.run(w.grid.rows * w.grid.columns, [&](int64_t task, int worker) {
     const int64_t row = task % w.grid.rows, column = task / w.grid.rows;
     const int64_t firstTile = row * w.tiles / w.grid.rows, endTile = (row + 1) * w.tiles / w.grid.rows;
     const int64_t firstPanel = column * w.panels / w.grid.columns, endPanel = (column + 1) * w.panels / w.grid.columns;
-    const int64_t tiles = endTile - firstTile, sampleTiles = w.tileRows * w.tileColumns;
-    float* const zeros = reinterpret_cast<float*>(context.scratch) + worker * w.workerFloats(mixture != nullptr);
+    const int64_t tiles = endTile - firstTile;
+    float* const zeros = reinterpret_cast<float*>(context.scratch) + worker * w.workerFloats();
     float* const patches = zeros + kBlock;
     float* const weights = patches + w.patches();
     float* const allSums = weights + kParts * kWeightPart;
@@ -268,6 +288,7 @@ void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& conte
     // Zeros in any format.
     for (int64_t c = 0; c < kBlock; c += kVf) vstore(zeros + c, vzero());
     const E* const outside = reinterpret_cast<const E*>(zeros);
+    FetchAhead<9 * kMaxExperts> fetch;
 
     for (int64_t channel = 0; channel < channels; channel += w.block) {
       // A task may take long; an abort must not.
@@ -282,22 +303,37 @@ void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& conte
         t.columns = static_cast<int>(columns);
         t.first = channel == 0;
         t.last = false;
-        // Tiles with the same weights: all, or those of samples with the same mixture that follow each other.
-        for (int64_t from = firstTile, to; from < endTile; from = to) {
-          const int64_t sample = from / sampleTiles;
-          to = mixture == nullptr ? endTile : smaller(endTile, (sample + 1) * sampleTiles);
-          while (to < endTile && mixture->alike[to / sampleTiles] == mixture->alike[sample]) to = smaller(endTile, to + sampleTiles);
-          transformWeights<W>(a, rows, weightsOf<E>(a, mixture, sample, mixed), panel, channel, count, weights);
-          const int64_t begin = from - firstTile, heights = ceilDiv(to - from, kMr);
-          for (int part = 0; part < kParts; part++) {
-            t.b = weights + part * kWeightPart;
-            for (int64_t height = 0; height < heights; height++) {
-              const int64_t i = begin + height * (to - from) / heights;
-              t.rows = static_cast<int>(begin + (height + 1) * (to - from) / heights - i);
-              t.a = patches + (part / kSlots * tiles + i) * kStride + part % kSlots * kBlock;
-              t.sums = sums + part * w.sumPart() + i * kNr;
-              for (int r = 0; r < kNext; r++) t.next[r] = t.a;
-              kernels[(columns - 1) / kVf][t.rows - 1](t);
+        t.nextStep = kNextStep;
+        const bool more = panel + 1 < endPanel;
+        const int64_t nextChannel = more ? channel : channel + count, nextCount = smaller(w.block, channels - nextChannel);
+        fetch.begin();
+        if (nextCount > 0) {
+          for (int64_t e = 0; e < (mixture != nullptr ? mixture->count : 1); e++)
+            for (int64_t tap = 0; tap < 9; tap++) {
+              int64_t length;
+              const void* const from = rows(a.shape, a.weight, more ? panel + 1 : firstPanel, tap * channels + nextChannel, &length);
+              fetch.add(static_cast<const char*>(from) + static_cast<size_t>(e) * (mixture != nullptr ? mixture->distance : 0));
+            }
+          fetch.spread(nextCount * kNr * static_cast<int64_t>(sizeof(E)), count * t.nextStep, kParts * ceilDiv(tiles, kMr));
+        }
+        Stretch<E> stretches[kMixedAtOnce];
+        int64_t found;
+        for (int64_t next = firstTile; next < endTile;) {
+          next = nextStretches<E>(a, mixture, rows, sampleTiles, next, endTile, panel, channel, count, mixed, stretches, &found);
+          for (int64_t s = 0; s < found; s++) {
+            const int64_t from = stretches[s].from, to = stretches[s].to;
+            transformWeights<W>(a, rows, stretches[s], panel, channel, count, weights);
+            const int64_t begin = from - firstTile, heights = ceilDiv(to - from, kMr);
+            for (int part = 0; part < kParts; part++) {
+              t.b = weights + part * kWeightPart;
+              for (int64_t height = 0; height < heights; height++) {
+                const int64_t i = begin + height * (to - from) / heights;
+                t.rows = static_cast<int>(begin + (height + 1) * (to - from) / heights - i);
+                t.a = patches + (part / kSlots * tiles + i) * kStride + part % kSlots * kBlock;
+                t.sums = sums + part * w.sumPart() + i * kNr;
+                fetch.take(t.a, t.next);
+                kernels[(columns - 1) / kVf][t.rows - 1](t);
+              }
             }
           }
         }

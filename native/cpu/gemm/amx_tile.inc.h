@@ -21,6 +21,9 @@ namespace asdm::cpu::ASDM_SET {
 
 constexpr double kRate = 16.0;
 
+// Tile::nextStep is always this.
+constexpr int64_t kNextStep = kTileBytes / kSide;
+
 // All tiles but a group's last are whole: a product of tiles takes no less time for fewer rows beyond 16.
 ASDM_INLINE int64_t tileRow(int64_t tile, int64_t, int64_t) { return tile * kMr; }
 

@@ -20,8 +20,8 @@ namespace asdm::cpu {
 
 constexpr int64_t kMaxExperts = 16;
 
-// Weights that are mixed for each group (sample) of a product's rows: sum over e of rates[group, e] * expert e. The mixed matrix never
-// exists: a task mixes each panel of its k block right before its tiles read it.
+// Weights that are mixed for each group (sample) of a product's rows: sum over e of rates[group, e] * expert e. A task mixes each panel
+// of its k block right before its tiles read it; or all is mixed already, which pays where many tasks have rows of a group.
 struct Mixture {
   const void* experts;    // packed matrices of the product's shape
   size_t distance;        // bytes from one to the next
@@ -30,6 +30,7 @@ struct Mixture {
   const float* bias;      // [groups, n], mixed already, or null
   const int32_t* alike;   // [groups]: a number that groups have in common exactly where their rates are the same
   const int32_t* single;  // [groups]: the expert that is taken as it is, its rate being 1 and all others 0; or -1
+  bool whole = false;     // there is nothing to mix: single is never -1, rates are not read
 };
 
 // A product whose left rows come from a callback. Rows form groups (samples) of equal size; a tile never straddles two.

@@ -10,7 +10,8 @@ ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.grou
 
 // With mixed weights a task spans more tiles than the second-level cache holds, since more of them share a panel's mixing: the copied
 // rows then come from the third level, at a few bytes a cycle.
-ASDM_INLINE int64_t mostTiles(const Product& p) { return smaller(tilesOf(p), p.mixture != nullptr ? kMixTiles : kMaxTiles); }
+ASDM_INLINE bool mixes(const Product& p) { return p.mixture != nullptr && !p.mixture->whole; }
+ASDM_INLINE int64_t mostTiles(const Product& p) { return smaller(tilesOf(p), mixes(p) ? kMixTiles : kMaxTiles); }
 
 // A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks, then mixed panels of as many
 // groups as its tiles may belong to.
@@ -22,7 +23,7 @@ ASDM_INLINE int64_t sumBytes(const Product& p) {
 }
 template <class E>
 ASDM_INLINE int64_t workerBytes(const Product& p) {
-  const int64_t mixed = p.mixture != nullptr ? smaller(p.groups, kMixTiles) * kKc * kStep : 0;
+  const int64_t mixed = mixes(p) ? smaller(p.groups, kMixTiles) * kKc * kStep : 0;
   return copiedBytes(p) + sumBytes(p) + mixed * static_cast<int64_t>(sizeof(E));
 }
 
@@ -38,7 +39,7 @@ void product(const Product& p, KernelContext& context) noexcept {
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
   const Mixture* const m = p.mixture;
   // Of each expert a vector is loaded once, from the second level or beyond, and multiplied for each group.
-  const double weightCost = m != nullptr ? 0.3 + static_cast<double>(m->count * (2 + smaller(p.groups, 2))) / kVf : 0.3;
+  const double weightCost = mixes(p) ? 0.3 + static_cast<double>(m->count * (2 + smaller(p.groups, 2))) / kVf : 0.3;
   const Grid grid = chooseGrid(tiles, panels, steps, kMr, kNv, kVf, mostTiles(p), steps > kc ? kMaxPanels : panels,
                                context.pool.threads(), weightCost, kRate);
   const E* const weight = static_cast<const E*>(p.weight);
@@ -60,7 +61,8 @@ void product(const Product& p, KernelContext& context) noexcept {
     Left* const copied = reinterpret_cast<Left*>(context.scratch + worker * perWorker);
     float* const sums = reinterpret_cast<float*>(context.scratch + worker * perWorker + copiedPart);
     const int64_t firstGroup = firstTile / groupTiles, groups = (endTile - 1) / groupTiles + 1 - firstGroup;
-    E* const mixes = reinterpret_cast<E*>(context.scratch + worker * perWorker + copiedPart + sumBytes(p));
+    E* const buffers = reinterpret_cast<E*>(context.scratch + worker * perWorker + copiedPart + sumBytes(p));
+    FetchAhead<kMaxExperts> fetch;
     TileState state;
     for (int64_t first = 0; first < steps; first += kc) {
       // A task may take long; an abort must not.
@@ -84,9 +86,15 @@ void product(const Product& p, KernelContext& context) noexcept {
         const int columns = static_cast<int>(smaller(kNr, n - j));
         const int64_t packedAt = (first * panels + panel * length) * kStep;
         const E* mixed[kMixTiles];
+        fetch.begin();
         if (m != nullptr) {
           if (context.pool.cancelled()) return;
-          mixPanels<E>(*m, firstGroup, groups, packedAt, length * kStep, mixes, mixed);
+          // Meanwhile the next panel of the experts is fetched, before rows are.
+          for (int64_t e = 0; e < m->count && !m->whole && panel + 1 < endPanel; e++)
+            fetch.add(static_cast<const std::byte*>(m->experts) + static_cast<size_t>(e) * m->distance +
+                      static_cast<size_t>(packedAt + length * kStep) * sizeof(E));
+          fetch.spread(length * kStep * static_cast<int64_t>(sizeof(E)), length * kNextStep, endTile - firstTile);
+          mixPanels<E>(*m, firstGroup, groups, packedAt, length * kStep, buffers, mixed);
         }
         Tile<E> t;
         t.b = weight + packedAt;
@@ -115,6 +123,13 @@ void product(const Product& p, KernelContext& context) noexcept {
           t.y = y + i * p.ldy + j;
           t.residualLow = residual != nullptr && residualLow != nullptr ? residualLow + i * p.ldr + j : nullptr;
           t.yLow = yLow != nullptr ? yLow + i * p.ldy + j : nullptr;
+          if (fetch.left()) {
+            t.nextStep = kNextStep;
+            fetch.take(t.a, t.next);
+            kernels.run(t, state);
+            continue;
+          }
+          t.nextStep = Tile<E>{}.nextStep;
           const int64_t next = nextTile + tile - firstTile;
           const int64_t nextHeight = next < nextEnd ? rowOf(next + 1) - rowOf(next) : 0;
           for (int64_t r = 0; r < kNext; r++) {

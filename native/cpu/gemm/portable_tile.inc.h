@@ -5,6 +5,7 @@ namespace asdm::cpu::portable {
 constexpr int kMr = 4;
 constexpr int kNv = 4;
 constexpr int64_t kKc = 256;
+constexpr int kUnroll = 4;
 constexpr int64_t kMaxTiles = 32;
 constexpr int64_t kMaxPanels = 80;
 }  // namespace asdm::cpu::portable

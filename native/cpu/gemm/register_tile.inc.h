@@ -43,7 +43,7 @@ ASDM_INLINE void accumulate(const Tile<E>& t, vf (&sum)[R][V]) {
     }
     a += kUnroll * kGroup;
     b += kUnroll * kStep;
-    for (int i = 0; i < kNext; i++) ASDM_PREFETCH_L2(static_cast<const char*>(t.next[i]) + k * kGroup * kOf);
+    for (int i = 0; i < kNext; i++) ASDM_PREFETCH_L2(static_cast<const char*>(t.next[i]) + k * t.nextStep);
     for (int v = 0; v < kNr * 4; v += kLine) ASDM_PREFETCH(out + v);
     for (int v = 0; v < kNr * kOf; v += kLine) ASDM_PREFETCH(residual + v);
     const bool more = k < kUnroll * (R - 1);

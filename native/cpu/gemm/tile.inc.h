@@ -15,6 +15,7 @@ constexpr int kStep = kNr * kGroup;
 constexpr int64_t kStride = (kKc + 16) * kGroup;
 // Rows of the block to come that one tile fetches ahead.
 constexpr int kNext = 4;
+constexpr int64_t kCacheLine = 64;
 
 // One tile's work; pointers are to the tile's first element. The sum of earlier k blocks lies in `sums` [rows][kNr] unless this is
 // the first; before the last, the new sum goes there too, and what concerns y is ignored.
@@ -36,8 +37,10 @@ struct Tile {
   int64_t ldy;
   const E* residualLow;
   E* yLow;
-  // Runs of kc steps that will be copied later, to be fetched meanwhile; or any readable address.
+  // What will be read later, to be fetched meanwhile, nextStep bytes at a step of kc (those of a row to be copied, unless more is said); or
+  // any readable address.
   const void* next[kNext];
+  int64_t nextStep = kGroup * static_cast<int64_t>(sizeof(E));
 };
 
 // The slow way out, for activations and narrow panels: finishes whole sums [rows][kNr] to y.

@@ -91,6 +91,9 @@ struct FillKernels<E, 0, kMr> {
   static void into(TileKernel<E> (*)[kMr]) {}
 };
 
+// The most that Tile::nextStep makes of its hints: a cache line with each turn of the inner loop.
+constexpr int64_t kNextStep = kCacheLine / kUnroll;
+
 // How many vectors of a tile's row are multiplied per cycle, for the cost model of chooseGrid.
 constexpr double kRate = 1.0;
 
