@@ -1,5 +1,6 @@
 // The testing addon: runs single kernels of any set from JavaScript, with guarded outputs and poisoned scratch.
-// Each op_*.cpp adds its ops to the map; op_runner.cpp exports them. Not part of the published package.
+// Each op_*.cpp adds its ops to the map of op_call.cpp; op_runner.cpp exports them. Not part of the published package.
+// But for op_runner.cpp these files also compile against remote/napi.h, for processors without Node; only what that has may be used here.
 #pragma once
 
 #include <napi.h>
@@ -167,6 +168,13 @@ void addElementwiseOps(OpMap&);  // op_elementwise.cpp
 void addMatmulOps(OpMap&);       // op_matmul.cpp
 void addNormOps(OpMap&);         // op_norm.cpp
 void addAttentionOps(OpMap&);    // op_attention.cpp
+
+// Runs one op; a number format is 'bf16' or 'int8', anything else is float32 (op_call.cpp).
+Napi::Value runOp(Napi::Env env, const std::string& op, const std::string& set, int threads, const Napi::Object& args,
+                  const std::string& dtype);
+// The usable kernel sets with kernels of their own in a format, best first; and those that only tests have.
+std::vector<std::string> setsWithOwn(const std::string& dtype);
+std::vector<std::string> emulatedSetsOf(const std::string& dtype);
 
 // The emulated tile registers by themselves (op_tiles.cpp).
 void addTileTests(Napi::Env env, Napi::Object exports);

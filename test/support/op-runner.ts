@@ -1,5 +1,6 @@
 import type { DType } from '../../lib/components/part'
 import { repoPath } from './fixtures'
+import { remoteRunner } from './remote-runner'
 
 /** The testing addon (native/testing): runs one kernel of one set; throws when a sentinel around an output or scratch was touched. */
 export interface OpRunner {
@@ -14,8 +15,10 @@ export interface OpRunner {
   run(op: string, set: string, threads: number, args: Record<string, unknown>, dtype?: DType): Float32Array
 }
 
+const { ASDM_TESTING_COMMAND: command, ASDM_TESTING_SETS: names, ASDM_TESTING_BINARY: binary } = process.env
+
 // eslint-disable-next-line @typescript-eslint/no-require-imports
-export const runner: OpRunner = require(process.env.ASDM_TESTING_BINARY ?? repoPath('build', 'Release', 'asdm_testing.node'))
+export const runner: OpRunner = command !== undefined ? remoteRunner(command, names?.split(',')) : require(binary ?? repoPath('build', 'Release', 'asdm_testing.node'))
 
 /** All sets that `run` can run in a format, `fp32` if left out. */
 export function everySet(dtype: DType = 'fp32'): string[] {
