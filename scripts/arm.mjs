@@ -1,7 +1,8 @@
 // npm run test:arm [-- ava options or compiled test files]
 // Compiles all kernels for 64-bit ARM (aarch64-linux-gnu-g++; Debian and Ubuntu: g++-aarch64-linux-gnu) and runs the tests of ops on its sets,
-// neondot and neon, in an emulator (qemu-aarch64; qemu-user), or as they are on such a machine. Nothing else of asdm runs on ARM here: no Node is needed there.
-// CXX and ASDM_EMULATOR name other commands. Some minutes.
+// neondot and neon, in an emulator (qemu-aarch64; qemu-user), or as they are on such a machine. No Node for ARM is
+// needed, so nothing else of asdm is run.
+// CXX names another compiler. Two minutes.
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -11,8 +12,8 @@ import { root } from './install.mjs'
 cd(root)
 const native = process.arch === 'arm64'
 const compiler = process.env.CXX ?? (native ? 'g++' : 'aarch64-linux-gnu-g++')
-const emulator = process.env.ASDM_EMULATOR ?? (native ? '' : 'qemu-aarch64')
-for (const command of [compiler, emulator.split(' ')[0]].filter(Boolean))
+const emulator = native ? '' : 'qemu-aarch64'
+for (const command of [compiler, emulator].filter(Boolean))
   if (await which(command, { nothrow: true }) === null) throw new Error(`Expected the command ${command} to be installed`)
 
 const out = path.join(root, 'build', 'arm')
