@@ -39,7 +39,7 @@ export interface BenchCase {
   macs: number
   /** The most memory that its process held; 0 where that is not known. */
   peakBytes: number
-  /** Time to load the weights, and to read the same files plainly, both when the system has them in memory. */
+  /** Time to load the weights (0 where it is not known), and to read the same files plainly, both when the system has them in memory. */
   loadMs: number
   readMs?: number
   /** Where a whole picture's time went, medians. */

@@ -23,10 +23,10 @@ export function reportText(report: BenchReport): string {
   for (const { name, absent } of report.peers) if (absent !== undefined) lines.push(`Not compared with ${name}: ${absent}`)
   lines.push(...report.notes.map(note => `Note: ${note}`))
   if (report.checks.length > 0)
-    lines.push('', table(['checked', 'against', 'difference', 'allowed', ''], report.checks.map(({ name, against, difference, psnr, limit, ok }) => [name, against, `${difference.toExponential(1)}${psnr === undefined ? '' : ` (${psnr.toFixed(1)} dB)`}`, limit.toExponential(0), ok ? 'ok' : 'WRONG'])))
+    lines.push('', table(['checked', 'against', 'difference', 'allowed', ''], report.checks.map(({ name, against, difference, psnr, limit, ok }) => [name, against, `${difference.toExponential(1)}${psnr === undefined ? '' : ` (${psnr.toFixed(1)} dB)`}`, limit === 0 ? '0' : limit.toExponential(1), ok ? 'ok' : 'WRONG'])))
   for (const name of [...new Set(report.cases.map(each => each.name))]) lines.push('', caseTable(name, report.cases.filter(each => each.name === name)))
   if (report.ratios.length > 0)
-    lines.push('', table(['ours / theirs (less is faster)', 'ratio', 'spread'], report.ratios.map(({ name, value }) => [name, value.median.toFixed(3), `±${percent(value.spread)}`])))
+    lines.push('', table(['ours / theirs (less is faster)', 'ratio', 'spread'], report.ratios.map(({ name, value }) => [name, value.median.toFixed(3), value.values.length > 1 ? `±${percent(value.spread)}` : ''])))
   for (const ops of report.ops) {
     lines.push('', `${ops.part} in ${ops.dtype}: ${seconds(ops.passMs)}, ${percent(ops.whole.ofRoofline)} of the roofline`)
     const shapes = [...ops.shapes].sort((a, b) => b.ms - a.ms).slice(0, shownShapes)
@@ -55,7 +55,7 @@ const goalValue = (value: number, unit: BenchGoal['unit']): string => (unit === 
 function caseTable(name: string, cases: readonly BenchCase[]): string {
   const phases = cases.some(each => each.phases !== undefined)
   return table([name, 'time', ...phases ? ['text', 'a step', 'decoding'] : [], 'spread', 'GFLOP/s', 'peak memory', 'load', 'of reading'], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, readMs, phases: parts }) => [
-    `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ...phases ? [parts?.text, parts?.step, parts?.decode].map(part => (part === undefined ? '' : seconds(part))) : [], ms.values.length > 1 ? `±${percent(ms.spread)}` : '', ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '', seconds(loadMs),
+    `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ...phases ? [parts?.text, parts?.step, parts?.decode].map(part => (part === undefined ? '' : seconds(part))) : [], ms.values.length > 1 ? `±${percent(ms.spread)}` : '', ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '', loadMs > 0 ? seconds(loadMs) : '',
     readMs === undefined ? '' : `${(loadMs / readMs).toFixed(2)}x`,
   ]))
 }

@@ -272,6 +272,9 @@ test('asdm bench --shape emoji --suite unet, as JSON; hostile names stay text', 
  notes: ['a <b> & "c"'], peers: [{ name: '<img src=x>', absent: '\'"' }],
     cases: [...report.cases, timed({ contender: '<svg onload="x">', ours: false })], ratios: [{ name: 'unet fp32 / <i>', value: measured([0.5]) }],
   })
+  // The figure at the top is the ratio to the nearest peer.
+  const [near, far] = [{ name: 'unet fp32 / near fp32', value: measured([0.8, 0.8]) }, { name: 'unet fp32 / far fp32', value: measured([0.1]) }]
+  t.regex(reportPage({ ...report, ratios: [far, near] }), /UNet: asdm fp32 \/ near fp32<\/div><div class="value">0\.80<\/div><div class="more">of the time, ±0\.0 %/)
   t.true(page.includes('>5.00 ms<') && page.includes('(41.3 dB)') && page.includes('&lt;s&gt; (bf16)'))
   checkPage(t, page.replaceAll('&lt;img src=x&gt;', '').replaceAll('&lt;svg onload=&quot;x&quot;&gt;', ''))
 })
