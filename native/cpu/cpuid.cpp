@@ -83,7 +83,7 @@ Features detect() {
   const bool ymm = (state & 0x6) == 0x6, zmm = (state & 0xe6) == 0xe6, tiles = (state & 0x60000) == 0x60000;
   f.avx2 = ymm && bit(l1.c, 28) && bit(l1.c, 12) && bit(l1.c, 29) && bit(l7.b, 5);
   f.avx512 = f.avx2 && zmm && bit(l7.b, 16) && bit(l7.b, 17) && bit(l7.b, 30) && bit(l7.b, 31);
-  f.avx512bf16 = f.avx512 && bit(l71.a, 5);
+  f.avx512bf16 = f.avx512 && bit(l71.a, 5) && bit(l7.c, 1);
   f.avx512vnni = f.avx512 && bit(l7.c, 11);
   f.avxvnni = f.avx2 && bit(l71.a, 4);
   if (tiles && bit(l7.d, 24) && (bit(l7.d, 22) || bit(l7.d, 25)) && mayUseTiles()) {

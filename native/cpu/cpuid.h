@@ -9,7 +9,7 @@ namespace asdm::cpu {
 struct Features {
   bool avx2 = false;         // with FMA and F16C
   bool avx512 = false;       // F, BW, DQ, VL
-  bool avx512bf16 = false;
+  bool avx512bf16 = false;   // with VBMI, which one short line of processors with BF16 lacks (Cooper Lake)
   bool avx512vnni = false;
   bool avxvnni = false;
   bool amxBf16 = false, amxInt8 = false;

@@ -26,7 +26,7 @@
 #define ASDM_AVX2_FEATURES "avx2,fma,f16c"
 #define ASDM_AVX512_FEATURES "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
 #define ASDM_AVX512VNNI_FEATURES "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
-#define ASDM_AVX512BF16_FEATURES "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+#define ASDM_AVX512BF16_FEATURES "avx512bf16,avx512vbmi,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
 // Older compilers do not know this one.
 #if defined(_MSC_VER) || (defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11)
 #define ASDM_HAS_AVXVNNI 1

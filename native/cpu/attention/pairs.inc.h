@@ -10,6 +10,9 @@
 //   vpair(a, b)    lane i = (a[i], b[i]), rounded
 //   vdot(a, b, c)  c + a.first * b.first + a.second * b.second lane by lane
 //   vpairweight(t) 2^t, 0 below 2^-126, NaN for NaN; its error has to vanish beside the rounding of weights, 2^-8
+//   vpweights(a, b, scale, base, nan)  the pairs of weights of two vectors of scores, off by at most 2^-7: vpscaleof(c) and
+//                  vpbase(ref) are what it needs of c and of the reference. NaN may give any weight, but is noted in nan (a vpnan,
+//                  vpnone() at first); vpspoil(sum, nan) makes those lanes NaN
 // Pairs are dimensions in the scores' product, keys in the values'. Weights are rounded to bfloat16, and the sum that divides at the
 // end is that of the rounded weights, so their errors cancel where they are alike.
 #pragma once
@@ -83,15 +86,20 @@ ASDM_INLINE bool pairWeights(const QueryTile<Bf16>& tile, const float* best, int
     sum[v] = vload(tile.sum + v * kVf);
   }
   const vf factor = vset(c);
+  const vpscale scale = vpscaleof(c);
+  vf base[Vectors];
+  vpnan nan[Vectors];
+  for (int v = 0; v < Vectors; v++) {
+    base[v] = vpbase(vload(tile.ref + v * kVf));
+    nan[v] = vpnone();
+  }
   const Bf16 ones[2] = {{0x3f80}, {0x3f80}};
   const vp one = vpset(ones);
   const float* scores = tile.scores;
   Bf16* weights = reinterpret_cast<Bf16*>(tile.scores);
   for (int i = 0; i + 1 < keys; i += 2) {
     for (int v = 0; v < Vectors; v++) {
-      const vf first = vpairweight(vfma(vload(scores + v * kVf), factor, ref[v]));
-      const vf second = vpairweight(vfma(vload(scores + (Vectors + v) * kVf), factor, ref[v]));
-      const vp both = vpair(first, second);
+      const vp both = vpweights(vload(scores + v * kVf), vload(scores + (Vectors + v) * kVf), scale, base[v], nan[v]);
       sum[v] = vdot(both, one, sum[v]);
       vpstore(weights + v * 2 * kVf, both);
     }
@@ -104,7 +112,7 @@ ASDM_INLINE bool pairWeights(const QueryTile<Bf16>& tile, const float* best, int
       sum[v] = vdot(both, one, sum[v]);
       vpstore(weights + v * 2 * kVf, both);
     }
-  for (int v = 0; v < Vectors; v++) vstore(tile.sum + v * kVf, sum[v]);
+  for (int v = 0; v < Vectors; v++) vstore(tile.sum + v * kVf, vpspoil(sum[v], nan[v]));
   return moved;
 }
 
