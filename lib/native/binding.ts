@@ -111,6 +111,10 @@ export interface UnitAttributes {
   dim: number
   flip: boolean
   freqShift: number
+  /** Kernels of a conditional convolution. */
+  experts: number
+  /** How its router rates them. */
+  routing: 'sigmoid' | 'softmax'
 }
 
 /** One unit of a graph, before any sizes are known. A unit gives one value; its number in the list is the value's. */
@@ -363,4 +367,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 5
+export const ABI = 6

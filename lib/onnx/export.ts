@@ -142,7 +142,7 @@ function writeGraph(part: ExportedPart, sizes: Partial<Record<Size, number>>, cl
     const nodes = new Nodes()
     weights.add(matchWeights(native.weights(), part.weights, part.path), nodes)
     const inputs = part.inputs.map(({ name, type, shape }) => ({ name, type, shape: shape.map(size => (typeof size === 'number' ? size : sizes[size] ?? size)) }))
-    const writer = new GraphWriter(graph, nodes, use => weights.use(use), new Map(part.inputs.map(({ unit, name, shape }) => [unit, { name, rank: shape.length }])))
+    const writer = new GraphWriter(graph, nodes, use => weights.use(use), new Map(part.inputs.map(({ unit, name, shape }) => [unit, { name, rank: shape.length }])), sizes.batch)
     const last = writer.write(graph.outputs[clipSkip])
     nodes.add('Identity', part.output.name, [last])
     return { nodes, inputs, output: { name: part.output.name, type: 'FLOAT' as const, shape: part.output.shape(sizes) } }

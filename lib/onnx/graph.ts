@@ -1,5 +1,5 @@
 import { AsdmError } from '../errors'
-import type { GraphInfo, GraphUnit, WeightRequest } from '../native/binding'
+import type { GraphInfo, GraphUnit, UnitAttributes, WeightRequest } from '../native/binding'
 import { Nodes } from './nodes'
 
 /** A weight as the ONNX graph wants it. */
@@ -26,8 +26,10 @@ export class GraphWriter {
   /** The parts of a product that is several stacked ones, by their first columns. */
   readonly #parts = new Map<number, Map<number, string>>()
 
-  /** @param inputs the ranks and names of the graph's inputs in ONNX, by the names of their units */
-  constructor(readonly graph: GraphInfo, readonly nodes: Nodes, readonly useWeight: UseWeight, readonly inputs: ReadonlyMap<string, { name: string, rank: number }>) {}
+  /** @param inputs the ranks and names of the graph's inputs in ONNX, by the names of their units @param batch samples in a pass, where that is fixed */
+  constructor(
+    readonly graph: GraphInfo, readonly nodes: Nodes, readonly useWeight: UseWeight, readonly inputs: ReadonlyMap<string, { name: string, rank: number }>, readonly batch?: number,
+  ) {}
 
   /** Writes what the value `output` needs. @returns its name */
   write(output: number): string {
@@ -58,6 +60,7 @@ export class GraphWriter {
       }
       case 'Linear': return this.#linear(unit, id)
       case 'Conv2d': map(); return this.#conv(unit)
+      case 'CondConv': return this.#conditional(unit, id)
       case 'GroupNorm': map(); return this.#groupNorm(unit)
       case 'LayerNorm':
         return this.nodes.add('LayerNormalization', name, [this.#value(x), ...weights.map(([part]) => this.#weight(part))], { axis: -1, epsilon: { float: attributes.eps } })
@@ -155,23 +158,58 @@ export class GraphWriter {
   }
 
   #conv({ name, inputs: [x, rowBias], weights: [[weight], [bias]], attributes: a }: GraphUnit): string {
+    const y = this.nodes.add('Conv', rowBias === undefined ? name : `${name}.conv`, [this.#resized(this.#value(x), name, a), this.#weight(weight), this.#weight(bias)], window(a))
+    return rowBias === undefined ? y : this.#addRow(y, name, rowBias)
+  }
+
+  /** A convolution's input, where it is resized first by nearest neighbour: source = floor(destination * in / out). */
+  #resized(value: string, name: string, a: UnitAttributes): string {
     const { nodes } = this
-    let value = this.#value(x)
-    // Nearest neighbour: source = floor(destination * in / out).
     const nearest = { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'floor' }
-    if (a.doubleSize) {
-      value = nodes.add('Resize', `${name}.resized`, [value, '', nodes.floats('doubled', [1, 1, 2, 2], [4])], nearest)
-    } else if (a.sizeOf !== undefined) {
-      const whole = nodes.add('Shape', `${name}.batch`, [value], { start: 0, end: 2 })
-      const sizes = nodes.add('Concat', `${name}.sizes`, [whole, this.#size(a.sizeOf, `${name}.size`)], { axis: 0 })
-      value = nodes.add('Resize', `${name}.resized`, [value, '', '', sizes], nearest)
+    if (a.doubleSize) return nodes.add('Resize', `${name}.resized`, [value, '', nodes.floats('doubled', [1, 1, 2, 2], [4])], nearest)
+    if (a.sizeOf === undefined || a.layout === 'map') return value
+    const whole = nodes.add('Shape', `${name}.batch`, [value], { start: 0, end: 2 })
+    const sizes = nodes.add('Concat', `${name}.sizes`, [whole, this.#size(a.sizeOf, `${name}.size`)], { axis: 0 })
+    return nodes.add('Resize', `${name}.resized`, [value, '', '', sizes], nearest)
+  }
+
+  /** Adds [N,C] to a feature map [N,C,H,W]. */
+  #addRow(value: string, name: string, row: number): string {
+    return this.nodes.add('Add', name, [value, this.nodes.add('Unsqueeze', `${name}.row`, [this.#value(row), this.nodes.integers(2, 3)])])
+  }
+
+  /**
+   * A convolution of experts, by rates of each sample. ONNX's convolution has one kernel for a batch, or for each of a fixed number of groups
+   * of channels: where the batch is fixed, kernels are mixed and samples become groups; where it is open, every expert convolves and the results
+   * are mixed, which is the same sum at the experts' number of times the arithmetic.
+   */
+  #conditional({ name, inputs: [input, rowBias], weights: [[kernels], [biases], [router], [routerBias]], attributes: a }: GraphUnit, id: number): string {
+    const { nodes, batch } = this
+    const [experts, out, inner] = kernels.shape
+    const { kernel, layout } = a
+    const value = this.#resized(layout === 'map' ? this.#toMap(this.#value(input), `${name}.map`, inner, a.sizeOf!) : this.#value(input), name, a)
+    const mean = nodes.add('ReduceMean', `${name}.mean`, [value], { axes: [2, 3], keepdims: 0 })
+    const logits = nodes.add('Add', `${name}.logits`, [nodes.add('MatMul', `${name}.router`, [mean, this.#weight(router, [inner, experts], true)]), this.#weight(routerBias)])
+    const rates = a.routing === 'softmax' ? nodes.add('Softmax', `${name}.rates`, [logits], { axis: -1 }) : nodes.add('Sigmoid', `${name}.rates`, [logits])
+    let y: string
+    if (batch !== undefined) {
+      const flat = nodes.add('MatMul', `${name}.kernels`, [rates, this.#weight(kernels, [experts, out * inner * kernel * kernel])])
+      const mixed = nodes.add('Reshape', `${name}.kernel`, [flat, nodes.integers(batch * out, inner, kernel, kernel)])
+      const groups = nodes.add('Reshape', `${name}.groups`, [value, nodes.integers(1, batch * inner, 0, 0)])
+      const convolved = nodes.add('Conv', `${name}.grouped`, [groups, mixed], { ...window(a), group: batch })
+      y = nodes.add('Reshape', `${name}.conv`, [convolved, nodes.integers(batch, out, 0, 0)])
+    } else {
+      const each = nodes.add('Conv', `${name}.experts`, [value, this.#weight(kernels, [experts * out, inner, kernel, kernel])], window(a))
+      const flat = nodes.add('Reshape', `${name}.experts.flat`, [each, nodes.integers(0, experts, -1)])
+      const mixed = nodes.add('MatMul', `${name}.mixed`, [nodes.add('Unsqueeze', `${name}.rates.row`, [rates, nodes.integers(1)]), flat])
+      const size = nodes.add('Shape', `${name}.experts.size`, [each], { start: 2, end: 4 })
+      y = nodes.add('Reshape', `${name}.conv`, [mixed, nodes.add('Concat', `${name}.shape`, [nodes.integers(0, out), size], { axis: 0 })])
     }
-    const y = nodes.add('Conv', rowBias === undefined ? name : `${name}.conv`, [value, this.#weight(weight), this.#weight(bias)], {
-      kernel_shape: [a.kernel, a.kernel], strides: [a.stride, a.stride], pads: [a.padBefore, a.padBefore, a.padAfter, a.padAfter],
-    })
-    if (rowBias === undefined) return y
-    const row = nodes.add('Unsqueeze', `${name}.row`, [this.#value(rowBias), nodes.integers(2, 3)])
-    return nodes.add('Add', name, [y, row])
+    const bias = nodes.add('Unsqueeze', `${name}.bias.row`, [nodes.add('MatMul', `${name}.bias`, [rates, this.#weight(biases)]), nodes.integers(2, 3)])
+    if (layout !== 'sequence') this.#maps.add(id)
+    y = nodes.add('Add', rowBias === undefined && layout !== 'sequence' ? name : `${name}.biased`, [y, bias])
+    if (layout === 'sequence') return this.#toSequence(y, name, out)
+    return rowBias === undefined ? y : this.#addRow(y, name, rowBias)
   }
 
   /** By instance normalization of the groups, since ONNX's own group normalization is younger than version 17. */
@@ -268,4 +306,9 @@ export class GraphWriter {
     const sum = nodes.add('Add', `${name}.sum`, [erf, nodes.scalar(1)])
     return nodes.add('Mul', name, [nodes.add('Mul', `${name}.product`, [value, sum]), nodes.scalar(0.5)])
   }
+}
+
+/** What ONNX's convolution is told of a window. */
+function window({ kernel, stride, padBefore, padAfter }: UnitAttributes) {
+  return { kernel_shape: [kernel, kernel], strides: [stride, stride], pads: [padBefore, padBefore, padAfter, padAfter] }
 }

@@ -65,6 +65,8 @@ napi_value attributes(napi_env env, const Attributes& a) {
   set(env, value, "dim", number(env, a.dim));
   set(env, value, "flip", boolean(env, a.flip));
   set(env, value, "freqShift", napi::number(env, static_cast<double>(a.freqShift)));
+  set(env, value, "experts", number(env, a.experts));
+  set(env, value, "routing", string(env, a.routing == Routing::Softmax ? "softmax" : "sigmoid"));
   return value;
 }
 

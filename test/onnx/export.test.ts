@@ -4,7 +4,10 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { exportOnnx } from '../../lib/onnx/export'
+import { assemble } from '../../lib/assembly/assemble'
+import type { Recipe } from '../../lib/assembly/recipe'
 import { readSafetensorsHeader } from '../../lib/assembly/safetensors'
+import { UNet } from '../../lib/components/unet'
 import { TorchGenerator } from '../../lib/random/torch-generator'
 import type { Tensor } from '../../lib/tensor'
 import { aborts } from '../support/aborts'
@@ -76,6 +79,41 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
       within(t, runOnnx(readOnnx(file), { input_ids: { shape: wanted.shape.slice(0, 2), data: ids.flat() } }).outputs.last_hidden_state, wanted, 2e-5, name)
     }
   })
+}
+
+test('conditional convolutions: mixed kernels with a fixed batch, mixed results with an open one, as our own UNet has them', async t => {
+  const folder = temporaryFolder(t)
+  // One of every kind: plain, with a time embedding, of a sequence and to one, resized, with steps of 2.
+  const places = ['down_blocks.0.resnets.0.conv1', 'down_blocks.0.resnets.0.conv2', 'down_blocks.0.downsamplers.0.conv', 'down_blocks.0.attentions.0.proj_in', 'mid_block.attentions.0.proj_out', 'up_blocks.0.upsamplers.0.conv', 'conv_out']
+  const units = Object.fromEntries(places.map((prefix, i) => [prefix, {
+    experts: [{ checkpoint: 'sd' }, { checkpoint: 'sd', noise: 0.5 }, { checkpoint: 'sd', noise: 0.5 }].slice(0, 2 + (i % 2)), router: { activation: i % 3 === 0 ? 'softmax' : 'sigmoid' },
+  }]))
+  await assemble({ version: 1, checkpoints: { sd: null }, target: { from: 'sd' }, rest: 'sd', units } as Recipe, { out: path.join(folder, 'model'), checkpoints: { sd: fixture('sd15-tiny') } })
+  const file = path.join(folder, 'model', 'unet', 'diffusion_pytorch_model.safetensors')
+  trainRouters(file, await readSafetensorsHeader(file))
+  const random = new TorchGenerator(3)
+  const [sample, text] = [random.randn([2, 4, 9, 8]), random.randn([2, 5, 48])]
+  const unet = await UNet.load(path.join(folder, 'model', 'unet'))
+  const wanted = (await unet.forward({ sample, timestep: 500, encoderHiddenStates: text })).sample
+  await unet.dispose()
+  for (const batch of [2, undefined]) {
+    const { path: file } = await exportOnnx(path.join(folder, 'model'), path.join(folder, `${batch}.onnx`), { part: 'unet', ...(batch && { batch }) })
+    const model = readOnnx(file)
+    t.is(model.nodes.filter(({ op }) => op === 'ReduceMean').length, places.length)
+    t.is(model.nodes.filter(({ op, attributes }) => op === 'Conv' && attributes.group === 2).length, batch === 2 ? places.length : 0)
+    within(t, runOnnx(model, { sample, timestep: { shape: [2], data: [500, 500] }, encoder_hidden_states: text }).outputs.out_sample, wanted, 2e-5, String(batch))
+  }
+})
+
+/** Gives routers numbers that rate samples differently. */
+function trainRouters(file: string, { tensors }: Awaited<ReturnType<typeof readSafetensorsHeader>>): void {
+  const bytes = fs.readFileSync(file)
+  for (const [name, { dtype, begin, end }] of tensors) {
+    if (!name.endsWith('.router.weight')) continue
+    if (dtype !== 'F32') throw new Error(`${name} is ${dtype}`)
+    for (let at = begin; at < end; at += 4) bytes.writeFloatLE(2 * Math.sin(at), at)
+  }
+  fs.writeFileSync(file, bytes)
 }
 
 test('number formats and a file of weights: the same numbers, rounded; in pages; nothing left behind', async t => {

@@ -83,21 +83,22 @@ const matMul: Run = ([a, b]) => {
 }
 
 const conv: Run = ([x, w, b], attributes) => {
-  const [n, channels, h, width] = x.shape, [out, inner, kh, kw] = w.shape
+  const [n, channels, h, width] = x.shape, [out, inner, kh, kw] = w.shape, group = (attributes.group as number | undefined) ?? 1
   const [top, left, bottom, right] = list(attributes.pads, [0, 0, 0, 0]), [sh, sw] = list(attributes.strides, [1, 1])
-  if (inner !== channels || list(attributes.kernel_shape, [kh, kw]).join() !== [kh, kw].join()) throw new Error(`[${w.shape}] over [${x.shape}]`)
+  if (inner * group !== channels || out % group !== 0 || list(attributes.kernel_shape, [kh, kw]).join() !== [kh, kw].join()) throw new Error(`[${w.shape}] over [${x.shape}]`)
   const oh = Math.floor((h + top + bottom - kh) / sh) + 1, ow = Math.floor((width + left + right - kw) / sw) + 1
   const y = new Float64Array(n * out * oh * ow)
   for (let s = 0; s < n; s++) for (let o = 0; o < out; o++) {
     const plane = y.subarray((s * out + o) * oh * ow, (s * out + o + 1) * oh * ow).fill(b?.data[o] ?? 0)
-    for (let c = 0; c < channels; c++) for (let i = 0; i < kh; i++) for (let j = 0; j < kw; j++) {
-      const factor = w.data[((o * channels + c) * kh + i) * kw + j]
+    const first = Math.floor(o / (out / group)) * inner
+    for (let c = 0; c < inner; c++) for (let i = 0; i < kh; i++) for (let j = 0; j < kw; j++) {
+      const factor = w.data[((o * inner + c) * kh + i) * kw + j]
       for (let p = 0; p < oh; p++) {
         const row = p * sh + i - top
         if (row < 0 || row >= h) continue
         for (let q = 0; q < ow; q++) {
           const column = q * sw + j - left
-          if (column >= 0 && column < width) plane[p * ow + q] += factor * x.data[((s * channels + c) * h + row) * width + column]
+          if (column >= 0 && column < width) plane[p * ow + q] += factor * x.data[((s * channels + first + c) * h + row) * width + column]
         }
       }
     }
@@ -149,6 +150,11 @@ const operators: Record<string, Run> = {
   },
   MatMul: matMul,
   Conv: conv,
+  ReduceMean: ([x], { axes, keepdims }) => {
+    if (keepdims !== 0 || (axes as number[]).join() !== '2,3' || x.shape.length !== 4) throw new Error('other axes')
+    const run = x.shape[2] * x.shape[3]
+    return [value(x.shape.slice(0, 2), Float64Array.from({ length: x.data.length / run }, (_, i) => x.data.subarray(i * run, (i + 1) * run).reduce((a, b) => a + b) / run))]
+  },
   Transpose: transpose,
   InstanceNormalization: ([x, scale, shift], { epsilon }) => {
     const run = count(x.shape.slice(2)), data = normalised(x.data, run, epsilon as number)
