@@ -18,8 +18,6 @@ namespace asdm::cpu {
 namespace amx {
 using avx512bf16::activation;
 using avx512bf16::add;
-using avx512bf16::attention;
-using avx512bf16::attentionScratch;
 using avx512bf16::geglu;
 using avx512bf16::groupNorm;
 using avx512bf16::groupNormScratch;

@@ -38,7 +38,7 @@
     (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11)
 #define ASDM_HAS_AMX 1
 #define ASDM_AMX_FEATURES \
-  "amx-tile,amx-bf16,amx-int8,avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+  "amx-tile,amx-bf16,amx-int8,avx512bf16,avx512vbmi,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
 #endif
 #endif
 

@@ -56,8 +56,10 @@ namespace asdm::cpu {
 namespace amx_emulated_avx512 {
 using avx512bf16::activation;
 using avx512bf16::add;
-using avx512bf16::attention;
-using avx512bf16::attentionScratch;
+template <class E>
+void attention(const AttentionArgs&, KernelContext&) noexcept;  // tile_attention_avx512.cpp
+template <class E>
+size_t attentionScratch(const AttentionArgs&, int threads) noexcept;
 using avx512bf16::geglu;
 using avx512bf16::groupNorm;
 using avx512bf16::groupNormScratch;

@@ -8,8 +8,8 @@
 // Threads: one task per run of query tiles of one head; which thread takes it changes nothing.
 // Rounding: a score's product with scale is not rounded by itself: the weight is 2^(score * c - reference) with one fused multiply
 // and add (two roundings in sets without FMA), c = scale * log2(e) rounded once. Sums over keys are rounded per block, then over blocks.
-// bfloat16 activations: sums, softmax and scores are float; the output is rounded once. Set avx512bf16 multiplies pairs of bfloat16
-// (pairs.inc.h): its weights are rounded too, and divided by the sum of what they were rounded to, so an output is off by at most some
+// bfloat16 activations: sums, softmax and scores are float; the output is rounded once. Sets avx512bf16 and amx multiply pairs of
+// bfloat16 (pairs.inc.h): their weights are rounded too, and divided by the sum of what they were rounded to, so an output is off by at most some
 // 2 * 2^-8 of sum weight * |value| besides. The other sets widen what they read and multiply floats (tiles.inc.h).
 // NaN and infinity behave as in softmax written out: NaN in a query or key makes the row NaN, in a value its column; a score of
 // -inf has weight 0, and a row of nothing else is NaN.
@@ -32,6 +32,9 @@ ASDM_DECLARE_ATTENTION(portable)
 ASDM_DECLARE_ATTENTION(avx2)
 ASDM_DECLARE_ATTENTION(avx512)
 ASDM_DECLARE_ATTENTION(avx512bf16)
+#if defined(ASDM_HAS_AMX)
+ASDM_DECLARE_ATTENTION(amx)
+#endif
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_ATTENTION(neon)

@@ -1,5 +1,6 @@
 // Driver: packs keys and values once per head, then runs query tiles in parallel. Include after state.inc.h and transpose.inc.h. What
-// it is given as Products multiplies: FloatProducts (tiles.inc.h) or PairProducts (pairs.inc.h).
+// it is given as Products multiplies: FloatProducts (tiles.inc.h), PairProducts
+// (pair_products.inc.h) or TileProducts (tile_products.inc.h).
 #pragma once
 
 namespace asdm::cpu::ASDM_SET {
@@ -33,7 +34,7 @@ ASDM_INLINE AttentionPlan attentionPlan(const AttentionArgs& a, int threads) {
   plan.headK = roundUp(plan.keyTiles * kKeyTile * plan.pairedDim, 32);
   plan.headV = roundUp(roundUp(a.kLength, Products::kPair) * plan.paddedDim, 32);
   plan.queryTiles = ceilDiv(a.qLength, kTileWidth);
-  plan.queryFloats = roundUp(plan.pairedDim * kTileWidth / Products::kPair, 16);
+  plan.queryFloats = roundUp(plan.pairedDim * kTileWidth * static_cast<int64_t>(sizeof(typename Products::Packed)) / 4, 16);
   plan.tileFloats = plan.queryFloats + roundUp((plan.paddedDim + 3) * kTileWidth, 16);
   int64_t tiles = smaller(kTaskStateFloats / plan.tileFloats, kTaskMacs / (2 * kTileWidth * a.headDim * a.kLength));
   // At least some four tasks per thread, for balance. Results don't depend on which tiles share a task.

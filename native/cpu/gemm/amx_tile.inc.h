@@ -27,9 +27,10 @@ constexpr int64_t kNextStep = kTileBytes / kSide;
 // All tiles but a group's last are whole: a product of tiles takes no less time for fewer rows beyond 16.
 ASDM_INLINE int64_t tileRow(int64_t tile, int64_t, int64_t) { return tile * kMr; }
 
-// Finishes whole sums [rows][kNr] of a whole panel, without an activation.
+// Finishes whole sums [rows][kNr] of a whole panel, without an activation. By value: what it writes is then known
+// not to change the tile.
 template <class E>
-ASDM_INLINE void finishWhole(const Tile<E>& t, const float* sums) {
+ASDM_INLINE void finishWhole(Tile<E> t, const float* sums) {
   for (int r = 0; r < t.rows; r++) {
     ASDM_UNROLL
     for (int v = 0; v < kNv; v++) {

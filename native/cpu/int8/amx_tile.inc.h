@@ -6,8 +6,9 @@ namespace asdm::cpu::ASDM_SET::int8 {
 constexpr double kRate = 16.0;
 ASDM_INLINE int64_t tileRow(int64_t tile, int64_t, int64_t) { return tile * kMr; }
 
-// Finishes whole sums [rows][kNr] of a whole panel, without an activation.
-ASDM_INLINE void finishWhole(const Tile& t, const int32_t* sums) {
+// Finishes whole sums [rows][kNr] of a whole panel, without an activation. By value: what it writes is then known
+// not to change the tile.
+ASDM_INLINE void finishWhole(Tile t, const int32_t* sums) {
   for (int r = 0; r < t.rows; r++) {
     const Quant& quant = t.quants[r * t.quantStep];
     const vi zero = viSet(quant.zero - kLeftOffset);
