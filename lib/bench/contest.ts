@@ -3,7 +3,7 @@ import { AsdmError } from '../errors'
 import type { Tensor } from '../tensor'
 import { Contender, type Answer, type ContenderSpec } from './contender'
 import type { BenchCase, BenchCheck, BenchPart, BenchRatio, Suite } from './report'
-import { measured, pairedRatio, relativeRms } from './statistics'
+import { measured, median, pairedRatio, relativeRms } from './statistics'
 import { readTensors } from './tensors'
 
 /**
@@ -13,6 +13,11 @@ import { readTensors } from './tensors'
 export function resultLimit(dtype: string): number {
   return dtype === 'fp32' ? 1e-4 : dtype === 'int8' ? 1e-1 : 3e-2
 }
+
+/** Long enough for a small pass to come to its pace. */
+export const turnMs = 300
+/** Most runs of one turn. */
+export const mostRunsOfTurn = 20
 
 export interface Contest {
   suite: Suite
@@ -28,6 +33,8 @@ export interface Contest {
   inputs: string
   /** Rounds; 0 checks results only. */
   runs: number
+  /** A turn is as many runs as fit into these milliseconds, at least one, and its time their median, since one run of milliseconds measures the caches' state; {@link turnMs} if left out. */
+  turnMs?: number
   signal?: AbortSignal
   onProgress: (what: string) => void
 }
@@ -45,7 +52,7 @@ const shownName = ({ name, dtype }: ContenderSpec): string => `${name} ${dtype}`
  * Runs the same inputs through all contenders: first once each, and compares the results; then those that agree in rounds, each round in
  * another order, so that neither a drift of the machine's speed nor the neighbour before favours one.
  */
-export async function contest({ suite, part, reference, groups, second, work, inputs, runs, signal, onProgress }: Contest): Promise<ContestResult> {
+export async function contest({ suite, part, reference, groups, second, work, inputs, runs, turnMs: turn = turnMs, signal, onProgress }: Contest): Promise<ContestResult> {
   const result: ContestResult = { cases: [], checks: [], ratios: [], notes: [] }
   const output = (spec: ContenderSpec): string => `${part}-${spec.name}-${spec.dtype}.safetensors`.replaceAll(' ', '-')
   const read = async (spec: ContenderSpec): Promise<Tensor> => (await readTensors(path.join(work, output(spec)))).sample
@@ -120,8 +127,12 @@ export async function contest({ suite, part, reference, groups, second, work, in
       const order = entrants.map((_, i) => (round % 2 === 0 ? i : entrants.length - 1 - i))
       for (const i of order) {
         onProgress(`${part}: ${shownName(entrants[i].spec)}, round ${round + 1} of ${runs}`)
-        last[i] = await entrants[i].contender.ask(`run ${inputs} ${output(entrants[i].spec)}`)
-        times[i].push(last[i].ms)
+        const taken: number[] = []
+        do {
+          last[i] = await entrants[i].contender.ask(`run ${inputs} ${output(entrants[i].spec)}`)
+          taken.push(last[i].ms)
+        } while (taken.length < mostRunsOfTurn && taken.reduce((sum, ms) => sum + ms, 0) < turn)
+        times[i].push(median(taken))
       }
     }
     if (runs === 0) return

@@ -9,6 +9,7 @@ import { locateModel } from '../model/locate'
 import { loadAddon } from '../native/load'
 import { packageRoot } from '../native/platform'
 import type { ContenderSpec } from './contender'
+import { doubts } from './doubts'
 import { goalsOf } from './goals'
 import type { PicturePeer } from './pictures'
 import { randomInputs } from './profile-model'
@@ -151,6 +152,9 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   }
   await runSuites(context, peaks => { report.peaks = peaks satisfies Peaks })
   report.goals = goalsOf(report)
+  report.notes.push(...doubts(report))
+  const [after] = os.loadavg()
+  if (after > threads + 0.5 * info.cores) notes.push(`When this ended, ${(after - threads).toFixed(1)} other processes had run beside it lately, so times are longer than they need be and ratios less certain.`)
   report.seconds = (performance.now() - started) / 1000
   return report
 }

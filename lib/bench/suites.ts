@@ -53,15 +53,6 @@ async function opsSuite(context: BenchContext, peaks: Peaks): Promise<void> {
       })
     }
   }
-  const note = peaksNote(context.report.ops)
-  if (note !== undefined) context.report.notes.push(note)
-}
-
-/** Plain products do not save multiplications, so what ran beyond the peaks tells that these were measured on a slower machine. */
-export function peaksNote(ops: readonly BenchOps[]): string | undefined {
-  const most = Math.max(0, ...ops.flatMap(({ kinds }) => kinds.filter(({ name, share }) => name === 'linear' && share > 0.05).map(({ ofRoofline }) => ofRoofline)))
-  if (most <= 1.05) return undefined
-  return `Matrix products reached ${(100 * most).toFixed(0)} % of the roofline, so the machine was busier while its peaks were measured, and all shares of the roofline are too high.`
 }
 
 /** Passes of a part, rolled up. */

@@ -14,10 +14,12 @@ import type { CallRow, ForwardInputs } from '../native/binding'
 import { loadAddon } from '../native/load'
 import type { Step } from '../progress'
 import { StableDiffusion } from '../stable-diffusion'
+import { mostRunsOfTurn, turnMs } from './contest'
 import type { PictureTask } from './pictures'
 import { planSpeed } from './plan-speed'
 import type { BenchPhases } from './report'
 import { measurePeaks } from './roofline'
+import { median } from './statistics'
 import { readTensors, writeTensors } from './tensors'
 
 /** What a worker is for. */
@@ -100,12 +102,12 @@ class PartWorker {
     const inputs: ForwardInputs = { ...await this.#inputs(from), profile: true }
     await this.#part.forward(inputs, undefined)
     const passes: CallRow[][] = [], times: number[] = []
-    for (let run = 0; run < runs; run++) {
+    for (let run = 0; run < runs || (run < mostRunsOfTurn && times.reduce((a, b) => a + b, 0) < turnMs); run++) {
       const start = performance.now()
       passes.push((await this.#part.forward(inputs, undefined)).calls)
       times.push(performance.now() - start)
     }
-    return { ms: times.reduce((a, b) => a + b, 0) / runs, times, passes, cpu: this.#part.cpu, names: this.#part.tapNames() }
+    return { ms: median(times), times, passes, cpu: this.#part.cpu, names: this.#part.tapNames() }
   }
 
   async plan(plan: string, steps: number, runs: number): Promise<Reply> {

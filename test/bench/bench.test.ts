@@ -4,6 +4,7 @@ import test from 'ava'
 import { baselineOf, compareRatios } from '../../bench/compare'
 import { contest } from '../../lib/bench/contest'
 import type { ContenderSpec } from '../../lib/bench/contender'
+import { doubts } from '../../lib/bench/doubts'
 import { goalsOf } from '../../lib/bench/goals'
 import { reportPage } from '../../lib/bench/html/page'
 import { count, escaped, percent, time } from '../../lib/bench/html/text'
@@ -12,7 +13,6 @@ import type { BenchCase, BenchOps, BenchReport } from '../../lib/bench/report'
 import { measured, median, pairedRatio, relativeRms } from '../../lib/bench/statistics'
 import { randomModel, writeRandomModel } from '../../lib/bench/random-model'
 import { shapes } from '../../lib/bench/shapes'
-import { peaksNote } from '../../lib/bench/suites'
 import { reportText } from '../../lib/bench/text'
 import { writeTensors } from '../../lib/bench/tensors'
 import { StableDiffusion } from '../../lib/stable-diffusion'
@@ -55,9 +55,9 @@ function fake(folder: string, name: string, dtype: string, values: number[] | st
   return { name, dtype, ours, command: process.execPath, args: [file] }
 }
 
-async function hold(folder: string, groups: ContenderSpec[][], more: { second?: ContenderSpec, reference?: ContenderSpec, signal?: AbortSignal } = {}) {
+async function hold(folder: string, groups: ContenderSpec[][], more: { second?: ContenderSpec, reference?: ContenderSpec, signal?: AbortSignal, turnMs?: number } = {}) {
   await writeTensors(path.join(folder, 'in.safetensors'), { sample: { data: Float32Array.of(1), shape: [1] } })
-  const result = await contest({ suite: 'unet', part: 'unet', reference: more.reference ?? groups[0][0], groups, ...more, work: folder, inputs: 'in.safetensors', runs: 3, onProgress: () => {} })
+  const result = await contest({ suite: 'unet', part: 'unet', reference: more.reference ?? groups[0][0], groups, ...more, work: folder, inputs: 'in.safetensors', runs: 3, turnMs: more.turnMs ?? 0, onProgress: () => {} })
   return { ...result, log: fs.readFileSync(path.join(folder, 'log'), 'utf8').trim().split(' ') }
 }
 
@@ -72,6 +72,14 @@ test('a contest checks results first, then lets all take turns in alternating or
   t.is(cases[1].ms.median, 8)
   t.is(cases[1].macs, 5e6)
   t.deepEqual(ratios.map(({ name, value }) => [name, value.median]), [['unet fp32 / them fp32', 0.5]])
+})
+
+test('who takes milliseconds runs several times a turn', async t => {
+  const folder = temporaryFolder(t)
+  const { cases, log } = await hold(folder, [[fake(folder, 'us', 'fp32', [1, 2], 4, true), fake(folder, 'them', 'fp32', [1, 2], 30), fake(folder, 'tiny', 'fp32', [1, 2], 0)]], { turnMs: 10 })
+  const count = (name: string): number => log.filter(each => each === name).length
+  t.deepEqual([count('us'), count('them'), count('tiny')], [1 + 3 * 3, 1 + 3, 1 + 3 * 20])
+  t.deepEqual(cases.map(({ ms }) => ms.values), [[4, 4, 4], [30, 30, 30], [0, 0, 0]])
 })
 
 test('who gives another result is not timed, who fails is told, and the others go on', async t => {
@@ -161,14 +169,19 @@ test('a missed goal says which kernels miss it, and by how much', t => {
   t.true(Math.abs(all - 15) < 1e-9)
 })
 
-test('products beyond the peaks are told', t => {
+test('figures that contradict each other are told', t => {
   const withLinear = (ofRoofline: number): BenchOps => {
-    const ops = opsWith('unet', 'fp32', [['a', 10, 5]])
+    const ops = opsWith('unet', 'fp32', [['a', 11, 5]])
     return { ...ops, kinds: [{ ...ops.whole, name: 'conv 3x3', share: 0.5, ofRoofline: 2 }, { ...ops.whole, name: 'linear', share: 0.5, ofRoofline }] }
   }
-  t.is(peaksNote([]), undefined)
-  t.is(peaksNote([withLinear(0.98)]), undefined)
-  t.regex(peaksNote([withLinear(0.5), withLinear(1.26)])!, /reached 126 % of the roofline/)
+  const cases = [timed({ ms: measured([1]), ours: false }), timed({ ms: measured([2]), dtype: 'bf16' }), timed({})]
+  t.deepEqual(doubts({ ops: [], cases }), [])
+  t.deepEqual(doubts({ ops: [withLinear(0.98)], cases }), [])
+  t.regex(doubts({ ops: [withLinear(0.5), withLinear(1.26)], cases })[0], /reached 126 % of the roofline/)
+  const taking = (ms: number): BenchOps[] => [opsWith('unet', 'fp32', [['a', ms, 5]])]
+  t.regex(doubts({ ops: taking(22), cases })[0], /kernels of unet in fp32 took 2\.0 times as long as its pass/)
+  t.regex(doubts({ ops: taking(5.5), cases })[0], /pass of unet in fp32 by itself took 2\.0 times as long as its kernels/)
+  t.deepEqual(doubts({ ops: taking(22), cases: [] }), [])
 })
 
 test('figures for people', t => {
