@@ -41,8 +41,10 @@ export interface ProfileOptions {
 
 /** Steps that do the same work. */
 export interface ProfiledStep {
-  /** Which steps of the plan these are; one that stands for all without a plan. */
+  /** Which steps of the plan these are; one that stands for all without a plan. With adaptive rules, those that are so whatever the rules decide. */
   steps: number[]
+  /** Of a plan with adaptive rules: the steps that are so where no rule inherits, and those that are where every rule that may does. */
+  adaptive?: { full: number[], inheriting: number[] }
   /** Median time of a pass, copies in and out included. */
   passMs: number
   whole: ProfileRow
@@ -125,12 +127,12 @@ export async function profilePart(addon: Addon, checkpoint: Checkpoint, native: 
     const names = component instanceof UNet ? unetFacts(component.config, part.tapNames()).prefixes : new Set(part.tapNames())
     const inputs: ForwardInputs = { ...randomInputs(kind, input, checkpoint), profile: true }
     const kinds = options.plan === undefined || !(component instanceof UNet)
-      ? [{ steps: [0], ...await repeat(runs, () => part.forward(inputs, options.signal)) }]
+      ? [{ steps: [0], adaptive: undefined, ...await repeat(runs, () => part.forward(inputs, options.signal)) }]
       : await profilePlan(component, checkpoint, input, runs, options)
-    const steps = kinds.map(({ steps: which, passMs, passes }): ProfiledStep => {
+    const steps = kinds.map(({ steps: which, adaptive, passMs, passes }): ProfiledStep => {
       const calls = mergePasses(passes, peaks)
       return {
-        steps: which, passMs, whole: wholeOf(calls), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers: rollUp(calls, ({ name }) => layerOf(name)),
+        steps: which, ...(adaptive && { adaptive }), passMs, whole: wholeOf(calls), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers: rollUp(calls, ({ name }) => layerOf(name)),
         units: rollUp(calls, ({ name }) => unitOf(name, names)), kinds: rollUp(calls, kindOf), calls,
       }
     })
@@ -153,40 +155,60 @@ async function repeat(runs: number, pass: () => Promise<{ calls: CallRow[] }>): 
   return { passMs: median(times), passes }
 }
 
-/** Each distinct kind of step of a plan, in the order in which they first come; what adaptive rules would decide is full. */
-async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions): Promise<({ steps: number[] } & Passes)[]> {
+interface PlannedKind {
+  steps: number[]
+  adaptive: { full: number[], inheriting: number[] }
+  /** Where it is timed: at which step, and whether adaptive rules inherit in that run. */
+  at: number
+  inheriting: boolean
+  times: number[]
+  passes: CallRow[][]
+}
+
+/**
+ * Each distinct kind of step of a plan, in the order in which they first come. A plan with adaptive rules is run twice, once with none inheriting and
+ * once with all that may; without their probes, which compute an early part of what the step computes anyway.
+ */
+async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions): Promise<(Pick<ProfiledStep, 'steps' | 'adaptive'> & Passes)[]> {
   const sampler = createSampler(checkpoint.schedulerConfig)
   sampler.setTimesteps(asked ?? 20)
   const count = sampler.timesteps.length
   const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: 0 }))
   const guided = input.batch % 2 === 0
   const steps = expandPlan(resolvePlan(plan, { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps: count, stochastic }), count, guided)
-    .map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guided && guidance !== 'full' }))
+    .map(({ inherit, guidance, choices = [] }) => ({ inherit, choices: choices.map(choice => choice.inherit), conditionalOnly: guided && guidance !== 'full' }))
+  const rules = steps.some(({ choices }) => choices.length > 0)
+  const chosen = (i: number, inheriting: boolean): number => (inheriting ? 2 ** steps[i].choices.length - 1 : 0)
   const shape = { batch: input.batch, height: input.height, width: input.width, length: input.length }
   const [inputs, half] = [shape.batch, shape.batch / 2].map(batch => ({ ...randomInputs('unet', { ...shape, batch: Math.ceil(batch) }, checkpoint), profile: true }))
-  const found = new Map<number, { steps: number[], times: number[], passes: CallRow[][] }>()
+  const found = new Map<number, PlannedKind>()
   for (let round = 0; round <= runs; round++) {
-    const run = unet.part.createRun(shape, steps, undefined, [])
-    try {
-      run.info.steps.forEach(({ variants: [{ program }] }, i) => {
-        const kind = found.get(program) ?? { steps: [], times: [], passes: [] }
-        found.set(program, kind)
-        if (round === 0) kind.steps.push(i)
-      })
-      // Steps come in order, so those of a known kind are run too, as far as the last kind.
-      const last = Math.max(...[...found.values()].map(kind => kind.steps[0]))
-      for (let i = 0; i <= last; i++) {
-        throwIfAborted(signal)
-        const kind = found.get(run.info.steps[i].variants[0].program)!
-        const start = performance.now()
-        const { calls } = await run.forward(i, steps[i].conditionalOnly ? half : inputs, undefined, signal)
-        if (round === 0 || kind.steps[0] !== i) continue
-        kind.passes.push(calls)
-        kind.times.push(performance.now() - start)
+    for (const inheriting of rules ? [false, true] : [false]) {
+      const run = unet.part.createRun(shape, steps, undefined, [])
+      const programOf = (i: number): number => run.info.steps[i].variants[chosen(i, inheriting)].program
+      try {
+        if (round === 0) steps.forEach(({ choices }, i) => {
+          if (inheriting && choices.length === 0) return
+          const kind = found.get(programOf(i)) ?? { steps: [], adaptive: { full: [], inheriting: [] }, at: i, inheriting, times: [], passes: [] }
+          found.set(programOf(i), kind)
+          const list = choices.length === 0 ? kind.steps : inheriting ? kind.adaptive.inheriting : kind.adaptive.full
+          list.push(i)
+        })
+        // Steps come in order, so those of a known kind are run too, as far as the last kind.
+        const last = Math.max(-1, ...[...found.values()].filter(kind => kind.inheriting === inheriting).map(kind => kind.at))
+        for (let i = 0; i <= last; i++) {
+          throwIfAborted(signal)
+          const start = performance.now()
+          const { calls } = await run.forward(i, steps[i].conditionalOnly ? half : inputs, chosen(i, inheriting), signal)
+          const kind = found.get(programOf(i))!
+          if (round === 0 || kind.at !== i || kind.inheriting !== inheriting) continue
+          kind.passes.push(calls)
+          kind.times.push(performance.now() - start)
+        }
+      } finally {
+        run.dispose()
       }
-    } finally {
-      run.dispose()
     }
   }
-  return [...found.values()].map(({ steps: which, times, passes }) => ({ steps: which, passMs: median(times), passes }))
+  return [...found.values()].map(({ steps: which, adaptive, times, passes }) => ({ steps: which, ...(rules && { adaptive }), passMs: median(times), passes }))
 }

@@ -68,7 +68,7 @@ function asText(model: string, report: PartProfile, by: Level | undefined): stri
     `The machine does at most ${best}, and copies ${(memory.perSecond / 1e9).toFixed(1)} GB/s in memory (read and written).`,
   ]
   for (const step of steps) {
-    if (steps.length > 1 || step.steps.length > 1) lines.push('', `${step.steps.length === 1 ? 'Step' : 'Steps'} ${step.steps.join(', ')}:`)
+    if (steps.length > 1 || step.steps.length > 1) lines.push('', `${stepsOf(step)}:`)
     lines.push('', `${step.passMs.toFixed(1)} ms, ${step.whole.ms.toFixed(1)} ms of them in ${step.whole.calls} kernel calls`)
     if (by !== undefined) {
       lines.push('', rowTable(by, rowsBy(step, by), step.whole))
@@ -80,6 +80,13 @@ function asText(model: string, report: PartProfile, by: Level | undefined): stri
     lines.push('', rowTable('unit', units.slice(0, slowest)))
   }
   return lines.join('\n')
+}
+
+/** `Step 0; steps 1, 2 where no adaptive rule inherits`. */
+function stepsOf({ steps, adaptive = { full: [], inheriting: [] } }: ProfiledStep): string {
+  const named = (list: readonly number[], where: string): string[] => (list.length === 0 ? [] : [`${list.length === 1 ? 'step' : 'steps'} ${list.join(', ')}${where}`])
+  const text = [...named(steps, ''), ...named(adaptive.full, ' where no adaptive rule inherits'), ...named(adaptive.inheriting, ' where adaptive rules inherit')].join('; ')
+  return text[0].toUpperCase() + text.slice(1)
 }
 
 function rowsBy({ blocks, layers, units, kinds, calls }: ProfiledStep, by: Level): ProfileRow[] {

@@ -96,6 +96,18 @@ test('asdm profile: rows add up to the whole and name what plans name', async t 
   for (const name of layers) t.true(prefixes.has(name), name)
 })
 
+test('asdm profile: what adaptive rules decide is profiled both ways', async t => {
+  const args = ['profile', '--model', fixture('sd15-tiny'), '--runs', '1', '--threads', '1', '-W', '64', '-H', '48', '--plan', 'adaptive:0.5,2,up_blocks.0+mid_block', '--steps', '4']
+  const [json, text] = await Promise.all([asdm(root, ...args, '--json'), asdm(root, ...args, '--by', 'block')])
+  t.is(json.code, 0, json.stderr)
+  const { steps } = JSON.parse(json.stdout) as PartProfile
+  // The model's sampler takes a step more; after the last nothing is kept, which is another program.
+  t.deepEqual(steps.map(({ steps: which, adaptive }) => [which, adaptive]), [[[0], { full: [1, 2, 3], inheriting: [] }], [[], { full: [4], inheriting: [] }], [[], { full: [], inheriting: [1, 2, 3, 4] }]])
+  t.true(steps[2].whole.macs < steps[0].whole.macs && steps[2].passMs > 0)
+  t.true(steps[2].blocks.every(({ name }) => name !== 'mid_block' && name !== 'up_blocks.0'))
+  t.regex(text.stdout, /\nStep 0; steps 1, 2, 3 where no adaptive rule inherits:\n[^]*\nStep 4 where no adaptive rule inherits:\n[^]*\nSteps 1, 2, 3, 4 where adaptive rules inherit:\n/)
+})
+
 test('asdm profile: tables; each kind of step of a plan; other parts', async t => {
   const args = ['profile', '--model', fixture('sd15-tiny'), '--runs', '1', '--threads', '1', '-W', '32', '-H', '32']
   const [plain, planned, layers, text, half] = await Promise.all([
