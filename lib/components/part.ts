@@ -186,6 +186,14 @@ export class NativePart {
     }
   }
 
+  /** Instead of {@link load}: uses the weights that another part has loaded, which stay as long as either needs them. */
+  async share(other: NativePart): Promise<void> {
+    this.#check()
+    other.#check()
+    await settle(() => this.#track(this.#model.share(other.#model)), undefined)
+    this.#loaded = Promise.resolve()
+  }
+
   async #read({ signal, onProgress, onWarning }: WeightsLoadOptions): Promise<void> {
     this.#check()
     const { nonFinite } = await settle(() => this.#track(this.#model.load(this.#sources, onProgress)), signal)

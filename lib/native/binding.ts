@@ -346,6 +346,12 @@ export interface NativeModel {
   createRun(shape: ForwardShape, steps: NativeRunStep[], parts?: NativeRunParts, others?: readonly NativeModel[]): NativeRun
   /** Reads and packs all weights; every requested name exactly once. */
   load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void): NativeCall<LoadResult>
+  /**
+   * Instead of `load`: uses the weights of another model, which has to have all of this one's, in the same format for the same kernel set. They stay until the
+   * last of both is disposed of; only the one that loaded them counts their bytes.
+   * @throws AsdmError `INVALID_ARGUMENT`, at once, where the other has none loaded; as a rejection naming the weight that it lacks
+   */
+  share(other: NativeModel): NativeCall<LoadResult>
   /** Copies its inputs before it returns. */
   forward(inputs: ForwardInputs): NativeCall<ForwardOutputs>
   /** Frees the activation arena once the running calls are done (it grows again when needed). */
@@ -367,4 +373,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 6
+export const ABI = 7

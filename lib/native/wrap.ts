@@ -13,6 +13,7 @@ interface RawModel {
   graph(): GraphInfo
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
   load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>): number
+  share(other: RawModel, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
   createRun(shape: ForwardShape, steps: NativeRunStep[], parts: NativeRunParts | undefined, others: RawModel[]): { ids: number[], info: NativeRunInfo }
   probeRun(run: number, step: number, renew: number[], inputs: ForwardInputs, settle: Settle<number[]>): number
@@ -96,6 +97,10 @@ class Model implements NativeModel {
     }
     const call = this.#start<LoadResult>(settle => this.#raw.load(sources, progress, settle), () => thrown)
     return call
+  }
+
+  share(other: NativeModel): NativeCall<LoadResult> {
+    return this.#start(settle => this.#raw.share((other as Model).#raw, settle))
   }
 
   forward(inputs: ForwardInputs): NativeCall<ForwardOutputs> {

@@ -125,6 +125,21 @@ napi_value load(napi_env env, napi_callback_info info) {
   return enqueue(env, handle.worker, call, settle, onProgress);
 }
 
+// share(other, settle)
+napi_value share(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  handleOf(env, arguments.self);
+  const napi_value settle = Value(env, arguments[1], "settle").function();
+  const std::shared_ptr<const WeightStore> weights = liveHandleOf(env, arguments[0]).worker->model().loadedWeights();
+  if (weights == nullptr) throw Failure{{Code::InvalidArgument, "Expected a model with loaded weights to share but it has none"}};
+  Handle& handle = liveHandleOf(env, arguments.self);
+
+  const auto call = std::make_shared<Call>();
+  call->kind = Call::Kind::Load;
+  call->work = [weights](Model& model, const std::shared_ptr<Call>&) { return model.share(*weights); };
+  return enqueue(env, handle.worker, call, settle, nullptr);
+}
+
 napi_value forward(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   const ModelKind kind = handleOf(env, arguments.self).kind;
@@ -247,6 +262,7 @@ void defineModelClass(napi_env env) {
       method("graph", guarded<graph>),
       method("describe", guarded<describe>),
       method("load", guarded<load>),
+      method("share", guarded<share>),
       method("forward", guarded<forward>),
       method("createRun", guarded<createRun>),
       method("probeRun", guarded<probeRun>),

@@ -64,11 +64,29 @@ struct Model::Impl {
   std::mutex running;  // load, forward and trim exclude each other
   WeightStore store;
   bool loaded = false;
+  std::mutex sharedMutex;  // guards `shared`
+  std::shared_ptr<const WeightStore> shared;  // a copy of the store while it is loaded, for other models
   Block arena;
   std::list<std::pair<CompileRequest, Program>> programs;  // most recently used first
   std::mutex runsMutex;  // guards the map
   std::map<uint64_t, RunPart> runs;
   uint64_t nextRun = 1;
+
+  void forget() {
+    loaded = false;
+    {
+      const std::lock_guard<std::mutex> lock(sharedMutex);
+      shared.reset();
+    }
+    store.release();
+  }
+
+  void remember() {
+    auto copy = std::make_shared<const WeightStore>(store);
+    const std::lock_guard<std::mutex> lock(sharedMutex);
+    shared = std::move(copy);
+    loaded = true;
+  }
 
   Status compileFor(const ForwardShape& shape, std::vector<UnitId> outputs, Program* program, CompileRequest* request) const {
     request->outputs = distinct(outputs);
@@ -317,8 +335,7 @@ Status Model::load(const std::vector<WeightSource>& sources, const std::atomic<b
                    LoadResult* out) {
   return guarded("weights", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);
-    impl_->loaded = false;
-    impl_->store.release();
+    impl_->forget();
     struct Scope {  // after any failure, thrown ones too, the model holds no weights
       Impl& impl;
       ~Scope() {
@@ -326,7 +343,22 @@ Status Model::load(const std::vector<WeightSource>& sources, const std::atomic<b
       }
     } scope{*impl_};
     ASDM_TRY(loadWeights(impl_->graph, *impl_->table, sources, impl_->pool, cancel, progress, &impl_->store, out));
-    impl_->loaded = true;
+    impl_->remember();
+    return Status::good();
+  });
+}
+
+std::shared_ptr<const WeightStore> Model::loadedWeights() const {
+  const std::lock_guard<std::mutex> lock(impl_->sharedMutex);
+  return impl_->shared;
+}
+
+Status Model::share(const WeightStore& weights) {
+  return guarded("weights", [&]() -> Status {
+    const std::lock_guard<std::mutex> lock(impl_->running);
+    impl_->forget();
+    ASDM_TRY(impl_->store.share(impl_->graph, *impl_->table, weights));
+    impl_->remember();
     return Status::good();
   });
 }

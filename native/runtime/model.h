@@ -18,6 +18,7 @@ struct VAEConfig;
 struct TextEncoderConfig;
 struct Graph;              // graph/graph.h
 struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
+class WeightStore;         // weights/store.h
 struct Inherit;            // graph/inherit.h
 struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
 struct RunMap;             // graph/run_plan.h: features that one UNet takes over from another
@@ -154,6 +155,11 @@ class Model {
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
   Status load(const std::vector<WeightSource>& sources, const std::atomic<bool>& cancel, const Progress& progress,
               LoadResult* out);
+  // The weights for share() of another model, or null while there are none. They stay until the last model that shares them is gone.
+  std::shared_ptr<const WeightStore> loadedWeights() const;
+  // Instead of load: takes the weights of a model that has all of this one's, in the same format for the same kernel set; InvalidArgument,
+  // naming the weight, where it does not.
+  Status share(const WeightStore& weights);
   // Fails with Aborted within tens of milliseconds after cancel turns true; the model works on afterwards.
   Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
   // Compiles forward passes of UNets that hand features on; each model gets an id by which it knows the run, and the features are

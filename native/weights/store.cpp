@@ -1,6 +1,9 @@
 #include "weights/store.h"
 
 #include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "runtime/memory_limit.h"
 
@@ -24,23 +27,56 @@ Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
     ends.push_back(total + bytes);
     total = alignUp(total + bytes) + kGap;
   }
-  if (!block_.allocate(total)) {
+  weights_ = graph.weights;
+  block_ = std::make_shared<Block>();
+  if (!block_->allocate(total)) {
     release();
     return outOfMemory(static_cast<double>(total), "the weights");
   }
-  for (size_t i = 0; i < ends.size(); i++) forbid(block_.data() + ends[i], (i + 1 < ends.size() ? places_[i + 1] : total) - ends[i]);
+  for (size_t i = 0; i < ends.size(); i++) forbid(block_->data() + ends[i], (i + 1 < ends.size() ? places_[i + 1] : total) - ends[i]);
+  return Status::good();
+}
+
+namespace {
+
+bool same(const WeightRef& a, const WeightRef& b) {
+  const WeightShape &s = a.shape, &t = b.shape;
+  if (a.role != b.role || a.experts != b.experts || s.n != t.n || s.channels != t.channels || s.area != t.area || s.format != t.format) return false;
+  return std::equal(a.parts.begin(), a.parts.end(), b.parts.begin(), b.parts.end(), [](const WeightPart& p, const WeightPart& q) {
+    return p.name == q.name && p.shape == q.shape && p.rows == q.rows;
+  });
+}
+
+}  // namespace
+
+Status WeightStore::share(const Graph& graph, const KernelTable& table, const WeightStore& from) {
+  release();
+  std::map<std::string, size_t> known;  // by the first tensor
+  for (size_t i = 0; i < from.weights_.size(); i++) known.emplace(from.weights_[i].parts[0].name, i);
+  std::vector<size_t> places;
+  for (const WeightRef& w : graph.weights) {
+    const auto found = known.find(w.parts[0].name);
+    if (from.table_ != &table || found == known.end() || !same(w, from.weights_[found->second]))
+      return {Code::InvalidArgument, "Expected a model with the same weight " + w.parts[0].name + " in the same number format and kernel set, but it has none"};
+    places.push_back(from.places_[found->second]);
+  }
+  table_ = &table;
+  weights_ = graph.weights;
+  places_ = std::move(places);
+  block_ = from.block_;
   return Status::good();
 }
 
 void WeightStore::release() {
+  weights_.clear();
   places_.clear();
-  block_.release();
+  block_.reset();
 }
 
 bool WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values) {
   const WeightRef& w = graph.weights[static_cast<size_t>(id)];
   for (size_t p = 0; p < part; p++) first += w.parts[p].rows;
-  std::byte* const to = block_.data() + places_[static_cast<size_t>(id)];
+  std::byte* const to = block_->data() + places_[static_cast<size_t>(id)];
   if (w.role != WeightRole::Matrix) {
     const DType kept = w.role == WeightRole::Table ? table_->activations : DType::F32;
     const int64_t count = rows * w.rowWidth();
