@@ -75,6 +75,7 @@ export async function randomModel(name: string, folder: string): Promise<string>
   const shape = shapes[name]
   if (shape === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected a shape out of ${Object.keys(shapes).join(', ')} but received ${shown(name)}`)
   if (!fs.existsSync(path.join(folder, 'model_index.json'))) await writeRandomModel(shape, folder)
+  else await toldWhere(folder, async () => writeTokenizer(shape, folder)) // small, and may be of an older version
   return folder
 }
 
@@ -83,11 +84,27 @@ export async function randomModel(name: string, folder: string): Promise<string>
  * @throws AsdmError `FILE_WRITE`
  */
 export async function writeRandomModel(shape: ModelShape, folder: string): Promise<void> {
+  await toldWhere(folder, () => writeParts(shape, folder))
+}
+
+/** @throws AsdmError `FILE_WRITE` for what the system refuses */
+async function toldWhere(folder: string, write: () => Promise<void>): Promise<void> {
   try {
-    await writeParts(shape, folder)
+    await write()
   } catch (error) {
     if (error instanceof AsdmError) throw error
     throw new AsdmError('FILE_WRITE', `Expected to write a model with random weights to ${shownPath(folder)} but: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/** CLIP's tokenizer, with the shape's own token to fill windows. */
+function writeTokenizer({ padToken }: ModelShape, folder: string): void {
+  const to = path.join(folder, 'tokenizer')
+  fs.cpSync(path.join(packageRoot() ?? '.', 'assets', 'clip-tokenizer'), to, { recursive: true })
+  if (padToken === undefined) return
+  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
+    const file = path.join(to, name)
+    fs.writeFileSync(file, JSON.stringify({ ...JSON.parse(fs.readFileSync(file, 'utf8')) as Record<string, unknown>, pad_token: padToken }, null, 1))
   }
 }
 
@@ -113,7 +130,7 @@ async function writeParts(shape: ModelShape, folder: string): Promise<void> {
   await write('text_encoder', 'model.fp16.safetensors', shape.textEncoder, [{ kind: 'text_encoder', config: parseTextEncoderConfig(shape.textEncoder, 'text_encoder') }])
   fs.mkdirSync(path.join(folder, 'scheduler'), { recursive: true })
   fs.writeFileSync(path.join(folder, 'scheduler', 'scheduler_config.json'), JSON.stringify(shape.scheduler, null, 1))
-  fs.cpSync(path.join(packageRoot() ?? '.', 'assets', 'clip-tokenizer'), path.join(folder, 'tokenizer'), { recursive: true })
+  writeTokenizer(shape, folder)
   fs.writeFileSync(path.join(folder, 'model_index.json'), JSON.stringify({
     _class_name: 'StableDiffusionPipeline', scheduler: ['diffusers', shape.scheduler._class_name], text_encoder: ['transformers', 'CLIPTextModel'],
     tokenizer: ['transformers', 'CLIPTokenizer'], unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],

@@ -4,6 +4,8 @@ export interface ModelShape {
   vae: Record<string, unknown>
   textEncoder: Record<string, unknown>
   scheduler: Record<string, unknown>
+  /** What fills a prompt's window, where that is not CLIP's own token. */
+  padToken?: string
 }
 
 const vae = {
@@ -45,5 +47,6 @@ export const shapes: Record<string, ModelShape> = {
       _class_name: 'DDIMScheduler', beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', num_train_timesteps: 1000,
       set_alpha_to_one: false, steps_offset: 1, prediction_type: 'v_prediction', clip_sample: false,
     },
+    padToken: '!',
   },
 }

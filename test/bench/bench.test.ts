@@ -16,6 +16,7 @@ import { shapes } from '../../lib/bench/shapes'
 import { reportText } from '../../lib/bench/text'
 import { writeTensors } from '../../lib/bench/tensors'
 import { StableDiffusion } from '../../lib/stable-diffusion'
+import { Tokenizer } from '../../lib/text/tokenizer'
 import { addon } from '../graph/support'
 import { fixture } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
@@ -258,12 +259,17 @@ test('a model with random weights is a model like any other, the same each time'
     textEncoder: { ...sd15.textEncoder, hidden_size: 64, intermediate_size: 64, num_attention_heads: 2, num_hidden_layers: 2 },
   }
   const folder = temporaryFolder(t)
-  for (const name of ['a', 'b']) await writeRandomModel(small, path.join(folder, name))
+  await writeRandomModel(small, path.join(folder, 'a'))
+  await writeRandomModel({ ...small, padToken: '!' }, path.join(folder, 'b'))
   const read = (name: string): Buffer => fs.readFileSync(path.join(folder, name, 'unet', 'diffusion_pytorch_model.fp16.safetensors'))
   t.true(read('a').equals(read('b')))
   const sd = await StableDiffusion.load(path.join(folder, 'a'), { threads: 1 })
   t.teardown(() => sd.dispose())
   const [image] = await sd.generate({ prompt: 'a cat', steps: 1, seed: 1 })
+  // Windows are filled as the published models' are.
+  const fill = async (name: string): Promise<number> => (await Tokenizer.load(path.join(folder, name, 'tokenizer'))).encodeWithDetails('a').ids[76]
+  t.deepEqual([await fill('a'), await fill('b')], [49407, 0])
+  t.is(shapes.sd21.padToken, '!')
   // Activations neither died nor exploded on the way.
   t.true(new Set(image.rgba).size > 30)
   await t.throwsAsync(randomModel('sd99', folder), { code: 'INVALID_ARGUMENT' })
