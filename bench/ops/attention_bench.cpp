@@ -1,6 +1,6 @@
 // How near the attention kernels come to the core's multiply-add peak. Compile from the repository's root and run:
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/attention_bench.cpp native/core/thread_pool.cpp
-//     native/cpu/attention/{portable,avx2,avx512,avx512bf16}.cpp native/cpu/peak/*.cpp native/cpu/cpuid.cpp -pthread -o build/attention_bench && build/attention_bench [sets [headDim]]
+//     native/cpu/attention/*.cpp native/cpu/peak/*.cpp native/cpu/cpuid.cpp -pthread -o build/attention_bench && build/attention_bench [sets [headDim]]
 // One thread, thread CPU time, best of several runs; the peak is cpu/peak's, independent multiply-adds of floats,
 // timed the same way right before, for bfloat16 too: those that multiply pairs at once may pass it. Only the two products count as
 // work: 4 * queries * keys * headDim operations per head. Results are compared with those of double precision for some rows.
@@ -13,6 +13,7 @@
 #include <random>
 #include <vector>
 
+#include "cpu/cpuid.h"
 #include "support.h"
 
 using namespace asdm;
@@ -78,25 +79,30 @@ static double error(const Case& c, double scale, const Tensor& q, const Tensor& 
 }
 
 int main(int argc, char** argv) {
-  const Set sets[] = {{"avx512bf16", true, cpu::avx512bf16::attention<Bf16>, cpu::avx512bf16::attentionScratch<Bf16>},
-                      {"avx512", false, cpu::avx512::attention<float>, cpu::avx512::attentionScratch<float>},
-                      {"avx512", true, cpu::avx512::attention<Bf16>, cpu::avx512::attentionScratch<Bf16>},
-                      {"avx2", false, cpu::avx2::attention<float>, cpu::avx2::attentionScratch<float>},
-                      {"avx2", true, cpu::avx2::attention<Bf16>, cpu::avx2::attentionScratch<Bf16>},
-                      {"portable", false, cpu::portable::attention<float>, cpu::portable::attentionScratch<float>},
-                      {"portable", true, cpu::portable::attention<Bf16>, cpu::portable::attentionScratch<Bf16>}};
+  const Set sets[] = {
+#if defined(ASDM_HAS_AMX)
+      {"amx", true, cpu::amx::attention<Bf16>, cpu::amx::attentionScratch<Bf16>},
+#endif
+      {"avx512bf16", true, cpu::avx512bf16::attention<Bf16>, cpu::avx512bf16::attentionScratch<Bf16>},
+      {"avx512", false, cpu::avx512::attention<float>, cpu::avx512::attentionScratch<float>},
+      {"avx512", true, cpu::avx512::attention<Bf16>, cpu::avx512::attentionScratch<Bf16>},
+      {"avx2", false, cpu::avx2::attention<float>, cpu::avx2::attentionScratch<float>},
+      {"avx2", true, cpu::avx2::attention<Bf16>, cpu::avx2::attentionScratch<Bf16>},
+      {"portable", false, cpu::portable::attention<float>, cpu::portable::attentionScratch<float>},
+      {"portable", true, cpu::portable::attention<Bf16>, cpu::portable::attentionScratch<Bf16>}};
   const Case cases[] = {{2, 4096, 4096, 40, false}, {2, 4096, 4096, 64, false}, {1, 4096, 4096, 80, false},
                         {2, 1024, 1024, 80, false}, {8, 256, 256, 160, false},  {8, 64, 64, 160, false},
                         {1, 4096, 4096, 512, false}, {8, 4096, 77, 40, false},   {8, 1024, 77, 80, false},
                         {8, 256, 77, 160, false},   {12, 77, 77, 64, true}};
   const bool wide = __builtin_cpu_supports("avx512f"), pairs = __builtin_cpu_supports("avx512bf16");
+  const bool tiles = cpu::detect().amxBf16;  // asking also gets the system's leave
   ThreadPool pool(1);
   for (const Case& c : cases) {
     if (argc > 2 && std::atoi(argv[2]) != c.headDim) continue;
     double plain = 0.0;  // of the first float set
     for (const Set& set : sets) {
-      const bool needed = !std::strncmp(set.name, "avx512", 6), bf16 = !std::strcmp(set.name, "avx512bf16");
-      if ((needed && !wide) || (bf16 && !pairs)) continue;
+      const bool amx = !std::strcmp(set.name, "amx"), bf16 = !std::strcmp(set.name, "avx512bf16"), needed = amx || !std::strncmp(set.name, "avx512", 6);
+      if ((needed && !wide) || (bf16 && !pairs) || (amx && !tiles)) continue;
       if (argc > 1 ? std::strstr(argv[1], set.name) == nullptr : !needed && c.heads * c.queries * c.keys * c.headDim > 3'000'000'000) continue;
       const int64_t width = c.heads * c.headDim;
       Tensor q(c.queries * width, set.bf16, 1), k(c.keys * width, set.bf16, 2), v(c.keys * width, set.bf16, 3);

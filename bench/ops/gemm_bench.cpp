@@ -4,7 +4,7 @@
 //     native/cpu/peak/*.cpp native/cpu/cpuid.cpp native/core/thread_pool.cpp -pthread -o /tmp/gemm_bench          (one line)
 //   /tmp/gemm_bench [set, avx512 if left out] [bf16] [filter]
 //
-// Peak is cpu/peak's: independent vector FMAs, or products of bfloat16 pairs for set avx512bf16. Both are timed by the thread's processor
+// Peak is cpu/peak's: independent vector FMAs, or products of bfloat16 pairs for sets avx512bf16 and amx. Both are timed by the thread's processor
 // time, in turn, best of several, so that other programs disturb little. First each result is compared with double precision at some
 // points.
 #include <algorithm>
@@ -17,6 +17,7 @@
 
 #include "core/bf16.h"
 #include "cpu/conv/conv.h"
+#include "cpu/cpuid.h"
 #include "cpu/gemm/gemm.h"
 #include "support.h"
 
@@ -104,14 +105,20 @@ double worst(const Case& c, const std::vector<float>& x, const std::vector<float
 
 int main(int argc, char** argv) {
   const std::string set = argc > 1 ? argv[1] : "avx512";
-  const bool named = argc > 2 && std::strcmp(argv[2], "bf16") == 0, bf16 = named || set == "avx512bf16";
+  const bool named = argc > 2 && std::strcmp(argv[2], "bf16") == 0, pairs = set == "avx512bf16" || set == "amx", bf16 = named || pairs;
   const std::string filter = argc > (named ? 3 : 2) ? argv[named ? 3 : 2] : "";
+  if (set == "amx" && !cpu::detect().amxBf16) {  // asking also gets the system's leave
+    std::puts("no tile registers here");
+    return 1;
+  }
   const Kernels kernels = set == "avx512bf16" ? KERNELS(avx512bf16, Bf16)
+#if defined(ASDM_HAS_AMX)
+                          : set == "amx" ? KERNELS(amx, Bf16)
+#endif
                           : set == "avx512"   ? (bf16 ? KERNELS(avx512, Bf16) : KERNELS(avx512, float))
                           : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
                                               : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
-  const bool pairs = set == "avx512bf16";
-  const char* const peakSet = pairs || set == "avx512" ? "avx512" : "avx2";
+  const char* const peakSet = set == "amx" ? "amx" : pairs || set == "avx512" ? "avx512" : "avx2";
   ThreadPool pool(1);
   double totalTime = 0, totalFlop = 0;
   for (const Case& c : kCases) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/bf16.h"
+#include "cpu/cpuid.h"
 #include "cpu/int8/int8.h"
 #include "support.h"
 
@@ -41,7 +42,11 @@ struct Kernels {
         cpu::set::int8::conv, cpu::set::int8::convScratch                                                            \
   }
 
-const Kernels kSets[] = {KERNELS(avx512bf16), KERNELS(avx512vnni), KERNELS(avx512), KERNELS(avx2), KERNELS(portable)};
+const Kernels kSets[] = {
+#if defined(ASDM_HAS_AMX)
+    KERNELS(amx),
+#endif
+    KERNELS(avx512bf16), KERNELS(avx512vnni), KERNELS(avx512), KERNELS(avx2), KERNELS(portable)};
 
 struct Case {
   const char* kind;  // "conv" or "linear"
@@ -93,6 +98,10 @@ int main(int argc, char** argv) {
     if (set == candidate.name) kernels = &candidate;
   if (kernels == nullptr) {
     std::fprintf(stderr, "Expected a set of this bench but received %s\n", set.c_str());
+    return 1;
+  }
+  if (set == "amx" && !cpu::detect().amxInt8) {  // asking also gets the system's leave
+    std::fputs("no tile registers here\n", stderr);
     return 1;
   }
   ThreadPool pool(1);
