@@ -22,8 +22,9 @@ bool usesWinograd(const ConvArgs& a, int directRate) noexcept {
 
 // Costs in cycles per input channel on one core that does one vector FMA a cycle: 36 per tile and vector of outputs for the products;
 // for the transforms some 150 per vector of weights, which the task does over for its tiles, and 1000 per vector of a tile's
-// channels, over for its panels (arithmetic is a third of it; the rest is writing to the second-level cache). Mixing adds some 25 per
-// expert to a vector of weights, and both are done for each sample. As in chooseGrid a tenth of a task is added, for cores are never
+// channels, over for its panels (arithmetic is a third of it; the rest is writing to the second-level cache). Mixing adds some 10 per
+// expert to a vector of weights, and both are done for each sample; what takes some 25 more is reading the experts, for all samples of a
+// task together. As in chooseGrid a tenth of a task is added, for cores are never
 // equally fast.
 Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels,
                         int64_t maxPairs, int threads, int64_t experts, int64_t sampleTiles) noexcept {
@@ -40,8 +41,9 @@ Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lan
       if (rows > tiles) rows = tiles;
       if (rows < leastRows) continue;
       const double t = static_cast<double>(ceilDiv(tiles, rows)), p = static_cast<double>(taskPanels * panelVectors);
+      const double k = static_cast<double>(experts);
       const double samples = experts > 0 ? (t > static_cast<double>(sampleTiles) ? t / static_cast<double>(sampleTiles) : 1.0) : 1.0;
-      const double cost = (36.0 * t * p + (150.0 + 25.0 * static_cast<double>(experts)) * samples * p + 1000.0 / lanes * t) *
+      const double cost = (36.0 * t * p + ((150.0 + 10.0 * k) * samples + 25.0 * k) * p + 1000.0 / lanes * t) *
                           (static_cast<double>(ceilDiv(rows * columns, threads)) + (threads > 1 ? 0.1 : 0.0));
       if (bestCost < 0 || cost < bestCost) {
         bestCost = cost;
