@@ -19,8 +19,8 @@
 //   8x8 3x3            1.91-1.93 / 1.50   1.95 / 1.78        1.90-1.94 / 1.24   1.96 / 1.37
 //   64x64, 32x32 1x1   1.05 / 1.03        1.06 / 1.04        1.05-1.08 / 1.02   1.05-1.07 / 1.04
 //   16x16 1x1          1.07 / 1.05        1.15 / 1.08        1.10 / 1.05        1.14 / 1.09
-// On maps of 64x64 and 32x32, where three quarters of a pass's convolution time goes, it is about the twentieth that was aimed at: in float a
-// little more, of which the input's mean takes one to two hundredths and mixing three. On 32x32 in float it is bound by memory. On 16x16 and less
+// On maps of 64x64 and 32x32 it is about the twentieth that was aimed at: in float a little more, of which the input's mean takes one to two
+// hundredths of the time and mixing three. On 32x32 in float it is bound by memory. On 16x16 and less
 // it cannot be a twentieth: the other three experts alone take a sixth of the time (16x16) or half (8x8) to be read, and where samples
 // differ Winograd's transform of the weights, which a plain batch shares, is done for each of them: another sixth on 16x16 ("alike" is
 // without it). With one sample, or equal rates, that part is not there.
