@@ -13,10 +13,28 @@ export function exactUnits(config: UNetConfig): readonly string[] {
 }
 
 /**
+ * Units of a UNet whose weights and products are float32, however few bits the rest has: where few multiplications meet what the whole
+ * signal feels. The first convolution is where all of it begins, shortcuts and the ways out of the transformers are part of the
+ * residual connections. `int8`, which cares for time more, has only the shortcuts that take little of it: those on the way down, and on
+ * the way up all but the last two blocks'. docs/number-formats.md has the figures.
+ */
+export function wideUnits(config: UNetConfig, dtype: 'bf16' | 'int8'): readonly string[] {
+  if (dtype === 'bf16') return ['conv_in', 'conv_shortcut', 'proj_out']
+  const blocks = config.blockOutChannels.length
+  const shortcuts = (block: string, count: number) => Array.from({ length: count }, (_, i) => `${block}.resnets.${i}.conv_shortcut`)
+  return [
+    'conv_in',
+    ...config.blockOutChannels.flatMap((_, i) => shortcuts(`down_blocks.${i}`, 1)),
+    ...Array.from({ length: Math.max(0, blocks - 2) }, (_, i) => shortcuts(`up_blocks.${i}`, config.layersPerBlock[blocks - 1 - i] + 1)).flat(),
+  ]
+}
+
+/**
  * The options with what a number format means for one part of the model: `int8` is the UNet's; text encoder and VAE, which run once and
  * whose errors no later step makes good, stay in bf16.
  */
 export function withPrecision(spec: NativeModelSpec, options: NativeModelOptions): NativeModelOptions {
-  if (options.dtype !== 'int8') return options
-  return spec.kind === 'unet' ? { exact: exactUnits(spec.config), ...options } : { ...options, dtype: 'bf16' }
+  if (options.dtype === 'fp32') return options
+  if (spec.kind !== 'unet') return { ...options, dtype: 'bf16' }
+  return { wide: wideUnits(spec.config, options.dtype), ...(options.dtype === 'int8' && { exact: exactUnits(spec.config) }), ...options }
 }

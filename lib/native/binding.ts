@@ -35,6 +35,8 @@ export interface NativeModelOptions {
   dtype: 'fp32' | 'bf16' | 'int8'
   /** With `int8`: units that keep weights in bf16, each one or more whole parts of names, as `conv_in` or `attn2.to_k`. */
   exact?: readonly string[]
+  /** With `bf16` and `int8`: units whose weights and products are float32, named likewise; such a name counts before `exact`. */
+  wide?: readonly string[]
   /** Threads that compute, the caller's own included; 1 to 256. */
   threads: number
   /** A kernel set's name, or 'auto'. */
@@ -373,4 +375,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 7
+export const ABI = 8

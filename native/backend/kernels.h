@@ -27,8 +27,9 @@ struct KernelContext {
   std::byte* scratch;
 };
 
-// How the numbers of a packed matrix are stored: as the table's activations, or as 8-bit integers with scales.
-enum class WeightFormat : uint8_t { Native, I8 };
+// How the numbers of a packed matrix are stored: as the table's activations, as 8-bit integers with scales, or as floats whatever the
+// activations, the product then being one of floats.
+enum class WeightFormat : uint8_t { Native, I8, F32 };
 
 // The right-hand side of a product: n output features from k inputs, stored packed in the kernel set's own format.
 // For a convolution k = area * channels, ordered tap first (kh, kw, c); for a linear layer area = 1.
@@ -64,7 +65,8 @@ struct NumbersArgs {
 
 // Low parts (bfloat16 only): what rounding took from a sum, itself rounded to bfloat16. A chain of sums, as a UNet's residual
 // connections are, then does not gather roundings: the next sum adds residual + residualLow, and only its own readers see a value
-// rounded once. Products read and write them, whatever their weights' format; both pointers may be null.
+// rounded once. Products write them, and read those of the residual, whatever their weights' format; those with float weights and norms also
+// read that of x, where they would feel its rounding most. All pointers to low parts may be null.
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
 // Accumulation order over k is fixed. Rounding: the sum is rounded to float, then bias, then act, then residual are applied one by
 // one, so that with float activations a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.
@@ -81,6 +83,7 @@ struct LinearArgs {
   int64_t ldy;
   const void* residualLow = nullptr;  // as residual, or null: 0
   void* yLow = nullptr;               // as y, or null: not wanted. May be the same memory as residualLow
+  const void* xLow = nullptr;         // as x, or null: 0. With WeightFormat::F32 only
 };
 
 // Cross-correlation as torch.nn.functional.conv2d. x [n, h, w, c]; y [n, outH, outW, co], both dense.
@@ -103,6 +106,7 @@ struct ConvArgs {
   void* y;
   const void* residualLow = nullptr;  // as residual, or null; low parts
   void* yLow = nullptr;               // as y, or null
+  const void* xLow = nullptr;         // as x, or null. With WeightFormat::F32 only
 };
 
 enum class Routing : uint8_t { Sigmoid, Softmax };
@@ -135,6 +139,7 @@ struct GroupNormArgs {
   const float* beta;   // [c]
   bool silu;
   void* y;
+  const void* xLow = nullptr;  // low part of x, or null. Statistics are those of x alone: roundings cancel in them
 };
 
 // Layer norm over each row. x, y [rows, c] dense. y may be x.
@@ -145,6 +150,7 @@ struct LayerNormArgs {
   const float* gamma;
   const float* beta;
   void* y;
+  const void* xLow = nullptr;  // low part of x, or null, as in GroupNormArgs
 };
 
 // o = softmax(scale * q k^T) v per sample and head; the score matrix is never whole in memory. Row (sample b, position i) of q is
@@ -187,6 +193,8 @@ struct ConcatArgs {
   const void *a, *b;
   int64_t rows, ca, cb;
   void* y;
+  const void *aLow = nullptr, *bLow = nullptr;  // low parts, or null: 0
+  void* yLow = nullptr;                         // that of y, or null: not wanted
 };
 
 // y[b, i, :] = token[ids[b * length + i], :] + position[i, :]; ids are checked to lie in the table before. Tables are activations.
@@ -215,6 +223,7 @@ struct LayoutArgs {
   const void* x;
   int64_t n, c, pixels;
   void* y;
+  void* yLow = nullptr;  // the low part of what becomes activations, or null: not wanted
 };
 
 // A kernel and the scratch bytes it wants for these arguments and this many threads (pointers are not read by scratch()).

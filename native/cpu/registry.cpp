@@ -10,6 +10,7 @@
 #include "cpu/int8/int8.h"
 #include "cpu/norm/norm.h"
 #include "cpu/tables.h"
+#include "cpu/wide/wide.h"
 
 namespace asdm::cpu {
 

@@ -12,10 +12,38 @@
       {&from::geglu<E>, nullptr}, {&from::activation<E>, nullptr}, {&from::add<E>, nullptr},             \
       {&concat<E>, nullptr}, {&embed<E>, nullptr}, {&from::timestep<E>, nullptr},                        \
       {&toChannelsLast<E>, nullptr}, {&toChannelsFirst<E>, nullptr}
-// Where `set` has no kernels of its own, `float32` and `bfloat16` are the sets whose it uses.
+// Where `set` has no kernels of its own, `float32` and `bfloat16` are the sets whose it uses. bfloat16's table also multiplies by float
+// weights (cpu/wide), which are packed as those of float32's.
 #define ASDM_TABLES(set, float32, bfloat16)                                           \
   const KernelTable set##Float32 = {#set, DType::F32, ASDM_KERNELS(float32, float)};  \
-  const KernelTable set##Bfloat16 = {#set, DType::BF16, ASDM_KERNELS(bfloat16, Bf16)};
+  ASDM_BFLOAT16_TABLE(set, float32, bfloat16)
+#define ASDM_BFLOAT16_TABLE(set, float32, bfloat16)                                                                         \
+  size_t set##HalfPackedBytes(const WeightShape& shape) {                                                                   \
+    return shape.format == WeightFormat::F32 ? float32::packedBytes<float>(shape) : bfloat16::packedBytes<Bf16>(shape);     \
+  }                                                                                                                         \
+  bool set##HalfPack(const PackArgs& p) {                                                                                   \
+    return p.shape.format == WeightFormat::F32 ? float32::pack<float>(p) : bfloat16::pack<Bf16>(p);                         \
+  }                                                                                                                         \
+  void set##HalfLinear(const LinearArgs& a, KernelContext& context) {                                                       \
+    a.shape.format == WeightFormat::F32 ? float32::wideLinear(a, context) : bfloat16::linear<Bf16>(a, context);             \
+  }                                                                                                                         \
+  size_t set##HalfLinearScratch(const LinearArgs& a, int threads) {                                                         \
+    return a.shape.format == WeightFormat::F32 ? float32::wideLinearScratch(a, threads) : bfloat16::linearScratch<Bf16>(a, threads); \
+  }                                                                                                                         \
+  void set##HalfConv(const ConvArgs& a, KernelContext& context) {                                                           \
+    a.shape.format == WeightFormat::F32 ? float32::wideConv(a, context) : bfloat16::conv<Bf16>(a, context);                 \
+  }                                                                                                                         \
+  size_t set##HalfConvScratch(const ConvArgs& a, int threads) {                                                             \
+    return a.shape.format == WeightFormat::F32 ? float32::wideConvScratch(a, threads) : bfloat16::convScratch<Bf16>(a, threads); \
+  }                                                                                                                         \
+  const KernelTable set##Bfloat16 = [] {                                                                                    \
+    KernelTable table = {#set, DType::BF16, ASDM_KERNELS(bfloat16, Bf16)};                                                  \
+    table.packedBytes = &set##HalfPackedBytes;                                                                              \
+    table.pack = &set##HalfPack;                                                                                            \
+    table.linear = {&set##HalfLinear, &set##HalfLinearScratch};                                                             \
+    table.conv = {&set##HalfConv, &set##HalfConvScratch};                                                                   \
+    return table;                                                                                                           \
+  }();
 
 // Products of I8 weights for the rest of bfloat16's table, which also does products of its native weights.
 #define ASDM_INT8_TABLE(set)                                                                                                \

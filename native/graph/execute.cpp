@@ -37,6 +37,7 @@ struct Runner {
   const float* vector(int i) const { return static_cast<const float*>(weight(i)); }
 
   void operator()(LinearArgs a) {
+    a.xLow = read(step->inLow[0]);
     a.residualLow = read(step->residualLow);
     a.yLow = const_cast<void*>(read(step->outLow));
     a.x = in(0);
@@ -47,6 +48,7 @@ struct Runner {
     table.linear.run(a, context);
   }
   void bind(ConvArgs& a) const {
+    a.xLow = read(step->inLow[0]);
     a.residualLow = read(step->residualLow);
     a.yLow = const_cast<void*>(read(step->outLow));
     a.x = in(0);
@@ -68,6 +70,7 @@ struct Runner {
   }
   void operator()(GroupNormArgs a) {
     a.x = in(0);
+    a.xLow = read(step->inLow[0]);
     a.gamma = vector(0);
     a.beta = vector(1);
     a.y = out();
@@ -75,6 +78,7 @@ struct Runner {
   }
   void operator()(LayerNormArgs a) {
     a.x = in(0);
+    a.xLow = read(step->inLow[0]);
     a.gamma = vector(0);
     a.beta = vector(1);
     a.y = out();
@@ -107,6 +111,9 @@ struct Runner {
     a.a = in(0);
     a.b = in(1);
     a.y = out();
+    a.aLow = read(step->inLow[0]);
+    a.bLow = read(step->inLow[1]);
+    a.yLow = const_cast<void*>(read(step->outLow));
     table.concat.run(a, context);
   }
   void operator()(EmbedArgs a) {
@@ -124,6 +131,7 @@ struct Runner {
   void operator()(LayoutArgs a) {
     a.x = in(0);
     a.y = out();
+    a.yLow = const_cast<void*>(read(step->outLow));
     (step->op == Op::ToChannelsLast ? table.toChannelsLast : table.toChannelsFirst).run(a, context);
   }
 

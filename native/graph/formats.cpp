@@ -11,9 +11,9 @@ bool mentions(const std::string& name, const std::string& parts) {
   return ("." + name + ".").find("." + parts + ".") != std::string::npos;
 }
 
-bool isExact(const WeightRef& weight, const std::vector<std::string>& exact) {
+bool isNamed(const WeightRef& weight, const std::vector<std::string>& names) {
   for (const WeightPart& part : weight.parts)
-    for (const std::string& parts : exact)
+    for (const std::string& parts : names)
       if (mentions(part.name, parts)) return true;
   return false;
 }
@@ -22,8 +22,13 @@ bool isExact(const WeightRef& weight, const std::vector<std::string>& exact) {
 
 void quantizeWeights(Graph* graph, const std::vector<std::string>& exact) {
   for (WeightRef& weight : graph->weights)
-    if (weight.role == WeightRole::Matrix && weight.experts == 0 && weight.shape.k() <= kLongestSum && !isExact(weight, exact))
+    if (weight.role == WeightRole::Matrix && weight.experts == 0 && weight.shape.k() <= kLongestSum && !isNamed(weight, exact))
       weight.shape.format = WeightFormat::I8;
+}
+
+void widenWeights(Graph* graph, const std::vector<std::string>& wide) {
+  for (WeightRef& weight : graph->weights)
+    if (weight.role == WeightRole::Matrix && weight.experts == 0 && isNamed(weight, wide)) weight.shape.format = WeightFormat::F32;
 }
 
 }  // namespace asdm

@@ -1,4 +1,4 @@
-// Which weights are stored as 8-bit integers.
+// Which weights are stored as 8-bit integers, and which as floats where activations are bfloat16.
 #pragma once
 
 #include <string>
@@ -13,5 +13,9 @@ namespace asdm {
 // make up one product are marked together or not at all. Sums too long for 32 bits stay as they are, and so
 // do the experts of conditional convolutions, since their mixtures are none of integers.
 void quantizeWeights(Graph* graph, const std::vector<std::string>& exact);
+
+// Marks products' weights as WeightFormat::F32 whose names contain one of `wide`, likewise; experts of conditional convolutions stay as
+// they are.
+void widenWeights(Graph* graph, const std::vector<std::string>& wide);
 
 }  // namespace asdm

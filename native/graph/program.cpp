@@ -44,10 +44,39 @@ struct Compiler {
     }
   }
 
-  // A product can keep low parts of its results and read those of its residual.
-  static bool keepsLow(const Step& step) {
+  // Products read their residual's low part, and can keep that of their results.
+  static bool isProduct(const Step& step) {
     return std::holds_alternative<LinearArgs>(step.args) || std::holds_alternative<ConvArgs>(step.args) ||
            std::holds_alternative<CondConvArgs>(step.args);
+  }
+  static bool keepsLow(const Step& step) { return isProduct(step) || step.op == Op::Concat || step.op == Op::ToChannelsLast; }
+  static bool isNorm(const Step& step) { return step.op == Op::GroupNorm || step.op == Op::LayerNorm; }
+  bool isWide(const Step& step) const {
+    return isProduct(step) && graph.weights[static_cast<size_t>(step.weights[0])].shape.format == WeightFormat::F32;
+  }
+
+  // Which values keep their low part: those that some call adds to another, or multiplies by float weights, and what these are put
+  // together from. Norms read the low parts of sums; for what else they read one rounding is little.
+  std::vector<bool> findLow() const {
+    std::vector<bool> low(graph.units.size()), normed(graph.units.size());
+    if (p.activations != DType::BF16 || !graph.lowParts) return low;
+    for (auto step = p.steps.rbegin(); step != p.steps.rend(); ++step) {
+      if (step->out.kind == Place::Output) continue;
+      const size_t result = static_cast<size_t>(step->result);
+      if (normed[result] && (step->residual != kNoUnit || step->op == Op::Concat)) low[result] = true;
+      if (step->residual != kNoUnit && isProduct(*step)) low[static_cast<size_t>(step->residual)] = true;
+      if (isWide(*step)) low[static_cast<size_t>(step->operands[0])] = true;
+      if (isNorm(*step)) normed[static_cast<size_t>(step->operands[0])] = true;
+      if (step->op == Op::Concat && low[result])
+        for (int i = 0; i < 2; i++) low[static_cast<size_t>(step->operands[i])] = true;
+    }
+    return low;
+  }
+
+  // Whether the step reads the low part of this operand, if there is one.
+  bool readsLow(const Step& step, int operand) const {
+    if (step.op == Op::Concat) return operand < 2 && lowOf[static_cast<size_t>(step.result)] >= 0;
+    return operand == 0 && (isNorm(step) || isWide(step));
   }
 
   void addValue(std::vector<int>& indices, UnitId id, int now) {
@@ -59,10 +88,7 @@ struct Compiler {
   void findLifetimes() {
     valueOf.assign(graph.units.size(), -1);
     lowOf.assign(graph.units.size(), -1);
-    std::vector<bool> summed(graph.units.size());  // by a call that reads low parts
-    if (p.activations == DType::BF16 && graph.lowParts)
-      for (const Step& step : p.steps)
-        if (step.residual != kNoUnit && keepsLow(step)) summed[static_cast<size_t>(step.residual)] = true;
+    const std::vector<bool> low = findLow();
     for (size_t s = 0; s < p.steps.size(); s++) {
       const Step& step = p.steps[s];
       const int now = static_cast<int>(s);
@@ -72,11 +98,16 @@ struct Compiler {
       };
       for (UnitId id : step.operands) read(id);
       read(step.residual);
-      if (step.residual != kNoUnit && keepsLow(step) && lowOf[static_cast<size_t>(step.residual)] >= 0)
-        p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(step.residual)])].last = now;
-      if (step.out.kind == Place::Output || keptPlace(step.result).kind == Place::Kept) continue;
-      addValue(valueOf, step.result, now);
-      if (summed[static_cast<size_t>(step.result)] && keepsLow(step)) addValue(lowOf, step.result, now);
+      const auto readLow = [&](UnitId id) {
+        if (id != kNoUnit && lowOf[static_cast<size_t>(id)] >= 0) p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(id)])].last = now;
+      };
+      const bool exports = step.out.kind == Place::Output;
+      if (!exports && isProduct(step)) readLow(step.residual);
+      const bool stays = !exports && keptPlace(step.result).kind != Place::Kept;
+      if (stays) addValue(valueOf, step.result, now);
+      if (stays && low[static_cast<size_t>(step.result)] && keepsLow(step)) addValue(lowOf, step.result, now);
+      for (int i = 0; i < 2 && !exports; i++)
+        if (readsLow(step, i)) readLow(step.operands[i]);
     }
   }
 
@@ -103,7 +134,7 @@ struct Compiler {
       if (step.residual != kNoUnit) {
         const bool isOperand = std::find(std::begin(step.operands), std::end(step.operands), step.residual) != std::end(step.operands);
         if (!isOperand && mayTakeOver(step, step.residual, now, valueOf)) from = step.residual;
-        if (lowOf[static_cast<size_t>(step.result)] >= 0 && keepsLow(step) && mayTakeOver(step, step.residual, now, lowOf)) {
+        if (lowOf[static_cast<size_t>(step.result)] >= 0 && isProduct(step) && mayTakeOver(step, step.residual, now, lowOf)) {
           step.lowInPlace = true;
           p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(step.result)])].takesOver = lowOf[static_cast<size_t>(step.residual)];
         }
@@ -132,8 +163,12 @@ struct Compiler {
     for (Step& step : p.steps) {
       for (int i = 0; i < 3; i++) step.in[i] = placeOf(step.operands[i]);
       step.residualPlace = placeOf(step.residual);
-      if (step.residual != kNoUnit && keepsLow(step)) step.residualLow = lowPlace(step.residual);
-      if (keepsLow(step)) step.outLow = lowPlace(step.result);
+      if (step.out.kind != Place::Output) {
+        if (step.residual != kNoUnit && isProduct(step)) step.residualLow = lowPlace(step.residual);
+        if (keepsLow(step)) step.outLow = lowPlace(step.result);
+        for (int i = 0; i < 2; i++)
+          if (step.operands[i] != kNoUnit && readsLow(step, i)) step.inLow[i] = lowPlace(step.operands[i]);
+      }
       if (step.op == Op::ToChannelsLast) step.in[0] = inputPlace(step.unit);
       if (step.out.kind != Place::Output) step.out = placeOf(step.result);
     }

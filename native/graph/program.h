@@ -29,7 +29,7 @@ struct Step {
   WeightId weights[4] = {kNoWeight, kNoWeight, kNoWeight, kNoWeight};
   int64_t columns[3] = {0, 0, 0};               // first column of each operand
   Place in[3], residualPlace, out;
-  Place residualLow, outLow;                    // low parts (backend/kernels.h), or nowhere
+  Place inLow[2], residualLow, outLow;          // low parts (backend/kernels.h), or nowhere
   bool inPlace = false;                         // the result takes over an operand's memory
   bool lowInPlace = false;                      // its low part that of the residual
 };

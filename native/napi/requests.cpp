@@ -110,6 +110,8 @@ ModelOptions modelOptions(const Value& value) {
   options.cpu = value["cpu"].text(kNameBytes);
   const Value exact = value["exact"];
   if (!exact.missing()) options.exact = exact.texts(kNameBytes, kExact);
+  const Value wide = value["wide"];
+  if (!wide.missing()) options.wide = wide.texts(kNameBytes, kExact);
   return options;
 }
 

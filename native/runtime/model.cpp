@@ -124,8 +124,8 @@ struct Model::Impl {
 
   const char* productFormat(const Program& program, const Step& step) const {
     const WeightId id = step.weights[0];
-    const bool integers = id != kNoWeight && graph.weights[static_cast<size_t>(id)].shape.format == WeightFormat::I8;
-    return integers ? "int8" : dtypeName(program.activations);
+    const WeightFormat format = id != kNoWeight ? graph.weights[static_cast<size_t>(id)].shape.format : WeightFormat::Native;
+    return format == WeightFormat::I8 ? "int8" : format == WeightFormat::F32 ? "fp32" : dtypeName(program.activations);
   }
 
   std::vector<CallRow> callRows(const Program& program, const std::vector<double>& seconds) const {
@@ -281,6 +281,7 @@ Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::un
     Graph graph;
     ASDM_TRY(buildGraph(spec, &graph));
     if (options.dtype == DType::I8) quantizeWeights(&graph, options.exact);
+    if (options.dtype != DType::F32) widenWeights(&graph, options.wide);
     auto impl = std::make_unique<Impl>(spec, options);
     impl->graph = std::move(graph);
     impl->table = table;

@@ -27,6 +27,8 @@ struct ModelOptions {
   DType dtype = DType::F32;    // of activations and products: F32 or BF16; I8: BF16 with 8-bit weights
   // With I8, units that keep BF16 weights: as graph/formats.h names them.
   std::vector<std::string> exact;
+  // With BF16 and I8, units whose weights and products are floats, named likewise; before `exact` and I8.
+  std::vector<std::string> wide;
   int threads = 1;             // 1..256
   std::string cpu = "auto";    // a kernel set's name
 };

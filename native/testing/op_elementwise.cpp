@@ -28,12 +28,14 @@ Napi::Value geglu(const OpCall& call) {
 }
 
 Napi::Value concat(const OpCall& call) {
-  const Activations a = call.activations("a"), b = call.activations("b");
+  const Activations a = call.activations("a"), b = call.activations("b"), aLow = call.activations("aLow"), bLow = call.activations("bLow");
   const int64_t rows = call.integer("rows"), ca = call.integer("ca"), cb = call.integer("cb");
   // yCount: a deliberately short output, by which a test sees that the guard works.
   const Guarded y = call.output(call.integerOr("yCount", rows * (ca + cb)));
-  call.run(call.table.concat, ConcatArgs{a.data(), b.data(), rows, ca, cb, y.data()});
-  return call.result(y);
+  const Guarded yLow = call.output(rows * (ca + cb));
+  const bool low = call.flag("low");
+  call.run(call.table.concat, ConcatArgs{a.data(), b.data(), rows, ca, cb, y.data(), aLow.data(), bLow.data(), low ? yLow.data() : nullptr});
+  return low ? call.both(y, yLow) : call.result(y);
 }
 
 Napi::Value timestep(const OpCall& call) {
@@ -59,8 +61,10 @@ Napi::Value embed(const OpCall& call) {
 Napi::Value layout(const OpCall& call, const Kernel<LayoutArgs>& kernel, DType from, DType to) {
   const Activations x(call.args, "x", from);
   const Guarded y(x.count() * static_cast<size_t>(dtypeBytes(to)));
-  call.run(kernel, LayoutArgs{x.data(), call.integer("n"), call.integer("c"), call.integer("pixels"), y.data()});
-  return call.values(y, to);
+  const Guarded yLow(y.bytes());
+  const bool low = call.flag("low");  // of activations only
+  call.run(kernel, LayoutArgs{x.data(), call.integer("n"), call.integer("c"), call.integer("pixels"), y.data(), low ? yLow.data() : nullptr});
+  return low ? call.both(y, yLow) : call.values(y, to);
 }
 
 Napi::Value toChannelsLast(const OpCall& call) {

@@ -4,14 +4,15 @@ namespace asdm::testing {
 
 namespace {
 
-// x [m, k] of row distance ldx, weight [n, k], bias [n]?, residual of row distance ldr?, activation?; m, n, k, ldx?, ldr?, ldy?.
+// wide?: float weights. x [m, k] of row distance ldx, xLow?, weight [n, k], bias [n]?, residual of row distance ldr?, activation?; m, n, k, ldx?, ldr?, ldy?.
 // inPlace: the residual lies in y. residualLow?, low: the low part is wanted too, which the result then gives behind y. Gives y's whole memory, so that a test sees whether the gaps between rows stayed NaN.
 Napi::Value linear(const OpCall& call) {
   const Activations x = call.activations("x"), residual = call.activations("residual"), residualLow = call.activations("residualLow");
+  const Activations xLow = call.activations("xLow");
   const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t m = call.integer("m"), n = call.integer("n"), k = call.integer("k");
   const int64_t ldy = call.integerOr("ldy", n), ldr = call.integerOr("ldr", n);
-  const WeightShape shape{n, k, 1, call.format};
+  const WeightShape shape{n, k, 1, call.weightFormat()};
   const Guarded packed = call.pack(weight, shape);
   const Guarded y = call.output((m - 1) * ldy + n);
   const Guarded yLow = call.output((m - 1) * ldy + n);
@@ -21,7 +22,7 @@ Napi::Value linear(const OpCall& call) {
   call.run(call.table.linear,
            LinearArgs{x.data(), m, call.integerOr("ldx", k), shape, packed.data(), bias.data(), call.activation("activation"),
                       inPlace ? y.data() : residual.data(), ldr, y.data(), ldy, inPlace && low ? yLow.data() : residualLow.data(),
-                      low ? yLow.data() : nullptr});
+                      low ? yLow.data() : nullptr, xLow.data()});
   return low ? call.both(y, yLow) : call.result(y);
 }
 
@@ -40,7 +41,7 @@ ConvArgs convArgs(const OpCall& call) {
   a.padLeft = call.integerOr("padLeft", 0);
   a.outH = call.integer("outH");
   a.outW = call.integer("outW");
-  a.shape = {call.integer("co"), call.integer("c"), a.kernelH * a.kernelW, call.format};
+  a.shape = {call.integer("co"), call.integer("c"), a.kernelH * a.kernelW, call.weightFormat()};
   a.ldRowBias = call.integerOr("ldRowBias", a.shape.n);
   return a;
 }
@@ -49,13 +50,14 @@ ConvArgs convArgs(const OpCall& call) {
 template <class Run>
 Napi::Value runConv(const OpCall& call, ConvArgs a, const Run& run) {
   const Activations x = call.activations("x"), rowBias = call.activations("rowBias"), residual = call.activations("residual");
-  const Activations residualLow = call.activations("residualLow");
+  const Activations residualLow = call.activations("residualLow"), xLow = call.activations("xLow");
   const Input bias(call.args, "bias");
   const Guarded y = call.output(a.n * a.outH * a.outW * a.shape.n), yLow = call.output(a.n * a.outH * a.outW * a.shape.n);
   const bool inPlace = call.flag("inPlace"), low = call.flag("low");
   if (inPlace) std::memcpy(y.data(), residual.data(), y.bytes());
   if (inPlace && low) std::memcpy(yLow.data(), residualLow.data(), y.bytes());
   a.x = x.data();
+  a.xLow = xLow.data();
   a.bias = bias.data();
   a.rowBias = rowBias.data();
   a.residual = inPlace ? y.data() : residual.data();

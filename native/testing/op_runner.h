@@ -95,6 +95,8 @@ struct OpCall {
   WeightFormat format;  // of products' weights
   bool emulated;        // the table's set computes in emulated tile registers
 
+  // Of a product: floats where it is to be `wide`.
+  WeightFormat weightFormat() const { return flag("wide") ? WeightFormat::F32 : format; }
   int64_t integer(const char* name) const { return args.Get(name).ToNumber().Int64Value(); }
   int64_t integerOr(const char* name, int64_t fallback) const { return args.Has(name) ? integer(name) : fallback; }
   float number(const char* name) const { return args.Get(name).ToNumber().FloatValue(); }

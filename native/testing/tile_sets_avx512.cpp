@@ -21,6 +21,7 @@
 #include "cpu/int8/int8.h"
 #include "cpu/norm/norm.h"
 #include "cpu/tables.h"
+#include "cpu/wide/wide.h"
 #include "testing/tile_emulation.h"
 
 #if defined(ASDM_X86)
@@ -69,7 +70,7 @@ using avx512bf16::timestep;
 
 namespace {
 
-const KernelTable amx_emulated_avx512Bfloat16 = {"amx_emulated_avx512", DType::BF16, ASDM_KERNELS(amx_emulated_avx512, Bf16)};
+ASDM_BFLOAT16_TABLE(amx_emulated_avx512, avx512, amx_emulated_avx512)
 ASDM_INT8_TABLE(amx_emulated_avx512)
 
 }  // namespace

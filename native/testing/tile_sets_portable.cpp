@@ -16,6 +16,7 @@
 #include "cpu/int8/int8.h"
 #include "cpu/norm/norm.h"
 #include "cpu/tables.h"
+#include "cpu/wide/wide.h"
 #include "testing/tile_emulation.h"
 
 #define ASDM_SET amx_emulated
@@ -52,7 +53,7 @@ using portable::timestep;
 
 namespace {
 
-const KernelTable amx_emulatedBfloat16 = {"amx_emulated", DType::BF16, ASDM_KERNELS(amx_emulated, Bf16)};
+ASDM_BFLOAT16_TABLE(amx_emulated, portable, amx_emulated)
 ASDM_INT8_TABLE(amx_emulated)
 
 }  // namespace

@@ -3,7 +3,7 @@ import { TextEncoder } from '../../lib/components/text-encoder'
 import { UNet, type UNetInputs } from '../../lib/components/unet'
 import { VAE } from '../../lib/components/vae'
 import { openUNet } from '../../lib/model/folder'
-import { exactUnits } from '../../lib/model/precision'
+import { exactUnits, wideUnits } from '../../lib/model/precision'
 import { matchWeights } from '../../lib/model/weights'
 import { loadAddon } from '../../lib/native/load'
 import type { GeneratedImage } from '../../lib/image/generated-image'
@@ -61,7 +61,7 @@ test('the shipped model in int8: each pass within 3e-2 of fp32, pictures above 2
   for (const [i, { rgba }] of pictures.entries()) t.true(psnr(rgba, wanted[i].rgba) >= 28, `${request.prompt[i]}: ${psnr(rgba, wanted[i].rgba)} dB`)
 })
 
-// Small models of random weights, where bf16 alone is 1.4e-2 off.
+// Small models of random weights.
 for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-base-tiny', 'bk-sdm-small-tiny', 'bk-sdm-tiny-tiny']) {
   test(`${set}: a pass in int8 is within 3e-2 of PyTorch's`, async t => {
     const expected = loadExpected(set)
@@ -118,8 +118,8 @@ test('a sample in int8 does not depend on its neighbours in the batch', async t 
 test('the rule: which weights are 8-bit integers', async t => {
   const addon = loadAddon()
   const part = await openUNet(fixture('sd15-tiny', 'unet'))
-  const bytes = async (dtype: 'bf16' | 'int8', exact?: readonly string[]): Promise<number> => {
-    const model = addon.createModel({ kind: 'unet', config: part.config }, { dtype, threads: 1, cpu: 'portable', ...(exact && { exact }) })
+  const bytes = async (dtype: 'bf16' | 'int8', exact?: readonly string[], wide?: readonly string[]): Promise<number> => {
+    const model = addon.createModel({ kind: 'unet', config: part.config }, { dtype, threads: 1, cpu: 'portable', ...(exact && { exact }), ...(wide && { wide }) })
     try {
       return (await model.load(matchWeights(model.weights(), part.weights, part.path)).promise).weightBytes
     } finally {
@@ -131,6 +131,11 @@ test('the rule: which weights are 8-bit integers', async t => {
   // Whole parts of names only.
   t.is(await bytes('int8', ['conv_', 'in', 'time', 'down_block', 'blocks.0', '']), all)
   t.is(await bytes('int8', ['down_blocks', 'up_blocks', 'mid_block', 'time_embedding', 'conv_in', 'conv_out']), bf16)
+  // Names of float weights count before: four bytes each, where there are few.
+  const plain = await bytes('bf16'), wide = await bytes('bf16', undefined, wideUnits(part.config, 'bf16'))
+  t.true(wide > plain && wide < 1.15 * plain, `${wide}, ${plain}`)
+  t.is(await bytes('int8', exactUnits(part.config), ['conv_shortcut']) - rule, await bytes('bf16', undefined, ['conv_shortcut']) - plain)
+  t.is(await bytes('bf16', undefined, ['conv_', 'in', 'shortcut']), plain)
   // Queries, keys and values of self-attention are one product.
   t.is(await bytes('int8', ['attn1.to_q']), await bytes('int8', ['attn1.to_q', 'attn1.to_k', 'attn1.to_v']))
 })
@@ -153,5 +158,6 @@ test('a wrong rule is refused', t => {
   for (const exact of [5, 'conv_in', [1], [null], new Array(5000).fill('x')]) {
     const error = t.throws(() => addon.createModel(spec, { dtype: 'int8', threads: 1, cpu: 'auto', exact } as never))
     t.true(error instanceof Error)
+    t.throws(() => addon.createModel(spec, { dtype: 'bf16', threads: 1, cpu: 'auto', wide: exact } as never), { instanceOf: Error })
   }
 })

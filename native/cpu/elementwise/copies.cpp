@@ -25,6 +25,17 @@ void transpose(const From* x, int64_t ldx, int64_t rows, int64_t columns, To* y,
     }
   }
 }
+
+// The same for what rounding to `To` takes away. Inputs are few; a plain loop will do.
+template <class To>
+void transposeLow(const float* x, int64_t ldx, int64_t rows, int64_t columns, To* y, int64_t ldy) {
+  for (int64_t c = 0; c < columns; c++)
+    for (int64_t r = 0; r < rows; r++) {
+      To rounded;
+      assign(rounded, x[r * ldx + c]);
+      assign(y[c * ldy + r], x[r * ldx + c] - toFloat(rounded));
+    }
+}
 }  // namespace
 
 template <class E>
@@ -32,12 +43,22 @@ void concat(const ConcatArgs& a, KernelContext& context) noexcept {
   const E* const first = static_cast<const E*>(a.a);
   const E* const second = static_cast<const E*>(a.b);
   E* const y = static_cast<E*>(a.y);
+  const E* const firstLow = static_cast<const E*>(a.aLow);
+  const E* const secondLow = static_cast<const E*>(a.bLow);
+  E* const yLow = static_cast<E*>(a.yLow);
   const int64_t width = a.ca + a.cb, step = rowsPerTask(width, sizeof(E));
+  const auto copy = [](E* to, const E* from, int64_t row, int64_t count) {
+    if (from != nullptr) std::memcpy(to, from + row * count, static_cast<size_t>(count) * sizeof(E));
+    else std::memset(to, 0, static_cast<size_t>(count) * sizeof(E));
+  };
   context.pool.run((a.rows + step - 1) / step, [&](int64_t task, int) {
     const int64_t last = (task + 1) * step < a.rows ? (task + 1) * step : a.rows;
     for (int64_t row = task * step; row < last; row++) {
-      std::memcpy(y + row * width, first + row * a.ca, static_cast<size_t>(a.ca) * sizeof(E));
-      std::memcpy(y + row * width + a.ca, second + row * a.cb, static_cast<size_t>(a.cb) * sizeof(E));
+      copy(y + row * width, first, row, a.ca);
+      copy(y + row * width + a.ca, second, row, a.cb);
+      if (yLow == nullptr) continue;
+      copy(yLow + row * width, firstLow, row, a.ca);
+      copy(yLow + row * width + a.ca, secondLow, row, a.cb);
     }
   });
 }
@@ -65,6 +86,7 @@ void toChannelsLast(const LayoutArgs& a, KernelContext& context) noexcept {
     const int64_t count = first + step < a.pixels ? step : a.pixels - first;
     const int64_t base = sample * a.c * a.pixels;
     transpose(x + base + first, a.pixels, a.c, count, y + base + first * a.c, a.c);
+    if (a.yLow != nullptr) transposeLow(x + base + first, a.pixels, a.c, count, static_cast<E*>(a.yLow) + base + first * a.c, a.c);
   });
 }
 

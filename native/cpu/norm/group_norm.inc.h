@@ -144,28 +144,33 @@ ASDM_INLINE void chunkMoments(const E* x, int64_t rows, int64_t c, int64_t group
     out[g] = combineChannels(center, first, second, g * (c / groups), (g + 1) * (c / groups), rows);
 }
 
-// y = (x - mean) * scale + shift, then SiLU, lane by lane.
-template <bool Silu, bool Tail, class E>
-ASDM_INLINE void scaleLanes(const E* x, const float* mean, const float* scale, const float* shift, int count, E* y) {
-  const vf v = vfma(vsub(loadLanes<Tail>(x, count), vload(mean)), vload(scale), vload(shift));
+// y = (x + low - mean) * scale + shift, then SiLU, lane by lane.
+template <bool Silu, bool Low, bool Tail, class E>
+ASDM_INLINE void scaleLanes(const E* x, const E* low, const float* mean, const float* scale, const float* shift, int count, E* y) {
+  vf d = vsub(loadLanes<Tail>(x, count), vload(mean));
+  if (Low) d = vadd(d, loadLanes<Tail>(low, count));
+  const vf v = vfma(d, vload(scale), vload(shift));
   storeLanes<Tail>(y, Silu ? Math<E>::silu(v) : v, count);
 }
 
-template <bool Silu, class E>
-ASDM_INLINE void scaleChunk(const E* x, int64_t rows, int64_t c, const float* table, int64_t width, E* y) {
+template <bool Silu, bool Low, class E>
+ASDM_INLINE void scaleChunk(const E* x, const E* low, int64_t rows, int64_t c, const float* table, int64_t width, E* y) {
   const float* scale = table + width;
   const float* shift = scale + width;
   const int64_t whole = c / kVf * kVf;
-  for (int64_t row = 0; row < rows; row++, x += c, y += c) {
-    for (int64_t j = 0; j < whole; j += kVf) scaleLanes<Silu, false>(x + j, table + j, scale + j, shift + j, kVf, y + j);
+  for (int64_t row = 0; row < rows; row++, x += c, y += c, low += Low ? c : 0) {
+    for (int64_t j = 0; j < whole; j += kVf)
+      scaleLanes<Silu, Low, false>(x + j, Low ? low + j : x, table + j, scale + j, shift + j, kVf, y + j);
     if (whole < c)
-      scaleLanes<Silu, true>(x + whole, table + whole, scale + whole, shift + whole, static_cast<int>(c - whole), y + whole);
+      scaleLanes<Silu, Low, true>(x + whole, Low ? low + whole : x, table + whole, scale + whole, shift + whole,
+                                  static_cast<int>(c - whole), y + whole);
   }
 }
 
 template <class E>
 void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
   const E* const x = static_cast<const E*>(a.x);
+  const E* const low = static_cast<const E*>(a.xLow);
   E* const y = static_cast<E*>(a.y);
   const GroupNormPlan plan = groupNormPlan(a);
   auto* moments = reinterpret_cast<Moments*>(context.scratch);
@@ -217,10 +222,13 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
     const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
     const int64_t offset = (sample * a.rows + row) * a.c;
     const float* table = tables + sample * 3 * plan.width;
-    if (a.silu) {
-      scaleChunk<true>(x + offset, rows, a.c, table, plan.width, y + offset);
+    if (low != nullptr) {
+      if (a.silu) scaleChunk<true, true>(x + offset, low + offset, rows, a.c, table, plan.width, y + offset);
+      else scaleChunk<false, true>(x + offset, low + offset, rows, a.c, table, plan.width, y + offset);
+    } else if (a.silu) {
+      scaleChunk<true, false>(x + offset, x, rows, a.c, table, plan.width, y + offset);
     } else {
-      scaleChunk<false>(x + offset, rows, a.c, table, plan.width, y + offset);
+      scaleChunk<false, false>(x + offset, x, rows, a.c, table, plan.width, y + offset);
     }
   });
 }

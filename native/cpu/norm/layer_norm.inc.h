@@ -65,17 +65,21 @@ ASDM_INLINE RowScale rowScale(const LayerNormArgs& a, const E* x) {
   return {center, static_cast<float>(rstd), static_cast<float>(-off * rstd)};
 }
 
-template <class E>
-ASDM_INLINE void scaleRow(const LayerNormArgs& a, const RowScale& row, const E* x, E* y) {
+template <bool Low, class E>
+ASDM_INLINE void scaleRow(const LayerNormArgs& a, const RowScale& row, const E* x, const E* low, E* y) {
   const vf m = vset(row.center), scale = vset(row.scale), shift = vset(row.shift);
   int64_t j = 0;
   for (; j + kVf <= a.c; j += kVf) {
-    const vf z = vfma(vsub(vload(x + j), m), scale, shift);
+    vf d = vsub(vload(x + j), m);
+    if (Low) d = vadd(d, vload(low + j));
+    const vf z = vfma(d, scale, shift);
     vstore(y + j, vfma(z, vload(a.gamma + j), vload(a.beta + j)));
   }
   if (j < a.c) {
     const int n = static_cast<int>(a.c - j);
-    const vf z = vfma(vsub(vloadn(x + j, n), m), scale, shift);
+    vf d = vsub(vloadn(x + j, n), m);
+    if (Low) d = vadd(d, vloadn(low + j, n));
+    const vf z = vfma(d, scale, shift);
     vstoren(y + j, vfma(z, vloadn(a.gamma + j, n), vloadn(a.beta + j, n)), n);
   }
 }
@@ -83,6 +87,7 @@ ASDM_INLINE void scaleRow(const LayerNormArgs& a, const RowScale& row, const E* 
 template <class E>
 void layerNorm(const LayerNormArgs& a, KernelContext& context) noexcept {
   const E* const x = static_cast<const E*>(a.x);
+  const E* const low = static_cast<const E*>(a.xLow);
   E* const y = static_cast<E*>(a.y);
   const int64_t rowsPerTask = kChunkElements / a.c > 1 ? kChunkElements / a.c : 1;
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
@@ -93,7 +98,11 @@ void layerNorm(const LayerNormArgs& a, KernelContext& context) noexcept {
     for (int64_t first = task * rowsPerTask; first < end; first += kAhead) {
       const int64_t rows = end - first < kAhead ? end - first : kAhead;
       for (int64_t i = 0; i < rows; i++) scales[i] = rowScale(a, x + (first + i) * a.c);
-      for (int64_t i = 0; i < rows; i++) scaleRow(a, scales[i], x + (first + i) * a.c, y + (first + i) * a.c);
+      for (int64_t i = 0; i < rows; i++) {
+        const int64_t at = (first + i) * a.c;
+        if (low != nullptr) scaleRow<true>(a, scales[i], x + at, low + at, y + at);
+        else scaleRow<false>(a, scales[i], x + at, x, y + at);
+      }
     }
   });
 }
