@@ -14,8 +14,10 @@ const unpackedDir = path.join(root, 'build', 'fixtures')
 const widths = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2, U8: 1, I8: 1, BOOL: 1 }
 
 // Reference tensors, by set and name, that no test reads yet (gradients, per-step copies of what the per-step latents already pin down),
-// or only a part of (DeepCache); and what happens inside a transformer, except in the two whole models.
+// or only a part of (DeepCache); what happens inside a transformer, except in the two whole models; and the longest random tensors but for
+// a few seeds: 1x4x16x16 has every seed past the point where the generator renews its state.
 const unused = [
+  /^torch-rng\/seed(?!(0|42|4294967296)_)\d+_2x4x16x24\b/, /^torch-rng\/seed42_1x4x64x64\b/,
   /^[^/]+\/train\//, /\/unet_outputs$/, /^[^/]+\/deepcache\//, /^ops\/[^/]+\/d(x|y|weight|bias|q|k|v|gamma|beta|proj_|out_|routing_)/,
   /^bk-sdm-.*\/hooks\/.*\.transformer_blocks\./,
 ]
@@ -86,6 +88,9 @@ function deepcacheSet(folder) {
   return { json: runs, header: tensors, data: Buffer.concat(parts) }
 }
 
+/** Without indentation, which is half of such a file; as text, for some hold Infinity, which is no JSON. */
+const dense = text => `${text.replace(/\n\s*/g, '')}\n`
+
 const compress = file => {
   const params = { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 22 }
   return zlib.brotliCompressSync(build(file.header, file.data), { params })
@@ -97,6 +102,13 @@ if (command === 'pack' && source) {
     const target = path.join(packedDir, file)
     fs.mkdirSync(path.dirname(target), { recursive: true })
     const bytes = fs.readFileSync(path.join(source, file))
+    if (file === path.join('torch-rng', 'expected.json')) {
+      const json = JSON.parse(bytes)
+      json.cases = json.cases.filter(({ key }) => !unused.some(rule => rule.test(`torch-rng/${key}`)))
+      fs.writeFileSync(target, dense(JSON.stringify(json, undefined, 1)))
+      continue
+    }
+    if (path.basename(file) === 'expected.json') { fs.writeFileSync(target, dense(bytes.toString('utf8'))); continue }
     if (!file.endsWith('.safetensors')) { fs.writeFileSync(target, bytes); continue }
     const { header, data } = parse(bytes)
     const expected = path.basename(file) === 'expected.safetensors'
@@ -106,7 +118,7 @@ if (command === 'pack' && source) {
   if (fs.existsSync(path.join(source, 'sd15-tiny', 'expected.safetensors'))) {
     const { json, header, data } = deepcacheSet(path.join(source, 'sd15-tiny'))
     fs.mkdirSync(path.join(packedDir, 'deepcache'), { recursive: true })
-    fs.writeFileSync(path.join(packedDir, 'deepcache', 'expected.json'), `${JSON.stringify(json, undefined, 1)}\n`)
+    fs.writeFileSync(path.join(packedDir, 'deepcache', 'expected.json'), dense(JSON.stringify(json, undefined, 1)))
     fs.writeFileSync(path.join(packedDir, 'deepcache', 'expected.safetensors.br'), compress(mapTensors(header, data, true)))
   }
 } else if (command === 'unpack') {
