@@ -17,7 +17,7 @@ import { openUNet } from './model/folder'
 import { locateModel } from './model/locate'
 import type { Addon, NativeModelOptions } from './native/binding'
 import { loadAddon } from './native/load'
-import { abortSignal, callback, checkOptions, optional, path as checkPath } from './options'
+import { abortSignal, boolean, callback, checkOptions, optional, path as checkPath } from './options'
 import { mainUNet } from './plan/plan'
 import { runPipeline, type Pipeline } from './pipeline'
 import type { Step } from './progress'
@@ -50,6 +50,11 @@ export interface LoadOptions extends RuntimeOptions {
   config?: string
   /** Further UNets that plans may name, as `{ light: path }`: UNet folders, or diffusers folders with one. Text features, VAE and scheduler are shared. */
   unets?: Readonly<Record<string, string>>
+  /**
+   * Keeps the weights, packed for this kernel set and number format, in files beside those they come from, and maps those files where there
+   * are some, which makes loading a matter of tenths of a second. Off if left out. Each part's `packedCache` says what became of it.
+   */
+  packedCache?: boolean
   /** Stops the loading, which then rejects with an `AbortError`. */
   signal?: AbortSignal
   /** Called as weights are read and packed. */
@@ -60,7 +65,7 @@ export interface LoadOptions extends RuntimeOptions {
   onWarning?: (warning: Warning) => void
 }
 
-const loadKeys = [...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'signal', 'onProgress', 'onDownload', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
+const loadKeys = [...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'packedCache', 'signal', 'onProgress', 'onDownload', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
 
 /**
  * A text to image model: `StableDiffusion.load` reads one, `generate` makes pictures with it.
@@ -123,6 +128,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
     const revision = optional(given.revision, checkRevision)
     const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key => optional(given[key], value => checkPath(value, key)))
+    const packedCache = optional(given.packedCache, value => boolean(value, 'packedCache'))
     const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
@@ -138,7 +144,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
       const sd = new StableDiffusion(checkpoint, tokenizer, parts)
       if (onWarning !== undefined) sd.on('warning', onWarning)
       for (const message of checkpoint.warnings) sd.#warn({ code: 'CHECKPOINT', message })
-      await loadWeights(parts, { signal, onWarning: warning => sd.#warn(warning) }, onProgress)
+      await loadWeights(parts, { packedCache, signal, onWarning: warning => sd.#warn(warning) }, onProgress)
       return sd
     } catch (error) {
       await Promise.all(allParts(parts).map(part => part.dispose()))

@@ -53,7 +53,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
     .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
-  addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'config')
+  addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'config', 'packedCache')
   return command
     .option('-q, --quiet', 'print nothing but where the pictures are')
     .option('--json', 'print pictures and settings as JSON')

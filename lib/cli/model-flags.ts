@@ -15,6 +15,7 @@ export interface ModelFlags {
   tokenizer?: string
   config?: string
   unet?: Record<string, string>
+  packedCache?: true
 }
 
 /** What a model is, in help. */
@@ -30,6 +31,7 @@ const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
   tokenizer: () => new Option('--tokenizer <folder>', "tokenizer to use instead of the checkpoint's"),
   config: () => new Option('--config <folder>', "configs to use instead of the checkpoint's"),
   unet: () => new Option('--unet <name=path>', 'a further UNet that plans may name: its folder, or a diffusers folder with one; may be repeated').argParser(parseUNet),
+  packedCache: () => new Option('--packed-cache', 'keep the weights as packed beside those they come from, and map them next time'),
 }
 
 /** Adds some of the flags of {@link ModelFlags} to a command. */
@@ -46,9 +48,9 @@ function parseUNet(text: string, before: Record<string, string> = {}): Record<st
 }
 
 /** The flags as options of `StableDiffusion.load`, which checks them. */
-export function loadOptions({ threads, cpu, dtype, device, variant, revision, tokenizer, config, unet }: ModelFlags): LoadOptions {
+export function loadOptions({ threads, cpu, dtype, device, variant, revision, tokenizer, config, unet, packedCache }: ModelFlags): LoadOptions {
   return given({
-    threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, config, unets: unet,
+    threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, config, unets: unet, packedCache,
   }) as LoadOptions
 }
 

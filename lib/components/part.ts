@@ -5,7 +5,8 @@ import { withPrecision } from '../model/precision'
 import { matchWeights } from '../model/weights'
 import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunParts, NativeRunStep, ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
-import { abortSignal, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../options'
+import { abortSignal, boolean, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../options'
+import { packedCacheFile, removeLeftovers, type PackedCache } from './packed-cache'
 
 /** Number formats that models compute in. */
 export type DType = 'fp32' | 'bf16' | 'int8'
@@ -33,6 +34,11 @@ export interface RuntimeOptions {
 export interface PartLoadOptions extends RuntimeOptions {
   /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string
+  /**
+   * Keeps the weights, packed for this kernel set and number format, in a file beside those they come from, and maps that file where there is
+   * one. Off if left out. See {@link PackedCache}.
+   */
+  packedCache?: boolean
   /** Stops the loading, which then rejects with an `AbortError`. */
   signal?: AbortSignal
   /** Called as weights are read and packed; bytes of this part. */
@@ -46,9 +52,10 @@ export interface Warning {
   /**
    * - `PROMPT_TRUNCATED`: a prompt is longer than the text encoder's window; `prompt` and `cut` say which and what was left out.
    * - `NON_FINITE_WEIGHTS`: weights hold NaN or infinity; `weights` names them.
+   * - `PACKED_CACHE`: the packed cache that was asked for could not be written.
    * - `CHECKPOINT`: how a checkpoint was read, where that may surprise.
    */
-  code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'CHECKPOINT'
+  code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'PACKED_CACHE' | 'CHECKPOINT'
   /** One sentence. */
   message: string
   /** The prompt, whole. */
@@ -66,7 +73,7 @@ export interface CallOptions {
 }
 
 export const runtimeKeys = ['dtype', 'threads', 'device', 'cpu'] as const
-export const partLoadKeys = [...runtimeKeys, 'variant', 'signal', 'onProgress', 'onWarning'] as const
+export const partLoadKeys = [...runtimeKeys, 'variant', 'packedCache', 'signal', 'onProgress', 'onWarning'] as const
 
 /** The runtime options, checked and completed. */
 export function parseRuntime(options: Unchecked, addon: Addon): NativeModelOptions {
@@ -84,8 +91,9 @@ export function parsePartLoad(value: unknown, where: string): PartLoadOptions & 
   const onProgress = optional(options.onProgress, item => callback<NonNullable<PartLoadOptions['onProgress']>>(item, 'onProgress'))
   const onWarning = optional(options.onWarning, item => callback<NonNullable<PartLoadOptions['onWarning']>>(item, 'onWarning'))
   const variant = optional(options.variant, item => path(item, 'variant'))
+  const packedCache = optional(options.packedCache, item => boolean(item, 'packedCache'))
   const addon = loadAddon()
-  return { signal, onProgress, onWarning, variant, addon, native: parseRuntime(options, addon) }
+  return { signal, onProgress, onWarning, variant, packedCache, addon, native: parseRuntime(options, addon) }
 }
 
 /** Hands a warning to whoever listens, or else to the process, where it is printed once and can be silenced. */
@@ -95,6 +103,7 @@ export function warn(warning: Warning, listener: ((warning: Warning) => void) | 
 }
 
 export interface WeightsLoadOptions {
+  packedCache?: boolean
   signal?: AbortSignal
   onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
   onWarning?: (warning: Warning) => void
@@ -124,6 +133,8 @@ export class NativePart {
   readonly #model: NativeModel
   readonly #sources: WeightSource[]
   readonly #where: string
+  readonly #cacheFile: string
+  #packedCache: PackedCache | undefined
   #loaded: Promise<void> | undefined
   #disposed = false
   /** Native calls under way; none of them rejects. */
@@ -136,9 +147,11 @@ export class NativePart {
    */
   constructor(addon: Addon, spec: NativeModelSpec, options: NativeModelOptions, sources: readonly WeightSource[], where: string, readonly name: string) {
     this.#where = where
-    this.#model = addon.createModel(spec, withPrecision(spec, options))
+    const precise = withPrecision(spec, options)
+    this.#model = addon.createModel(spec, precise)
     try {
       this.#sources = matchWeights(this.#model.weights(), sources, where)
+      this.#cacheFile = packedCacheFile(this.#sources[0].file, spec.kind, this.#model.cpu, precise.dtype)
     } catch (error) {
       this.#model.dispose()
       throw error
@@ -153,6 +166,11 @@ export class NativePart {
   /** The kernel set it runs on. */
   get cpu(): string {
     return this.#model.cpu
+  }
+
+  /** What became of the packed cache; undefined where none was asked for, or nothing loaded yet. */
+  get packedCache(): PackedCache | undefined {
+    return this.#packedCache
   }
 
   tapNames(): string[] {
@@ -194,9 +212,16 @@ export class NativePart {
     this.#loaded = Promise.resolve()
   }
 
-  async #read({ signal, onProgress, onWarning }: WeightsLoadOptions): Promise<void> {
+  async #read({ packedCache, signal, onProgress, onWarning }: WeightsLoadOptions): Promise<void> {
     this.#check()
-    const { nonFinite } = await settle(() => this.#track(this.#model.load(this.#sources, onProgress)), signal)
+    const file = packedCache === true ? this.#cacheFile : undefined
+    if (file !== undefined) await removeLeftovers(file)
+    throwIfAborted(signal)
+    this.#check()
+    const { nonFinite, cache, cacheNote } = await settle(() => this.#track(this.#model.load(this.#sources, onProgress, file)), signal)
+    this.#packedCache = file === undefined || cache === 'off' ? undefined : { outcome: cache, file, ...(cacheNote !== '' && { reason: cacheNote }) }
+    if (cache === 'unwritten')
+      warn({ code: 'PACKED_CACHE', message: `The packed cache "${file}" could not be written, so the next load packs the weights again: ${cacheNote}` }, onWarning)
     if (nonFinite.length === 0) return
     const few = nonFinite.slice(0, 4).join(', ') + (nonFinite.length > 4 ? ` and ${nonFinite.length - 4} more` : '')
     warn({ code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so pictures may be black: ${few}`, weights: nonFinite }, onWarning)

@@ -6,6 +6,7 @@ import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
 import { abortSignal, checkOptions, integer, optional } from '../options'
 import type { Tensor } from '../tensor'
 import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import type { PackedCache } from './packed-cache'
 
 /** How token ids are encoded. */
 export interface EncodeOptions extends CallOptions {
@@ -37,6 +38,11 @@ export class TextEncoder {
   /** @internal */
   get part(): NativePart {
     return this.#part
+  }
+
+  /** What became of the packed cache of its weights; undefined where none was asked for. */
+  get packedCache(): PackedCache | undefined {
+    return this.#part.packedCache
   }
 
   /** @internal */

@@ -6,6 +6,7 @@ import type { Addon, NativeModelOptions, NativeRunInfo, NativeRunParts, NativeRu
 import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '../options'
 import { checkTensor, type Tensor } from '../tensor'
 import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import type { PackedCache } from './packed-cache'
 
 /** What a pass of the UNet takes. */
 export interface UNetInputs extends CallOptions {
@@ -71,6 +72,11 @@ export class UNet {
   /** @internal */
   get part(): NativePart {
     return this.#part
+  }
+
+  /** What became of the packed cache of its weights; undefined where none was asked for. */
+  get packedCache(): PackedCache | undefined {
+    return this.#part.packedCache
   }
 
   /** @internal */

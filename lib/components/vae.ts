@@ -7,6 +7,7 @@ import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
 import { abortSignal, checkOptions, optional } from '../options'
 import { checkTensor, type Tensor } from '../tensor'
 import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import type { PackedCache } from './packed-cache'
 
 /** The distribution of a picture's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {
@@ -63,9 +64,14 @@ export class VAE {
     return this.#encoder
   }
 
+  /** What became of the packed cache of the decoder's weights; undefined where none was asked for. */
+  get packedCache(): PackedCache | undefined {
+    return this.#decoder.packedCache
+  }
+
   /** @internal */
   loadWeights(options: WeightsLoadOptions): Promise<void> {
-    this.#encoderLoad = { onWarning: options.onWarning }
+    this.#encoderLoad = { packedCache: options.packedCache, onWarning: options.onWarning }
     return this.#decoder.load(options)
   }
 

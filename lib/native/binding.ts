@@ -60,6 +60,10 @@ export interface LoadResult {
   nonFinite: string[]
   /** Bytes held for packed weights. */
   weightBytes: number
+  /** What became of the packed cache: not asked for; mapped; there was none, or an unfit one, and now there is one; could not be written. */
+  cache: 'off' | 'used' | 'written' | 'replaced' | 'unwritten'
+  /** What was wrong with the file that was replaced, or why none was written; else ''. */
+  cacheNote: string
 }
 
 /** One graph unit at a given input shape. */
@@ -346,8 +350,11 @@ export interface NativeModel {
    * (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
    */
   createRun(shape: ForwardShape, steps: NativeRunStep[], parts?: NativeRunParts, others?: readonly NativeModel[]): NativeRun
-  /** Reads and packs all weights; every requested name exactly once. */
-  load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void): NativeCall<LoadResult>
+  /**
+   * Reads and packs all weights; every requested name exactly once.
+   * @param cache a file with the weights as packed before, which is mapped if it is of these weights, kernels and formats, and else written
+   */
+  load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void, cache?: string): NativeCall<LoadResult>
   /**
    * Instead of `load`: uses the weights of another model, which has to have all of this one's, in the same format for the same kernel set. They stay until the
    * last of both is disposed of; only the one that loaded them counts their bytes.

@@ -12,7 +12,7 @@ interface RawModel {
   tapNames(): string[]
   graph(): GraphInfo
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
-  load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>): number
+  load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>, cache: string | undefined): number
   share(other: RawModel, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
   createRun(shape: ForwardShape, steps: NativeRunStep[], parts: NativeRunParts | undefined, others: RawModel[]): { ids: number[], info: NativeRunInfo }
@@ -83,7 +83,7 @@ class Model implements NativeModel {
     return translated(() => this.#raw.describe(shape, taps))
   }
 
-  load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void): NativeCall<LoadResult> {
+  load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void, cache?: string): NativeCall<LoadResult> {
     // A listener that throws stops the load, which then rejects with what it threw.
     let thrown: { error: unknown } | undefined
     const progress = typeof onProgress !== 'function' ? onProgress : (bytesDone: number, bytesTotal: number): void => {
@@ -95,7 +95,7 @@ class Model implements NativeModel {
         call.cancel()
       }
     }
-    const call = this.#start<LoadResult>(settle => this.#raw.load(sources, progress, settle), () => thrown)
+    const call = this.#start<LoadResult>(settle => this.#raw.load(sources, progress, settle, cache), () => thrown)
     return call
   }
 

@@ -102,13 +102,15 @@ napi_value enqueue(napi_env env, const std::shared_ptr<Worker>& worker, const st
   return number(env, static_cast<double>(call->id));
 }
 
+// load(sources, onProgress, settle, cache)
 napi_value load(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
+  const Arguments<4> arguments(env, info);
   handleOf(env, arguments.self);
   const auto sources = std::make_shared<std::vector<WeightSource>>(weightSources(Value(env, arguments[0], "sources")));
   const Value progress(env, arguments[1], "onProgress");
   const napi_value onProgress = progress.missing() ? nullptr : progress.function();
   const napi_value settle = Value(env, arguments[2], "settle").function();
+  const std::string cache = cachePath(Value(env, arguments[3], "cache"));
   Handle& handle = liveHandleOf(env, arguments.self);
 
   const auto call = std::make_shared<Call>();
@@ -116,11 +118,11 @@ napi_value load(napi_env env, napi_callback_info info) {
   Environment& state = Environment::of(env);
   // The call is handed in again by the worker, since a function that held it would keep it alive forever.
   const bool told = onProgress != nullptr;
-  call->work = [sources, told, &state](Model& model, const std::shared_ptr<Call>& self) {
+  call->work = [sources, cache, told, &state](Model& model, const std::shared_ptr<Call>& self) {
     const Model::Progress report = [&](uint64_t done, uint64_t total) {
       if (told) postProgress(state, self, done, total);
     };
-    return model.load(*sources, self->cancelled, report, &self->loaded);
+    return model.load(*sources, cache, self->cancelled, report, &self->loaded);
   };
   return enqueue(env, handle.worker, call, settle, onProgress);
 }

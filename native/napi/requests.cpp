@@ -115,6 +115,8 @@ ModelOptions modelOptions(const Value& value) {
   return options;
 }
 
+std::string cachePath(const Value& value) { return value.missing() ? "" : value.text(kPathBytes); }
+
 std::vector<WeightSource> weightSources(const Value& value) {
   std::vector<WeightSource> sources;
   for (const Value& item : value.list(kSources)) {

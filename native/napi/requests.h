@@ -13,6 +13,7 @@ constexpr size_t kRunUNets = 16;
 
 ModelSpec modelSpec(const Value& value);
 ModelOptions modelOptions(const Value& value);
+std::string cachePath(const Value& value);  // empty where it is missing
 std::vector<WeightSource> weightSources(const Value& value);
 ForwardShape forwardShape(const Value& value);
 std::vector<std::string> tapList(const Value& value);

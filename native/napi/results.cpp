@@ -8,6 +8,9 @@ napi_value loadResult(napi_env env, const LoadResult& result) {
   const napi_value value = object(env);
   set(env, value, "nonFinite", strings(env, result.nonFinite));
   set(env, value, "weightBytes", number(env, static_cast<double>(result.weightBytes)));
+  constexpr const char* kOutcomes[] = {"off", "used", "written", "replaced", "unwritten"};
+  set(env, value, "cache", string(env, kOutcomes[static_cast<int>(result.cache)]));
+  set(env, value, "cacheNote", string(env, result.cacheNote));
   return value;
 }
 

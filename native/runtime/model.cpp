@@ -332,7 +332,7 @@ Status Model::describe(const ForwardShape& shape, const std::vector<std::string>
   });
 }
 
-Status Model::load(const std::vector<WeightSource>& sources, const std::atomic<bool>& cancel, const Progress& progress,
+Status Model::load(const std::vector<WeightSource>& sources, const std::string& cache, const std::atomic<bool>& cancel, const Progress& progress,
                    LoadResult* out) {
   return guarded("weights", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);
@@ -343,7 +343,7 @@ Status Model::load(const std::vector<WeightSource>& sources, const std::atomic<b
         if (!impl.loaded) impl.store.release();
       }
     } scope{*impl_};
-    ASDM_TRY(loadWeights(impl_->graph, *impl_->table, sources, impl_->pool, cancel, progress, &impl_->store, out));
+    ASDM_TRY(loadWeights(impl_->graph, *impl_->table, sources, impl_->pool, cancel, cache, progress, &impl_->store, out));
     impl_->remember();
     return Status::good();
   });

@@ -46,9 +46,14 @@ struct WeightSource {
   uint64_t begin = 0, end = 0;  // bytes in the file
 };
 
+// What became of a packed cache: it was mapped; there was none, or one that did not fit, and now there is one; it could not be written.
+enum class CacheOutcome { Off, Used, Written, Replaced, Unwritten };
+
 struct LoadResult {
   std::vector<std::string> nonFinite;
   uint64_t weightBytes = 0;
+  CacheOutcome cache = CacheOutcome::Off;
+  std::string cacheNote;  // what was wrong with the one that was replaced, or why none was written
 };
 
 // A float tensor in PyTorch's layout.
@@ -155,7 +160,8 @@ class Model {
 
   // Every requested weight exactly once. After a failure or abort the model holds no weights and may be loaded again.
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
-  Status load(const std::vector<WeightSource>& sources, const std::atomic<bool>& cancel, const Progress& progress,
+  // cache: path of a packed cache to use or to write, or empty.
+  Status load(const std::vector<WeightSource>& sources, const std::string& cache, const std::atomic<bool>& cancel, const Progress& progress,
               LoadResult* out);
   // The weights for share() of another model, or null while there are none. They stay until the last model that shares them is gone.
   std::shared_ptr<const WeightStore> loadedWeights() const;

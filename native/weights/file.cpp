@@ -1,6 +1,7 @@
 #include "weights/file.h"
 
 #include <algorithm>
+#include <random>
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN
@@ -14,9 +15,23 @@
 #include <unistd.h>
 #endif
 
+#if defined(__APPLE__)
+#define st_mtim st_mtimespec
+#define st_ctim st_ctimespec
+#endif
+
 namespace asdm {
 
 namespace {
+
+// Which nobody else will think of at the same time.
+std::string temporaryName(const std::string& path) {
+  static const char digits[] = "0123456789abcdef";
+  std::random_device random;
+  std::string name = path + ".";
+  for (int i = 0; i < 16; i++) name += digits[random() % 16];
+  return name + ".tmp";
+}
 
 // One system call reads no more than this: Windows counts in 32 bits, Linux stops at 2 GiB, macOS fails there.
 constexpr size_t kMaxRead = size_t{1} << 30;
@@ -30,15 +45,25 @@ Status failure(bool absent, const std::string& path, const std::string& reason) 
 
 #ifdef _WIN32
 
+namespace {
+
+bool widePath(const std::string& path, std::wstring* wide) {
+  const int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.c_str(), -1, nullptr, 0);
+  if (length <= 0) return false;
+  wide->assign(static_cast<size_t>(length), L'\0');
+  MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.c_str(), -1, &(*wide)[0], length);
+  return true;
+}
+
+}  // namespace
+
 File::~File() {
   if (handle_ != kClosed) CloseHandle(reinterpret_cast<HANDLE>(handle_));
 }
 
 Status File::open(const std::string& path) {
-  const int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.c_str(), -1, nullptr, 0);
-  if (length <= 0) return failure(false, path, "the path is not UTF-8");
-  std::wstring wide(static_cast<size_t>(length), L'\0');
-  MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.c_str(), -1, &wide[0], length);
+  std::wstring wide;
+  if (!widePath(path, &wide)) return failure(false, path, "the path is not UTF-8");
   const HANDLE handle = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr,
                                     OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
   if (handle == INVALID_HANDLE_VALUE) {
@@ -50,6 +75,11 @@ Status File::open(const std::string& path) {
   LARGE_INTEGER size;
   if (GetFileType(handle) != FILE_TYPE_DISK || !GetFileSizeEx(handle, &size)) return failure(false, path, "it is not a regular file");
   bytes_ = static_cast<uint64_t>(size.QuadPart);
+  FILE_BASIC_INFO about;
+  if (GetFileInformationByHandleEx(handle, FileBasicInfo, &about, sizeof about)) {
+    modified_ = static_cast<uint64_t>(about.LastWriteTime.QuadPart);
+    changed_ = static_cast<uint64_t>(about.ChangeTime.QuadPart);
+  }
   return Status::good();
 }
 
@@ -69,6 +99,56 @@ bool File::read(uint64_t offset, void* to, size_t count) const {
   return true;
 }
 
+bool NewFile::refused(const char* what) {
+  if (why_.empty()) why_ = std::string(what) + " fails with Windows error " + std::to_string(GetLastError());
+  return false;
+}
+
+NewFile::~NewFile() {
+  if (handle_ == -1) return;
+  CloseHandle(reinterpret_cast<HANDLE>(handle_));
+  std::wstring wide;
+  if (widePath(temporary_, &wide)) DeleteFileW(wide.c_str());
+}
+
+bool NewFile::create(const std::string& path) {
+  path_ = path;
+  temporary_ = temporaryName(path);
+  std::wstring wide;
+  if (!widePath(temporary_, &wide)) return refused("naming it");
+  const HANDLE handle = CreateFileW(wide.c_str(), GENERIC_WRITE, 0, nullptr, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (handle == INVALID_HANDLE_VALUE) return refused("creating it");
+  handle_ = reinterpret_cast<intptr_t>(handle);
+  return true;
+}
+
+bool NewFile::write(uint64_t offset, const void* from, size_t count) {
+  const char* at = static_cast<const char*>(from);
+  while (count > 0) {
+    OVERLAPPED position = {};
+    position.Offset = static_cast<DWORD>(offset);
+    position.OffsetHigh = static_cast<DWORD>(offset >> 32);
+    DWORD put = 0;
+    if (!WriteFile(reinterpret_cast<HANDLE>(handle_), at, static_cast<DWORD>(std::min(count, kMaxRead)), &put, &position) || put == 0)
+      return refused("writing it");
+    at += put;
+    offset += put;
+    count -= put;
+  }
+  return true;
+}
+
+bool NewFile::finish() {
+  std::wstring from, to;
+  CloseHandle(reinterpret_cast<HANDLE>(handle_));
+  handle_ = -1;
+  if (!widePath(temporary_, &from) || !widePath(path_, &to)) return refused("naming it");
+  if (MoveFileExW(from.c_str(), to.c_str(), MOVEFILE_REPLACE_EXISTING)) return true;
+  refused("renaming it");
+  DeleteFileW(from.c_str());
+  return false;
+}
+
 #else
 
 File::~File() {
@@ -84,6 +164,9 @@ Status File::open(const std::string& path) {
   if (::fstat(descriptor, &about) != 0) return failure(false, path, std::strerror(errno));
   if (!S_ISREG(about.st_mode)) return failure(false, path, "it is not a regular file");
   bytes_ = static_cast<uint64_t>(about.st_size);
+  const auto nanoseconds = [](const struct timespec& time) { return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec); };
+  modified_ = nanoseconds(about.st_mtim);
+  changed_ = nanoseconds(about.st_ctim);
   return Status::good();
 }
 
@@ -98,6 +181,46 @@ bool File::read(uint64_t offset, void* to, size_t count) const {
     count -= static_cast<size_t>(got);
   }
   return true;
+}
+
+bool NewFile::refused(const char* what) {
+  if (why_.empty()) why_ = std::string(what) + " fails: " + std::strerror(errno);
+  return false;
+}
+
+NewFile::~NewFile() {
+  if (handle_ == -1) return;
+  ::close(static_cast<int>(handle_));
+  ::unlink(temporary_.c_str());
+}
+
+bool NewFile::create(const std::string& path) {
+  path_ = path;
+  temporary_ = temporaryName(path);
+  handle_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  return handle_ >= 0 || refused("creating it");
+}
+
+bool NewFile::write(uint64_t offset, const void* from, size_t count) {
+  const char* at = static_cast<const char*>(from);
+  while (count > 0) {
+    const ssize_t put = ::pwrite(static_cast<int>(handle_), at, std::min(count, kMaxRead), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return refused("writing it");
+    at += put;
+    offset += static_cast<uint64_t>(put);
+    count -= static_cast<size_t>(put);
+  }
+  return true;
+}
+
+bool NewFile::finish() {
+  const bool closed = ::close(static_cast<int>(handle_)) == 0;
+  handle_ = -1;
+  if (closed && ::rename(temporary_.c_str(), path_.c_str()) == 0) return true;
+  refused("renaming it");
+  ::unlink(temporary_.c_str());
+  return false;
 }
 
 #endif

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "weights/file.h"
+#include "weights/packed_cache.h"
 
 namespace asdm {
 
@@ -51,19 +52,50 @@ class Loader {
   Loader(const Graph& graph, const KernelTable& table, ThreadPool& pool, const std::atomic<bool>& cancel, WeightStore& store)
       : graph_(graph), table_(table), pool_(pool), cancel_(cancel), store_(store) {}
 
-  Status run(const std::vector<WeightSource>& sources, const Model::Progress& progress, LoadResult* result) {
+  Status run(const std::vector<WeightSource>& sources, const std::string& cachePath, const Model::Progress& progress, LoadResult* result) {
     ASDM_TRY(match(sources));
     ASDM_TRY(openFiles());
-    ASDM_TRY(store_.allocate(graph_, table_));
-    cutPieces();
-    ASDM_TRY(readAll(progress));
-    for (const Item& item : items_)
-      if (!item.finite) result->nonFinite.push_back(item.wanted->name);
+    ASDM_TRY(store_.arrange(graph_, table_));
     result->weightBytes = store_.bytes();
+    if (cachePath.empty()) {
+      ASDM_TRY(store_.allocate(false));
+      return readWeights(progress, result);
+    }
+    // What the files are is found out before they are read: if they change meanwhile, the next load sees that.
+    std::vector<PackedCache::Origin> origins;
+    for (const Item& item : items_) origins.push_back({item.source, item.file});
+    PackedCache cache;
+    if (!cache.describe(cachePath, graph_, table_, store_, origins, files_)) {
+      ASDM_TRY(store_.allocate(false));
+      result->cache = CacheOutcome::Unwritten;
+      result->cacheNote = "the weight files cannot be read";
+      return readWeights(progress, result);
+    }
+    bool used = false, written = false;
+    ASDM_TRY(cache.read(pool_, cancel_, &store_, &used));
+    if (used) {
+      result->cache = CacheOutcome::Used;
+      if (progress) progress(total_, total_);
+      return Status::good();
+    }
+    const std::string rejected = cache.why();
+    ASDM_TRY(store_.allocate(true));
+    ASDM_TRY(readWeights(progress, result));
+    if (result->nonFinite.empty()) ASDM_TRY(cache.write(store_, cancel_, &written));
+    result->cache = !written ? CacheOutcome::Unwritten : rejected.empty() ? CacheOutcome::Written : CacheOutcome::Replaced;
+    result->cacheNote = written ? rejected : result->nonFinite.empty() ? cache.why() : "some weights are not finite";
     return Status::good();
   }
 
  private:
+  Status readWeights(const Model::Progress& progress, LoadResult* result) {
+    cutPieces();
+    ASDM_TRY(readAll(progress));
+    for (const Item& item : items_)
+      if (!item.finite) result->nonFinite.push_back(item.wanted->name);
+    return Status::good();
+  }
+
   Status match(const std::vector<WeightSource>& sources) {
     std::unordered_map<std::string, size_t> index;
     for (size_t w = 0; w < graph_.weights.size(); w++)
@@ -210,9 +242,9 @@ class Loader {
 }  // namespace
 
 Status loadWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool,
-                   const std::atomic<bool>& cancel, const Model::Progress& progress, WeightStore* store, LoadResult* result) {
+                   const std::atomic<bool>& cancel, const std::string& cache, const Model::Progress& progress, WeightStore* store, LoadResult* result) {
   LoadResult loaded;
-  Status status = Loader(graph, table, pool, cancel, *store).run(sources, progress, &loaded);
+  Status status = Loader(graph, table, pool, cancel, *store).run(sources, cache, progress, &loaded);
   if (status.ok() && cancel.load(std::memory_order_relaxed)) status = {Code::Aborted, "The operation was aborted"};
   if (!status.ok()) {
     store->release();

@@ -13,7 +13,8 @@ namespace asdm {
 // aside: a 1x1 convolution's weight may be handed as a matrix). Tensors are read in pieces, so that beside the store only a few
 // megabytes are held. Fails with TensorMissing, TensorExtra, TensorShape, TensorDtype, FileNotFound, FileRead, OutOfMemory or
 // Aborted, and then leaves the store empty. NaN and infinity are no failure; result->nonFinite names their tensors.
+// cache: path of the packed cache (packed_cache.h), which is used, or written; or empty. What is wrong with it fails no load.
 Status loadWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool,
-                   const std::atomic<bool>& cancel, const Model::Progress& progress, WeightStore* store, LoadResult* result);
+                   const std::atomic<bool>& cancel, const std::string& cache, const Model::Progress& progress, WeightStore* store, LoadResult* result);
 
 }  // namespace asdm

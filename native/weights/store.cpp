@@ -1,6 +1,7 @@
 #include "weights/store.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <string>
 #include <utility>
@@ -9,7 +10,7 @@
 
 namespace asdm {
 
-Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
+Status WeightStore::arrange(const Graph& graph, const KernelTable& table) {
   release();
   table_ = &table;
 #if defined(ASDM_ASAN)
@@ -17,23 +18,15 @@ Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
 #else
   constexpr size_t kGap = 0;
 #endif
-  std::vector<size_t> ends;
-  size_t total = 0;
   for (const WeightRef& w : graph.weights) {
     const int64_t width = dtypeBytes(w.role == WeightRole::Table ? table.activations : DType::F32);
     const size_t bytes = w.role == WeightRole::Matrix ? packedBytes(table, w) : static_cast<size_t>(w.count() * width);
-    ASDM_TRY(checkMemory(static_cast<double>(total) + static_cast<double>(bytes), "the weights"));  // so the sum does not overflow
-    places_.push_back(total);
-    ends.push_back(total + bytes);
-    total = alignUp(total + bytes) + kGap;
+    ASDM_TRY(checkMemory(static_cast<double>(bytes_) + static_cast<double>(bytes), "the weights"));  // so the sum does not overflow
+    places_.push_back(bytes_);
+    ends_.push_back(bytes_ + bytes);
+    bytes_ = alignUp(bytes_ + bytes) + kGap;
   }
   weights_ = graph.weights;
-  block_ = std::make_shared<Block>();
-  if (!block_->allocate(total)) {
-    release();
-    return outOfMemory(static_cast<double>(total), "the weights");
-  }
-  for (size_t i = 0; i < ends.size(); i++) forbid(block_->data() + ends[i], (i + 1 < ends.size() ? places_[i + 1] : total) - ends[i]);
   return Status::good();
 }
 
@@ -63,20 +56,51 @@ Status WeightStore::share(const Graph& graph, const KernelTable& table, const We
   table_ = &table;
   weights_ = graph.weights;
   places_ = std::move(places);
-  block_ = from.block_;
+  bytes_ = from.bytes_;
+  base_ = from.base_;
+  memory_ = from.memory_;
   return Status::good();
+}
+
+Status WeightStore::allocate(bool cleared) {
+  memory_ = std::make_shared<Memory>();
+  if (!memory_->block.allocate(bytes_)) {
+    const double wanted = static_cast<double>(bytes_);
+    release();
+    return outOfMemory(wanted, "the weights");
+  }
+  std::byte* const data = memory_->block.data();
+  base_ = data;
+  if (cleared && bytes_ > 0) std::memset(static_cast<void*>(data), 0, bytes_);
+  for (size_t i = 0; !cleared && i < ends_.size(); i++)
+    forbid(data + ends_[i], (i + 1 < ends_.size() ? places_[i + 1] : bytes_) - ends_[i]);
+  return Status::good();
+}
+
+Status WeightStore::allocate(const Graph& graph, const KernelTable& table) {
+  ASDM_TRY(arrange(graph, table));
+  return allocate(false);
+}
+
+void WeightStore::adopt(Mapping mapping, size_t offset) {
+  memory_ = std::make_shared<Memory>();
+  memory_->mapping = std::move(mapping);
+  base_ = memory_->mapping.data() + offset;
 }
 
 void WeightStore::release() {
   weights_.clear();
   places_.clear();
-  block_.reset();
+  ends_.clear();
+  bytes_ = 0;
+  base_ = nullptr;
+  memory_.reset();
 }
 
 bool WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values) {
   const WeightRef& w = graph.weights[static_cast<size_t>(id)];
   for (size_t p = 0; p < part; p++) first += w.parts[p].rows;
-  std::byte* const to = block_->data() + places_[static_cast<size_t>(id)];
+  std::byte* const to = memory_->block.data() + places_[static_cast<size_t>(id)];
   if (w.role != WeightRole::Matrix) {
     const DType kept = w.role == WeightRole::Table ? table_->activations : DType::F32;
     const int64_t count = rows * w.rowWidth();

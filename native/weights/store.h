@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/mapping.h"
 #include "core/memory.h"
 #include "graph/graph.h"
 
@@ -12,25 +13,38 @@ namespace asdm {
 
 class WeightStore {
  public:
-  // Makes room for every weight; OutOfMemory, and an empty store, when there is none.
+  // Finds a place for every weight, without memory yet; OutOfMemory when the machine has too little.
+  Status arrange(const Graph& graph, const KernelTable& table);
+  // Makes room; OutOfMemory, and an empty store, when there is none. cleared: what is between the weights is zero, and may be read.
+  Status allocate(bool cleared);
   Status allocate(const Graph& graph, const KernelTable& table);
   // Takes weights from another graph's store, whose block it then shares: each of this graph's must be there, of the same tensors, and packed for
   // the same kernels. InvalidArgument, and an empty store, where they are not.
   Status share(const Graph& graph, const KernelTable& table, const WeightStore& from);
+  // Takes its weights from a file instead, from this offset on: as another store of the same arrangement had them.
+  void adopt(Mapping mapping, size_t offset);
   void release();
 
   // Writes rows of one part, in PyTorch's order, as they are stored. Threads may write different rows at the same time. False where
   // a number is infinite or NaN.
   bool write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values);
 
-  const void* data(WeightId id) const { return block_->data() + places_[static_cast<size_t>(id)]; }
-  uint64_t bytes() const { return block_ != nullptr ? block_->bytes() : 0; }
+  const void* data(WeightId id) const { return base_ + place(id); }
+  const std::byte* base() const { return base_; }
+  uint64_t place(WeightId id) const { return places_[static_cast<size_t>(id)]; }
+  uint64_t bytes() const { return bytes_; }
 
  private:
   const KernelTable* table_ = nullptr;
-  std::vector<WeightRef> weights_;  // the graph's
-  std::vector<size_t> places_;      // of the weights, in bytes
-  std::shared_ptr<Block> block_;
+  struct Memory {  // one or the other
+    Block block;
+    Mapping mapping;
+  };
+  std::vector<WeightRef> weights_;     // the graph's
+  std::vector<size_t> places_, ends_;  // of the weights, in bytes
+  size_t bytes_ = 0;
+  const std::byte* base_ = nullptr;    // where the first lies
+  std::shared_ptr<Memory> memory_;
 };
 
 }  // namespace asdm
