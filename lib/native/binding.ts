@@ -382,4 +382,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 8
+export const ABI = 9
