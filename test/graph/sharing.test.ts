@@ -26,7 +26,7 @@ for (const dtype of ['fp32', 'bf16', 'int8'] as const)
       const [own, shared] = [create(spec, { dtype }), create(spec, { dtype, threads: 1 })]
       const names = new Set(own.weights().map(({ name }) => name))
       await own.load(sources.filter(({ name }) => names.has(name))).promise
-      t.deepEqual(await shared.share(whole).promise, { nonFinite: [], weightBytes: 0 })
+      t.deepEqual(await shared.share(whole).promise, { nonFinite: [], weightBytes: 0, cache: 'off', cacheNote: '' })
       const result = bits((await own.forward(inputs).promise).sample)
       t.is(bits((await shared.forward(inputs).promise).sample), result)
       t.is(result === bits(wanted), i === 0)
