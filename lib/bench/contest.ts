@@ -3,16 +3,8 @@ import { AsdmError } from '../errors'
 import type { Tensor } from '../tensor'
 import { Contender, type Answer, type ContenderSpec } from './contender'
 import type { BenchCase, BenchCheck, BenchPart, BenchRatio, Suite } from './report'
-import { measured, median, pairedRatio, relativeRms } from './statistics'
+import { measured, median, pairedRatio, relativeRms, resultLimit } from './statistics'
 import { readTensors } from './tensors'
-
-/**
- * How far a result may be from ours in fp32 (relative root mean square) before it counts as another result. How near it ought to be is
- * a goal (goals.ts), and closer.
- */
-export function resultLimit(dtype: string): number {
-  return dtype === 'fp32' ? 1e-4 : dtype === 'int8' ? 1e-1 : 3e-2
-}
 
 /** Long enough for a small pass to come to its pace. */
 export const turnMs = 300
