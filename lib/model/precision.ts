@@ -15,18 +15,12 @@ export function exactUnits(config: UNetConfig): readonly string[] {
 /**
  * Units of a UNet whose weights and products are float32, however few bits the rest has: where few multiplications meet what the whole
  * signal feels. The first convolution is where all of it begins, shortcuts and the ways out of the transformers are part of the
- * residual connections. `int8`, which cares for time more, has only the shortcuts that take little of it: those on the way down, and on
- * the way up all but the last two blocks'. docs/number-formats.md has the figures.
+ * residual connections. `int8`, which cares for time and memory more, has only the shortcuts on the way down, which are small, and which
+ * all that follows inherits from. docs/number-formats.md has the figures.
  */
 export function wideUnits(config: UNetConfig, dtype: 'bf16' | 'int8'): readonly string[] {
   if (dtype === 'bf16') return ['conv_in', 'conv_shortcut', 'proj_out']
-  const blocks = config.blockOutChannels.length
-  const shortcuts = (block: string, count: number) => Array.from({ length: count }, (_, i) => `${block}.resnets.${i}.conv_shortcut`)
-  return [
-    'conv_in',
-    ...config.blockOutChannels.flatMap((_, i) => shortcuts(`down_blocks.${i}`, 1)),
-    ...Array.from({ length: Math.max(0, blocks - 2) }, (_, i) => shortcuts(`up_blocks.${i}`, config.layersPerBlock[blocks - 1 - i] + 1)).flat(),
-  ]
+  return ['conv_in', ...config.blockOutChannels.map((_, i) => `down_blocks.${i}.resnets.0.conv_shortcut`)]
 }
 
 /**
