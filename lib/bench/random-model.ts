@@ -8,8 +8,8 @@ import { parseUNetConfig } from '../model/unet-config'
 import { parseVAEConfig } from '../model/vae-config'
 import type { NativeModelSpec, WeightRequest } from '../native/binding'
 import { loadAddon } from '../native/load'
-import { packageRoot } from '../native/platform'
 import { elementCount } from '../tensor'
+import { writePackagedTokenizer } from '../text/packaged-tokenizer'
 import { shapes, type ModelShape } from './shapes'
 
 /** IEEE half-precision bits of a float, rounded to nearest even; subnormals become 0, which random weights do not miss. */
@@ -75,7 +75,7 @@ export async function randomModel(name: string, folder: string): Promise<string>
   const shape = shapes[name]
   if (shape === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected a shape out of ${Object.keys(shapes).join(', ')} but received ${shown(name)}`)
   if (!fs.existsSync(path.join(folder, 'model_index.json'))) await writeRandomModel(shape, folder)
-  else await toldWhere(folder, async () => writeTokenizer(shape, folder)) // small, and may be of an older version
+  else await toldWhere(folder, () => writePackagedTokenizer(path.join(folder, 'tokenizer'), shape.padToken)) // small, and may be of an older version
   return folder
 }
 
@@ -94,17 +94,6 @@ async function toldWhere(folder: string, write: () => Promise<void>): Promise<vo
   } catch (error) {
     if (error instanceof AsdmError) throw error
     throw new AsdmError('FILE_WRITE', `Expected to write a model with random weights to ${shownPath(folder)} but: ${(error as Error).message}`, { cause: error })
-  }
-}
-
-/** CLIP's tokenizer, with the shape's own token to fill windows. */
-function writeTokenizer({ padToken }: ModelShape, folder: string): void {
-  const to = path.join(folder, 'tokenizer')
-  fs.cpSync(path.join(packageRoot() ?? '.', 'assets', 'clip-tokenizer'), to, { recursive: true })
-  if (padToken === undefined) return
-  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
-    const file = path.join(to, name)
-    fs.writeFileSync(file, JSON.stringify({ ...JSON.parse(fs.readFileSync(file, 'utf8')) as Record<string, unknown>, pad_token: padToken }, null, 1))
   }
 }
 
@@ -130,7 +119,7 @@ async function writeParts(shape: ModelShape, folder: string): Promise<void> {
   await write('text_encoder', 'model.fp16.safetensors', shape.textEncoder, [{ kind: 'text_encoder', config: parseTextEncoderConfig(shape.textEncoder, 'text_encoder') }])
   fs.mkdirSync(path.join(folder, 'scheduler'), { recursive: true })
   fs.writeFileSync(path.join(folder, 'scheduler', 'scheduler_config.json'), JSON.stringify(shape.scheduler, null, 1))
-  writeTokenizer(shape, folder)
+  await writePackagedTokenizer(path.join(folder, 'tokenizer'), shape.padToken)
   fs.writeFileSync(path.join(folder, 'model_index.json'), JSON.stringify({
     _class_name: 'StableDiffusionPipeline', scheduler: ['diffusers', shape.scheduler._class_name], text_encoder: ['transformers', 'CLIPTextModel'],
     tokenizer: ['transformers', 'CLIPTokenizer'], unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],

@@ -13,7 +13,7 @@ import { matchWeights, splitVAEWeights, type PartName } from '../model/weights'
 import type { NativeModelSpec, WeightRequest } from '../native/binding'
 import { loadAddon } from '../native/load'
 import { abortSignal, boolean, callback, checkOptions, oneOf, optional, path as checkPath } from '../options'
-import { packagedTokenizer } from '../text/tokenizer'
+import { writePackagedTokenizer } from '../text/packaged-tokenizer'
 import { modelIndexJson, textEncoderJson, unetJson, vaeJson } from './configs'
 import { unusedTensors, type DroppedTensor } from './coverage'
 import { folderTensors, outputBytes, singleFileTensors, toWrite, type ModelWeights, type OutputTensor } from './output'
@@ -266,14 +266,9 @@ async function updateDType(file: string, dtype: string): Promise<void> {
 }
 
 async function writeTokenizer(folder: string, { tokenizerFolder, padToken }: Checkpoint): Promise<void> {
-  const from = tokenizerFolder ?? packagedTokenizer()
+  if (tokenizerFolder === undefined) return writePackagedTokenizer(folder, padToken)
   await mkdir(folder)
-  for (const name of tokenizerFiles) if (await isFile(path.join(from, name))) await copyFile(path.join(from, name), path.join(folder, name))
-  if (tokenizerFolder !== undefined || padToken === undefined) return
-  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
-    const file = path.join(folder, name)
-    await writeJson(file, { ...await readJsonObject(file), pad_token: padToken })
-  }
+  for (const name of tokenizerFiles) if (await isFile(path.join(tokenizerFolder, name))) await copyFile(path.join(tokenizerFolder, name), path.join(folder, name))
 }
 
 async function writeJson(file: string, json: JsonObject): Promise<void> {

@@ -2,7 +2,7 @@ import path from 'node:path'
 import { isFile, readAt, shownPath, withFile } from '../assembly/files'
 import { AsdmError, shown } from '../errors'
 import { isJsonObject, readJsonObject, type JsonObject } from '../model/json'
-import { BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
+import { BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
 import { normalizeText } from './normalize'
 
 /** CLIP's merges take 0.5 MB; larger files are refused unread. */
@@ -36,7 +36,7 @@ export interface TokenizerFiles {
  * `special_tokens_map.json` and `added_tokens.json`, which complete each other as in transformers: `added_tokens_decoder` of the
  * config, where present, decides alone; otherwise the map overrides the config. Without them CLIP's values hold: window 77,
  * `<|startoftext|>`, `<|endoftext|>` also for padding. A folder without `vocab.json` may have both it and the merges in
- * `tokenizer.json`, as newer versions save them.
+ * `tokenizer.json`, as newer versions save them, or `merges.txt` alone: see {@link vocabularyOfMerges}.
  * @param padToken overrides what the files say about padding
  * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `BAD_CONFIG` or `UNSUPPORTED_CONFIG`, naming file and entry
  */
@@ -80,14 +80,18 @@ interface ModelFiles extends Pick<TokenizerFiles, 'vocabulary' | 'merges'> {
   decoderFile: string
 }
 
-/** Vocabulary and merges, from `vocab.json` and `merges.txt` or, where the first is missing, from `tokenizer.json`. */
+/** Vocabulary and merges, from `vocab.json` and `merges.txt` or, where the first is missing, from `tokenizer.json`, or from the merges alone. */
 async function readModel(folder: string): Promise<ModelFiles> {
   const vocabularyFile = path.join(folder, 'vocab.json')
   const mergesFile = path.join(folder, 'merges.txt')
   const file = path.join(folder, 'tokenizer.json')
-  if (await isFile(vocabularyFile) || !await isFile(file)) {
-    const vocabulary = checkVocabulary(await readJsonObject(vocabularyFile), vocabularyFile)
-    return { vocabulary, merges: parseMerges((await readMerges(mergesFile)).split(/\r?\n/), mergesFile, vocabulary), decoder: undefined, decoderFile: '' }
+  const hasVocabulary = await isFile(vocabularyFile)
+  if (hasVocabulary || !await isFile(file)) {
+    const mergesAlone = !hasVocabulary && await isFile(mergesFile)
+    const listed = mergesAlone ? undefined : checkVocabulary(await readJsonObject(vocabularyFile), vocabularyFile)
+    const lines = (await readMerges(mergesFile)).split(/\r?\n/)
+    const vocabulary = listed ?? vocabularyOfMerges(lines, mergesFile)
+    return { vocabulary, merges: parseMerges(lines, mergesFile, vocabulary), decoder: undefined, decoderFile: '' }
   }
   const { model, added_tokens: added = [] } = await readJsonObject(file)
   const bad = (entry: string, expected: string, received: unknown): AsdmError =>
@@ -110,6 +114,20 @@ async function readModel(folder: string): Promise<ModelFiles> {
   const vocabulary = checkVocabulary(model['vocab'], file)
   return { vocabulary, merges: parseMerges(lines, file, vocabulary), decoder, decoderFile: file }
 }
+
+/**
+ * The vocabulary that merges stand for by themselves, as in OpenAI's CLIP, which was published with them alone: the byte
+ * characters in the order of their code points, these at the end of a word, what each merge makes, start and end.
+ */
+function vocabularyOfMerges(lines: readonly string[], file: string): Map<string, number> {
+  const symbols = [...BYTE_CHARACTERS].sort()
+  const merged = lines.filter(isMerge).map(line => line.replace(' ', ''))
+  const tokens = new Set([...symbols, ...symbols.map(symbol => symbol + END_OF_WORD), ...merged, '<|startoftext|>', '<|endoftext|>'])
+  if (tokens.size > MAX_IDS) throw new AsdmError('BAD_CONFIG', `Expected merges of at most ${MAX_IDS} tokens in ${shownPath(file)} but received ${tokens.size}`)
+  return new Map([...tokens].map((token, id) => [token, id]))
+}
+
+const isMerge = (line: string): boolean => line !== '' && !line.startsWith('#version')
 
 function checkVocabulary(json: JsonObject, file: string): Map<string, number> {
   const vocabulary = checkIds(json, file, new Map())
@@ -265,7 +283,7 @@ function checkIds(json: JsonObject, file: string, taken: ReadonlyMap<string, num
 function parseMerges(lines: readonly string[], file: string, vocabulary: ReadonlyMap<string, number>): TokenizerFiles['merges'] {
   const merges: TokenizerFiles['merges'] = []
   lines.forEach((line, index) => {
-    if (line === '' || line.startsWith('#version')) return
+    if (!isMerge(line)) return
     const parts = line.split(' ')
     const bad = (problem: string): AsdmError => new AsdmError('BAD_CONFIG', `Expected line ${index + 1} of ${shownPath(file)} to ${problem} but received ${shown(line)}`)
     if (parts.length !== 2 || parts[0] === '' || parts[1] === '') throw bad('hold two tokens and one space')

@@ -1,8 +1,7 @@
-import fs from 'node:fs'
-import path from 'node:path'
 import { AsdmError, shown } from '../errors'
 import { BytePairs } from './byte-pairs'
 import { normalizeText, originalOffset } from './normalize'
+import { packagedTokenizer } from './packaged-tokenizer'
 import { readTokenizerFiles, tokenBytes, type SpecialToken, type TokenizerFiles } from './tokenizer-files'
 
 /** Longest text that is tokenized, in UTF-16 units; bounds the memory that one call can take. */
@@ -63,7 +62,8 @@ export class Tokenizer {
   /**
    * Reads a tokenizer folder of a diffusers model: `vocab.json`, `merges.txt` (or both from `tokenizer.json`), and if they exist
    * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`. A folder with only the first two is read as
-   * CLIP's: window 77, `<|startoftext|>`, `<|endoftext|>` also for padding.
+   * CLIP's: window 77, `<|startoftext|>`, `<|endoftext|>` also for padding; one with `merges.txt` alone too, as OpenAI published it:
+   * its vocabulary follows from the merges.
    * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `BAD_CONFIG` or `UNSUPPORTED_CONFIG`
    */
   static async load(folder: string): Promise<Tokenizer> {
@@ -245,26 +245,6 @@ function strip(text: string): string {
   while (start < end && space.test(text[start])) start++
   while (end > start && space.test(text[end - 1])) end--
   return text.slice(start, end)
-}
-
-/**
- * The folder of CLIP's tokenizer, which comes with the package.
- * @throws AsdmError `FILE_NOT_FOUND`
- */
-export function packagedTokenizer(): string {
-  return path.join(packageRoot(), 'assets', 'clip-tokenizer')
-}
-
-/** The folder of asdm's own package.json, from wherever the compiled code lies in the package. */
-function packageRoot(): string {
-  for (let folder = __dirname; ; folder = path.dirname(folder)) {
-    try {
-      if (JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')).name === 'asdm') return folder
-    } catch {
-      // No package.json here, or not one to read: look further up.
-    }
-    if (path.dirname(folder) === folder) throw new AsdmError('FILE_NOT_FOUND', `Expected asdm's package.json above ${__dirname} but found none`)
-  }
 }
 
 /** Without white space at both ends. Not `trim`, which also takes U+FEFF away: that is a token, and must be told when it is cut. */

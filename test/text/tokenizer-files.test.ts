@@ -1,10 +1,12 @@
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { AsdmError, type ErrorCode } from '../../lib/errors'
 import { Tokenizer } from '../../lib/text/tokenizer'
-import { fixture, loadExpected } from '../support/fixtures'
+import { readTokenizerFiles } from '../../lib/text/tokenizer-files'
+import { fixture, loadExpected, repoPath } from '../support/fixtures'
 import { rounds, seedOf } from '../support/random'
 import { temporaryFolder } from '../support/temporary'
 
@@ -107,6 +109,20 @@ test('line ends, byte order marks and empty lines change nothing', async t => {
   t.deepEqual(tokenizer.tokenize('a photo of an astronaut'), expected)
 })
 
+test('merges alone give the vocabulary that is published beside them', async t => {
+  for (const folder of [sd15, repoPath('models', 'emoji', 'tokenizer')]) {
+    const listed = JSON.parse(fs.readFileSync(path.join(folder, 'vocab.json'), 'utf8')) as Record<string, number>
+    const alone = folderWith(t, { 'vocab.json': undefined, 'merges.txt': fs.readFileSync(path.join(folder, 'merges.txt')) })
+    t.deepEqual(Object.fromEntries((await readTokenizerFiles(alone)).vocabulary), listed)
+  }
+})
+
+test("CLIP's vocabulary, which does not lie in the package, is the published one", async t => {
+  const { vocabulary } = await readTokenizerFiles(repoPath('assets', 'clip-tokenizer'))
+  const hash = createHash('sha256').update([...vocabulary].map(([token, id]) => `${id} ${token}\n`).join(''))
+  t.is(hash.digest('hex'), '1d3b4940a080a5159df11f54f8508d8076a9deb2e85b20e6785af7d8a4bc3f01')
+})
+
 test('a byte that the vocabulary lacks becomes the unknown token', async t => {
   const { z: _z, ...rest } = vocab
   const tokenizer = await Tokenizer.load(folderWith(t, { 'vocab.json': rest, 'merges.txt': merges.split('\n').filter(line => !/^z /.test(line) && !/ z$/.test(line)).join('\n') }))
@@ -114,7 +130,9 @@ test('a byte that the vocabulary lacks becomes the unknown token', async t => {
 })
 
 const bad: [name: string, files: Record<string, unknown>, code: ErrorCode, message: RegExp][] = [
-  ['no vocabulary', { 'vocab.json': undefined }, 'FILE_NOT_FOUND', /vocab\.json/],
+  ['nothing', { 'vocab.json': undefined, 'merges.txt': undefined }, 'FILE_NOT_FOUND', /vocab\.json/],
+  ['merges alone that name no tokens', { 'vocab.json': undefined, 'merges.txt': 'th at' }, 'BAD_CONFIG', /line 1 of .*merges\.txt.*tokens of the vocabulary/],
+  ['merges alone that make too many tokens', { 'vocab.json': undefined, 'merges.txt': Array.from({ length: 2 ** 20 }, (_, i) => `${i} x`).join('\n') }, 'BAD_CONFIG', /merges\.txt.*1049090/],
   ['no merges', { 'merges.txt': undefined }, 'FILE_NOT_FOUND', /merges\.txt/],
   ['a vocabulary that is no JSON', { 'vocab.json': '{"a": 1' }, 'BAD_JSON', /vocab\.json/],
   ['a vocabulary that is a list', { 'vocab.json': ['a'] }, 'BAD_JSON', /vocab\.json/],

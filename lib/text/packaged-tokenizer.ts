@@ -1,0 +1,35 @@
+import { copyFile, mkdir, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { AsdmError } from '../errors'
+import { readJsonObject } from '../model/json'
+import { packageRoot } from '../native/platform'
+import { readTokenizerFiles } from './tokenizer-files'
+
+/**
+ * The folder of CLIP's tokenizer, which comes with the package: its merges, from which the vocabulary follows, and its configs.
+ * @throws AsdmError `FILE_NOT_FOUND`
+ */
+export function packagedTokenizer(): string {
+  const root = packageRoot()
+  if (root === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected asdm's package.json above ${__dirname} but found none`)
+  return path.join(root, 'assets', 'clip-tokenizer')
+}
+
+/**
+ * Writes CLIP's tokenizer as a model's folder has it, `vocab.json` included, since other programs ask for it.
+ * @param folder is made if it is not there
+ * @param padToken fills windows instead of `<|endoftext|>`
+ * @throws AsdmError when the package's assets are gone or broken, and Node's errors for what the system refuses to write
+ */
+export async function writePackagedTokenizer(folder: string, padToken?: string): Promise<void> {
+  const from = packagedTokenizer()
+  const { vocabulary } = await readTokenizerFiles(from)
+  await mkdir(folder, { recursive: true })
+  await writeFile(path.join(folder, 'vocab.json'), JSON.stringify(Object.fromEntries(vocabulary)))
+  await copyFile(path.join(from, 'merges.txt'), path.join(folder, 'merges.txt'))
+  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
+    const json = await readJsonObject(path.join(from, name))
+    if (padToken !== undefined) json['pad_token'] = padToken
+    await writeFile(path.join(folder, name), `${JSON.stringify(json, undefined, 2)}\n`)
+  }
+}
