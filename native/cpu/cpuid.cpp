@@ -19,7 +19,7 @@
 #if defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(_WIN32)
-#include <windows.h>
+#include "core/win32.h"
 #endif
 #endif
 

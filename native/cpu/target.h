@@ -32,8 +32,8 @@
 #define ASDM_HAS_AVXVNNI 1
 #define ASDM_AVXVNNI_FEATURES "avxvnni,avx2,fma,f16c"
 #endif
-// Nor these, and no Mac has them.
-#if defined(ASDM_X86) && !defined(__APPLE__)
+// Nor these, and no Mac has them. GCC for Windows writes instructions that are none for tile loads before version 13.
+#if defined(ASDM_X86) && !defined(__APPLE__) && !(defined(__MINGW32__) && !defined(__clang__) && __GNUC__ < 13)
 #if (defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && defined(_MSC_VER) && _MSC_VER >= 1930) || \
     (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11)
 #define ASDM_HAS_AMX 1

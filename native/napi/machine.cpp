@@ -9,10 +9,7 @@
 #include "runtime/peaks.h"
 
 #if defined(_WIN32)
-#ifndef NOMINMAX
-#define NOMINMAX
-#endif
-#include <windows.h>
+#include "core/win32.h"
 #elif defined(__linux__)
 #include <sched.h>
 #endif

@@ -4,9 +4,7 @@
 #include <cstdio>
 
 #ifdef _WIN32
-#define WIN32_LEAN_AND_MEAN
-#define NOMINMAX
-#include <windows.h>
+#include "core/win32.h"
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
 #include <sys/types.h>
@@ -33,6 +31,7 @@ uint64_t physicalMemory() {
 #endif
 }
 
+#ifdef __linux__
 // The first number in a file; UINT64_MAX when there is none ("max" in a control group without a limit).
 uint64_t numberIn(const char* path) {
   std::FILE* file = std::fopen(path, "r");
@@ -42,6 +41,7 @@ uint64_t numberIn(const char* path) {
   std::fclose(file);
   return found ? value : UINT64_MAX;
 }
+#endif
 
 std::string megabytes(double bytes) { return std::to_string(static_cast<uint64_t>(bytes / 1048576.0)) + " MiB"; }
 

@@ -4,9 +4,7 @@
 #include <random>
 
 #ifdef _WIN32
-#define WIN32_LEAN_AND_MEAN
-#define NOMINMAX
-#include <windows.h>
+#include "core/win32.h"
 #else
 #include <cerrno>
 #include <cstring>
@@ -44,18 +42,6 @@ Status failure(bool absent, const std::string& path, const std::string& reason) 
 }  // namespace
 
 #ifdef _WIN32
-
-namespace {
-
-bool widePath(const std::string& path, std::wstring* wide) {
-  const int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.c_str(), -1, nullptr, 0);
-  if (length <= 0) return false;
-  wide->assign(static_cast<size_t>(length), L'\0');
-  MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.c_str(), -1, &(*wide)[0], length);
-  return true;
-}
-
-}  // namespace
 
 File::~File() {
   if (handle_ != kClosed) CloseHandle(reinterpret_cast<HANDLE>(handle_));
@@ -139,12 +125,21 @@ bool NewFile::write(uint64_t offset, const void* from, size_t count) {
 }
 
 bool NewFile::finish() {
-  std::wstring from, to;
   CloseHandle(reinterpret_cast<HANDLE>(handle_));
   handle_ = -1;
-  if (!widePath(temporary_, &from) || !widePath(path_, &to)) return refused("naming it");
+  std::wstring from, to, aside;
+  if (!widePath(temporary_, &from) || !widePath(path_, &to) || !widePath(temporaryName(path_), &aside)) return refused("naming it");
   if (MoveFileExW(from.c_str(), to.c_str(), MOVEFILE_REPLACE_EXISTING)) return true;
   refused("renaming it");
+  // A file that is mapped may not be replaced, but renamed: then whoever uses it goes on, and it counts as left behind.
+  const DWORD old = GetFileAttributesW(to.c_str());
+  if (old != INVALID_FILE_ATTRIBUTES && (old & FILE_ATTRIBUTE_DIRECTORY) == 0 && MoveFileExW(to.c_str(), aside.c_str(), 0)) {
+    if (MoveFileExW(from.c_str(), to.c_str(), 0)) {
+      DeleteFileW(aside.c_str());
+      return true;
+    }
+    MoveFileExW(aside.c_str(), to.c_str(), 0);
+  }
   DeleteFileW(from.c_str());
   return false;
 }
