@@ -1,7 +1,6 @@
 #include "runtime/model.h"
 
 #include <algorithm>
-#include <list>
 #include <map>
 #include <mutex>
 #include <new>
@@ -9,13 +8,10 @@
 #include <system_error>
 
 #include "cpu/registry.h"
-#include "graph/cost.h"
-#include "graph/execute.h"
 #include "graph/formats.h"
-#include "graph/program.h"
 #include "graph/run_plan.h"
 #include "ops/macs.h"
-#include "runtime/memory_limit.h"
+#include "runtime/program_runner.h"
 #include "runtime/requests.h"
 #include "runtime/run.h"
 #include "weights/load.h"
@@ -23,9 +19,6 @@
 namespace asdm {
 
 namespace {
-
-// Programs kept per model; a generation uses one or two shapes.
-constexpr size_t kMaxPrograms = 8;
 
 // No exception crosses the border of a Model.
 template <class Body>
@@ -43,31 +36,23 @@ Status guarded(const char* what, const Body& body) {
   }
 }
 
-// Each value once, in order of first mention.
-std::vector<UnitId> distinct(const std::vector<UnitId>& ids) {
-  std::vector<UnitId> result;
-  for (UnitId id : ids)
-    if (std::find(result.begin(), result.end(), id) == result.end()) result.push_back(id);
-  return result;
-}
-
 }  // namespace
 
 struct Model::Impl {
-  Impl(const ModelSpec& s, const ModelOptions& o) : spec(s), pool(o.threads) {}
+  Impl(const ModelSpec& s, Graph g, const KernelTable& t, int threads)
+      : spec(s), graph(std::move(g)), table(t), cpu(t.name), pool(threads), runner(spec, graph, table, store, pool) {}
 
-  ModelSpec spec;
-  Graph graph;
-  const KernelTable* table = nullptr;
-  std::string cpu;
+  const ModelSpec spec;
+  const Graph graph;
+  const KernelTable& table;
+  const std::string cpu;
   ThreadPool pool;
   std::mutex running;  // load, forward and trim exclude each other
   WeightStore store;
+  ProgramRunner runner;
   bool loaded = false;
   std::mutex sharedMutex;  // guards `shared`
   std::shared_ptr<const WeightStore> shared;  // a copy of the store while it is loaded, for other models
-  Block arena;
-  std::list<std::pair<CompileRequest, Program>> programs;  // most recently used first
   std::mutex runsMutex;  // guards the map
   std::map<uint64_t, RunPart> runs;
   uint64_t nextRun = 1;
@@ -86,85 +71,6 @@ struct Model::Impl {
     const std::lock_guard<std::mutex> lock(sharedMutex);
     shared = std::move(copy);
     loaded = true;
-  }
-
-  Status compileFor(const ForwardShape& shape, std::vector<UnitId> outputs, Program* program, CompileRequest* request) const {
-    request->outputs = distinct(outputs);
-    request->threads = pool.threads();
-    ASDM_TRY(graphInputs(spec, shape, &request->inputs));
-    return compile(graph, *table, *request, program);
-  }
-
-  Status programFor(const ForwardShape& shape, const std::vector<UnitId>& outputs, const Program** program) {
-    CompileRequest request;
-    request.outputs = distinct(outputs);
-    ASDM_TRY(graphInputs(spec, shape, &request.inputs));
-    for (auto it = programs.begin(); it != programs.end(); ++it) {
-      if (it->first.inputs != request.inputs || it->first.outputs != request.outputs) continue;
-      programs.splice(programs.begin(), programs, it);
-      *program = &programs.front().second;
-      return Status::good();
-    }
-    Program made;
-    ASDM_TRY(compileFor(shape, outputs, &made, &request));
-    programs.emplace_front(std::move(request), std::move(made));
-    if (programs.size() > kMaxPrograms) programs.pop_back();
-    *program = &programs.front().second;
-    return Status::good();
-  }
-
-  Status reserveArena(const Program& program) {
-    const uint64_t bytes = program.arenaBytes + program.scratchBytes;
-    if (arena.bytes() >= bytes && arena.data() != nullptr) return Status::good();
-    ASDM_TRY(checkMemory(static_cast<double>(bytes) + static_cast<double>(store.bytes()), "weights and activations"));
-    arena.release();  // the old one first: both together might not fit
-    return arena.allocate(std::max<uint64_t>(bytes, kAlignment)) ? Status::good()
-                                                                 : outOfMemory(static_cast<double>(bytes), "activations");
-  }
-
-  const char* productFormat(const Program& program, const Step& step) const {
-    const WeightId id = step.weights[0];
-    const WeightFormat format = id != kNoWeight ? graph.weights[static_cast<size_t>(id)].shape.format : WeightFormat::Native;
-    return format == WeightFormat::I8 ? "int8" : format == WeightFormat::F32 ? "fp32" : dtypeName(program.activations);
-  }
-
-  std::vector<CallRow> callRows(const Program& program, const std::vector<double>& seconds) const {
-    std::vector<CallRow> rows;
-    for (size_t i = 0; i < program.steps.size(); i++) {
-      const Step& step = program.steps[i];
-      const StepCost cost = stepCost(graph, *table, program, step);
-      const auto dims = [&](UnitId id) {
-        if (id == kNoUnit) return std::vector<int64_t>();
-        const Shape& s = program.shapes[static_cast<size_t>(id)];
-        return std::vector<int64_t>(s.dims.begin(), s.dims.begin() + s.rank);
-      };
-      rows.push_back({graph[step.unit].name, opInfo(step.op).name, graph[step.result].name, dims(step.operands[0]), dims(step.result), productFormat(program, step),
-                      cost.macs, cost.weightBytes, cost.valueBytes, seconds[i]});
-    }
-    return rows;
-  }
-
-  // kept: memory for values that outlive the program, or null. results: one per program output. calls: for a profile.
-  Status runProgram(const Program& program, const ForwardInputs& inputs, std::byte* kept, const std::atomic<bool>& cancel,
-                    std::vector<HostTensor>* results, std::vector<CallRow>* calls) {
-    ASDM_TRY(reserveArena(program));
-    results->resize(program.outputs.size());
-    RunBindings bindings;
-    bindings.arena = arena.data();
-    bindings.kept = kept;
-    for (size_t i = 0; i < results->size(); i++) {
-      const ProgramOutput& output = program.outputs[i];
-      (*results)[i].shape = output.shape;
-      (*results)[i].data.resize(static_cast<size_t>(program.shapes[static_cast<size_t>(output.unit)].count()));
-      bindings.outputs.push_back((*results)[i].data.data());
-    }
-    if (spec.kind == ModelKind::TextEncoder) bindings.inputs = {inputs.ids.data()};
-    else bindings.inputs = {inputs.sample.data.data(), inputs.timesteps.data(), inputs.encoderHiddenStates.data.data()};
-    std::vector<double> seconds(inputs.profile ? program.steps.size() : 0);
-    if (inputs.profile) bindings.seconds = seconds.data();
-    ASDM_TRY(execute(program, *table, store, bindings, pool, cancel));
-    if (inputs.profile) *calls = callRows(program, seconds);
-    return Status::good();
   }
 
   // What stands before both parts of a step: is it its turn, and are the inputs of its size?
@@ -187,7 +93,7 @@ struct Model::Impl {
     ConstantState& state = run.constants[part.unet];
     if (!constants.any() || state.hold(inputs.encoderHiddenStates.data, half)) return Status::good();
     std::vector<HostTensor> none;
-    ASDM_TRY(runProgram(half ? constants.computeHalf : constants.computeWhole, inputs, run.kept.data(), cancel, &none, calls));
+    ASDM_TRY(runner.run(half ? constants.computeHalf : constants.computeWhole, inputs, run.kept.data(), cancel, &none, calls));
     state.set(inputs.encoderHiddenStates.data, half);
     return Status::good();
   }
@@ -204,7 +110,7 @@ struct Model::Impl {
     std::vector<HostTensor> none;
     std::vector<CallRow> calls;
     ASDM_TRY(prepareConstants(part, step, inputs, cancel, &calls));
-    ASDM_TRY(runProgram(run.plan.programs[pass.program], inputs, run.kept.data(), cancel, &none, &calls));
+    ASDM_TRY(runner.run(run.plan.programs[pass.program], inputs, run.kept.data(), cancel, &none, &calls));
     ASDM_TRY(run.copy(pass, pool, cancel));
     ASDM_TRY(run.changes(part.unet, pool, cancel, changes));
     run.broken = false;
@@ -225,7 +131,7 @@ struct Model::Impl {
     ForwardOutputs made;
     std::vector<CallRow> before;
     ASDM_TRY(prepareConstants(part, step, inputs, cancel, &before));
-    ASDM_TRY(runProgram(run.plan.programs[variants[chosen].program], inputs, run.kept.data(), cancel, &results, &made.calls));
+    ASDM_TRY(runner.run(run.plan.programs[variants[chosen].program], inputs, run.kept.data(), cancel, &results, &made.calls));
     made.calls.insert(made.calls.begin(), before.begin(), before.end());
     ASDM_TRY(run.copy(variants[chosen], pool, cancel));
     run.broken = false;
@@ -251,10 +157,10 @@ struct Model::Impl {
     std::vector<UnitId> wanted{graph.outputs[static_cast<size_t>(inputs.clipSkip)]};
     ASDM_TRY(findTaps(graph, inputs.taps, &wanted));
     const Program* program = nullptr;
-    ASDM_TRY(programFor(shape, wanted, &program));
+    ASDM_TRY(runner.programFor(shape, wanted, &program));
     std::vector<HostTensor> results;
     ForwardOutputs made;
-    ASDM_TRY(runProgram(*program, inputs, nullptr, cancel, &results, &made.calls));
+    ASDM_TRY(runner.run(*program, inputs, nullptr, cancel, &results, &made.calls));
 
     for (size_t t = 0; t < inputs.taps.size(); t++) {
       const auto at = std::find_if(program->outputs.begin(), program->outputs.end(),
@@ -282,11 +188,7 @@ Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::un
     ASDM_TRY(buildGraph(spec, &graph));
     if (options.dtype == DType::I8) quantizeWeights(&graph, options.exact);
     if (options.dtype != DType::F32) widenWeights(&graph, options.wide);
-    auto impl = std::make_unique<Impl>(spec, options);
-    impl->graph = std::move(graph);
-    impl->table = table;
-    impl->cpu = table->name;
-    out->reset(new Model(std::move(impl)));
+    out->reset(new Model(std::make_unique<Impl>(spec, std::move(graph), *table, options.threads)));
     return Status::good();
   });
 }
@@ -314,8 +216,7 @@ Status Model::describe(const ForwardShape& shape, const std::vector<std::string>
     std::vector<UnitId> wanted{graph.outputs[0]};
     ASDM_TRY(findTaps(graph, taps, &wanted));
     Program program;
-    CompileRequest request;
-    ASDM_TRY(impl_->compileFor(shape, wanted, &program, &request));
+    ASDM_TRY(impl_->runner.compileFor(shape, wanted, &program));
     ProgramInfo info;
     for (UnitId id : program.units) {
       const Shape& s = program.shapes[static_cast<size_t>(id)];
@@ -343,7 +244,7 @@ Status Model::load(const std::vector<WeightSource>& sources, const std::string& 
         if (!impl.loaded) impl.store.release();
       }
     } scope{*impl_};
-    ASDM_TRY(loadWeights(impl_->graph, *impl_->table, sources, impl_->pool, cancel, cache, progress, &impl_->store, out));
+    ASDM_TRY(loadWeights(impl_->graph, impl_->table, sources, impl_->pool, cancel, cache, progress, &impl_->store, out));
     impl_->remember();
     return Status::good();
   });
@@ -358,7 +259,7 @@ Status Model::share(const WeightStore& weights) {
   return guarded("weights", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);
     impl_->forget();
-    ASDM_TRY(impl_->store.share(impl_->graph, *impl_->table, weights));
+    ASDM_TRY(impl_->store.share(impl_->graph, impl_->table, weights));
     impl_->remember();
     return Status::good();
   });
@@ -375,7 +276,7 @@ Status Model::createRun(const std::vector<Model*>& models, const ForwardShape& s
                         RunInfo* info) {
   return guarded("a run", [&]() -> Status {
     std::vector<RunModel> parts;
-    for (const Model* model : models) parts.push_back({&model->impl_->spec, &model->impl_->graph, model->impl_->table, model->impl_->pool.threads()});
+    for (const Model* model : models) parts.push_back({&model->impl_->spec, &model->impl_->graph, &model->impl_->table, model->impl_->pool.threads()});
     std::shared_ptr<Run> run;
     ASDM_TRY(Run::create(parts, shape, spec, &run, info));
     std::vector<uint64_t> made;
@@ -416,7 +317,7 @@ void Model::disposeRun(uint64_t id) {
 
 void Model::trim() {
   const std::lock_guard<std::mutex> lock(impl_->running);
-  impl_->arena.release();
+  impl_->runner.trim();
 }
 
 }  // namespace asdm
