@@ -1,4 +1,3 @@
-import type { DType } from '../components/part'
 import type { UNet } from '../components/unet'
 import { AsdmError } from '../errors'
 import type { Checkpoint } from '../model/checkpoint'
@@ -10,7 +9,7 @@ import { resolvePlan, type PlanSource } from '../plan/source'
 import { TorchGenerator } from '../random/torch-generator'
 import { createSampler } from '../samplers'
 import type { Tensor } from '../tensor'
-import { median, samePass } from './statistics'
+import { median } from './statistics'
 
 /** How much faster a plan makes the UNet's part of a request, measured kind of step by kind of step. */
 export interface PlanSpeed {
@@ -27,11 +26,11 @@ const half = ({ data, shape: [batch, ...rest] }: Tensor): Tensor => ({ data: dat
 
 /**
  * A plan has few distinct passes and all steps of one kind do the same work, so each kind is timed `runs` times, in turn with a full pass,
- * and the run's time is the sum of medians. Before, each kind's result on the same input is compared with the full pass's (`samePass`).
+ * and the run's time is the sum of medians. Before, each kind's result on the same input is compared with the full pass's, bit for bit.
  * What adaptive rules would decide while they run is full. One picture with guidance, at the model's own size.
  * @throws AsdmError `INVALID_ARGUMENT` for a plan that does not fit; `INTERNAL` where results differ
  */
-export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Checkpoint, plan: PlanSource, { steps: asked, runs, dtype }: { steps: number, runs: number, dtype: DType }): Promise<PlanSpeed> {
+export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Checkpoint, plan: PlanSource, { steps: asked, runs }: { steps: number, runs: number }): Promise<PlanSpeed> {
   const sampler = createSampler(schedulerConfig)
   sampler.setTimesteps(asked)
   const steps = sampler.timesteps.length
@@ -71,7 +70,7 @@ export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Ch
           const conditionalOnly = expanded[i].conditionalOnly
           const { result, ms } = await timed(() => run.forward(i, conditionalOnly ? halves : inputs))
           const wanted = conditionalOnly ? half(full) : full
-          if (!samePass(dtype, result.data, wanted.data))
+          if (result.data.some((value, k) => !Object.is(value, wanted.data[k])))
             throw new AsdmError('INTERNAL', `Expected step ${i} of the plan ${String(plan)} to give the full pass's result on the same input but it differs`)
           const { program } = info.steps[i].variants[0]
           kinds.set(program, [...kinds.get(program) ?? [], ms])

@@ -49,12 +49,3 @@ export function relativeRms(values: ArrayLike<number>, reference: ArrayLike<numb
 export function resultLimit(dtype: string): number {
   return dtype === 'fp32' ? 1e-4 : dtype === 'int8' ? 1e-1 : 3e-2
 }
-
-/**
- * Whether a pass that inherits, or keeps what later ones inherit, gives what a pass by itself gave on the same input: in fp32 the same
- * bits. In bf16 and int8 what is kept has been rounded where it may have had a low part, so they differ by roundings.
- */
-export function samePass(dtype: string, values: Float32Array, wanted: Float32Array): boolean {
-  if (dtype !== 'fp32') return relativeRms(values, wanted) <= resultLimit(dtype)
-  return values.length === wanted.length && values.every((value, i) => Object.is(value, wanted[i]))
-}

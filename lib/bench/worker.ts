@@ -112,7 +112,7 @@ class PartWorker {
 
   async plan(plan: string, steps: number, runs: number): Promise<Reply> {
     const checkpoint = await openCheckpoint(task.model)
-    return { ms: 0, ...await planSpeed(this.#component as UNet, checkpoint, plan, { steps, runs, dtype: task.dtype }) }
+    return { ms: 0, ...await planSpeed(this.#component as UNet, checkpoint, plan, { steps, runs }) }
   }
 }
 

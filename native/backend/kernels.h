@@ -65,7 +65,7 @@ struct NumbersArgs {
 
 // Low parts (bfloat16 only): what rounding took from a sum, itself rounded to bfloat16. A chain of sums, as a UNet's residual
 // connections are, then does not gather roundings: the next sum adds residual + residualLow, and only its own readers see a value
-// rounded once. Products write them, and read those of the residual, whatever their weights' format; those with float weights and norms also
+// rounded once. Products and sums write them, and read those of what is added, whatever their weights' format; those with float weights and norms also
 // read that of x, where they would feel its rounding most. All pointers to low parts may be null.
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
 // Accumulation order over k is fixed. Rounding: the sum is rounded to float, then bias, then act, then residual are applied one by
@@ -181,11 +181,13 @@ struct ActivationArgs {
   void* y;
 };
 
-// y = a + b element by element. y may be a or b.
+// y = a + b element by element, with low parts (a + aLow) + (b + bLow). y may be a or b.
 struct AddArgs {
   const void *a, *b;
   int64_t count;
   void* y;
+  const void *aLow = nullptr, *bLow = nullptr;  // low parts, or null: 0
+  void* yLow = nullptr;                         // that of y, or null: not wanted
 };
 
 // y[i, :] = [a[i, :], b[i, :]]; a [rows, ca], b [rows, cb], y [rows, ca + cb], dense.

@@ -105,6 +105,9 @@ struct Runner {
     a.a = in(0);
     a.b = in(1);
     a.y = out();
+    a.aLow = read(step->inLow[0]);
+    a.bLow = read(step->inLow[1]);
+    a.yLow = const_cast<void*>(read(step->outLow));
     table.add.run(a, context);
   }
   void operator()(ConcatArgs a) {

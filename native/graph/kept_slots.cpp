@@ -13,7 +13,7 @@ bool KeptSlots::join(Value from, Value to) {
   return !ambiguous;
 }
 
-void KeptSlots::open(Value value, uint64_t bytes) {
+void KeptSlots::open(Value value, uint64_t bytes, const std::function<bool(Value)>& hasLow) {
   if (slotOf_.count(value) != 0) return;
   std::vector<Value> sources{value};
   const auto joined = joined_.find(value);
@@ -27,11 +27,16 @@ void KeptSlots::open(Value value, uint64_t bytes) {
     writes_[source.first].emplace_back(source.second, slots_.size());
   }
   Slot slot;
-  slot.sources = std::move(sources);
-  slot.offset = bytes_;
-  slots_.push_back(std::move(slot));
   // A half is a whole number of samples, whose size need not be one of 64 bytes.
-  bytes_ += alignUp(bytes);
+  const auto take = [&] {
+    const uint64_t offset = bytes_;
+    bytes_ += alignUp(bytes);
+    return offset;
+  };
+  slot.place.offset = take();
+  if (std::all_of(sources.begin(), sources.end(), hasLow)) slot.place.low = take();
+  slot.sources = std::move(sources);
+  slots_.push_back(std::move(slot));
 }
 
 const KeptSlots::Source* KeptSlots::read(Value value, int half) {
@@ -67,15 +72,16 @@ void KeptSlots::compute(size_t step, size_t unet, int firstHalf, const std::func
   }
 }
 
-std::map<UnitId, std::vector<uint64_t>> KeptSlots::kept(size_t step, size_t pass) const {
-  std::map<UnitId, std::vector<uint64_t>> result;
+std::map<UnitId, std::vector<KeptSlots::Place>> KeptSlots::kept(size_t step, size_t pass) const {
+  std::map<UnitId, std::vector<Place>> result;
   const auto found = kept_.find({step, pass});
   if (found == kept_.end()) return result;
   for (const auto& [unit, slots] : found->second) {
-    std::vector<uint64_t>& offsets = result[unit];
-    for (size_t slot : slots) offsets.push_back(slots_[slot].offset);
-    std::sort(offsets.begin(), offsets.end());
-    offsets.erase(std::unique(offsets.begin(), offsets.end()), offsets.end());
+    std::vector<Place>& places = result[unit];
+    for (size_t slot : slots) places.push_back(slots_[slot].place);
+    const auto order = [](const Place& p) { return std::make_pair(!p.low, p.offset); };
+    std::sort(places.begin(), places.end(), [&](const Place& a, const Place& b) { return order(a) < order(b); });
+    places.erase(std::unique(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.offset == b.offset; }), places.end());
   }
   return result;
 }

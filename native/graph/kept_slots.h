@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,11 +20,18 @@ class KeptSlots {
     size_t step = 0, unet = 0;
   };
 
+  // Bytes into the kept memory: of a value, and of its low part (backend/kernels.h) if it has one.
+  struct Place {
+    uint64_t offset = 0;
+    std::optional<uint64_t> low;
+  };
+
   // `to` may also be read where `from` was computed. False where a value of the same UNet is joined to it already, since both would be
   // computed at one step. Before any open().
   bool join(Value from, Value to);
-  // Gives what is read as `value` a place; values that may come from the same ones share it.
-  void open(Value value, uint64_t bytes);
+  // Gives what is read as `value` a place; values that may come from the same ones share it. It has room for a low part where all that
+  // may come there have one.
+  void open(Value value, uint64_t bytes, const std::function<bool(Value)>& hasLow);
 
   // Step by step, what a step reads first:
   // The last step, of any UNet that may give the value, that computes it whatever is chosen; null where there is none. Every pass that
@@ -34,9 +42,9 @@ class KeptSlots {
   // A pass that has to keep a value in any case.
   void keep(size_t step, size_t pass, Value value) { kept_[{step, pass}][value.second].push_back(slotOf_[value]); }
 
-  // What a pass keeps, by unit, and where: bytes into the kept memory, each once, ascending.
-  std::map<UnitId, std::vector<uint64_t>> kept(size_t step, size_t pass) const;
-  uint64_t offset(Value value) const { return slots_[slotOf_.at(value)].offset; }
+  // What a pass keeps, by unit, and where: each place once, those with a low part first, then ascending.
+  std::map<UnitId, std::vector<Place>> kept(size_t step, size_t pass) const;
+  const Place& place(Value value) const { return slots_[slotOf_.at(value)].place; }
   uint64_t bytes() const { return bytes_; }
 
  private:
@@ -51,7 +59,7 @@ class KeptSlots {
   };
   struct Slot {
     std::vector<Value> sources;
-    uint64_t offset = 0;
+    Place place;
     Half halves[2];
   };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/memory.h"
+#include "graph/low_parts.h"
 #include "graph/reach.h"
 #include "ops/shapes.h"
 
@@ -44,39 +45,22 @@ struct Compiler {
     }
   }
 
-  // Products read their residual's low part, and can keep that of their results.
   static bool isProduct(const Step& step) {
     return std::holds_alternative<LinearArgs>(step.args) || std::holds_alternative<ConvArgs>(step.args) ||
            std::holds_alternative<CondConvArgs>(step.args);
   }
-  static bool keepsLow(const Step& step) { return isProduct(step) || step.op == Op::Concat || step.op == Op::ToChannelsLast; }
-  static bool isNorm(const Step& step) { return step.op == Op::GroupNorm || step.op == Op::LayerNorm; }
   bool isWide(const Step& step) const {
     return isProduct(step) && graph.weights[static_cast<size_t>(step.weights[0])].shape.format == WeightFormat::F32;
   }
 
-  // Which values keep their low part: those that some call adds to another, or multiplies by float weights, and what these are put
-  // together from. Norms read the low parts of sums; for what else they read one rounding is little.
-  std::vector<bool> findLow() const {
-    std::vector<bool> low(graph.units.size()), normed(graph.units.size());
-    if (p.activations != DType::BF16 || !graph.lowParts) return low;
-    for (auto step = p.steps.rbegin(); step != p.steps.rend(); ++step) {
-      if (step->out.kind == Place::Output) continue;
-      const size_t result = static_cast<size_t>(step->result);
-      if (normed[result] && (step->residual != kNoUnit || step->op == Op::Concat)) low[result] = true;
-      if (step->residual != kNoUnit && isProduct(*step)) low[static_cast<size_t>(step->residual)] = true;
-      if (isWide(*step)) low[static_cast<size_t>(step->operands[0])] = true;
-      if (isNorm(*step)) normed[static_cast<size_t>(step->operands[0])] = true;
-      if (step->op == Op::Concat && low[result])
-        for (int i = 0; i < 2; i++) low[static_cast<size_t>(step->operands[i])] = true;
-    }
-    return low;
-  }
+  // Whether a low part of this value lies somewhere.
+  bool hasLow(UnitId id) const { return lowOf[static_cast<size_t>(id)] >= 0 || keptLow(id).kind == Place::Kept; }
 
   // Whether the step reads the low part of this operand, if there is one.
   bool readsLow(const Step& step, int operand) const {
-    if (step.op == Op::Concat) return operand < 2 && lowOf[static_cast<size_t>(step.result)] >= 0;
-    return operand == 0 && (isNorm(step) || isWide(step));
+    if (step.op == Op::Add) return operand < 2;
+    if (step.op == Op::Concat) return operand < 2 && hasLow(step.result);
+    return operand == 0 && (step.op == Op::GroupNorm || step.op == Op::LayerNorm || isWide(step));
   }
 
   void addValue(std::vector<int>& indices, UnitId id, int now) {
@@ -88,7 +72,7 @@ struct Compiler {
   void findLifetimes() {
     valueOf.assign(graph.units.size(), -1);
     lowOf.assign(graph.units.size(), -1);
-    const std::vector<bool> low = findLow();
+    const std::vector<bool> low = lowParts(graph, p.activations);
     for (size_t s = 0; s < p.steps.size(); s++) {
       const Step& step = p.steps[s];
       const int now = static_cast<int>(s);
@@ -105,7 +89,7 @@ struct Compiler {
       if (!exports && isProduct(step)) readLow(step.residual);
       const bool stays = !exports && keptPlace(step.result).kind != Place::Kept;
       if (stays) addValue(valueOf, step.result, now);
-      if (stays && low[static_cast<size_t>(step.result)] && keepsLow(step)) addValue(lowOf, step.result, now);
+      if (stays && low[static_cast<size_t>(step.result)]) addValue(lowOf, step.result, now);
       for (int i = 0; i < 2 && !exports; i++)
         if (readsLow(step, i)) readLow(step.operands[i]);
     }
@@ -115,6 +99,13 @@ struct Compiler {
   Place keptPlace(UnitId id) const {
     for (const KeptValue& kept : request.kept)
       if (kept.unit == id) return {Place::Kept, kept.offset};
+    return {};
+  }
+
+  // Where its low part does.
+  Place keptLow(UnitId id) const {
+    for (const KeptValue& kept : request.kept)
+      if (kept.unit == id && kept.low) return {Place::Kept, *kept.low};
     return {};
   }
 
@@ -165,7 +156,7 @@ struct Compiler {
       step.residualPlace = placeOf(step.residual);
       if (step.out.kind != Place::Output) {
         if (step.residual != kNoUnit && isProduct(step)) step.residualLow = lowPlace(step.residual);
-        if (keepsLow(step)) step.outLow = lowPlace(step.result);
+        step.outLow = lowPlace(step.result);
         for (int i = 0; i < 2; i++)
           if (step.operands[i] != kNoUnit && readsLow(step, i)) step.inLow[i] = lowPlace(step.operands[i]);
       }
@@ -176,7 +167,7 @@ struct Compiler {
 
   Place lowPlace(UnitId id) const {
     const int at = lowOf[static_cast<size_t>(id)];
-    return at < 0 ? Place{} : Place{Place::Arena, p.offsets[static_cast<size_t>(at)]};
+    return at < 0 ? keptLow(id) : Place{Place::Arena, p.offsets[static_cast<size_t>(at)]};
   }
 
   Place inputPlace(UnitId id) const {

@@ -1,6 +1,7 @@
 // A graph compiled for input shapes and a set of outputs: kernel calls in order, with their places in the arena.
 #pragma once
 
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -45,7 +46,7 @@ struct Program {
   std::vector<UnitId> units;            // that have to run, in order
   std::vector<Step> steps;
   std::vector<ProgramOutput> outputs;   // as asked for
-  std::vector<UnitId> values;           // those in the arena; a unit whose value has a low part is there twice
+  std::vector<UnitId> values;           // those in the arena; a unit whose value has a low part (low_parts.h) is there twice
   std::vector<Lifetime> lifetimes;      // of them, in steps
   std::vector<uint64_t> offsets;        // of them, in bytes
   uint64_t arenaBytes = 0;              // for values; scratch follows
@@ -57,6 +58,7 @@ struct KeptValue {
   UnitId unit = kNoUnit;
   uint64_t offset = 0;
   bool inherited = false;
+  std::optional<uint64_t> low = std::nullopt;  // where its low part lies, if it has one and that is to outlive the program too
 };
 
 struct CompileRequest {

@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "graph/kept_slots.h"
+#include "graph/low_parts.h"
 #include "graph/reach.h"
 #include "ops/macs.h"
 
@@ -30,6 +31,7 @@ struct RunCompiler {
   const RunRequest& request;
   RunPlan& made;
   std::vector<Program> full;                 // of each UNet
+  std::vector<std::vector<bool>> low;        // of each UNet: values with a low part
   std::vector<std::vector<bool>> probed;     // of each UNet: units that its probes run
   std::vector<std::vector<std::vector<UnitId>>> probeValues;
   std::vector<std::vector<Variant>> variants;  // of each step
@@ -53,6 +55,7 @@ struct RunCompiler {
       planned.units = program.units;
       for (UnitId u : program.units) planned.fullMacs += unitMacs(*unet.graph, u, program.shapes);
       made.unets.push_back(std::move(planned));
+      low.push_back(lowParts(*unet.graph, program.activations));
       full.push_back(std::move(program));
 
       std::vector<std::vector<UnitId>> values;
@@ -163,14 +166,16 @@ struct RunCompiler {
 
   // Every value that is read from the kept memory gets a place there.
   void openSlots() {
+    const auto hasLow = [&](const KeptSlots::Value& value) { return static_cast<bool>(low[value.first][static_cast<size_t>(value.second)]); };
+    const auto open = [&](size_t unet, UnitId value) { slots.open({unet, value}, valueBytes(unet, value), hasLow); };
     for (size_t s = 0; s < variants.size(); s++)
       for (const Variant& variant : variants[s])
         for (size_t u = 0; u < variant.reach.read.size(); u++)
-          if (variant.reach.read[u]) slots.open({request.steps[s].unet, static_cast<UnitId>(u)}, valueBytes(request.steps[s].unet, static_cast<UnitId>(u)));
+          if (variant.reach.read[u]) open(request.steps[s].unet, static_cast<UnitId>(u));
     for (const RunStep& step : request.steps)
       if (step.probe)
         for (const std::vector<UnitId>& values : probeValues[step.unet])
-          for (UnitId value : values) slots.open({step.unet, value}, valueBytes(step.unet, value));
+          for (UnitId value : values) open(step.unet, value);
   }
 
   // Goes through the steps in order: what each reads, then what it computes.
@@ -223,7 +228,7 @@ struct RunCompiler {
         std::vector<ProbedValue> probe;
         for (UnitId value : values) {
           const uint64_t whole = valueBytes(n, value), bytes = halves ? whole / 2 : whole;
-          probe.push_back({slots.offset({n, value}) + (whole - bytes), made.keptBytes, bytes / static_cast<uint64_t>(dtypeBytes(full[n].activations))});
+          probe.push_back({slots.place({n, value}).offset + (whole - bytes), made.keptBytes, bytes / static_cast<uint64_t>(dtypeBytes(full[n].activations))});
           made.keptBytes += alignUp(bytes);
         }
         made.unets[n].probes.push_back(std::move(probe));
@@ -260,22 +265,34 @@ struct RunCompiler {
     return (halfFirst ? macs / 2 : 0) + (whole ? macs : 0);
   }
 
-  std::map<std::tuple<size_t, bool, bool, std::vector<std::pair<UnitId, uint64_t>>, std::vector<std::pair<UnitId, uint64_t>>>, size_t> distinct;
+  std::map<std::tuple<size_t, bool, bool, std::vector<std::tuple<UnitId, uint64_t, bool>>>, size_t> distinct;
 
   // The program of one pass, made once for all that are alike; fills in what the pass counts.
   Status addProgram(size_t s, size_t number, const std::vector<UnitId>& read, PlannedPass* pass) {
     const RunStep& step = request.steps[s];
     const RunUNet& unet = request.unets[step.unet];
     const bool isProbe = number == KeptSlots::kProbe, half = step.conditionalOnly;
-    const auto place = [&](UnitId value, uint64_t offset) { return std::make_pair(value, offset + (half ? valueBytes(step.unet, value) / 2 : 0)); };
-    std::vector<std::pair<UnitId, uint64_t>> reads, keeps;
-    for (UnitId value : read) reads.push_back(place(value, slots.offset({step.unet, value})));
-    for (const auto& [value, offsets] : slots.kept(s, number)) {
-      keeps.push_back(place(value, offsets[0]));
+    const auto at = [&](UnitId value, uint64_t offset) { return offset + (half ? valueBytes(step.unet, value) / 2 : 0); };
+    const auto handedOn = [&](UnitId value, const KeptSlots::Place& place, bool inherited) {
+      KeptValue kept{value, at(value, place.offset), inherited};
+      if (place.low) kept.low = at(value, *place.low);
+      return kept;
+    };
+    std::vector<KeptValue> values;
+    for (UnitId value : read) values.push_back(handedOn(value, slots.place({step.unet, value}), true));
+    for (const auto& [value, places] : slots.kept(s, number)) {
+      const KeptValue first = handedOn(value, places[0], false);
+      values.push_back(first);
       const uint64_t bytes = valueBytes(step.unet, value) / (half ? 2 : 1);
-      for (size_t i = 1; i < offsets.size(); i++) pass->copies.push_back({keeps.back().second, place(value, offsets[i]).second, bytes});
+      for (size_t i = 1; i < places.size(); i++) {
+        pass->copies.push_back({first.offset, at(value, places[i].offset), bytes});
+        if (places[i].low) pass->copies.push_back({*first.low, at(value, *places[i].low), bytes});
+      }
     }
-    const auto key = std::make_tuple(step.unet, half, isProbe, reads, keeps);
+    // The place says whether there is a low part.
+    std::vector<std::tuple<UnitId, uint64_t, bool>> handed;
+    for (const KeptValue& value : values) handed.emplace_back(value.unit, value.offset, value.inherited);
+    const auto key = std::make_tuple(step.unet, half, isProbe, handed);
     const auto found = distinct.find(key);
     if (found != distinct.end()) {
       pass->program = found->second;
@@ -284,11 +301,10 @@ struct RunCompiler {
       const RequestConstants& constants = made.unets[step.unet].constants;
       for (const KeptValue& constant : half ? constants.half : constants.whole) {
         // One that a plan hands on by its own name is a feature like others.
-        const auto same = [&](const std::pair<UnitId, uint64_t>& value) { return value.first == constant.unit; };
-        if (std::none_of(reads.begin(), reads.end(), same) && std::none_of(keeps.begin(), keeps.end(), same)) one.kept.push_back(constant);
+        const auto same = [&](const KeptValue& value) { return value.unit == constant.unit; };
+        if (std::none_of(values.begin(), values.end(), same)) one.kept.push_back(constant);
       }
-      for (const auto& [value, offset] : reads) one.kept.push_back({value, offset, true});
-      for (const auto& [value, offset] : keeps) one.kept.push_back({value, offset, false});
+      one.kept.insert(one.kept.end(), values.begin(), values.end());
       Program program;
       ASDM_TRY(compile(*unet.graph, *unet.table, one, &program));
       pass->program = made.programs.size();

@@ -13,10 +13,12 @@ Napi::Value activation(const OpCall& call) {
 }
 
 Napi::Value add(const OpCall& call) {
-  const Activations a = call.activations("a"), b = call.activations("b");
-  const Guarded y = call.output(static_cast<int64_t>(a.count()));
-  call.run(call.table.add, AddArgs{a.data(), b.data(), static_cast<int64_t>(a.count()), y.data()});
-  return call.result(y);
+  const Activations a = call.activations("a"), b = call.activations("b"), aLow = call.activations("aLow"), bLow = call.activations("bLow");
+  const int64_t count = static_cast<int64_t>(a.count());
+  const Guarded y = call.output(count), yLow = call.output(count);
+  const bool low = call.flag("low");
+  call.run(call.table.add, AddArgs{a.data(), b.data(), count, y.data(), aLow.data(), bLow.data(), low ? yLow.data() : nullptr});
+  return low ? call.both(y, yLow) : call.result(y);
 }
 
 Napi::Value geglu(const OpCall& call) {

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { openUNet } from '../../lib/model/folder'
 import { matchWeights } from '../../lib/model/weights'
-import type { ForwardInputs, NativeInherit, NativeModel, NativeRun, NativeRunStep } from '../../lib/native/binding'
+import type { ForwardInputs, NativeInherit, NativeModel, NativeModelOptions, NativeRun, NativeRunStep } from '../../lib/native/binding'
 import { loadAddon } from '../../lib/native/load'
 import { fixture } from '../support/fixtures'
 import { randomFloats } from '../support/op-runner'
@@ -9,9 +9,9 @@ import { rounds, seeded, seedOf } from '../support/random'
 
 const shape = { batch: 2, height: 8, width: 8, length: 5 }
 
-async function model(set: string, threads = 2): Promise<NativeModel> {
+async function model(set: string, threads = 2, dtype: NativeModelOptions['dtype'] = 'fp32'): Promise<NativeModel> {
   const { config, weights } = await openUNet(fixture(set, 'unet'))
-  const unet = loadAddon().createModel({ kind: 'unet', config }, { dtype: 'fp32', threads, cpu: 'auto' })
+  const unet = loadAddon().createModel({ kind: 'unet', config }, { dtype, threads, cpu: 'auto' })
   await unet.load(matchWeights(unet.weights(), weights, set)).promise
   return unet
 }
@@ -115,39 +115,41 @@ test('a probe compares with what it was told to, of the conditional half where s
   unet.dispose()
 })
 
-test('two equal UNets whose features are one, either way, are one UNet, bit for bit', async t => {
-  const [one, two] = await Promise.all([model('sd15-tiny', 1), model('sd15-tiny', 2)])
-  const all = choices(one)
-  const random = seeded(seedOf(17))
-  for (let round = 0; round < rounds(10); round++) {
-    const inherits = Array.from({ length: 1 + random.below(3) }, () => random.pick(all))
-    const steps = Array.from({ length: 7 }, (_, i): NativeRunStep => ({ inherit: i === 0 || random.below(3) === 0 ? [] : inherits, conditionalOnly: i > 0 && random.below(4) === 0, unet: random.below(2) }))
-    const distinct = [...new Map(inherits.map(each => [JSON.stringify(each), each])).values()]
-    const maps = distinct.flatMap(each => [[0, 1], [1, 0]].map(([from, to]) => ({ from: { ...each, unet: from }, to: { ...each, unet: to } })))
-    let joint: NativeRun
-    try {
-      joint = one.createRun(shape, steps, { maps }, [two])
-    } catch (error) {
-      // Overlapping prefixes give one value twice.
-      t.regex(String(error), /maps\[\d\] to give .* one value of each UNet/)
-      continue
-    }
-    const single = one.createRun(shape, steps.map(({ unet: _, ...step }) => step))
-    for (const [i, step] of steps.entries()) {
-      const given = step.conditionalOnly ? half(inputs('sd15-tiny', i)) : inputs('sd15-tiny', i)
-      t.deepEqual(await out(joint, i, given), await out(single, i, given), JSON.stringify(steps))
-      for (const { name, source, unet } of joint.info.steps[i].variants[0].inherited) {
-        t.is(source, single.info.steps[i].variants[0].inherited.find(value => value.name === name)!.source)
-        t.is(unet, steps[source].unet!)
+for (const dtype of ['fp32', 'bf16'] as const) {
+  test(`two equal UNets in ${dtype} whose features are one, either way, are one UNet, bit for bit`, async t => {
+    const [one, two] = await Promise.all([model('sd15-tiny', 1, dtype), model('sd15-tiny', 2, dtype)])
+    const all = choices(one)
+    const random = seeded(seedOf(17))
+    for (let round = 0; round < rounds(dtype === 'fp32' ? 10 : 5); round++) {
+      const inherits = Array.from({ length: 1 + random.below(3) }, () => random.pick(all))
+      const steps = Array.from({ length: 7 }, (_, i): NativeRunStep => ({ inherit: i === 0 || random.below(3) === 0 ? [] : inherits, conditionalOnly: i > 0 && random.below(4) === 0, unet: random.below(2) }))
+      const distinct = [...new Map(inherits.map(each => [JSON.stringify(each), each])).values()]
+      const maps = distinct.flatMap(each => [[0, 1], [1, 0]].map(([from, to]) => ({ from: { ...each, unet: from }, to: { ...each, unet: to } })))
+      let joint: NativeRun
+      try {
+        joint = one.createRun(shape, steps, { maps }, [two])
+      } catch (error) {
+        // Overlapping prefixes give one value twice.
+        t.regex(String(error), /maps\[\d\] to give .* one value of each UNet/)
+        continue
       }
+      const single = one.createRun(shape, steps.map(({ unet: _, ...step }) => step))
+      for (const [i, step] of steps.entries()) {
+        const given = step.conditionalOnly ? half(inputs('sd15-tiny', i)) : inputs('sd15-tiny', i)
+        t.deepEqual(await out(joint, i, given), await out(single, i, given), JSON.stringify(steps))
+        for (const { name, source, unet } of joint.info.steps[i].variants[0].inherited) {
+          t.is(source, single.info.steps[i].variants[0].inherited.find(value => value.name === name)!.source)
+          t.is(unet, steps[source].unet!)
+        }
+      }
+      t.is(joint.info.keptBytes, single.info.keptBytes)
+      joint.dispose()
+      single.dispose()
     }
-    t.is(joint.info.keptBytes, single.info.keptBytes)
-    joint.dispose()
-    single.dispose()
-  }
-  one.dispose()
-  two.dispose()
-})
+    one.dispose()
+    two.dispose()
+  })
+}
 
 test('a map goes one way', async t => {
   const unet = await model('sd15-tiny')

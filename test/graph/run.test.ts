@@ -74,6 +74,23 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-tiny-tiny']) {
   })
 }
 
+for (const [set, dtype] of [['sd15-tiny', 'bf16'], ['bk-sdm-tiny-tiny', 'bf16'], ['sd21-tiny', 'int8']] as const) {
+  test(`${set} in ${dtype}: what is handed on has its low part, so the step that inherits gives the bits of the one that kept`, async t => {
+    const unet = await model(set, 1, dtype)
+    const given = inputs(set, 3)
+    const plain = (await unet.forward(given).promise).sample.data
+    for (const inherit of choices(unet)) {
+      const run = unet.createRun(shape, [full, step([inherit])])
+      const keeps = (await run.forward(0, given).promise).sample.data
+      t.true(same((await run.forward(1, given).promise).sample.data, keeps), JSON.stringify(inherit))
+      // An output is where one call ends in any case; a branch that is kept is cut off from the sum behind it, and rounded once more.
+      if (inherit.feature === 'output') t.true(same(keeps, plain), JSON.stringify(inherit))
+      run.dispose()
+    }
+    unet.dispose()
+  })
+}
+
 test('an inherited feature is the earlier one: the step differs from a full one, and what is fresh stays fresh', async t => {
   const set = 'sd15-tiny'
   const unet = await model(set)

@@ -125,6 +125,21 @@ test('norms read low parts: as the same numbers in float32, but for one rounding
   }
 })
 
+test('a sum reads low parts, taking missing ones for zeros, and keeps that of its own', t => {
+  for (const count of [1, 7, 16, 100, 65536 + 21]) {
+    const a = roundToBf16(randomFloats(count, 5)), b = roundToBf16(randomFloats(count, 6)), aLow = lowOf(a, 7), bLow = lowOf(b, 8)
+    for (const [p, q] of [[aLow, bLow], [aLow, undefined], [undefined, bLow], [undefined, undefined]]) {
+      const whole = (x: Float32Array, low: Float32Array | undefined, i: number) => Math.fround(x[i] + (low?.[i] ?? 0))
+      for (const { set, y } of runEverywhere('add', { a, b, aLow: p, bLow: q, low: true }, 'bf16'))
+        for (let i = 0; i < count; i++) {
+          const sum = Math.fround(whole(a, p, i) + whole(b, q, i)), high = roundToBf16(Float32Array.of(sum))[0], low = roundToBf16(Float32Array.of(sum - high))[0]
+          if (!(Object.is(y[i], high) && y[count + i] === low)) t.fail(`${set} ${i}: ${y[i]} + ${y[count + i]}, not ${high} + ${low}`)
+        }
+    }
+  }
+  t.pass()
+})
+
 test('concat joins low parts, taking missing ones for zeros; the way in keeps what rounding takes', t => {
   const rows = 7, ca = 5, cb = 3, a = roundToBf16(randomFloats(rows * ca, 1)), b = roundToBf16(randomFloats(rows * cb, 2))
   const aLow = lowOf(a, 3), bLow = lowOf(b, 4), zero = (x: Float32Array) => x.map(() => 0)

@@ -23,18 +23,28 @@ void activation(const ActivationArgs& a, KernelContext& context) noexcept {
   });
 }
 
+// n values from i on with their low parts, if there are any.
+template <class E>
+ASDM_INLINE vf loadWhole(const E* x, const E* low, int64_t i, int n) {
+  const vf value = vloadn(x + i, n);
+  return low == nullptr ? value : vadd(value, vloadn(low + i, n));
+}
+
 template <class E>
 void add(const AddArgs& a, KernelContext& context) noexcept {
   const E* const first = static_cast<const E*>(a.a);
   const E* const second = static_cast<const E*>(a.b);
+  const E* const firstLow = static_cast<const E*>(a.aLow);
+  const E* const secondLow = static_cast<const E*>(a.bLow);
   E* const y = static_cast<E*>(a.y);
+  E* const yLow = static_cast<E*>(a.yLow);
   context.pool.run(runs(a.count), [&](int64_t task, int) {
     const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
-    int64_t i = task * kRun;
-    for (; i + kVf <= end; i += kVf) vstore(y + i, vadd(vload(first + i), vload(second + i)));
-    if (i < end) {
-      const int n = static_cast<int>(end - i);
-      vstoren(y + i, vadd(vloadn(first + i, n), vloadn(second + i, n)), n);
+    for (int64_t i = task * kRun; i < end; i += kVf) {
+      const int n = static_cast<int>(end - i < kVf ? end - i : kVf);
+      const vf sum = vadd(loadWhole(first, firstLow, i, n), loadWhole(second, secondLow, i, n));
+      vstoren(y + i, sum, n);
+      if (yLow != nullptr) vstoren(yLow + i, vsub(sum, vloadn(y + i, n)), n);
     }
   });
 }

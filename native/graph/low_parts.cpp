@@ -1,0 +1,35 @@
+#include "graph/low_parts.h"
+
+namespace asdm {
+
+std::vector<bool> lowParts(const Graph& graph, DType activations) {
+  std::vector<bool> low(graph.units.size()), normed(graph.units.size());
+  if (activations != DType::BF16 || !graph.lowParts) return low;
+  for (size_t u = graph.units.size(); u-- > 0;) {  // readers first
+    const Unit& unit = graph.units[u];
+    const auto mark = [&](std::vector<bool>& marks, size_t count) {
+      for (size_t i = 0; i < count; i++) marks[static_cast<size_t>(unit.inputs[i])] = true;
+    };
+    const auto isWide = [&] { return graph.weights[static_cast<size_t>(unit.weights[0])].shape.format == WeightFormat::F32; };
+    switch (unit.op) {
+      case Op::Add:
+      case Op::Concat:
+        // Norms read the low parts of sums; for what else they read one rounding is little.
+        if (normed[u]) low[u] = true;
+        if (unit.op == Op::Add || low[u]) mark(low, 2);
+        break;
+      case Op::Linear:
+      case Op::Conv2d:
+      case Op::CondConv:
+        if (isWide()) mark(low, 1);
+        break;
+      case Op::GroupNorm:
+      case Op::LayerNorm: mark(normed, 1); [[fallthrough]];
+      default:
+        if (unit.op != Op::Input) low[u] = false;
+    }
+  }
+  return low;
+}
+
+}  // namespace asdm
