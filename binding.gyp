@@ -14,24 +14,31 @@
     # GCC 12 warns about its own AVX-512 header, whose undefined values are meant to be undefined.
     'cflags': ['-Wno-uninitialized', '-Wno-maybe-uninitialized'],
     'cflags_cc': ['-O3', '-std=c++17', '-fexceptions', '-ffp-contract=off', '-fno-math-errno', '-fvisibility=hidden', '-fPIC'],
-    'xcode_settings': {
-      'MACOSX_DEPLOYMENT_TARGET': '11.0',
-      'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',
-      'CLANG_CXX_LIBRARY': 'libc++',
-      'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
-      'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
-      'GCC_OPTIMIZATION_LEVEL': '3',
-      'OTHER_CPLUSPLUSFLAGS': ['-ffp-contract=off', '-fno-math-errno'],
-    },
-    'msvs_settings': {
-      'VCCLCompilerTool': {
-        'ExceptionHandling': 1,
-        'FloatingPointModel': 0,
-        'AdditionalOptions': ['/std:c++17', '/utf-8', '/bigobj'],
-      },
-    },
-    'conditions': [
-      ['OS=="win"', { 'defines': ['NOMINMAX', 'WIN32_LEAN_AND_MEAN', '_HAS_EXCEPTIONS=1', '_CRT_SECURE_NO_WARNINGS'] }],
+    # Node's own settings, which node-gyp adds, would win over what stood here plainly: they forbid exceptions. These conditions come after them.
+    'target_conditions': [
+      ['OS=="mac"', {
+        'xcode_settings': {
+          'MACOSX_DEPLOYMENT_TARGET': '11.0',
+          'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',
+          'CLANG_CXX_LIBRARY': 'libc++',
+          'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
+          'GCC_ENABLE_CPP_RTTI': 'YES',
+          'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
+          'GCC_OPTIMIZATION_LEVEL': '3',
+          'OTHER_CPLUSPLUSFLAGS': ['-ffp-contract=off', '-fno-math-errno'],
+        },
+      }],
+      ['OS=="win"', {
+        'defines!': ['_HAS_EXCEPTIONS=0'],
+        'defines': ['NOMINMAX', 'WIN32_LEAN_AND_MEAN', '_CRT_SECURE_NO_WARNINGS'],
+        'msvs_settings': {
+          'VCCLCompilerTool': {
+            'ExceptionHandling': 1,
+            'FloatingPointModel': 0,
+            'AdditionalOptions': ['/std:c++17', '/utf-8', '/bigobj'],
+          },
+        },
+      }],
     ],
   },
   'targets': [

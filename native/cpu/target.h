@@ -18,8 +18,8 @@
 #elif defined(__GNUC__)
 #define ASDM_TARGET_BEGIN(features) ASDM_PRAGMA(GCC push_options) ASDM_PRAGMA(GCC target(features))
 #define ASDM_TARGET_END ASDM_PRAGMA(GCC pop_options)
-#else  // MSVC compiles any intrinsic anywhere
-#define ASDM_TARGET_BEGIN(features)
+#else  // MSVC compiles any intrinsic anywhere; before its version 19.30 it contracts multiplications and additions unless told not to
+#define ASDM_TARGET_BEGIN(features) __pragma(fp_contract(off))
 #define ASDM_TARGET_END
 #endif
 

@@ -134,7 +134,8 @@ test('load rejects sources that do not fit, and works after each', async t => {
   for (const [name, code, list] of cases) {
     const error = await t.throwsAsync(model.load(any(list)).promise, { instanceOf: AsdmError }, name)
     // Some faults may be told in more than one way; what matters is that it is an error with a code and the model lives.
-    if (['end before begin', 'too few bytes', 'past the end', 'twice'].includes(name)) t.true(error instanceof AsdmError && error.code !== 'INTERNAL', `${name}: ${error?.code}`)
+    const several = ['end before begin', 'too few bytes', 'past the end', 'twice', ...process.platform === 'win32' ? ['a long name'] : []]
+    if (several.includes(name)) t.true(error instanceof AsdmError && error.code !== 'INTERNAL', `${name}: ${error?.code}`)
     else t.is(error?.code, code, `${name}: ${error?.message}`)
     t.true(error!.message.length < 2000 && !error!.message.includes('\ufffd'), name)
   }

@@ -78,7 +78,7 @@ test('a prebuilt binary that crashes while loading is passed over', t => {
 test('when nothing loads, every attempt and the remedy are told', t => {
   const { name, code, message } = installed({ 'asdm/build/Release/asdm.node': 'no binary' }).locate()
   t.deepEqual([name, code], ['AsdmError', 'NATIVE_NOT_FOUND'])
-  t.true(message!.includes(platformPackage()) && /Release\/asdm\.node: \S/.test(message!) && message!.includes('Debug/asdm.node: no such file'), message)
+  t.true(message!.includes(platformPackage()) && /Release[\\/]asdm\.node: \S/.test(message!) && /Debug[\\/]asdm\.node: no such file/.test(message!), message)
   t.regex(message!, /npm rebuild asdm.*C\+\+ compiler/)
 })
 

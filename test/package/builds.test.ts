@@ -45,6 +45,14 @@ test('both builds define and compile the same way', t => {
   for (const text of [gyp, cmake]) t.notRegex(withoutComments(text), /-m(avx|fma|arch|tune|sse)|-ffast-math|-Ofast|\/arch:/)
 })
 
+// node-gyp merges Node's own settings into the file's: they win over plain ones of target_defaults, and forbid exceptions.
+test('what Visual Studio and Xcode are told comes after what Node itself wants', t => {
+  const gyp = withoutComments(read('binding.gyp'))
+  const [plain, late] = [gyp.slice(0, gyp.indexOf('\'target_conditions\'')), gyp.slice(gyp.indexOf('\'target_conditions\''), gyp.indexOf('\'targets\''))]
+  for (const setting of ['msvs_settings', 'xcode_settings']) t.deepEqual([plain.includes(setting), late.includes(setting)], [false, true], setting)
+  for (const setting of ["'ExceptionHandling': 1", "'GCC_ENABLE_CPP_EXCEPTIONS': 'YES'", "'defines!': ['_HAS_EXCEPTIONS=0']"]) t.true(late.includes(setting), setting)
+})
+
 test('the Node-API version is pinned in one place each and agrees', t => {
   const main = JSON.parse(read('package.json')) as { binary: { napi_versions: number[] } }
   t.deepEqual(main.binary.napi_versions, [8])

