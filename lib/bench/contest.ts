@@ -133,7 +133,7 @@ export async function contest({ suite, part, reference, groups, second, work, in
     entrants.forEach(({ spec, load }, i) => {
       result.cases.push({
         suite, name: part, contender: spec.name, ...(typeof last[i].version === 'string' && { version: last[i].version }), dtype: spec.dtype, ours: spec.ours, ms: measured(times[i]), macs,
-        peakBytes: last[i].peakBytes, loadMs: load.ms, ...(typeof load.readMs === 'number' && { readMs: load.readMs }),
+        peakBytes: last[i].peakBytes, loadMs: load.ms,
       })
     })
     entrants.forEach((our, i) => {

@@ -117,7 +117,6 @@ interface Entrant {
   version?: string
   note?: string
   loadMs: number
-  readMs?: number
   peakBytes: number
   make: () => Promise<{ ms: number, phases: BenchPhases, peakBytes: number }>
   ms: number[]
@@ -155,7 +154,7 @@ export async function pictureContest({ report, task, worker, dtypes, peers, macs
       reference ??= picture
       const right = dtype === 'fp32' ? !isPlain(picture) || check('picture asdm fp32', 'a picture of more than one colour', NaN, 0) : like('asdm', dtype, picture)
       if (!same || !right) return { contender }
-      return { contender, entrant: { name: 'asdm', dtype, ours: true, loadMs: load.ms, readMs: Number(load.readMs), peakBytes: again.peakBytes, make, ms: [], phases: [] } }
+      return { contender, entrant: { name: 'asdm', dtype, ours: true, loadMs: load.ms, peakBytes: again.peakBytes, make, ms: [], phases: [] } }
     } catch (error) {
       await contender.quit()
       throw error
@@ -221,8 +220,8 @@ export async function pictureContest({ report, task, worker, dtypes, peers, macs
 function tell(report: BenchReport, { steps }: PictureTask, entrants: readonly Entrant[], macs: PictureContest['macs']): void {
   const over = (phase: keyof BenchPhases, { phases }: Entrant): number[] => phases.map(each => each[phase])
   for (const entrant of entrants) {
-    const { name: contender, dtype, ours, version, note, ms, peakBytes, loadMs, readMs } = entrant
-    const common = { contender, ...(version !== undefined && { version }), dtype, ours, peakBytes, loadMs, ...(readMs !== undefined && { readMs }), ...(note !== undefined && { note }) }
+    const { name: contender, dtype, ours, version, note, ms, peakBytes, loadMs } = entrant
+    const common = { contender, ...(version !== undefined && { version }), dtype, ours, peakBytes, loadMs, ...(note !== undefined && { note }) }
     const phases = Object.fromEntries((['text', 'denoise', 'step', 'decode'] as const).map(phase => [phase, measured(over(phase, entrant)).median])) as unknown as BenchPhases
     report.cases.push({ suite: 'pipeline', name: 'generate', ...common, ms: measured(ms), macs: steps * macs.unet + macs.decoder, phases })
     // Memory and loading are those of the whole.

@@ -39,9 +39,8 @@ export interface BenchCase {
   macs: number
   /** The most memory that its process held; 0 where that is not known. */
   peakBytes: number
-  /** Time to load the weights (0 where it is not known), and to read the same files plainly, both when the system has them in memory. */
+  /** Time to load the weights, once, from files that the system has in memory; 0 where it is not known. */
   loadMs: number
-  readMs?: number
   /** Where a whole picture's time went, medians. */
   phases?: BenchPhases
   /** How this was measured, where that is not as for the others: a sentence. */
@@ -56,6 +55,16 @@ export interface BenchPhases {
   /** One of them: ours the mean; a peer's the last, so that what it does only once is not counted. */
   step: number
   decode: number
+}
+
+/** Loading our model against one thread's reading of its files, with files and free memory at hand; see `takeTurns`. Milliseconds. */
+export interface BenchLoading {
+  dtype: string
+  load: Measured
+  /** Reading into new memory, as large as the files. */
+  fresh: Measured
+  /** Reading into one small buffer, over and over. */
+  small: Measured
 }
 
 /** A result held against another before anything is timed. */
@@ -152,6 +161,7 @@ export interface BenchReport {
   cases: BenchCase[]
   ratios: BenchRatio[]
   goals: BenchGoal[]
+  loading: BenchLoading[]
   ops: BenchOps[]
   plans: BenchPlan[]
   /** What the reader should know. */

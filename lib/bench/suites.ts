@@ -9,6 +9,7 @@ import { blockOf, kindOf, layerOf, mergePasses, rollUp, shapeOf, wholeOf } from 
 import type { BenchOps, BenchPart, BenchPlan, Suite } from './report'
 import type { Peaks } from './roofline'
 import type { BenchContext } from './run'
+import { measured } from './statistics'
 
 /** Starts a process of ours, uses it, ends it. */
 async function withWorker<T>(context: BenchContext, spec: ReturnType<BenchContext['worker']>, use: (contender: Contender) => Promise<T>): Promise<T> {
@@ -92,7 +93,7 @@ async function partSuite(context: BenchContext, suite: 'ops' | 'unet' | 'pipelin
   report.notes.push(...result.notes)
 }
 
-/** A whole picture: loading against reading, memory, the time of each phase; and the decoder beside the peers'. */
+/** A whole picture: memory, the time of each phase; the decoder beside the peers'; and loading against reading. */
 async function pipelineSuite(context: BenchContext): Promise<void> {
   await partSuite(context, 'pipeline', 'vae-decoder')
   const { report, checkpoint } = context
@@ -114,6 +115,12 @@ async function pipelineSuite(context: BenchContext): Promise<void> {
     },
     work: context.work, runs: context.runs, signal: context.signal, onProgress: context.onProgress,
   })
+  for (const dtype of context.dtypes) {
+    context.onProgress(`loading: ${dtype}`)
+    // A process of its own, for that of the pictures tells how much memory they take.
+    const { times } = await withWorker(context, context.worker('pipeline', dtype), contender => contender.ask(`loading ${context.runs}`)) as Answer & { times: Record<'load' | 'fresh' | 'small', number[]> }
+    report.loading.push({ dtype, load: measured(times.load), fresh: measured(times.fresh), small: measured(times.small) })
+  }
 }
 
 /** What plans bring on this shape, and what they cost in likeness on the shipped model, whose pictures mean something. */

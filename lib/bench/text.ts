@@ -1,7 +1,9 @@
 import { formatBytes, formatCount, table } from '../cli/options'
 import type { BenchCase, BenchGoal, BenchReport } from './report'
+import { pairedRatio, type Measured } from './statistics'
 
 const seconds = (ms: number): string => (ms < 1000 ? `${ms.toFixed(ms < 100 ? 2 : 0)} ms` : `${(ms / 1000).toFixed(2)} s`)
+const spread = ({ values, spread: share }: Measured): string => (values.length > 1 ? `±${percent(share)}` : '')
 const percent = (share: number): string => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`
 
 /** The machine and what it does at most, in a few lines. */
@@ -25,8 +27,14 @@ export function reportText(report: BenchReport): string {
   if (report.checks.length > 0)
     lines.push('', table(['checked', 'against', 'difference', 'allowed', ''], report.checks.map(({ name, against, difference, psnr, limit, ok }) => [name, against, `${difference.toExponential(1)}${psnr === undefined ? '' : ` (${psnr.toFixed(1)} dB)`}`, limit === 0 ? '0' : limit.toExponential(1), ok ? 'ok' : 'WRONG'])))
   for (const name of [...new Set(report.cases.map(each => each.name))]) lines.push('', caseTable(name, report.cases.filter(each => each.name === name)))
+  if (report.loading.length > 0) {
+    const times = (value: Measured): string => `${value.median.toFixed(2)}x`
+    lines.push('', table(['loading', 'time', 'spread', 'reading into new memory', 'spread', 'loading takes', 'reading into a small buffer', 'loading takes'], report.loading.map(({ dtype, load, fresh, small }) => [
+      dtype, seconds(load.median), spread(load), seconds(fresh.median), spread(fresh), times(pairedRatio(load.values, fresh.values)), seconds(small.median), times(pairedRatio(load.values, small.values)),
+    ])))
+  }
   if (report.ratios.length > 0)
-    lines.push('', table(['ours / theirs (less is faster)', 'ratio', 'spread'], report.ratios.map(({ name, value }) => [name, value.median.toFixed(3), value.values.length > 1 ? `±${percent(value.spread)}` : ''])))
+    lines.push('', table(['ours / theirs (less is faster)', 'ratio', 'spread'], report.ratios.map(({ name, value }) => [name, value.median.toFixed(3), spread(value)])))
   for (const ops of report.ops) {
     lines.push('', `${ops.part} in ${ops.dtype}: ${seconds(ops.passMs)}, ${percent(ops.whole.ofRoofline)} of the roofline`)
     const shapes = [...ops.shapes].sort((a, b) => b.ms - a.ms).slice(0, shownShapes)
@@ -54,8 +62,7 @@ const goalValue = (value: number, unit: BenchGoal['unit']): string => (unit === 
 
 function caseTable(name: string, cases: readonly BenchCase[]): string {
   const phases = cases.some(each => each.phases !== undefined)
-  return table([name, 'time', ...phases ? ['text', 'a step', 'decoding'] : [], 'spread', 'GFLOP/s', 'peak memory', 'load', 'of reading'], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, readMs, phases: parts }) => [
-    `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ...phases ? [parts?.text, parts?.step, parts?.decode].map(part => (part === undefined ? '' : seconds(part))) : [], ms.values.length > 1 ? `±${percent(ms.spread)}` : '', ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '', loadMs > 0 ? seconds(loadMs) : '',
-    readMs === undefined ? '' : `${(loadMs / readMs).toFixed(2)}x`,
+  return table([name, 'time', ...phases ? ['text', 'a step', 'decoding'] : [], 'spread', 'GFLOP/s', 'peak memory', 'load'], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, phases: parts }) => [
+    `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ...phases ? [parts?.text, parts?.step, parts?.decode].map(part => (part === undefined ? '' : seconds(part))) : [], spread(ms), ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '', loadMs > 0 ? seconds(loadMs) : '',
   ]))
 }

@@ -1,7 +1,6 @@
 /**
  * Our side of a benchmark: one process per case, driven by lines on its input (see contender.ts). Argument: {@link WorkerTask} as JSON.
  */
-import fs from 'node:fs'
 import readline from 'node:readline'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
@@ -15,6 +14,7 @@ import { loadAddon } from '../native/load'
 import type { Step } from '../progress'
 import { StableDiffusion } from '../stable-diffusion'
 import { mostRunsOfTurn, turnMs } from './contest'
+import { timeLoading } from './loading'
 import type { PictureTask } from './pictures'
 import { planSpeed } from './plan-speed'
 import type { BenchPhases } from './report'
@@ -41,36 +41,18 @@ type Extra = Record<string, unknown>
 /** A command's time, and what else it has to say. */
 type Reply = { ms: number } & Extra
 
-/** Time to read files plainly, in pieces as large as loading reads them. They are read once before, so that the system has them. */
-function readFiles(files: Iterable<string>): number {
-  const buffer = Buffer.allocUnsafe(4 << 20)
-  const read = (): void => {
-    for (const file of files) {
-      const handle = fs.openSync(file, 'r')
-      while (fs.readSync(handle, buffer) > 0) { /* on to the next piece */ }
-      fs.closeSync(handle)
-    }
-  }
-  read()
-  const start = performance.now()
-  read()
-  return performance.now() - start
-}
-
 /** One part by itself. */
 class PartWorker {
   #component!: UNet | VAE | TextEncoder
 
   async load(): Promise<Reply> {
     const checkpoint = await openCheckpoint(task.model)
-    const weights = task.part === 'unet' ? checkpoint.unet.weights : task.part === 'text-encoder' ? checkpoint.textEncoder.weights : checkpoint.vae.weights
-    const readMs = readFiles(new Set(weights.map(({ file }) => file)))
     const start = performance.now()
     const addon = loadAddon()
     const native = { dtype: task.dtype, threads: task.threads, cpu: task.cpu }
     this.#component = task.part === 'unet' ? new UNet(addon, checkpoint.unet, native) : task.part === 'text-encoder' ? new TextEncoder(addon, checkpoint.textEncoder, native) : new VAE(addon, checkpoint.vae, native)
     await this.#component.loadWeights({ onWarning: () => {} })
-    return { ms: performance.now() - start, readMs, cpu: this.#part.cpu }
+    return { ms: performance.now() - start, cpu: this.#part.cpu }
   }
 
   get #part() {
@@ -122,12 +104,16 @@ class PipelineWorker {
   #full: Evaluation | undefined
 
   async load(): Promise<Reply> {
-    const { unet, vae, textEncoder } = await openCheckpoint(task.model)
-    const readMs = readFiles(new Set([...unet.weights, ...vae.weights, ...textEncoder.weights].map(({ file }) => file)))
     const start = performance.now()
     this.#model = await StableDiffusion.load(task.model, runtime)
     this.#model.on('warning', () => {})
-    return { ms: performance.now() - start, readMs, cpu: this.#model.unet.part.cpu }
+    return { ms: performance.now() - start, cpu: this.#model.unet.part.cpu }
+  }
+
+  /** Loads the model over and over, against reading its files; for a process that does nothing else. */
+  async loading(rounds: number): Promise<Reply> {
+    const times = await timeLoading(task.model, runtime, rounds)
+    return { ms: median(times.load), times }
   }
 
   /** The picture that the task asks for, into a file, and how long each phase took. */
@@ -175,6 +161,7 @@ async function main(): Promise<void> {
       case 'part plan': return part.plan(args[0], Number(args[1]), Number(args[2]))
       case 'part peaks': return { ms: 0, peaks: measurePeaks(loadAddon(), task.threads, task.cpu) }
       case 'pipeline load': return pipeline.load()
+      case 'pipeline loading': return pipeline.loading(Number(args[0]))
       case 'pipeline generate': return pipeline.generate(args[0])
       case 'pipeline quality': return pipeline.quality(args[0], Number(args[1]), Number(args[2]))
     }

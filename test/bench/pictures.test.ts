@@ -38,7 +38,7 @@ async function ours(folder: string, pictures: Record<string, Picture>, { unsure 
         fs.copyFileSync(dtype + '.png', to)
         count++
       }
-      console.log(JSON.stringify({ ms: 10 * count, peakBytes: 1000 + count, readMs: 3, hash: ${unsure ? 'count' : '1'}, phases: { text: 1, denoise: 4 * count, step: 2 * count, decode: 3 * count } }))
+      console.log(JSON.stringify({ ms: 10 * count, peakBytes: 1000 + count, hash: ${unsure ? 'count' : '1'}, phases: { text: 1, denoise: 4 * count, step: 2 * count, decode: 3 * count } }))
     })`)
   return (dtype: string) => ({ name: 'asdm', dtype, ours: true, command: process.execPath, args: [file, dtype] })
 }
@@ -55,7 +55,7 @@ function peerOf(folder: string, name: string, made: () => Picture): PicturePeer 
   }
 }
 
-const emptyReport = (): BenchReport => ({ shape: 'sd15', checks: [], cases: [], ratios: [], notes: [], ops: [] }) as unknown as BenchReport
+const emptyReport = (): BenchReport => ({ shape: 'sd15', checks: [], cases: [], ratios: [], notes: [], loading: [], ops: [] }) as unknown as BenchReport
 
 async function hold(folder: string, worker: Awaited<ReturnType<typeof ours>>, peers: PicturePeer[], dtypes: ('fp32' | 'bf16' | 'int8')[], signal?: AbortSignal) {
   const report = emptyReport()

@@ -1,6 +1,6 @@
 import type { BenchCase, BenchGoal, BenchOps, BenchReport } from '../report'
 import { bandwidth } from '../roofline'
-import type { Measured } from '../statistics'
+import { pairedRatio, type Measured } from '../statistics'
 import { barChart, columnChart, legend, planChart, rooflineChart, stackChart, type Bar } from './charts'
 import { dtypeClass, kindClass, kindOrder, style } from './style'
 import { barCell, count, escaped, gigabytes, percent, table, time, type Markup } from './text'
@@ -19,7 +19,7 @@ const verdict = (ok: boolean, good: string, bad: string): Markup => ({ html: `<s
 
 /** A report as one HTML file that needs nothing else: styles and charts are inside, nothing is loaded, no script runs. */
 export function reportPage(report: BenchReport): string {
-  const sections = [header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), pictures(report), goals(report), ...report.ops.length > 0 ? operations(report) : [], plans(report), checks(report), machine(report)]
+  const sections = [header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), pictures(report), loads(report), goals(report), ...report.ops.length > 0 ? operations(report) : [], plans(report), checks(report), machine(report)]
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -81,18 +81,28 @@ function passes({ cases, ratios, runs }: BenchReport, part: string): string {
 ${relevant.length === 0 ? '' : `<div class="panel">${table(['ours / theirs, from rounds side by side (less is faster)', 'ratio', 'spread'], relevant.map(({ name, value }) => [name, value.median.toFixed(3), spreadOf(value)]))}</div>`}`
 }
 
-/** Whole pictures: phases, memory, loading. */
+/** Whole pictures: phases, memory. */
 function pictures({ cases, size }: BenchReport): string {
   const chosen = cases.filter(({ name }) => name === 'generate')
   if (chosen.length === 0) return ''
   const phases = ['text', 'denoise', 'decode'] as const
   const colours: Record<string, string> = { text: 'k2', denoise: 'k0', decode: 'k1' }
   const stacks = chosen.map(each => ({ label: contenderOf(each), note: time(each.ms.median), parts: phases.map(kind => ({ kind, ms: each.phases?.[kind] ?? 0 })) }))
-  const rows = chosen.map(each => [contenderOf(each), memoryOf(each), ...[each.phases?.text, each.phases?.step, each.phases?.decode].map(ms => (ms === undefined ? '' : time(ms))), loadOf(each), each.readMs === undefined ? '' : time(each.readMs), each.readMs === undefined ? '' : `${(each.loadMs / each.readMs).toFixed(2)}x`])
+  const rows = chosen.map(each => [contenderOf(each), memoryOf(each), ...[each.phases?.text, each.phases?.step, each.phases?.decode].map(ms => (ms === undefined ? '' : time(ms))), loadOf(each)])
   return `<h2>A whole picture</h2>
-<p class="caption">One picture of ${size}x${size} from text: the encoder, all denoising steps, the decoder. Loading is held against plainly reading the same files, both from the system's cache.</p>
+<p class="caption">One picture of ${size}x${size} from text: the encoder, all denoising steps, the decoder.</p>
 <div class="panel">${legend(phases.map(kind => ({ className: colours[kind], label: kind })))}${stackChart('Time of a picture by phase', stacks, kind => colours[kind])}</div>
-<div class="panel">${table(['', 'peak memory of the process', 'text', 'a step', 'decoding', 'load', 'plain reading', 'load / reading'], rows)}</div>`
+<div class="panel">${table(['', 'peak memory of the process', 'text', 'a step', 'decoding', 'load'], rows)}</div>`
+}
+
+/** Loading against reading. */
+function loads({ loading, runs }: BenchReport): string {
+  if (loading.length === 0) return ''
+  const cell = (value: Measured): string => `${time(value.median)}${value.values.length > 1 ? ` ${spreadOf(value)}` : ''}`
+  const times = (ours: Measured, theirs: Measured): string => `${pairedRatio(ours.values, theirs.values).median.toFixed(2)}x`
+  return `<h2>Loading</h2>
+<p class="caption">The whole model, against one thread that reads the same files: into new memory as large as they are, as a program does that wants to have them, and into one small buffer over and over, which keeps nothing. Files are in the system's cache, and so is free memory: every turn comes right after one of its kind. Medians of ${runs} ${runs === 1 ? 'round' : 'rounds'}.</p>
+<div class="panel">${table(['', 'load', 'reading into new memory', 'load / reading', 'reading into a small buffer', 'load / reading'], loading.map(({ dtype, load, fresh, small }) => [dtype, cell(load), cell(fresh), times(load, fresh), cell(small), times(load, small)]))}</div>`
 }
 
 const kindsLegend = (used: ReadonlySet<string>): string => {
