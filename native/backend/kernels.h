@@ -70,6 +70,8 @@ struct NumbersArgs {
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
 // Accumulation order over k is fixed. Rounding: the sum is rounded to float, then bias, then act, then residual are applied one by
 // one, so that with float activations a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.
+// Gated: the second half of the features are gates of the first, y [m, n / 2], y[i, j] = v[i, j] * gelu(v[i, n / 2 + j]) with
+// v = x . w^T + bias in float, as GegluArgs says. Then activation is Gelu, n a multiple of 2 * kPackRows, and residual null.
 struct LinearArgs {
   const void* x;
   int64_t m, ldx;
@@ -84,6 +86,8 @@ struct LinearArgs {
   const void* residualLow = nullptr;  // as residual, or null: 0
   void* yLow = nullptr;               // as y, or null: not wanted. May be the same memory as residualLow
   const void* xLow = nullptr;         // as x, or null: 0. With WeightFormat::F32 only
+  bool gated = false;
+  int64_t width() const { return gated ? shape.n / 2 : shape.n; }  // of y
 };
 
 // Cross-correlation as torch.nn.functional.conv2d. x [n, h, w, c]; y [n, outH, outW, co], both dense.

@@ -2,6 +2,15 @@
 
 namespace asdm {
 
+namespace {
+
+// Kernels gate panel by panel.
+bool hasWholePanels(const Graph& graph, UnitId product) {
+  return graph.weights[static_cast<size_t>(graph[product].weights[0])].shape.n % (2 * kPackRows) == 0;
+}
+
+}  // namespace
+
 std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse) {
   const size_t count = graph.units.size();
   std::vector<int> readers(count);
@@ -30,6 +39,9 @@ std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, c
       const Unit& after = graph[next];
       if (after.op == Op::Activation && op == Op::Linear && call.activation == Activation::None) {
         call.activation = after.attributes.activation;
+      } else if (after.op == Op::Geglu && op == Op::Linear && call.activation == Activation::None && hasWholePanels(graph, head)) {
+        call.activation = Activation::Gelu;
+        call.gated = true;
       } else if (after.op == Op::Add) {
         const UnitId other = after.inputs[after.inputs[0] == call.result ? 1 : 0];
         if (ready[static_cast<size_t>(other)] >= head) break;  // not computed yet; maybe that one can take the sum in
@@ -40,7 +52,7 @@ std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, c
       call.result = next;
       taken[static_cast<size_t>(next)] = true;
       ready[static_cast<size_t>(next)] = head;
-      if (call.residual != kNoUnit) break;  // the sum is the last thing an epilogue does
+      if (call.residual != kNoUnit || call.gated) break;  // the last thing an epilogue does
     }
     calls.push_back(call);
   }

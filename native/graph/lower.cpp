@@ -79,7 +79,8 @@ Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>&
       a.m = x.rows();
       a.ldx = x.channels();
       a.activation = fused.activation;
-      a.ldr = a.ldy = a.shape.n;
+      a.gated = fused.gated;
+      a.ldr = a.ldy = a.width();
       step.args = a;
       break;
     }

@@ -72,13 +72,14 @@ struct CompileRequest {
 // Fails with ShapeMismatch, OutOfMemory (sizes beyond addressing) or UnsupportedConfig (the backend lacks a kernel).
 Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program);
 
-// Part of compile. fuse.cpp: which units become one call. A product (Linear, Conv2d, CondConv) takes in an activation and a sum after it
-// where nobody else reads what lies between.
+// Part of compile. fuse.cpp: which units become one call. A product (Linear, Conv2d, CondConv) takes in an activation and a sum after it,
+// or a Geglu, where nobody else reads what lies between.
 struct Fused {
   UnitId head;                        // the unit that computes
   UnitId result;                      // the last one taken in
   UnitId residual = kNoUnit;          // the sum's other input
   Activation activation = Activation::None;
+  bool gated = false;                 // as LinearArgs::gated
 };
 std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse);
 

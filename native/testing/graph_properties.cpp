@@ -88,7 +88,7 @@ Napi::Value runConvert(const Napi::CallbackInfo& info) {
 }
 
 // randomGraph({ seed, set, threads, fuse, poison, taps: all values too, dtype: 'fp32' if left out }) ->
-//   { outputs: { name: Float32Array }, units, fused, inPlace, lifetimes: [{ first, last, bytes, takesOver, offset }], arenaBytes }
+//   { outputs: { name: Float32Array }, units, fused, gated, inPlace, lifetimes: [{ first, last, bytes, takesOver, offset }], arenaBytes }
 Napi::Value runRandomGraph(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object args = info[0].As<Napi::Object>();
@@ -131,15 +131,18 @@ Napi::Value runRandomGraph(const Napi::CallbackInfo& info) {
   Napi::Array lifetimes = Napi::Array::New(env, program.values.size());
   for (size_t i = 0; i < program.values.size(); i++)
     lifetimes.Set(static_cast<uint32_t>(i), lifetimeObject(env, program.lifetimes[i], program.offsets[i]));
-  int fused = 0, inPlace = 0;
+  int fused = 0, gated = 0, inPlace = 0;
   for (const Step& step : program.steps) {
     fused += step.result != step.unit ? 1 : 0;
+    const LinearArgs* const linear = std::get_if<LinearArgs>(&step.args);
+    gated += linear != nullptr && linear->gated ? 1 : 0;
     inPlace += step.inPlace ? 1 : 0;
   }
   Napi::Object result = Napi::Object::New(env);
   result.Set("outputs", outputs);
   result.Set("units", static_cast<double>(program.units.size()));
   result.Set("fused", fused);
+  result.Set("gated", gated);
   result.Set("inPlace", inPlace);
   result.Set("lifetimes", lifetimes);
   result.Set("arenaBytes", static_cast<double>(program.arenaBytes));

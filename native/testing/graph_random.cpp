@@ -59,9 +59,16 @@ struct Maker {
     push(h, x, out);
   }
 
+  // A product with gates, of whole panels or not.
+  void gated(const Map& x) {
+    const int64_t inner = random.below(3) ? 64 : width(), out = width();
+    const UnitId h = b.geglu(name(), b.conv1x1(name(), x.id, x.channels, 2 * inner));
+    push(b.conv1x1(name(), h, inner, out), x, out);
+  }
+
   void step() {
     const Map x = from();
-    switch (random.below(9)) {
+    switch (random.below(10)) {
       case 0: {
         const int64_t out = width();
         push(buildResnet(b, name(), x.id, {x.channels, out, 2, 1e-5, time, 16}), x, out);
@@ -90,6 +97,7 @@ struct Maker {
         if (other.level == x.level - 1) push(buildUpsampler(b, name(), x.id, x.channels, other.id), other, x.channels);
         break;
       }
+      case 8: gated(x); break;
       default: chain(x); break;
     }
   }

@@ -4,25 +4,26 @@ namespace asdm::testing {
 
 namespace {
 
-// wide?: float weights. x [m, k] of row distance ldx, xLow?, weight [n, k], bias [n]?, residual of row distance ldr?, activation?; m, n, k, ldx?, ldr?, ldy?.
+// wide?: float weights. x [m, k] of row distance ldx, xLow?, weight [n, k], bias [n]?, residual of row distance ldr?, activation?, gated?; m, n, k, ldx?, ldr?, ldy?.
 // inPlace: the residual lies in y. residualLow?, low: the low part is wanted too, which the result then gives behind y. Gives y's whole memory, so that a test sees whether the gaps between rows stayed NaN.
 Napi::Value linear(const OpCall& call) {
   const Activations x = call.activations("x"), residual = call.activations("residual"), residualLow = call.activations("residualLow");
   const Activations xLow = call.activations("xLow");
   const Input weight(call.args, "weight"), bias(call.args, "bias");
   const int64_t m = call.integer("m"), n = call.integer("n"), k = call.integer("k");
-  const int64_t ldy = call.integerOr("ldy", n), ldr = call.integerOr("ldr", n);
+  const bool gated = call.flag("gated");
+  const int64_t width = gated ? n / 2 : n, ldy = call.integerOr("ldy", width), ldr = call.integerOr("ldr", width);
   const WeightShape shape{n, k, 1, call.weightFormat()};
   const Guarded packed = call.pack(weight, shape);
-  const Guarded y = call.output((m - 1) * ldy + n);
-  const Guarded yLow = call.output((m - 1) * ldy + n);
+  const Guarded y = call.output((m - 1) * ldy + width);
+  const Guarded yLow = call.output((m - 1) * ldy + width);
   const bool inPlace = call.flag("inPlace"), low = call.flag("low");
   if (inPlace) std::memcpy(y.data(), residual.data(), y.bytes());
   if (inPlace && low) std::memcpy(yLow.data(), residualLow.data(), y.bytes());
   call.run(call.table.linear,
            LinearArgs{x.data(), m, call.integerOr("ldx", k), shape, packed.data(), bias.data(), call.activation("activation"),
                       inPlace ? y.data() : residual.data(), ldr, y.data(), ldy, inPlace && low ? yLow.data() : residualLow.data(),
-                      low ? yLow.data() : nullptr, xLow.data()});
+                      low ? yLow.data() : nullptr, xLow.data(), gated});
   return low ? call.both(y, yLow) : call.result(y);
 }
 

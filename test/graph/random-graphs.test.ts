@@ -10,13 +10,14 @@ const same = (a: Float32Array, b: Float32Array): boolean => a.length === b.lengt
 
 for (const set of sets) {
   test(`${set}: fused or not, tapped or not, on poisoned memory, with any number of threads: the same bits`, t => {
-    let fused = 0, inPlace = 0, values = 0
+    let fused = 0, gated = 0, inPlace = 0, values = 0
     for (const seed of seeds) {
       const base = { ...plain, set, seed }
       const wanted = graphs.randomGraph(base)
       const result = wanted.outputs.conv_out
       t.true(result.every(Number.isFinite), `seed ${seed}: finite`)
       fused += wanted.fused
+      gated += wanted.gated
       inPlace += wanted.inPlace
       for (const other of [{ fuse: false }, { poison: true }, { fuse: false, poison: true }, { threads: 2, poison: true }, { threads: 5 }])
         t.true(same(graphs.randomGraph({ ...base, ...other }).outputs.conv_out, result), `seed ${seed} ${JSON.stringify(other)}`)
@@ -30,7 +31,7 @@ for (const set of sets) {
       values += Object.keys(taps.outputs).length
       t.is(separate.fused, 0)
     }
-    t.true(fused > 100 && inPlace > 100 && values > 1000, `the graphs are worth testing: ${fused} fused, ${inPlace} in place, ${values} values`)
+    t.true(fused > 100 && gated > 20 && inPlace > 100 && values > 1000, `the graphs are worth testing: ${fused} fused, ${gated} of them gated, ${inPlace} in place, ${values} values`)
   })
 }
 

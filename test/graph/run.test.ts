@@ -113,6 +113,21 @@ test('an inherited feature is the earlier one: the step differs from a full one,
   unet.dispose()
 })
 
+test('what a call would take in, or is taken in, can be inherited by itself', async t => {
+  const set = 'bk-sdm-tiny-tiny', ff = 'down_blocks.0.attentions.0.transformer_blocks.0.ff'
+  const unet = await model(set)
+  const given = inputs(set, 5)
+  const { sample, calls } = await unet.forward({ ...given, profile: true }).promise
+  t.is(calls.find(({ name }) => name === `${ff}.net.0.proj`)!.result, `${ff}.net.0.geglu`)
+  for (const prefix of ['.net.0.proj', '.net.0.geglu', '.net.2']) {
+    const run = unet.createRun(shape, [full, step([{ prefix: ff + prefix, feature: 'output' }])])
+    for (const index of [0, 1]) t.true(same((await run.forward(index, given).promise).sample.data, sample.data), `${prefix} ${index}`)
+    t.true(run.info.steps[1].variants[0].macs < run.info.fullMacs[0])
+    run.dispose()
+  }
+  unet.dispose()
+})
+
 test('without guidance only the conditional half runs, with its own features', async t => {
   const set = 'sd15-tiny'
   const unet = await model(set)

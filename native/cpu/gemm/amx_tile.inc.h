@@ -53,7 +53,7 @@ template <class E, int I, int J>
 void tileKernel(const Tile<E>& t) {
   constexpr int64_t kRowBytes = kNr * sizeof(float), kOf = sizeof(E);
   const int64_t steps = t.kc / kSide;
-  Ahead ahead = Ahead::of(t.b, t.kc * kStep * kOf, steps, t.place, t.places);
+  Ahead ahead = Ahead::of(t.b + t.later, t.kc * kStep * kOf, steps, t.place, t.places);
   if (t.last) {
     ahead.out = reinterpret_cast<const char*>(t.y);
     ahead.outStride = t.ldy * kOf;

@@ -54,6 +54,7 @@ struct Product {
   const void* residualLow = nullptr;  // low parts (backend/kernels.h), with ldr and ldy, or null
   void* yLow = nullptr;
   const Mixture* mixture = nullptr;  // instead of weight and bias
+  bool gated = false;  // as LinearArgs::gated; without rowBias, residual and mixture
 };
 
 // How a product is cut into tasks: `rows` blocks of tiles times `columns` blocks of panels, all of nearly equal size.

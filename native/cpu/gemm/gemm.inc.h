@@ -13,12 +13,12 @@ ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.grou
 ASDM_INLINE bool mixes(const Product& p) { return p.mixture != nullptr && !p.mixture->whole; }
 ASDM_INLINE int64_t mostTiles(const Product& p) { return smaller(tilesOf(p), mixes(p) ? kMixTiles : kMaxTiles); }
 
-// A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks, then mixed panels of as many
-// groups as its tiles may belong to.
+// A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks, or of those that wait for their
+// gates, then mixed panels of as many groups as its tiles may belong to.
 ASDM_INLINE int64_t copiedBytes(const Product& p) { return mostTiles(p) * kMr * kStride * static_cast<int64_t>(sizeof(Left)); }
 ASDM_INLINE int64_t sumBytes(const Product& p) {
   const bool several = stepsOf(p.shape) > blockLength(stepsOf(p.shape));
-  const int64_t panels = several ? smaller(ceilDiv(p.shape.n, kNr), kMaxPanels) : 0;
+  const int64_t panels = several ? smaller(ceilDiv(p.shape.n, kNr), kMaxPanels) : p.gated ? 1 : 0;
   return mostTiles(p) * panels * kMr * kNr * static_cast<int64_t>(sizeof(float));
 }
 template <class E>
@@ -36,12 +36,14 @@ template <class E>
 void product(const Product& p, KernelContext& context) noexcept {
   const TileKernels<E> kernels;
   const int64_t k = p.shape.k(), steps = stepsOf(p.shape), n = p.shape.n, kc = blockLength(steps), panels = ceilDiv(n, kNr);
+  // A panel of results takes two of weights where there are gates: that of what they gate, then theirs, `wide` panels behind it.
+  const int64_t parts = p.gated ? 2 : 1, wide = panels / parts;
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
   const Mixture* const m = p.mixture;
   // Of each expert a vector is loaded once, from the second level or beyond, and multiplied for each group.
   const double weightCost = mixes(p) ? 0.3 + static_cast<double>(m->count * (2 + smaller(p.groups, 2))) / kVf : 0.3;
-  const Grid grid = chooseGrid(tiles, panels, steps, kMr, kNv, kVf, mostTiles(p), steps > kc ? kMaxPanels : panels,
-                               context.pool.threads(), weightCost, kRate);
+  const Grid grid = chooseGrid(tiles, wide, steps, kMr, static_cast<int>(kNv * parts), kVf, mostTiles(p),
+                               steps > kc ? kMaxPanels / parts : wide, context.pool.threads(), weightCost, kRate);
   const E* const weight = static_cast<const E*>(p.weight);
   const E* const rowBias = static_cast<const E*>(p.rowBias);
   const E* const residual = static_cast<const E*>(p.residual);
@@ -57,7 +59,7 @@ void product(const Product& p, KernelContext& context) noexcept {
   context.pool.run(grid.rows * grid.columns, [&](int64_t task, int worker) {
     const int64_t row = task % grid.rows, column = task / grid.rows;
     const int64_t firstTile = row * tiles / grid.rows, endTile = (row + 1) * tiles / grid.rows;
-    const int64_t firstPanel = column * panels / grid.columns, endPanel = (column + 1) * panels / grid.columns;
+    const int64_t firstPanel = column * wide / grid.columns, turns = ((column + 1) * wide / grid.columns - firstPanel) * parts;
     Left* const copied = reinterpret_cast<Left*>(context.scratch + worker * perWorker);
     float* const sums = reinterpret_cast<float*>(context.scratch + worker * perWorker + copiedPart);
     const int64_t firstGroup = firstTile / groupTiles, groups = (endTile - 1) / groupTiles + 1 - firstGroup;
@@ -73,7 +75,7 @@ void product(const Product& p, KernelContext& context) noexcept {
       const int64_t nextRow = last ? (task + context.pool.threads()) % grid.rows : row;
       const int64_t nextTile = nextRow * tiles / grid.rows, nextEnd = (nextRow + 1) * tiles / grid.rows;
       const int64_t nextFirst = last ? 0 : first + length;
-      const int64_t ahead = smaller(kNext, ceilDiv(kMr, endPanel - firstPanel));
+      const int64_t ahead = smaller(kNext, ceilDiv(kMr, turns));
       for (int64_t tile = firstTile; tile < endTile; tile++) {
         const int rows = static_cast<int>(rowOf(tile + 1) - rowOf(tile));
         Left* const to = copied + (tile - firstTile) * kMr * kStride;
@@ -81,16 +83,16 @@ void product(const Product& p, KernelContext& context) noexcept {
         for (int64_t at = elements; at < length * kGroup; at++)  // a last step that is not full
           for (int r = 0; r < rows; r++) to[r * kStride + at] = Left{};
       }
-      for (int64_t panel = firstPanel; panel < endPanel; panel++) {
-        const int64_t j = panel * kNr;
-        const int columns = static_cast<int>(smaller(kNr, n - j));
+      for (int64_t turn = 0; turn < turns; turn++) {
+        const bool gates = turn % parts == 1;
+        const int64_t j = (firstPanel + turn / parts) * kNr, panel = firstPanel + turn / parts + (gates ? wide : 0);
         const int64_t packedAt = (first * panels + panel * length) * kStep;
         const E* mixed[kMixTiles];
         fetch.begin();
         if (m != nullptr) {
           if (context.pool.cancelled()) return;
           // Meanwhile the next panel of the experts is fetched, before rows are.
-          for (int64_t e = 0; e < m->count && !m->whole && panel + 1 < endPanel; e++)
+          for (int64_t e = 0; e < m->count && !m->whole && turn + 1 < turns; e++)
             fetch.add(static_cast<const std::byte*>(m->experts) + static_cast<size_t>(e) * m->distance +
                       static_cast<size_t>(packedAt + length * kStep) * sizeof(E));
           fetch.spread(length * kStep * static_cast<int64_t>(sizeof(E)), length * kNextStep, endTile - firstTile);
@@ -99,10 +101,12 @@ void product(const Product& p, KernelContext& context) noexcept {
         Tile<E> t;
         t.b = weight + packedAt;
         t.kc = length;
-        t.columns = columns;
+        t.later = length * kStep * (gates ? 1 - wide : p.gated ? wide : 1);
+        t.columns = static_cast<int>(smaller(kNr, n - panel * kNr));
         t.first = first == 0;
-        t.last = last;
-        t.bias = p.bias != nullptr ? p.bias + j : nullptr;
+        t.last = last && (gates || !p.gated);
+        t.bias = p.bias != nullptr ? p.bias + panel * kNr : nullptr;
+        t.gatedBy = wide * kNr;
         t.activation = p.activation;
         t.places = static_cast<int>(endTile - firstTile);
         t.ldr = p.ldr;
@@ -112,7 +116,9 @@ void product(const Product& p, KernelContext& context) noexcept {
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
           t.place = static_cast<int>(tile - firstTile);
           t.a = copied + (tile - firstTile) * kMr * kStride;
-          t.sums = sums + ((panel - firstPanel) * (endTile - firstTile) + tile - firstTile) * kMr * kNr;
+          const auto sumsOf = [&](int64_t at) { return sums + (at * (endTile - firstTile) + tile - firstTile) * kMr * kNr; };
+          t.sums = sumsOf(steps > kc ? turn : 0);
+          t.gated = gates && last ? sumsOf(steps > kc ? turn - 1 : 0) : nullptr;
           if (m != nullptr) {
             const int64_t group = tile / groupTiles;
             t.b = mixed[group - firstGroup];
@@ -133,7 +139,7 @@ void product(const Product& p, KernelContext& context) noexcept {
           const int64_t next = nextTile + tile - firstTile;
           const int64_t nextHeight = next < nextEnd ? rowOf(next + 1) - rowOf(next) : 0;
           for (int64_t r = 0; r < kNext; r++) {
-            const int64_t at = (panel - firstPanel) * ahead + r;
+            const int64_t at = turn * ahead + r;
             t.next[r] = r < ahead && at < nextHeight ? p.rowAddress(p.source, rowOf(next) + at, nextFirst * kGroup) : t.a;
           }
           kernels.run(t, state);
@@ -159,7 +165,7 @@ const void* linearRow(const void* source, int64_t row, int64_t first) {
 template <class E>
 inline Product productOf(const LinearArgs& l) {
   return {1, l.m, l.shape, l.weight, &copyLinearRows<E>, &linearRow<E>, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy,
-          l.residualLow, l.yLow};
+          l.residualLow, l.yLow, nullptr, l.gated};
 }
 
 template <class E>

@@ -5,6 +5,7 @@
 
 #include "cpu/gemm/left.inc.h"
 #include "cpu/hints.h"
+#include "cpu/vec/math16.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 
@@ -24,6 +25,7 @@ struct Tile {
   const Left* a;  // [rows][kStride]
   const E* b;     // [kc][kNr][kGroup]
   int64_t kc;     // steps
+  int64_t later;  // from b to the panel that follows it
   int rows, columns;
   int place, places;  // of the tile among those that its task multiplies by this panel
   bool first, last;
@@ -37,15 +39,41 @@ struct Tile {
   int64_t ldy;
   const E* residualLow;
   E* yLow;
+  // Whole sums [rows][kNr] of the features that these are the gates of (LinearArgs::gated), which come `gatedBy` features before; or null.
+  const float* gated = nullptr;
+  int64_t gatedBy;
   // What will be read later, to be fetched meanwhile, nextStep bytes at a step of kc (those of a row to be copied, unless more is said); or
   // any readable address.
   const void* next[kNext];
   int64_t nextStep = kGroup * static_cast<int64_t>(sizeof(E));
 };
 
+// The way out for gates: their whole sums [rows][kNr], and those of what they gate, to y. Panels are whole. By value: what it writes is then
+// known not to change the tile.
+template <class E>
+ASDM_INLINE void finishGated(Tile<E> t, const float* gates) {
+  for (int r = 0; r < t.rows; r++) {
+    ASDM_UNROLL
+    for (int j = 0; j < kNr; j += kVf) {
+      vf value = vload(t.gated + r * kNr + j), gate = vload(gates + r * kNr + j);
+      if (t.bias != nullptr) {
+        value = vadd(value, vload(t.bias - t.gatedBy + j));
+        gate = vadd(gate, vload(t.bias + j));
+      }
+      const vf v = vmul(value, Math<E>::gelu(gate));
+      vstore(t.y + r * t.ldy + j, v);
+      if (t.yLow != nullptr) vstore(t.yLow + r * t.ldy + j, vsub(v, vload(t.y + r * t.ldy + j)));
+    }
+  }
+}
+
 // The slow way out, for activations and narrow panels: finishes whole sums [rows][kNr] to y.
 template <class E>
 ASDM_NOINLINE void finishTile(const Tile<E>& t, const float* sums) {
+  if (t.gated != nullptr) {
+    finishGated(t, sums);
+    return;
+  }
   for (int r = 0; r < t.rows; r++) {
     E* y = t.y + r * t.ldy;
     for (int j = 0; j < t.columns; j += kVf) {

@@ -126,14 +126,14 @@ struct Ahead {
   const char* added;
   int64_t addedStride;
   int64_t rows;
-  // Weights of the next panel, which lie behind this one: the tiles of a task share the fetching, into the second level.
+  // Weights of the next panel: the tiles of a task share the fetching, into the second level.
   const char* later;
   int64_t lines;  // with one step
 
-  static ASDM_INLINE Ahead of(const void* right, int64_t panelBytes, int64_t steps, int place, int places) {
+  static ASDM_INLINE Ahead of(const void* nextPanel, int64_t panelBytes, int64_t steps, int place, int places) {
     Ahead ahead{};
     const int64_t lines = panelBytes / 64, share = (lines + places - 1) / places;
-    ahead.later = static_cast<const char*>(right) + panelBytes + place * share * 64;
+    ahead.later = static_cast<const char*>(nextPanel) + place * share * 64;
     ahead.lines = (share + steps - 1) / steps;
     return ahead;
   }

@@ -34,7 +34,7 @@ template <int I, int J>
 void tileKernel(const Tile& t) {
   constexpr int64_t kRowBytes = kNr * sizeof(int32_t), kStepBytes = kNr * kSlot;
   const int64_t steps = t.slots / kSide;
-  Ahead ahead = Ahead::of(t.b, t.slots * kStepBytes, steps, t.place, t.places);
+  Ahead ahead = Ahead::of(t.b + t.later, t.slots * kStepBytes, steps, t.place, t.places);
   if (t.last) {
     ahead.out = reinterpret_cast<const char*>(t.y);
     ahead.outStride = t.ldy * 2;

@@ -28,26 +28,29 @@ struct Product {
   int64_t ldy;
   const uint16_t* residualLow;  // low parts (backend/kernels.h), with ldr and ldy, or null
   uint16_t* yLow;
+  bool gated = false;  // as LinearArgs::gated
 };
 
 ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
 
-// A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks.
+// A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks, or of those that wait for their
+// gates.
 ASDM_INLINE int64_t copiedBytes(const Product& p) {
   return smaller(tilesOf(p), kMaxTiles) * kMr * kStride * static_cast<int64_t>(sizeof(Left));
 }
 ASDM_INLINE int64_t workerBytes(const Product& p) {
   const bool several = p.shape.k() > blockLength(p.shape.k());
-  const int64_t panels = several ? smaller(ceilDiv(p.shape.n, kNr), kMaxPanels) : 0;
+  const int64_t panels = several ? smaller(ceilDiv(p.shape.n, kNr), kMaxPanels) : p.gated ? 1 : 0;
   return copiedBytes(p) + smaller(tilesOf(p), kMaxTiles) * panels * kMr * kNr * static_cast<int64_t>(sizeof(int32_t));
 }
 
 inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
   const TileKernels kernels;
   const int64_t k = p.shape.k(), n = p.shape.n, kc = blockLength(k), panels = ceilDiv(n, kNr);
+  const int64_t parts = p.gated ? 2 : 1, wide = panels / parts;  // as in gemm/gemm.inc.h
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
-  const Grid grid = chooseGrid(tiles, panels, ceilDiv(k, kSlot), kMr, kNv, kVf, kMaxTiles, k > kc ? kMaxPanels : kLongTask * kMaxPanels,
-                               pool.threads(), 0.3, kRate);
+  const Grid grid = chooseGrid(tiles, wide, ceilDiv(k, kSlot), kMr, static_cast<int>(kNv * parts), kVf, kMaxTiles,
+                               (k > kc ? kMaxPanels : kLongTask * kMaxPanels) / parts, pool.threads(), 0.3, kRate);
   const auto* weight = static_cast<const int8_t*>(p.weight);
   const auto* scales = reinterpret_cast<const float*>(weight + scalesAt(p.shape));
   const auto* weightSums = reinterpret_cast<const int32_t*>(scales + panels * kNr);
@@ -60,7 +63,7 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
   pool.run(grid.rows * grid.columns, [&](int64_t task, int worker) {
     const int64_t row = task % grid.rows, column = task / grid.rows;
     const int64_t firstTile = row * tiles / grid.rows, endTile = (row + 1) * tiles / grid.rows;
-    const int64_t firstPanel = column * panels / grid.columns, endPanel = (column + 1) * panels / grid.columns;
+    const int64_t firstPanel = column * wide / grid.columns, turns = ((column + 1) * wide / grid.columns - firstPanel) * parts;
     auto* const copied = reinterpret_cast<Left*>(scratch + worker * perWorker);
     auto* const sums = reinterpret_cast<int32_t*>(scratch + worker * perWorker + copiedPart);
     TileState state;
@@ -75,18 +78,21 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
         for (int64_t i = length; i < slots * kSlot; i++)
           for (int r = 0; r < rows; r++) to[r * kStride + i] = 0;  // meets zeros among the weights
       }
-      for (int64_t panel = firstPanel; panel < endPanel; panel++) {
-        const int64_t j = panel * kNr;
+      for (int64_t turn = 0; turn < turns; turn++) {
+        const bool gates = turn % parts == 1;
+        const int64_t j = (firstPanel + turn / parts) * kNr, panel = firstPanel + turn / parts + (gates ? wide : 0);
         Tile t;
         t.b = weight + first * panels * kNr + panel * slots * kSlot * kNr;
         t.slots = slots;
-        t.columns = static_cast<int>(smaller(kNr, n - j));
+        t.later = slots * kSlot * kNr * (gates ? 1 - wide : p.gated ? wide : 1);
+        t.columns = static_cast<int>(smaller(kNr, n - panel * kNr));
         t.first = first == 0;
-        t.last = first + length == k;
+        t.last = first + length == k && (gates || !p.gated);
         t.quantStep = p.quantPerRow ? 1 : 0;
-        t.scales = scales + j;
-        t.weightSums = weightSums + j;
-        t.bias = p.bias != nullptr ? p.bias + j : nullptr;
+        t.scales = scales + panel * kNr;
+        t.weightSums = weightSums + panel * kNr;
+        t.gatedBy = wide * kNr;
+        t.bias = p.bias != nullptr ? p.bias + panel * kNr : nullptr;
         t.activation = p.activation;
         t.places = static_cast<int>(endTile - firstTile);
         t.ldr = p.ldr;
@@ -96,7 +102,9 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
           t.place = static_cast<int>(tile - firstTile);
           t.a = copied + (tile - firstTile) * kMr * kStride;
-          t.sums = sums + ((panel - firstPanel) * (endTile - firstTile) + tile - firstTile) * kMr * kNr;
+          const auto sumsOf = [&](int64_t at) { return sums + (at * (endTile - firstTile) + tile - firstTile) * kMr * kNr; };
+          t.sums = sumsOf(k > kc ? turn : 0);
+          t.gated = gates && t.last ? sumsOf(k > kc ? turn - 1 : 0) : nullptr;
           t.quants = p.quants + (p.quantPerRow ? i : group);
           t.rowBias = p.rowBias != nullptr ? p.rowBias + group * p.ldRowBias + j : nullptr;
           t.residual = p.residual != nullptr ? p.residual + i * p.ldr + j : nullptr;
@@ -150,7 +158,7 @@ inline void copyDenseRows(const void* source, int64_t row, int rows, int64_t fir
 inline Product productOf(const LinearArgs& l) {
   return {1, l.m, l.shape, l.weight, &copyDenseRows, nullptr, nullptr, true, l.bias, nullptr, 0, l.activation,
           static_cast<const uint16_t*>(l.residual), l.ldr, static_cast<uint16_t*>(l.y), l.ldy,
-          static_cast<const uint16_t*>(l.residualLow), static_cast<uint16_t*>(l.yLow)};
+          static_cast<const uint16_t*>(l.residualLow), static_cast<uint16_t*>(l.yLow), l.gated};
 }
 
 size_t linearScratch(const LinearArgs& l, int threads) noexcept {

@@ -4,6 +4,8 @@
 //   vi                 kVf 32-bit integers; viZero, viSet, viLoad, viStore, viAdd, viSub, viMul (modulo 2^32), viFloat
 #pragma once
 
+#include "cpu/vec/math16.inc.h"
+
 namespace asdm::cpu::ASDM_SET::int8 {
 
 constexpr int kNr = kNv * kVf;
@@ -16,6 +18,7 @@ struct Tile {
   const Left* a;     // [rows][kStride]
   const int8_t* b;   // [slots][kNr][kSlot]
   int64_t slots;
+  int64_t later;     // from b to the panel that follows it
   int rows, columns;
   int place, places;  // of the tile among those that its task multiplies by this panel
   bool first, last;
@@ -24,6 +27,9 @@ struct Tile {
   int64_t quantStep;
   const float* scales;  // of the columns; whole panels
   const int32_t* weightSums;
+  // Whole sums [rows][kNr] of the features that these are the gates of (LinearArgs::gated), which come `gatedBy` features before; or null.
+  const int32_t* gated = nullptr;
+  int64_t gatedBy;
   const float* bias;
   const uint16_t* rowBias;
   Activation activation;
@@ -40,8 +46,35 @@ ASDM_INLINE vf scaled(vi sum, vi zero, vf scale, const int32_t* weightSums, cons
   return vmul(vmul(viFloat(viSub(sum, viMul(zero, viLoad(weightSums)))), vload(scales)), scale);
 }
 
+// The way out for gates: their whole sums [rows][kNr], and those of what they gate, to y. Panels are whole. By value: what it writes is then
+// known not to change the tile.
+ASDM_INLINE void finishGated(Tile t, const int32_t* gates) {
+  for (int r = 0; r < t.rows; r++) {
+    const Quant& quant = t.quants[r * t.quantStep];
+    const vi zero = viSet(quant.zero - kLeftOffset);
+    const vf scale = vset(quant.scale);
+    ASDM_UNROLL
+    for (int j = 0; j < kNr; j += kVf) {
+      const int64_t from = j - t.gatedBy;
+      vf value = scaled(viLoad(t.gated + r * kNr + j), zero, scale, t.weightSums + from, t.scales + from);
+      vf gate = scaled(viLoad(gates + r * kNr + j), zero, scale, t.weightSums + j, t.scales + j);
+      if (t.bias != nullptr) {
+        value = vadd(value, vload(t.bias + from));
+        gate = vadd(gate, vload(t.bias + j));
+      }
+      const vf v = vmul(value, Math<Bf16>::gelu(gate));
+      vstoreh(t.y + r * t.ldy + j, v);
+      if (t.yLow != nullptr) vstoreh(t.yLow + r * t.ldy + j, vsub(v, vloadh(t.y + r * t.ldy + j)));
+    }
+  }
+}
+
 // The slow way out, for activations and narrow panels: finishes whole sums [rows][kNr] to y.
 ASDM_NOINLINE inline void finishTile(const Tile& t, const int32_t* sums) {
+  if (t.gated != nullptr) {
+    finishGated(t, sums);
+    return;
+  }
   for (int r = 0; r < t.rows; r++) {
     const Quant& quant = t.quants[r * t.quantStep];
     const vi zero = viSet(quant.zero - kLeftOffset);

@@ -81,13 +81,12 @@ ASDM_INLINE void finishRow(const WideEnd& e, int64_t row, const float* sums) {
 
 // Bytes of the sums, which lie in scratch before the product's own.
 inline size_t wideSums(const Product& p) {
-  return (static_cast<size_t>(p.groups * p.groupRows * p.shape.n) * sizeof(float) + 63) / 64 * 64;
+  return (static_cast<size_t>(p.groups * p.groupRows * p.ldy) * sizeof(float) + 63) / 64 * 64;
 }
 
 inline void wideProduct(Product p, const WideEnd& end, KernelContext& context) {
   float* const sums = reinterpret_cast<float*>(context.scratch);
   p.y = sums;
-  p.ldy = end.n;
   KernelContext inner{context.pool, context.scratch + wideSums(p)};
   product<float>(p, inner);
   constexpr int64_t kElements = 1 << 16;
@@ -98,7 +97,8 @@ inline void wideProduct(Product p, const WideEnd& end, KernelContext& context) {
 }
 
 inline Product wideProductOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &widenLinearRows, &wideLinearRow, &l, l.bias, nullptr, 0, l.activation, nullptr, 0, nullptr, l.shape.n};
+  return {1, l.m, l.shape, l.weight, &widenLinearRows, &wideLinearRow, &l, l.bias, nullptr, 0, l.activation, nullptr, 0, nullptr, l.width(),
+          nullptr, nullptr, nullptr, l.gated};
 }
 inline Product wideProductOf(const ConvArgs& a) {
   return {a.n, a.outH * a.outW, a.shape, a.weight, &widenNeighbourhoods, &widePixel, &a, a.bias, nullptr, 0, Activation::None, nullptr, 0,
@@ -106,7 +106,7 @@ inline Product wideProductOf(const ConvArgs& a) {
 }
 
 void wideLinear(const LinearArgs& l, KernelContext& context) noexcept {
-  wideProduct(wideProductOf(l), {l.m, l.shape.n, nullptr, 1, 0, static_cast<const Bf16*>(l.residual), static_cast<const Bf16*>(l.residualLow),
+  wideProduct(wideProductOf(l), {l.m, l.width(), nullptr, 1, 0, static_cast<const Bf16*>(l.residual), static_cast<const Bf16*>(l.residualLow),
                                  l.ldr, static_cast<Bf16*>(l.y), static_cast<Bf16*>(l.yLow), l.ldy}, context);
 }
 size_t wideLinearScratch(const LinearArgs& l, int threads) noexcept {
