@@ -27,6 +27,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #include "cpu/attention/attention.inc.h"
 #include "cpu/attention/pairs.inc.h"
 #include "cpu/attention/tile_products.inc.h"
+#include "cpu/attention/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

@@ -27,6 +27,7 @@ constexpr int64_t kCoreMacs = 60'000'000;  // per ms
 #include "cpu/attention/attention.inc.h"
 #include "cpu/attention/pairs.inc.h"
 #include "cpu/attention/pair_products.inc.h"
+#include "cpu/attention/instantiate.inc.h"
 ASDM_TARGET_END
 
 #endif

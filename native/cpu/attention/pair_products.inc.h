@@ -142,16 +142,6 @@ struct PairProducts {
 };
 
 template <class E>
-void attention(const AttentionArgs& a, KernelContext& context) noexcept {
-  attend<PairProducts>(a, context);
-}
-
-template <class E>
-size_t attentionScratch(const AttentionArgs& a, int threads) noexcept {
-  return scratchOf<PairProducts>(a, threads);
-}
-
-template void attention<Bf16>(const AttentionArgs&, KernelContext&) noexcept;
-template size_t attentionScratch<Bf16>(const AttentionArgs&, int) noexcept;
+using ProductsOf = PairProducts;
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -7,9 +7,8 @@
 //   vpsplit(p, q, v)   the lower half of the lanes to p, the upper to q
 //   vpflip(v)      all numbers with the other sign
 //   vpbits(v), vpfrom(f)  the same bits as a vector of floats, and back
-//   vpair(a, b)    lane i = (a[i], b[i]), rounded
+//   vpsingle(v)    the same with zeros for the second numbers of the pairs
 //   vdot(a, b, c)  c + a.first * b.first + a.second * b.second lane by lane
-//   vpairweight(t) 2^t, 0 below 2^-126, NaN for NaN; its error has to vanish beside the rounding of weights, 2^-8
 //   vpweights(a, b, scale, base, nan)  the pairs of weights of two vectors of scores, off by at most 2^-7: vpscaleof(c) and
 //                  vpbase(ref) are what it needs of c and of the reference. NaN may give any weight, but is noted in nan (a vpnan,
 //                  vpnone() at first); vpspoil(sum, nan) makes those lanes NaN
@@ -23,18 +22,14 @@ namespace asdm::cpu::ASDM_SET {
 // score. True when some reference moved; see moveReference.
 template <int Vectors>
 ASDM_INLINE bool pairWeights(const QueryTile<Bf16>& tile, const float* best, int keys, float c) {
-  vf top[Vectors], ref[Vectors], sum[Vectors];
+  vf top[Vectors], sum[Vectors];
   for (int v = 0; v < Vectors; v++) top[v] = vload(best + v * kVf);
   const bool moved = moveReference<Vectors>(tile.ref, tile.sum, tile.alpha, top, c);
-  for (int v = 0; v < Vectors; v++) {
-    ref[v] = vsub(vzero(), vload(tile.ref + v * kVf));
-    sum[v] = vload(tile.sum + v * kVf);
-  }
-  const vf factor = vset(c);
   const vpscale scale = vpscaleof(c);
   vf base[Vectors];
   vpnan nan[Vectors];
   for (int v = 0; v < Vectors; v++) {
+    sum[v] = vload(tile.sum + v * kVf);
     base[v] = vpbase(vload(tile.ref + v * kVf));
     nan[v] = vpnone();
   }
@@ -53,9 +48,10 @@ ASDM_INLINE bool pairWeights(const QueryTile<Bf16>& tile, const float* best, int
   }
   if (keys % 2 != 0)  // the partner is not there, or hidden
     for (int v = 0; v < Vectors; v++) {
-      const vp both = vpair(vpairweight(vfma(vload(scores + v * kVf), factor, ref[v])), vzero());
-      sum[v] = vdot(both, one, sum[v]);
-      vpstore(weights + v * 2 * kVf, both);
+      const vf score = vload(scores + v * kVf);
+      const vp single = vpsingle(vpweights(score, score, scale, base[v], nan[v]));
+      sum[v] = vdot(single, one, sum[v]);
+      vpstore(weights + v * 2 * kVf, single);
     }
   for (int v = 0; v < Vectors; v++) vstore(tile.sum + v * kVf, vpspoil(sum[v], nan[v]));
   return moved;

@@ -35,12 +35,7 @@ ASDM_INLINE vp vpset(const Bf16* p) {
   return (vp)_mm512_set1_epi32(pair);
 }
 ASDM_INLINE vf vdot(vp a, vp b, vf c) { return _mm512_dpbf16_ps(c, a, b); }
-ASDM_INLINE vp vpair(vf a, vf b) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
-                                         3, 18, 2, 17, 1, 16, 0);
-  return (vp)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
-}
-ASDM_INLINE vf vpairweight(vf t) { return vexp2fast(t); }
+ASDM_INLINE vp vpsingle(vp v) { return (vp)_mm512_and_si512((__m512i)v, _mm512_set1_epi32(0xffff)); }
 
 // The seven bits behind the point of 2^(i / 128), i < 128.
 alignas(64) constexpr uint8_t kMantissas[128] = {

@@ -111,16 +111,6 @@ struct TileProducts {
 };
 
 template <class E>
-void attention(const AttentionArgs& a, KernelContext& context) noexcept {
-  attend<TileProducts>(a, context);
-}
-
-template <class E>
-size_t attentionScratch(const AttentionArgs& a, int threads) noexcept {
-  return scratchOf<TileProducts>(a, threads);
-}
-
-template void attention<Bf16>(const AttentionArgs&, KernelContext&) noexcept;
-template size_t attentionScratch<Bf16>(const AttentionArgs&, int) noexcept;
+using ProductsOf = TileProducts;
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -148,4 +148,7 @@ struct FloatProducts {
   }
 };
 
+template <class E>
+using ProductsOf = FloatProducts<E>;
+
 }  // namespace asdm::cpu::ASDM_SET
