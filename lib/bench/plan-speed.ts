@@ -19,30 +19,43 @@ export interface PlanSpeed {
   counted: number
   /** Time of a full pass. */
   fullMs: number
+  /** Time of each step. */
+  stepMs: number[]
   keptBytes: number
+}
+
+/** The request that is timed: one picture with guidance. */
+export interface PlanSpeedRequest {
+  /** Height and width in latent pixels. */
+  size: number
+  /** The text's length in tokens. */
+  length: number
+  steps: number
+  /** Whether the sampler draws noise between steps, by which presets choose; what a plan saves does not depend on it. */
+  stochastic: boolean
 }
 
 const half = ({ data, shape: [batch, ...rest] }: Tensor): Tensor => ({ data: data.slice(data.length / 2), shape: [batch / 2, ...rest] })
 
+async function timed(call: () => Promise<Tensor>): Promise<{ result: Tensor, ms: number }> {
+  const start = performance.now()
+  return { result: await call(), ms: performance.now() - start }
+}
+
 /**
- * A plan has few distinct passes and all steps of one kind do the same work, so each kind is timed `runs` times, in turn with a full pass,
- * and the run's time is the sum of medians. Before, each kind's result on the same input is compared with the full pass's, bit for bit.
- * What adaptive rules would decide while they run is full. One picture with guidance, at the model's own size.
+ * A plan has few distinct passes (a full one that keeps features, one that inherits them) and all steps of one kind do the same work: each kind is
+ * timed `runs` times, in turn with a full pass that keeps nothing, and the run's time is the sum of medians. A run's first pass, which also
+ * computes what depends on the text alone, is not timed where another of its kind comes. Each kind's result is compared with the full
+ * pass's on the same input, bit for bit. What adaptive rules would decide while they run is full.
  * @throws AsdmError `INVALID_ARGUMENT` for a plan that does not fit; `INTERNAL` where results differ
  */
-export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Checkpoint, plan: PlanSource, { steps: asked, runs }: { steps: number, runs: number }): Promise<PlanSpeed> {
-  const sampler = createSampler(schedulerConfig)
-  sampler.setTimesteps(asked)
-  const steps = sampler.timesteps.length
-  const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: 0 }))
+export async function timePlan(unet: UNet, plan: PlanSource, { size, length, steps, stochastic }: PlanSpeedRequest, runs: number): Promise<PlanSpeed> {
   const context = { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps, stochastic }
   const expanded = expandPlan(resolvePlan(plan, context), steps, true).map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' }))
-  const size = unet.config.sampleSize, length = textEncoder.config.maxPositionEmbeddings
   const shape = { batch: 2, height: size, width: size, length }
   const random = new TorchGenerator(1)
   const inputs = { sample: random.randn([2, unet.config.inChannels, size, size]), timestep: 501, encoderHiddenStates: random.randn([2, length, unet.config.crossAttentionDim]) }
   const halves = { ...inputs, sample: half(inputs.sample), encoderHiddenStates: half(inputs.encoderHiddenStates) }
-  // As a run too, since what depends on the text alone is computed once a request, with or without a plan.
   const plain = unet.createRun(shape, Array.from({ length: runs + 1 }, () => ({ inherit: [], conditionalOnly: false })))
   try {
     return await compare()
@@ -55,35 +68,40 @@ export async function planSpeed(unet: UNet, { schedulerConfig, textEncoder }: Ch
     const times: number[] = []
     const kinds = new Map<number, number[]>()
     let info: NativeRunInfo | undefined
-    const timed = async (call: () => Promise<Tensor>): Promise<{ result: Tensor, ms: number }> => {
-      const start = performance.now()
-      return { result: await call(), ms: performance.now() - start }
-    }
     for (let round = 0; round < runs; round++) {
       times.push((await timed(() => plain.forward(round + 1, inputs))).ms)
       const run = unet.createRun(shape, expanded)
       try {
         info = run.info
-        // Steps come in order, so those whose kind is known by now are run only as far as the last new kind.
-        const last = Math.max(...[...new Set(info.steps.map(({ variants: [{ program }] }) => program))].map(program => info!.steps.findIndex(step => step.variants[0].program === program)))
+        const programs = info.steps.map(({ variants: [{ program }] }) => program)
+        // Steps come in order: as far as the last new kind, and the first step's kind once more.
+        const again = programs.indexOf(programs[0], 1)
+        const last = Math.max(again, ...new Set(programs.map(program => programs.indexOf(program))))
         for (let i = 0; i <= last; i++) {
           const conditionalOnly = expanded[i].conditionalOnly
           const { result, ms } = await timed(() => run.forward(i, conditionalOnly ? halves : inputs))
           const wanted = conditionalOnly ? half(full) : full
           if (result.data.some((value, k) => !Object.is(value, wanted.data[k])))
             throw new AsdmError('INTERNAL', `Expected step ${i} of the plan ${String(plan)} to give the full pass's result on the same input but it differs`)
-          const { program } = info.steps[i].variants[0]
-          kinds.set(program, [...kinds.get(program) ?? [], ms])
+          if (i > 0 || again < 0) kinds.set(programs[i], [...kinds.get(programs[i]) ?? [], ms])
         }
       } finally {
         run.dispose()
       }
     }
-    const told = info!.steps
-    const planMs = told.reduce((sum, { variants: [{ program }] }) => sum + median(kinds.get(program)!), 0)
+    const { steps: told, fullMacs, keptBytes } = info!
+    const stepMs = told.map(({ variants: [{ program }] }) => median(kinds.get(program)!))
     return {
-      speedUp: (median(times) * steps) / planMs, counted: (info!.fullMacs[0] * steps) / told.reduce((sum, { variants: [{ macs }] }) => sum + macs, 0),
-      fullMs: median(times), keptBytes: info!.keptBytes,
+      speedUp: (median(times) * steps) / stepMs.reduce((a, b) => a + b), counted: (fullMacs[0] * steps) / told.reduce((sum, { variants: [{ macs }] }) => sum + macs, 0),
+      fullMs: median(times), stepMs, keptBytes,
     }
   }
+}
+
+/** {@link timePlan} at the model's own size and with its own sampler, of about this many steps. */
+export async function timePlanOf(unet: UNet, { schedulerConfig, textEncoder }: Checkpoint, plan: PlanSource, { steps: asked, runs }: { steps: number, runs: number }): Promise<PlanSpeed> {
+  const sampler = createSampler(schedulerConfig)
+  sampler.setTimesteps(asked)
+  const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: 0 }))
+  return timePlan(unet, plan, { size: unet.config.sampleSize, length: textEncoder.config.maxPositionEmbeddings, steps: sampler.timesteps.length, stochastic }, runs)
 }

@@ -16,7 +16,7 @@ import { StableDiffusion } from '../stable-diffusion'
 import { mostRunsOfTurn, turnMs } from './contest'
 import { timeLoading } from './loading'
 import type { PictureTask } from './pictures'
-import { planSpeed } from './plan-speed'
+import { timePlanOf } from './plan-speed'
 import type { BenchPhases } from './report'
 import { measurePeaks } from './roofline'
 import { median } from './statistics'
@@ -94,7 +94,7 @@ class PartWorker {
 
   async plan(plan: string, steps: number, runs: number): Promise<Reply> {
     const checkpoint = await openCheckpoint(task.model)
-    return { ms: 0, ...await planSpeed(this.#component as UNet, checkpoint, plan, { steps, runs }) }
+    return { ms: 0, ...await timePlanOf(this.#component as UNet, checkpoint, plan, { steps, runs }) }
   }
 }
 
