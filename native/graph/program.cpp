@@ -39,6 +39,8 @@ struct Compiler {
   }
 
   void addSteps(const std::vector<Fused>& calls) {
+    for (const KeptValue& kept : request.kept)  // an output that is inherited is there from the beginning
+      if (kept.inherited) addExport(kept.unit);
     for (const Fused& call : calls) {
       if (!isBound(graph[call.head], p.shapes[static_cast<size_t>(call.head)], p.activations)) p.steps.push_back(lowerUnit(graph, call, p.shapes));
       addExport(call.result);

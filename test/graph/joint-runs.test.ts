@@ -37,7 +37,7 @@ const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: 
 
 /** Prefixes of every level, each with the features it can give. */
 function choices(unet: NativeModel): NativeInherit[] {
-  return unet.tapNames().filter(name => /^(down|up|mid)_block/.test(name)).flatMap(name => [output(name), ...(/(resnets\.\d+|attentions\.\d+|attn1|attn2|ff)$/.test(name) ? [{ prefix: name, feature: 'branch' as const }] : [])])
+  return unet.tapNames().filter(name => /^(down_block|up_block|mid_block|conv_norm_out|conv_out)/.test(name)).flatMap(name => [output(name), ...(/(resnets\.\d+|attentions\.\d+|attn1|attn2|ff)$/.test(name) ? [{ prefix: name, feature: 'branch' as const }] : [])])
 }
 
 for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {

@@ -41,7 +41,7 @@ const same = (a: Float32Array, b: Float32Array): boolean => Buffer.compare(Buffe
 /** Prefixes of every level that the model has, each with the features it can give. */
 function choices(unet: NativeModel): NativeRunStep['inherit'] {
   const all: NativeRunStep['inherit'] = []
-  const names = unet.tapNames().filter(name => /^(down|up|mid)_block/.test(name))
+  const names = unet.tapNames().filter(name => /^(down_block|up_block|mid_block|conv_norm_out|conv_out)/.test(name))
   for (const name of names) {
     all.push({ prefix: name, feature: 'output' })
     if (/(resnets\.\d+|attentions\.\d+|attn1|attn2|ff)$/.test(name)) all.push({ prefix: name, feature: 'branch' })
