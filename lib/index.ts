@@ -26,7 +26,7 @@ export {
 } from './samplers'
 export type { NoiseOptions, SamplerName, SchedulerConfig, StepOptions, TimestepOptions } from './samplers'
 export { TorchGenerator } from './random/torch-generator'
-export { adaptive, combine, deepcache, gateGuidance, list, mapFeatures, phases, quadratic, switchUNet, uniform } from './plan/builders'
+export { adaptive, combine, deepcache, extrapolate, gateGuidance, list, mapFeatures, phases, quadratic, switchUNet, uniform } from './plan/builders'
 export type { PlanBuilder, PlanContext, RuleOptions } from './plan/builders'
 export { formatPlan, loadPlan, savePlan } from './plan/file'
 export { expandPlan } from './plan/expand'

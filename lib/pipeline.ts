@@ -62,7 +62,7 @@ export async function* runPipeline(model: Pipeline, request: Request, noise: Noi
   const guided = negativePrompts !== undefined
   const run = new PlannedRun({ ...model.unets, [mainUNet]: unet }, request.plan?.steps ?? plainSteps(sampler.timesteps.length), {
     images: batch, height: latents.shape[2], width: latents.shape[3], length: text.shape[1], guided,
-  }, request.plan?.plan.maps)
+  }, request.plan?.plan)
   try {
     if (request.plan !== undefined) {
       yield { phase: 'plan', ...clock.lap('plan', 1), report: run.report }

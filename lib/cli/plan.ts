@@ -70,7 +70,7 @@ async function show(source: string, flags: Flags, signal: AbortSignal): Promise<
     const [width, height] = [flags.width, flags.height].map((side, i) => Math.ceil(integer(side ?? unet.config.sampleSize * factor, i === 0 ? '--width' : '--height', factor, 8192) / factor))
     run = new PlannedRun(built, expanded, {
       images: integer(flags.count ?? 1, '--count', 1, 256), height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings, guided: flags.guidance,
-    }, plan.maps)
+    }, plan)
     const { report } = run
     if (flags.out !== undefined) await savePlan(plan, flags.out)
     if (flags.json === true) {

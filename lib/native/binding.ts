@@ -259,6 +259,11 @@ export interface NativeRunParts {
   probes?: NativeInherit[][]
   /** Features that cross UNets. */
   maps?: NativeRunMap[]
+  /**
+   * Inherited features go on along the line through their last two computed values, over time steps (each step's is its first sample's):
+   * this factor of its slope, 0 to 2. They stand still if left out or 0.
+   */
+  extrapolate?: number
 }
 
 /** What a run's pass does, known before it starts. */
@@ -382,4 +387,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 9
+export const ABI = 10

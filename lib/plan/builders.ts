@@ -148,7 +148,16 @@ export function switchUNet(unet: string, from = 0, to = 0.5): RulePlan {
   return parsePlan({ version: 1, rules: [], unets: [{ unet, from, to }] }) as RulePlan
 }
 
-/** Several plans of rules in one: all their rules, UNets and maps; the last guidance counts. */
+/**
+ * Inherited features go on along the line through their last two computed values instead of standing still; see {@link RulePlan.extrapolate}.
+ * To be combined with what inherits: `combine(deepcache(2, 0), extrapolate())`, or `deepcache:2,0;extrapolate` as a text.
+ * @param factor of the line's slope; its default is the one that gave the nearest pictures (docs/plans.md)
+ */
+export function extrapolate(factor = 0.75): RulePlan {
+  return parsePlan({ version: 1, rules: [], extrapolate: factor }) as RulePlan
+}
+
+/** Several plans of rules in one: all their rules, UNets and maps; the last guidance and the last factor of extrapolation count. */
 export function combine(...plans: readonly (RulePlan | PlanBuilder)[]): PlanBuilder {
   return context => {
     const built = plans.map(plan => (typeof plan === 'function' ? plan(context) : plan))
@@ -157,6 +166,7 @@ export function combine(...plans: readonly (RulePlan | PlanBuilder)[]): PlanBuil
       if ('steps' in plan) throw new AsdmError('INVALID_ARGUMENT', 'Expected plans made of rules to combine but one lists its steps')
       out.rules.push(...plan.rules)
       if (plan.guidance !== undefined) out.guidance = plan.guidance
+      if (plan.extrapolate !== undefined) out.extrapolate = plan.extrapolate
       if (plan.unets !== undefined) out.unets = [...(out.unets ?? []), ...plan.unets]
       if (plan.maps !== undefined) out.maps = [...(out.maps ?? []), ...plan.maps]
     }

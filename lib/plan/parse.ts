@@ -3,7 +3,7 @@ import { isJsonObject } from '../model/json'
 import { nearestOf } from '../options'
 import { checkMaps } from './maps'
 import { adaptiveOf, maxSteps, modeFields, type Mode } from './mode'
-import { mainUNet, type Feature, type GuidanceKind, type GuidanceRule, type Inherit, type MapEnd, type Plan, type PlanMap, type PlanRule, type PlanStep, type UNetRule } from './plan'
+import { mainUNet, mostExtrapolation, type Feature, type GuidanceKind, type GuidanceRule, type Inherit, type MapEnd, type Plan, type PlanMap, type PlanRule, type PlanStep, type UNetRule } from './plan'
 
 const maxRules = 256
 const maxInherits = 4096
@@ -19,17 +19,18 @@ const maxAdaptive = 4
  * @throws AsdmError `INVALID_ARGUMENT`
  */
 export function parsePlan(value: unknown, where = 'plan'): Plan {
-  const plan = object(value, where, ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'steps', 'maps'])
+  const plan = object(value, where, ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'steps', 'maps', 'extrapolate'])
   if (plan.version !== 1) throw bad(`${where}.version`, '1', plan.version)
   const named = plan.name === undefined ? {} : { name: text(plan.name, `${where}.name`) }
   if ((plan.rules === undefined) === (plan.steps === undefined)) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have either rules or steps but received ${plan.rules === undefined ? 'neither' : 'both'}`)
   const maps = plan.maps === undefined ? {} : { maps: list(plan.maps, `${where}.maps`, maxRules, map) }
   checkMaps(maps.maps ?? [], where)
+  const extrapolate = plan.extrapolate === undefined ? {} : { extrapolate: number(plan.extrapolate, `${where}.extrapolate`, 0, mostExtrapolation, false) }
   if (plan.steps !== undefined) {
     for (const key of ['guidance', 'unets']) if (plan[key] !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.${key} only beside rules, since each of ${where}.steps has its own`)
     const steps = list(plan.steps, `${where}.steps`, maxSteps, step)
     checkCount(steps, `${where}.steps`, maxInheritsInAll)
-    return { version: 1, ...named, steps, ...maps }
+    return { version: 1, ...named, steps, ...maps, ...extrapolate }
   }
   const rules = list(plan.rules, `${where}.rules`, maxRules, rule)
   checkCount(rules, `${where}.rules`, maxInherits)
@@ -37,7 +38,7 @@ export function parsePlan(value: unknown, where = 'plan'): Plan {
   return {
     version: 1, ...named, rules,
     ...(plan.guidance !== undefined && { guidance: guidance(plan.guidance, `${where}.guidance`) }),
-    ...(plan.unets !== undefined && { unets: list(plan.unets, `${where}.unets`, maxRules, unetRule) }), ...maps,
+    ...(plan.unets !== undefined && { unets: list(plan.unets, `${where}.unets`, maxRules, unetRule) }), ...maps, ...extrapolate,
   }
 }
 

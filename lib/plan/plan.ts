@@ -87,6 +87,12 @@ export interface RulePlan {
   unets?: UNetRule[]
   /** Features stay within their UNet if left out. */
   maps?: PlanMap[]
+  /**
+   * Inherited features go on along the line through their last two computed values, over time steps, with this factor of its slope (0 to
+   * {@link mostExtrapolation}): `v1 + extrapolate * (t - t1) / (t1 - t0) * (v1 - v0)`. They stand still if left out or 0. With a factor of 1 the first
+   * order of TaylorSeer (arXiv 2503.06923).
+   */
+  extrapolate?: number
 }
 
 /** One step of a plan that lists them. */
@@ -109,6 +115,8 @@ export interface StepPlan {
   steps: PlanStep[]
   /** Features stay within their UNet if left out. */
   maps?: PlanMap[]
+  /** As in {@link RulePlan}. */
+  extrapolate?: number
 }
 
 /** A plan: rules for any number of steps, or a list of steps. */
@@ -116,3 +124,6 @@ export type Plan = RulePlan | StepPlan
 
 /** How the main UNet is called in plans. */
 export const mainUNet = 'full'
+
+/** The greatest factor that plans may continue inherited features by. */
+export const mostExtrapolation = 2

@@ -7,7 +7,7 @@ import { pick } from '../text/encode'
 import type { ExpandedStep } from './expand'
 import { gridOf, type GridRow } from './grid'
 import { mapEdges } from './maps'
-import { mainUNet, type PlanMap } from './plan'
+import { mainUNet, type Plan } from './plan'
 
 /** What a request's plan costs. Known before its first denoising step, but for what adaptive rules decide: these are taken as never inheriting. */
 export interface PlanReport {
@@ -82,10 +82,10 @@ export class PlannedRun {
   /**
    * Compiles the steps.
    * @param shape latents, text tokens, and whether the batch has an unconditional half
-   * @param maps features that cross UNets; those of UNets that do not run are none of this run's business
+   * @param plan its maps (those of UNets that do not run are none of this run's business), and whether features are extrapolated
    * @throws AsdmError `INVALID_ARGUMENT` where something inherited has no source or a map joins what does not fit, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
    */
-  constructor(unets: Readonly<Record<string, UNet>>, steps: readonly ExpandedStep[], { images, guided, ...size }: Shape, maps: readonly PlanMap[] = []) {
+  constructor(unets: Readonly<Record<string, UNet>>, steps: readonly ExpandedStep[], { images, guided, ...size }: Shape, { maps = [], extrapolate = 0 }: Pick<Plan, 'maps' | 'extrapolate'> = {}) {
     this.#guided = guided
     this.#steps = steps
     const shape = { batch: guided ? 2 * images : images, ...size }
@@ -100,7 +100,7 @@ export class PlannedRun {
     const probes = names.map(unet => [...(adaptive.get(unet)?.values() ?? [])].map((prefix): NativeInherit => ({ prefix, feature: 'output' })))
     const joined = mapEdges(maps).filter(({ from, to }) => names.includes(from.unet) && names.includes(to.unet))
     this.#run = unets[names[0]].createRun(shape, native, {
-      probes, maps: joined.map(({ from, to }) => ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
+      probes, extrapolate, maps: joined.map(({ from, to }) => ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
     }, names.slice(1).map(name => unets[name]))
     try {
       const { info } = this.#run

@@ -1,6 +1,6 @@
 import { AsdmError, shown } from '../errors'
 import { nearestOf } from '../options'
-import { adaptive, combine, deepcache, gateGuidance, mapFeatures, phases, quadratic, switchUNet, uniform, type PlanBuilder, type PlanContext } from './builders'
+import { adaptive, combine, deepcache, extrapolate, gateGuidance, mapFeatures, phases, quadratic, switchUNet, uniform, type PlanBuilder, type PlanContext } from './builders'
 import { checkPlanNames } from './names'
 import { parsePlan } from './parse'
 import type { Plan, RulePlan } from './plan'
@@ -25,6 +25,7 @@ const builders: Readonly<Record<string, { usage: string, build(args: string[]): 
   },
   adaptive: { usage: 'adaptive:threshold,most,prefix+prefix', build: ([threshold, most, prefixes]) => adaptive({ threshold: numberOf(threshold), most: numberOf(most), inherit: prefixesOf(prefixes) }) },
   guidance: { usage: 'guidance:after,conditional|inherit', build: ([after, otherwise]) => gateGuidance(numberOf(after), otherwise as 'conditional' | 'inherit' | undefined) },
+  extrapolate: { usage: 'extrapolate:factor', build: ([factor]) => (factor === undefined ? extrapolate() : extrapolate(numberOf(factor))) },
   unet: { usage: 'unet:name,from,to', build: ([name = '', from = '0', to = '0.5']) => switchUNet(name, numberOf(from), numberOf(to)) },
   map: { usage: 'map:unet,unet,prefix+prefix', build: ([from = '', to = '', prefixes]) => mapFeatures(from, to, prefixesOf(prefixes)) },
 }

@@ -1,6 +1,7 @@
 #include "graph/kept_slots.h"
 
 #include <algorithm>
+#include <set>
 
 #include "core/memory.h"
 
@@ -60,6 +61,8 @@ void KeptSlots::compute(size_t step, size_t unet, int firstHalf, const std::func
       sure = writers.size() == passes;
     }
     if (writers.empty()) continue;
+    if (everyOne_)
+      for (const Writer& writer : writers) kept_[{writer.step, writer.pass}][writer.unit].push_back(slot);
     for (int half = firstHalf; half < 2; half++) {
       Half& state = slots_[slot].halves[half];
       if (sure) {
@@ -84,6 +87,14 @@ std::map<UnitId, std::vector<KeptSlots::Place>> KeptSlots::kept(size_t step, siz
     places.erase(std::unique(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.offset == b.offset; }), places.end());
   }
   return result;
+}
+
+std::vector<size_t> KeptSlots::keptNumbers(size_t step, size_t pass) const {
+  std::set<size_t> numbers;
+  const auto found = kept_.find({step, pass});
+  if (found != kept_.end())
+    for (const auto& [unit, slots] : found->second) numbers.insert(slots.begin(), slots.end());
+  return {numbers.begin(), numbers.end()};
 }
 
 }  // namespace asdm

@@ -13,6 +13,9 @@ namespace asdm {
 
 class KeptSlots {
  public:
+  // everyOne: whatever computes a value that has a place keeps it, whether or not it may be the last to do so before a step reads it.
+  explicit KeptSlots(bool everyOne) : everyOne_(everyOne) {}
+
   using Value = std::pair<size_t, UnitId>;  // a UNet's number, and the unit that gives the value
   static constexpr size_t kProbe = SIZE_MAX;  // the number of a step's probe among its passes
 
@@ -44,7 +47,14 @@ class KeptSlots {
 
   // What a pass keeps, by unit, and where: each place once, those with a low part first, then ascending.
   std::map<UnitId, std::vector<Place>> kept(size_t step, size_t pass) const;
-  const Place& place(Value value) const { return slots_[slotOf_.at(value)].place; }
+  // The numbers of these places, ascending.
+  std::vector<size_t> keptNumbers(size_t step, size_t pass) const;
+  size_t number(Value value) const { return slotOf_.at(value); }
+  size_t count() const { return slots_.size(); }
+  const Place& place(size_t number) const { return slots_[number].place; }
+  const Place& place(Value value) const { return place(number(value)); }
+  // One of the values that may come to a place; all of them are of one size.
+  Value valueOf(size_t number) const { return slots_[number].sources[0]; }
   uint64_t bytes() const { return bytes_; }
 
  private:
@@ -63,6 +73,7 @@ class KeptSlots {
     Half halves[2];
   };
 
+  const bool everyOne_;
   std::map<Value, std::vector<Value>> joined_;   // a value -> those that may stand in for it
   std::map<std::vector<Value>, size_t> bySources_;
   std::map<Value, size_t> slotOf_;

@@ -26,7 +26,7 @@ std::string shapeText(const Shape& shape) {
 }
 
 struct RunCompiler {
-  RunCompiler(const RunRequest& r, RunPlan& plan) : request(r), made(plan) {}
+  RunCompiler(const RunRequest& r, RunPlan& plan) : request(r), made(plan), slots(r.continued) {}
 
   const RunRequest& request;
   RunPlan& made;
@@ -193,6 +193,7 @@ struct RunCompiler {
             if (source == nullptr) return noSource(s, k, value, half);
             if (half == 1) pass.inherited.push_back({value, static_cast<int>(source->step), source->unet});
           }
+          if (request.continued) pass.continues.push_back(slots.number({step.unet, value}));
         }
         planned.variants.push_back(std::move(pass));
       }
@@ -233,6 +234,28 @@ struct RunCompiler {
         }
         made.unets[n].probes.push_back(std::move(probe));
       }
+    }
+  }
+
+  void placeHistories() {
+    if (!request.continued) return;
+    for (size_t number = 0; number < slots.count(); number++) {
+      const auto [unet, unit] = slots.valueOf(number);
+      const uint64_t bytes = valueBytes(unet, unit);
+      KeptHistory history;
+      history.dtype = full[unet].activations;
+      history.count = bytes / static_cast<uint64_t>(dtypeBytes(history.dtype));
+      history.now = {slots.place(number).offset, slots.place(number).low};
+      const auto take = [&] {
+        const uint64_t offset = made.keptBytes;
+        made.keptBytes += alignUp(bytes);
+        return offset;
+      };
+      for (KeptHistory::Copy& copy : history.computed) {
+        copy.offset = take();
+        if (history.now.low) copy.low = take();
+      }
+      made.histories.push_back(history);
     }
   }
 
@@ -289,6 +312,7 @@ struct RunCompiler {
         if (places[i].low) pass->copies.push_back({*first.low, at(value, *places[i].low), bytes});
       }
     }
+    if (request.continued) pass->notes = slots.keptNumbers(s, number);
     // The place says whether there is a low part.
     std::vector<std::tuple<UnitId, uint64_t, bool>> handed;
     for (const KeptValue& value : values) handed.emplace_back(value.unit, value.offset, value.inherited);
@@ -346,6 +370,7 @@ Status compileRun(const RunRequest& request, RunPlan* plan) {
   ASDM_TRY(compiler.findSources());
   made.keptBytes = compiler.slots.bytes();
   compiler.placeProbes();
+  compiler.placeHistories();
   ASDM_TRY(compiler.placeConstants());
   ASDM_TRY(compiler.addPrograms());
   *plan = std::move(made);

@@ -2,6 +2,7 @@
 // may be those of several UNets, and what a pass inherits may be chosen only when it comes.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "graph/constants.h"
@@ -46,6 +47,8 @@ struct RunRequest {
   std::vector<RunUNet> unets;
   std::vector<RunMap> maps;
   std::vector<RunStep> steps;
+  // What a step inherits goes on along the line through its last two computed values (RunPlan::histories) instead of standing still.
+  bool continued = false;
 };
 
 struct InheritedValue {
@@ -67,13 +70,28 @@ struct PlannedPass {
   uint64_t units = 0;
   std::vector<InheritedValue> inherited;  // from earlier steps
   std::vector<KeptCopy> copies;           // after it ran: values that are kept for two UNets
+  // Numbers of histories, where the run has them: of values to be continued before it runs, and of values it computed.
+  std::vector<size_t> continues, notes;
+};
+
+// A value in the kept memory and its last two computed ones, in bytes into that memory; each of the whole batch, with a low part
+// (backend/kernels.h) where it has one.
+struct KeptHistory {
+  struct Copy {
+    uint64_t offset = 0;
+    std::optional<uint64_t> low;
+  };
+  Copy now;            // where passes read and write it
+  Copy computed[2];
+  uint64_t count = 0;  // numbers, of the whole batch
+  DType dtype = DType::F32;
 };
 
 constexpr size_t kNoProgram = SIZE_MAX;
 
 struct PlannedStep {
   std::vector<PlannedPass> variants;  // bit i of the index: whether choices[i] is inherited
-  PlannedPass probe{kNoProgram, 0, 0, {}, {}};
+  PlannedPass probe{kNoProgram, 0, 0, {}, {}, {}, {}};
 };
 
 // Where a probe's values lie, and those it is compared with: of the conditional half, or of all where no step lacks the other.
@@ -95,6 +113,7 @@ struct RunPlan {
   std::vector<Program> programs;  // distinct ones; each runs on the UNet of the steps that name it
   std::vector<PlannedStep> steps;
   std::vector<PlannedUNet> unets;
+  std::vector<KeptHistory> histories;  // of every value that is read from the kept memory, where they are continued
   uint64_t keptBytes = 0;
   uint64_t constantBytes = 0;  // of the constants, which lie behind
 };

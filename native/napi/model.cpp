@@ -158,7 +158,7 @@ napi_value forward(napi_env env, napi_callback_info info) {
 
 constexpr int64_t kMostId = int64_t{1} << 53;
 
-// createRun(shape, steps, { probes, maps }?, other models?)
+// createRun(shape, steps, { probes, maps, extrapolate }?, other models?)
 napi_value createRun(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
   handleOf(env, arguments.self);

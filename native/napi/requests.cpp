@@ -9,6 +9,7 @@ namespace {
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
 constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kRemoved = 4096, kExact = 4096;
 // A run has at most as many steps as models are trained with, and some that samplers add; a step inherits at most what a large UNet has of units.
+constexpr double kMostExtrapolation = 2;
 constexpr size_t kRunSteps = 2000, kInherits = 4096, kProbes = 16, kMaps = 1024;
 
 DType storedDType(const Value& value) {
@@ -184,7 +185,11 @@ RunSpec runSpec(const Value& steps, const Value& more) {
     spec.steps.push_back(std::move(step));
   }
   if (more.missing()) return spec;
-  const Value probes = more["probes"], maps = more["maps"];
+  const Value probes = more["probes"], maps = more["maps"], extrapolate = more["extrapolate"];
+  if (!extrapolate.missing()) {
+    spec.extrapolate = extrapolate.finite();
+    if (spec.extrapolate < 0 || spec.extrapolate > kMostExtrapolation) extrapolate.fail("a number from 0 to 2");
+  }
   if (!probes.missing())
     for (const Value& list : probes.list(kRunUNets)) {
       spec.probes.emplace_back();

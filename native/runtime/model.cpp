@@ -85,6 +85,9 @@ struct Model::Impl {
     return run.reserve(store.bytes());
   }
 
+  // A pass is at one time step, its first sample's: inputs were checked to have one.
+  static double timeOf(const ForwardInputs& inputs) { return static_cast<double>(inputs.timesteps[0]); }
+
   // Computes the constants of the run's text, unless they are there. calls: for a profile.
   Status prepareConstants(const RunPart& part, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, std::vector<CallRow>* calls) {
     Run& run = *part.run;
@@ -111,7 +114,7 @@ struct Model::Impl {
     std::vector<CallRow> calls;
     ASDM_TRY(prepareConstants(part, step, inputs, cancel, &calls));
     ASDM_TRY(runner.run(run.plan.programs[pass.program], inputs, run.kept.data(), cancel, &none, &calls));
-    ASDM_TRY(run.copy(pass, pool, cancel));
+    ASDM_TRY(run.finish(pass, step, timeOf(inputs), pool, cancel));
     ASDM_TRY(run.changes(part.unet, pool, cancel, changes));
     run.broken = false;
     run.probed = true;
@@ -131,9 +134,10 @@ struct Model::Impl {
     ForwardOutputs made;
     std::vector<CallRow> before;
     ASDM_TRY(prepareConstants(part, step, inputs, cancel, &before));
+    ASDM_TRY(run.prepare(variants[chosen], step, timeOf(inputs), pool, cancel));
     ASDM_TRY(runner.run(run.plan.programs[variants[chosen].program], inputs, run.kept.data(), cancel, &results, &made.calls));
     made.calls.insert(made.calls.begin(), before.begin(), before.end());
-    ASDM_TRY(run.copy(variants[chosen], pool, cancel));
+    ASDM_TRY(run.finish(variants[chosen], step, timeOf(inputs), pool, cancel));
     run.broken = false;
     run.probed = false;
     run.next++;

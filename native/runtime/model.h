@@ -109,6 +109,7 @@ struct RunSpec {
   std::vector<RunStep> steps;
   std::vector<std::vector<Inherit>> probes;  // of each UNet; may be shorter than there are UNets
   std::vector<RunMap> maps;
+  double extrapolate = 0;  // factor of the slope along which inherited features go on, feature_histories.h; 0: they stand still
 };
 
 struct InheritedInfo {

@@ -7,6 +7,7 @@
 
 #include "core/bf16.h"
 #include "runtime/memory_limit.h"
+#include "runtime/pieces.h"
 #include "runtime/requests.h"
 
 namespace asdm {
@@ -15,8 +16,6 @@ namespace {
 
 // Each pass is a program of its own.
 constexpr size_t kMostPasses = 2048;
-// Numbers or bytes in one task, a millisecond's work.
-constexpr uint64_t kTask = uint64_t{1} << 18;
 
 Status checkSteps(const RunSpec& spec, size_t unets) {
   size_t passes = 0;
@@ -92,20 +91,6 @@ Status ended(const std::atomic<bool>& cancel) {
   return cancel.load(std::memory_order_relaxed) ? Status{Code::Aborted, "The operation was aborted"} : Status::good();
 }
 
-// body(begin, end) for pieces of [0, count).
-template <class Body>
-void inPieces(ThreadPool& pool, uint64_t count, const Body& body) {
-  const auto tasks = static_cast<int64_t>((count + kTask - 1) / kTask);
-  pool.run(tasks, [&](int64_t task, int) {
-    const uint64_t begin = static_cast<uint64_t>(task) * kTask;
-    body(begin, std::min(count, begin + kTask));
-  });
-}
-
-void copyBytes(std::byte* to, const std::byte* from, uint64_t bytes, ThreadPool& pool) {
-  inPieces(pool, bytes, [&](uint64_t begin, uint64_t end) { std::memcpy(to + begin, from + begin, end - begin); });
-}
-
 struct Sums {
   double difference = 0, size = 0;
 };
@@ -152,6 +137,7 @@ Status Run::create(const std::vector<RunModel>& models, const ForwardShape& shap
   RunRequest request;
   request.steps = spec.steps;
   request.maps = spec.maps;
+  request.continued = spec.extrapolate != 0;
   for (size_t m = 0; m < models.size(); m++) {
     if (models[m].spec->kind != ModelKind::UNet) return {Code::InvalidArgument, "Expected a run of a UNet but this model is another kind"};
     RunUNet unet;
@@ -166,6 +152,7 @@ Status Run::create(const std::vector<RunModel>& models, const ForwardShape& shap
     request.unets.push_back(std::move(unet));
   }
   ASDM_TRY(compileRun(request, &run->plan));
+  run->histories_ = FeatureHistories(run->plan.histories, spec.extrapolate);
   run->measured_.resize(models.size());
   run->constants.resize(models.size());
   for (const PlannedUNet& unet : run->plan.unets) run->renewed_.emplace_back(unet.probes.size());
@@ -210,9 +197,16 @@ Status Run::reserve(uint64_t besides) {
   return kept.allocate(wanted) ? Status::good() : outOfMemory(bytes, "kept features");
 }
 
-Status Run::copy(const PlannedPass& pass, ThreadPool& pool, const std::atomic<bool>& cancel) {
+Status Run::prepare(const PlannedPass& pass, size_t step, double time, ThreadPool& pool, const std::atomic<bool>& cancel) {
+  const CancelScope scope(pool, cancel);
+  histories_.resume(pass.continues, kept.data(), isHalf(step), time, pool);
+  return ended(cancel);
+}
+
+Status Run::finish(const PlannedPass& pass, size_t step, double time, ThreadPool& pool, const std::atomic<bool>& cancel) {
   const CancelScope scope(pool, cancel);
   for (const KeptCopy& each : pass.copies) copyBytes(kept.data() + each.to, kept.data() + each.from, each.bytes, pool);
+  histories_.note(pass.notes, kept.data(), isHalf(step), time, pool);
   return ended(cancel);
 }
 
@@ -235,11 +229,11 @@ Status Run::changes(size_t unet, ThreadPool& pool, const std::atomic<bool>& canc
     for (const ProbedValue& value : plan.unets[unet].probes[number]) {
       if (!renewed_[unet][number]) break;
       // Each piece by itself, then the pieces in order: threads change nothing.
-      std::vector<Sums> parts(static_cast<size_t>((value.count + kTask - 1) / kTask));
+      std::vector<Sums> parts(static_cast<size_t>((value.count + kPiece - 1) / kPiece));
       const bool bf16 = plan.unets[unet].activations == DType::BF16;
       const std::byte *now = kept.data() + value.now, *before = kept.data() + value.before;
       inPieces(pool, value.count, [&](uint64_t begin, uint64_t end) {
-        parts[static_cast<size_t>(begin / kTask)] = bf16 ? sumsOf<Bf16>(now, before, begin, end) : sumsOf<float>(now, before, begin, end);
+        parts[static_cast<size_t>(begin / kPiece)] = bf16 ? sumsOf<Bf16>(now, before, begin, end) : sumsOf<float>(now, before, begin, end);
       });
       for (const Sums& part : parts) {
         sums.difference += part.difference;

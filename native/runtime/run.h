@@ -8,6 +8,7 @@
 #include "core/thread_pool.h"
 #include "graph/configs.h"
 #include "graph/run_plan.h"
+#include "runtime/feature_histories.h"
 #include "runtime/model.h"
 
 namespace asdm {
@@ -52,13 +53,16 @@ struct Run {
   // Memory for what is kept, once. `besides`: bytes of weights, which have to fit too.
   Status reserve(uint64_t besides);
   // These fail with Aborted.
-  Status copy(const PlannedPass& pass, ThreadPool& pool, const std::atomic<bool>& cancel);
+  // What stands before and after a pass of a step at a time step: features are continued; values are copied, and noted to be continued.
+  Status prepare(const PlannedPass& pass, size_t step, double time, ThreadPool& pool, const std::atomic<bool>& cancel);
+  Status finish(const PlannedPass& pass, size_t step, double time, ThreadPool& pool, const std::atomic<bool>& cancel);
   Status renew(size_t unet, const std::vector<size_t>& numbers, ThreadPool& pool, const std::atomic<bool>& cancel);
   Status changes(size_t unet, ThreadPool& pool, const std::atomic<bool>& cancel, std::vector<double>* changes);
 
  private:
   ForwardShape shape_;
   std::vector<RunStep> steps_;
+  FeatureHistories histories_{{}, 0};
   std::vector<bool> measured_;              // UNets whose probes have run
   std::vector<std::vector<bool>> renewed_;  // of each UNet: probes that have something to be compared with
 };

@@ -7,6 +7,7 @@ import { loadPlan } from '../../lib/plan/file'
 import { modeFields } from '../../lib/plan/mode'
 import { unetFacts } from '../../lib/plan/names'
 import { parsePlan } from '../../lib/plan/parse'
+import { mostExtrapolation } from '../../lib/plan/plan'
 import { resolvePlan } from '../../lib/plan/source'
 import { repoPath } from '../support/fixtures'
 import { rounds, seeded, seedOf } from '../support/random'
@@ -16,7 +17,7 @@ import { sd15 } from '../graph/support'
 const names = ['conv_in', 'mid_block', 'mid_block.resnets.0', 'up_blocks.1', 'up_blocks.1.resnets.1', 'up_blocks.1.attentions.1', 'up_blocks.1.attentions.1.transformer_blocks.0.attn2', 'down_blocks.0']
 const context = { unets: { full: unetFacts(sd15, names), light: unetFacts(sd15, names.slice(2)) }, steps: 10, stochastic: false }
 const good = {
-  version: 1, name: 'both', guidance: { otherwise: 'inherit', when: [{ mode: 'window', from: 0.5, to: 1 }] }, unets: [{ unet: 'light', from: 0.25 }],
+  version: 1, name: 'both', extrapolate: 0.75, guidance: { otherwise: 'inherit', when: [{ mode: 'window', from: 0.5, to: 1 }] }, unets: [{ unet: 'light', from: 0.25 }],
   rules: [
     { inherit: ['up_blocks.1.1', { prefix: 'mid_block.resnets.0', feature: 'output' }], when: [{ mode: 'uniform', every: 3 }, { mode: 'warmup', steps: 2 }, { mode: 'final', steps: 1 }] },
     { inherit: ['up_blocks.1'], when: { mode: 'phases', split: 0.5, early: 2, late: 3 }, unet: 'light' },
@@ -63,6 +64,7 @@ test('every wrong place is named', t => {
     [{ version: 1, rules: [], maps: [map, back] }, /circle.*plan\.maps\[1\] leads back.*mutual/], [{ version: 1, rules: [], maps: [map, map] }, /plan\.maps\[1\] to give "up_blocks\.1"/],
     [{ version: 1, rules: [], maps: [map, { ...back, mutual: true }] }, /plan\.maps\[1\] to give/], ['map:full,light', /plan/], ['map:full,full,mid_block', /join two/], ['adaptive:1', /most|inherit/],
     ['deepcache', /whole number.*deepcache:interval,branch/], ['deepcache:3,99', /branch of deepcache from 0 to 11/], ['deepcache:3;x:1', /plan/], ['', /plan/], ['uniform:2', /inherit\[0\]/], ['guidance:2', /when\.from/],
+    [{ version: 1, rules: [], extrapolate: true }, /plan\.extrapolate to be a number from 0 to 2/], [{ version: 1, steps: [], extrapolate: 2.1 }, /plan\.extrapolate/], ['extrapolate:3', /plan\.extrapolate.*extrapolate:factor/], ['extrapolate:', /plan\.extrapolate/],
     [`uniform:2,${'mid_block+'.repeat(20_000)}mid_block`, /100000 characters/], [7, /plan to be an object/], [() => 3, /plan to be an object/],
   ]
   for (const [value, message] of wrong) t.throws(() => resolvePlan(value, context), { instanceOf: AsdmError, code: 'INVALID_ARGUMENT', message }, String(message))
@@ -92,7 +94,7 @@ test('fuzzed plans give an AsdmError or a plan that means the same', t => {
 
 test('fuzzed texts give an AsdmError or a plan', t => {
   const random = seeded(seedOf(77))
-  const words = ['deepcache', 'uniform', 'adaptive', 'map', 'full', 'guidance', 'unet', 'light', ':', ',', ';', '+', '3', '0.5', '-1', '1e400', 'mid_block', 'conditional', ' ', 'toString', '__proto__', '\0']
+  const words = ['deepcache', 'uniform', 'adaptive', 'map', 'full', 'guidance', 'extrapolate', 'unet', 'light', ':', ',', ';', '+', '3', '0.5', '-1', '1e400', 'mid_block', 'conditional', ' ', 'toString', '__proto__', '\0']
   for (let round = 0; round < rounds(3000); round++) {
     const text = Array.from({ length: random.below(9) }, () => random.pick(words)).join('')
     try {
@@ -124,8 +126,9 @@ test('the published schema has the modes, fields and limits that are read', t =>
   }))
   t.deepEqual(modes, modeFields)
   const [rules, steps] = schema.oneOf
-  t.deepEqual(Object.keys(rules.properties), ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'maps'])
-  t.deepEqual(Object.keys(steps.properties), ['$schema', 'version', 'name', 'steps', 'maps'])
+  t.deepEqual(Object.keys(rules.properties), ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'maps', 'extrapolate'])
+  t.deepEqual(Object.keys(steps.properties), ['$schema', 'version', 'name', 'steps', 'maps', 'extrapolate'])
+  t.deepEqual([schema.$defs.extrapolate.minimum, schema.$defs.extrapolate.maximum], [0, mostExtrapolation])
   t.deepEqual(Object.keys(schema.$defs.step.properties), ['unet', 'inherit', 'guidance'])
   t.deepEqual(Object.keys(schema.$defs.rule.properties), ['inherit', 'when', 'unet'])
   t.deepEqual(Object.keys(schema.$defs.map.properties), ['from', 'to', 'mutual'])
