@@ -16,10 +16,8 @@ ASDM_INLINE __m256i vfirst(int n) {
 }
 ASDM_INLINE vf vloadn(const float* p, int n) { return _mm256_maskload_ps(p, vfirst(n)); }
 ASDM_INLINE void vstoren(float* p, vf v, int n) { _mm256_maskstore_ps(p, vfirst(n), v); }
-ASDM_INLINE vf vloadh(const uint16_t* p) {
-  const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
-}
+ASDM_INLINE vf vfromHalves(__m128i halves) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16)); }
+ASDM_INLINE vf vloadh(const uint16_t* p) { return vfromHalves(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 ASDM_INLINE vf vloadhn(const uint16_t* p, int n) {
   uint16_t lanes[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   for (int i = 0; i < n; i++) lanes[i] = p[i];
@@ -40,6 +38,8 @@ ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
   vstoreh(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
+ASDM_INLINE vf vloadf32(const unsigned char* p) { return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+ASDM_INLINE vf vloadbf16(const unsigned char* p) { return vfromHalves(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 ASDM_INLINE vf vloadf16(const unsigned char* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 ASDM_INLINE vf vadd(vf a, vf b) { return _mm256_add_ps(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return _mm256_sub_ps(a, b); }

@@ -33,6 +33,8 @@ ASDM_INLINE vf vloadh(const uint16_t* p) { return vfromHalves(_mm256_loadu_si256
 ASDM_INLINE vf vloadhn(const uint16_t* p, int n) { return vfromHalves(_mm256_maskz_loadu_epi16(vfirst(n), p)); }
 ASDM_INLINE void vstoreh(uint16_t* p, vf v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), vtoHalves(v)); }
 ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) { _mm256_mask_storeu_epi16(p, vfirst(n), vtoHalves(v)); }
+ASDM_INLINE vf vloadf32(const unsigned char* p) { return _mm512_loadu_ps(p); }
+ASDM_INLINE vf vloadbf16(const unsigned char* p) { return vfromHalves(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 ASDM_INLINE vf vloadf16(const unsigned char* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 ASDM_INLINE vf vadd(vf a, vf b) { return _mm512_add_ps(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return _mm512_sub_ps(a, b); }

@@ -21,7 +21,8 @@ ASDM_INLINE void vstoren(float* p, vf v, int n) {
   vst1q_f32(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
-ASDM_INLINE vf vloadh(const uint16_t* p) { return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p)), 16)); }
+ASDM_INLINE vf vfromHalves(uint16x4_t halves) { return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(halves), 16)); }
+ASDM_INLINE vf vloadh(const uint16_t* p) { return vfromHalves(vld1_u16(p)); }
 ASDM_INLINE vf vloadhn(const uint16_t* p, int n) {
   uint16_t lanes[4] = {0, 0, 0, 0};
   for (int i = 0; i < n; i++) lanes[i] = p[i];
@@ -39,6 +40,8 @@ ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
   vstoreh(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
+ASDM_INLINE vf vloadf32(const unsigned char* p) { return vreinterpretq_f32_u8(vld1q_u8(p)); }
+ASDM_INLINE vf vloadbf16(const unsigned char* p) { return vfromHalves(vreinterpret_u16_u8(vld1_u8(p))); }
 ASDM_INLINE vf vloadf16(const unsigned char* p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
 ASDM_INLINE vf vadd(vf a, vf b) { return vaddq_f32(a, b); }
 ASDM_INLINE vf vsub(vf a, vf b) { return vsubq_f32(a, b); }

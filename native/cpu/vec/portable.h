@@ -10,11 +10,18 @@ constexpr int kVf = 4;
 struct vf { float lane[kVf]; };
 struct vm { bool lane[kVf]; };
 
+// From any address, where a pointer to T may not point.
+template <class T>
+ASDM_INLINE T fromBytes(const unsigned char* p) {
+  T value;
+  std::memcpy(&value, p, sizeof value);
+  return value;
+}
+
 // Exponent and mantissa moved into place are the value times 2^-112, since the two formats' biases differ by 112: subnormals
 // included. All ones in the exponent mean infinity or NaN, which no multiplication makes.
 ASDM_INLINE float fromHalf(const unsigned char* p) {
-  uint16_t h;
-  std::memcpy(&h, p, sizeof h);
+  const uint16_t h = fromBytes<uint16_t>(p);
   const uint32_t magnitude = static_cast<uint32_t>(h & 0x7fffu) << 13, sign = static_cast<uint32_t>(h & 0x8000u) << 16;
   float value;
   std::memcpy(&value, &magnitude, sizeof value);
@@ -41,6 +48,8 @@ ASDM_INLINE vf vloadh(const uint16_t* p) { ASDM_EACH(toFloat(Bf16{p[i]})); }
 ASDM_INLINE vf vloadhn(const uint16_t* p, int n) { ASDM_EACH(i < n ? toFloat(Bf16{p[i]}) : 0.0f); }
 ASDM_INLINE void vstoreh(uint16_t* p, vf v) { for (int i = 0; i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
 ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) { for (int i = 0; i < n && i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
+ASDM_INLINE vf vloadf32(const unsigned char* p) { ASDM_EACH(fromBytes<float>(p + 4 * i)); }
+ASDM_INLINE vf vloadbf16(const unsigned char* p) { ASDM_EACH(toFloat(Bf16{fromBytes<uint16_t>(p + 2 * i)})); }
 ASDM_INLINE vf vloadf16(const unsigned char* p) { ASDM_EACH(fromHalf(p + 2 * i)); }
 ASDM_INLINE vf vadd(vf a, vf b) { ASDM_EACH(a.lane[i] + b.lane[i]); }
 ASDM_INLINE vf vsub(vf a, vf b) { ASDM_EACH(a.lane[i] - b.lane[i]); }

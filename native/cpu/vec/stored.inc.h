@@ -6,8 +6,8 @@ namespace asdm::cpu::ASDM_SET {
 
 ASDM_INLINE vf vloadstored(DType stored, const unsigned char* p) {
   if (stored == DType::F16) return vloadf16(p);
-  if (stored == DType::BF16) return vloadh(reinterpret_cast<const uint16_t*>(p));
-  return vload(reinterpret_cast<const float*>(p));
+  if (stored == DType::BF16) return vloadbf16(p);
+  return vloadf32(p);
 }
 
 // `stored` is a constant where this is inlined, so that the loop has no branches.
