@@ -133,16 +133,31 @@ void Environment::tellProgress(const Message& message) {
   (void)napi_get_and_clear_last_exception(env_, &thrown);
 }
 
+void Environment::unload(const Call& call) noexcept {
+  try {
+    const auto task = std::make_shared<Call>();
+    task->work = [weights = call.weights](Model& model, const std::shared_ptr<Call>&) {
+      model.unload(weights);
+      return Status::good();
+    };
+    enqueue(call.worker, task);
+  } catch (...) {
+    // The model is disposed, and frees them itself. (Or there is no memory: then it keeps them.)
+  }
+}
+
 void Environment::settle(Call& call) {
   open_.erase(call.id);
   if (open_.empty()) check(env_, napi_unref_threadsafe_function(env_, channel_));
-  if (call.kind == Call::Kind::Load && call.status.ok() && call.worker->started()) {
-    const int64_t bytes = static_cast<int64_t>(call.loaded.weightBytes);
+  const bool cancelled = call.cancelled.load(std::memory_order_relaxed);
+  if (call.kind == Call::Kind::Load && call.status.ok() && call.worker->started() && !(cancelled && call.weights.expired())) {
+    if (cancelled) unload(call);
+    const int64_t bytes = cancelled ? 0 : static_cast<int64_t>(call.loaded.weightBytes);
     int64_t total;
     check(env_, napi_adjust_external_memory(env_, bytes - call.worker->externalBytes, &total));
     call.worker->externalBytes = bytes;
   }
-  if (call.cancelled.load(std::memory_order_relaxed)) call.status = {Code::Aborted, "The call was cancelled"};
+  if (cancelled) call.status = {Code::Aborted, "The call was cancelled"};
 
   // settle(code, message) or settle(null, result)
   napi_value arguments[2] = {nullptr, nullptr};

@@ -46,6 +46,9 @@ class Environment final : public Outlet {
   explicit Environment(napi_env env) : env_(env) {}
   static void deliver(napi_env env, napi_value, void* context, void* data);
   void settle(Call& call);
+  // Queues that the model lets go of the weights of a load that was cancelled when it had ended: as after every aborted load it has none
+  // then, unless a later one has brought others.
+  void unload(const Call& call) noexcept;
   void tellProgress(const Message& message);
   void finish(const std::shared_ptr<Worker>& worker);
   void dropReferences() noexcept;

@@ -107,6 +107,7 @@ void Worker::run(const std::shared_ptr<Call>& call) noexcept {
   if (call->cancelled.load(std::memory_order_relaxed)) return;
   try {
     call->status = call->work(*model_, call);
+    if (call->kind == Call::Kind::Load && call->status.ok()) call->weights = model_->loadedWeights();
   } catch (...) {
     call->status = statusOfException();
   }

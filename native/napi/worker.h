@@ -44,10 +44,11 @@ struct Call {
   std::atomic<bool> cancelled{false};
   std::function<Status(Model&, const std::shared_ptr<Call>& self)> work;  // on the worker thread
   Status status;
+  std::weak_ptr<const WeightStore> weights;  // that a Load has left in the model
   std::unique_ptr<Message> done;  // null for calls that nobody waits for
 
-  // Of the JavaScript thread alone.
-  enum class Kind { Load, Forward, Probe } kind = Kind::Forward;  // which of these it gives
+  enum class Kind { Load, Forward, Probe } kind = Kind::Forward;  // which of those below it gives; fixed once it is queued
+  // Of the JavaScript thread alone, once the work is done.
   LoadResult loaded;
   ForwardOutputs outputs;
   std::vector<double> changes;

@@ -269,6 +269,12 @@ Status Model::share(const WeightStore& weights) {
   });
 }
 
+void Model::unload(const std::weak_ptr<const WeightStore>& weights) noexcept {
+  const std::lock_guard<std::mutex> lock(impl_->running);
+  const std::shared_ptr<const WeightStore> own = weights.lock();
+  if (own != nullptr && own == loadedWeights()) impl_->forget();
+}
+
 Status Model::forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
   return guarded("a forward pass", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);

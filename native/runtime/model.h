@@ -166,6 +166,8 @@ class Model {
               LoadResult* out);
   // The weights for share() of another model, or null while there are none. They stay until the last model that shares them is gone.
   std::shared_ptr<const WeightStore> loadedWeights() const;
+  // Holds no weights any more, if those that it holds are these.
+  void unload(const std::weak_ptr<const WeightStore>& weights) noexcept;
   // Instead of load: takes the weights of a model that has all of this one's, in the same format for the same kernel set; InvalidArgument,
   // naming the weight, where it does not.
   Status share(const WeightStore& weights);

@@ -83,3 +83,23 @@ test('a cancelled load leaves no weights, and the model loads again', async t =>
   await model.forward({ ids, batch: 1 }).promise
   model.dispose()
 })
+
+test('a load that is cancelled between its end and the news of it leaves no weights either', async t => {
+  const folder = temporaryFolder(t)
+  const model = text()
+  const sources = writeWeights(folder, model)
+  const untilEnded = (): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300) // the event loop hears of nothing meanwhile
+  const call = model.load(sources)
+  untilEnded()
+  call.cancel()
+  await aborts(t, call.promise)
+  await t.throwsAsync(model.forward({ ids, batch: 1 }).promise, { code: 'INVALID_ARGUMENT' })
+  // Those of a load behind it stay.
+  const first = model.load(sources), second = model.load(sources)
+  untilEnded()
+  first.cancel()
+  await aborts(t, first.promise)
+  await second.promise
+  await model.forward({ ids, batch: 1 }).promise
+  model.dispose()
+})
