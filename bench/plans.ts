@@ -12,7 +12,8 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { table } from '../lib/cli/options'
 import type { GeneratedImage } from '../lib/image/generated-image'
-import { presetNames, presets } from '../lib/plan/presets'
+import { presetNames, presetPlan } from '../lib/plan/presets'
+import type { PlanContext } from '../lib/plan/builders'
 import type { RunStatistics } from '../lib/plan/run'
 import type { PlanSource } from '../lib/plan/source'
 import { StableDiffusion } from '../lib/stable-diffusion'
@@ -33,7 +34,7 @@ async function main(): Promise<void> {
     },
   })
   const prompts = [...things.map(thing => `a 3d emoji of ${thing}`), ...things.map(thing => `a flat emoji of ${thing}`)].slice(0, Number(values.prompts))
-  const plans: { name: string, plan: PlanSource }[] = positionals.length > 0 ? positionals.map(plan => ({ name: plan, plan })) : presetNames.map(name => ({ name, plan: presets[name].plan }))
+  const plans: { name: string, plan: PlanSource }[] = positionals.length > 0 ? positionals.map(plan => ({ name: plan, plan })) : presetNames.map(name => ({ name, plan: (context: PlanContext) => presetPlan(name, context).plan(context) }))
   const sd = await StableDiffusion.load(values.model, values.threads === undefined ? {} : { threads: Number(values.threads) })
   const rows: string[][] = []
   for (const sampler of values.sampler?.split(',') ?? [undefined]) for (const steps of values.steps.split(',').map(Number)) await compareWith(sampler, steps)

@@ -51,7 +51,8 @@ async function timed(call: () => Promise<Tensor>): Promise<{ result: Tensor, ms:
  */
 export async function timePlan(unet: UNet, plan: PlanSource, { size, length, steps, stochastic }: PlanSpeedRequest, runs: number): Promise<PlanSpeed> {
   const context = { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps, stochastic }
-  const expanded = expandPlan(resolvePlan(plan, context), steps, true).map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' }))
+  const resolved = resolvePlan(plan, context)
+  const expanded = expandPlan(resolved, steps, true).map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' }))
   const shape = { batch: 2, height: size, width: size, length }
   const random = new TorchGenerator(1)
   const inputs = { sample: random.randn([2, unet.config.inChannels, size, size]), timestep: 501, encoderHiddenStates: random.randn([2, length, unet.config.crossAttentionDim]) }
@@ -70,13 +71,13 @@ export async function timePlan(unet: UNet, plan: PlanSource, { size, length, ste
     let info: NativeRunInfo | undefined
     for (let round = 0; round < runs; round++) {
       times.push((await timed(() => plain.forward(round + 1, inputs))).ms)
-      const run = unet.createRun(shape, expanded)
+      const run = unet.createRun(shape, expanded, { extrapolate: resolved.extrapolate })
       try {
         info = run.info
         const programs = info.steps.map(({ variants: [{ program }] }) => program)
-        // Steps come in order: as far as the last new kind, and the first step's kind once more.
+        // Steps come in order: as far as the last new kind, the first step's kind once more, and then a step whose features are continued.
         const again = programs.indexOf(programs[0], 1)
-        const last = Math.max(again, ...new Set(programs.map(program => programs.indexOf(program))))
+        const last = Math.max(Math.min(again < 0 ? 0 : again + 1, steps - 1), ...new Set(programs.map(program => programs.indexOf(program))))
         for (let i = 0; i <= last; i++) {
           const conditionalOnly = expanded[i].conditionalOnly
           const { result, ms } = await timed(() => run.forward(i, conditionalOnly ? halves : inputs))

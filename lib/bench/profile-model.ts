@@ -175,7 +175,8 @@ async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<str
   const count = sampler.timesteps.length
   const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: 0 }))
   const guided = input.batch % 2 === 0
-  const steps = expandPlan(resolvePlan(plan, { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps: count, stochastic }), count, guided)
+  const resolved = resolvePlan(plan, { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps: count, stochastic })
+  const steps = expandPlan(resolved, count, guided)
     .map(({ inherit, guidance, choices = [] }) => ({ inherit, choices: choices.map(choice => choice.inherit), conditionalOnly: guided && guidance !== 'full' }))
   const rules = steps.some(({ choices }) => choices.length > 0)
   const chosen = (i: number, inheriting: boolean): number => (inheriting ? 2 ** steps[i].choices.length - 1 : 0)
@@ -184,7 +185,7 @@ async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<str
   const found = new Map<number, PlannedKind>()
   for (let round = 0; round <= runs; round++) {
     for (const inheriting of rules ? [false, true] : [false]) {
-      const run = unet.part.createRun(shape, steps, undefined, [])
+      const run = unet.part.createRun(shape, steps, { extrapolate: resolved.extrapolate }, [])
       const programOf = (i: number): number => run.info.steps[i].variants[chosen(i, inheriting)].program
       try {
         if (round === 0) steps.forEach(({ choices }, i) => {

@@ -1,4 +1,4 @@
-import { deepcache, type PlanBuilder } from './builders'
+import { combine, deepcache, extrapolate, type PlanBuilder, type PlanContext } from './builders'
 import { parsePlan } from './parse'
 import type { RulePlan } from './plan'
 
@@ -8,28 +8,43 @@ export const presetNames = ['quality', 'balanced', 'fast', 'fastest'] as const
 /** The name of a preset. */
 export type PresetName = typeof presetNames[number]
 
-/** What each preset does, and the steps that it needs: with fewer it was measured to lose to fewer steps at equal time (docs/plans.md). */
-export const presets: Readonly<Record<PresetName, { plan: PlanBuilder, leastSteps: number }>> = {
-  quality: { plan: deepcache(2, 2), leastSteps: 8 },
-  balanced: { plan: deepcache(2, 0), leastSteps: 8 },
-  fast: { plan: deepcache(3, 0), leastSteps: 8 },
-  fastest: { plan: deepcache(5, 0), leastSteps: 15 },
+/** What a preset does with one kind of sampler, and the steps that it needs: with fewer it was measured not to beat fewer steps at equal time (docs/plans.md). */
+export interface PresetPlan {
+  /** The plan as texts spell it. */
+  text: string
+  /** The plan. */
+  plan: PlanBuilder
+  /** With fewer steps it backs off. */
+  leastSteps: number
+}
+
+/** @param factor of extrapolation */
+function deepcacheFrom(leastSteps: number, interval: number, branch: number, factor: number): PresetPlan {
+  const text = `deepcache:${interval},${branch}`
+  return factor === 0 ? { leastSteps, text, plan: deepcache(interval, branch) } : { leastSteps, text: `${text};extrapolate:${factor}`, plan: combine(deepcache(interval, branch), extrapolate(factor)) }
+}
+
+/** The presets' plans, for samplers that draw noise between steps and for those that do not. */
+const presets: Readonly<Record<PresetName, { stochastic: PresetPlan, deterministic: PresetPlan }>> = {
+  quality: { stochastic: deepcacheFrom(8, 2, 2, 0.5), deterministic: deepcacheFrom(40, 2, 2, 0.75) },
+  balanced: { stochastic: deepcacheFrom(8, 2, 0, 0.5), deterministic: deepcacheFrom(15, 2, 0, 0.75) },
+  fast: { stochastic: deepcacheFrom(8, 3, 0, 0), deterministic: deepcacheFrom(25, 3, 0, 0.75) },
+  fastest: { stochastic: deepcacheFrom(20, 5, 0, 0), deterministic: deepcacheFrom(50, 4, 0, 0.75) },
+}
+
+/** What a preset does with this kind of sampler where there are steps enough. */
+export function presetPlan(name: PresetName, { stochastic }: Pick<PlanContext, 'stochastic'>): PresetPlan {
+  return presets[name][stochastic ? 'stochastic' : 'deterministic']
 }
 
 /**
- * A plan by its name. All are measured: each is nearer to the full run than fewer steps of the same sampler that take as long, or it backs
- * off to a full run, and its plan's name says so: with samplers that draw no noise between steps, where no plan beats fewer steps,
- * and where there are few steps.
+ * A plan by its name. All are measured: each is nearer to the full run than fewer steps of the same sampler that take as long, or, where there
+ * are few steps, it backs off to a full run, and its plan's name says so.
  */
 export function preset(name: PresetName): PlanBuilder {
   return context => {
-    if (!context.stochastic) return inFull(`${name}: in full, since this sampler draws no noise between steps`)
-    const { plan, leastSteps } = presets[name]
-    if (context.steps < leastSteps) return inFull(`${name}: in full, since there are fewer than ${leastSteps} steps`)
+    const { plan, leastSteps } = presetPlan(name, context)
+    if (context.steps < leastSteps) return parsePlan({ version: 1, name: `${name}: in full, since there are fewer than ${leastSteps} steps`, rules: [] }) as RulePlan
     return { ...plan(context), name }
   }
-}
-
-function inFull(name: string): RulePlan {
-  return parsePlan({ version: 1, name, rules: [] }) as RulePlan
 }

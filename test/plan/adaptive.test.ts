@@ -2,7 +2,7 @@ import test from 'ava'
 import { adaptive, combine, gateGuidance } from '../../lib/plan/builders'
 import { expandPlan } from '../../lib/plan/expand'
 import { unetFacts } from '../../lib/plan/names'
-import { preset, presetNames } from '../../lib/plan/presets'
+import { preset, presetNames, presetPlan } from '../../lib/plan/presets'
 import type { PlanReport, RunStatistics } from '../../lib/plan/run'
 import { resolvePlan, type PlanSource } from '../../lib/plan/source'
 import type { RulePlan } from '../../lib/plan/plan'
@@ -92,21 +92,25 @@ test('an abort in the middle of adaptive steps leaves the model as it was', asyn
   t.deepEqual((await run(adaptive({ threshold: 0.3, inherit }))).rgba, before)
 })
 
-test('presets inherit with samplers that draw noise, and back off without noise and at few steps, saying so', async t => {
+test('presets inherit, with samplers that draw no noise along lines, and back off at few steps, saying so', async t => {
   const facts = unetFacts(sd.unet.config, sd.unet.tapNames())
   for (const name of presetNames) {
     const resolve = (steps: number, stochastic: boolean) => resolvePlan(name, { unets: { full: facts }, steps, stochastic }) as RulePlan
     const inherits = (plan: RulePlan, steps: number): boolean => expandPlan(plan, steps, true).some(step => step.inherit.length > 0)
-    t.is(resolve(20, true).name, name)
-    t.true(inherits(resolve(20, true), 20))
-    for (const [steps, stochastic, why] of [[20, false, /^\w+: in full, since this sampler draws no noise/], [5, true, /^\w+: in full, since there are fewer than \d+ steps/]] as const) {
-      const plan = resolve(steps, stochastic)
-      t.regex(plan.name!, why)
-      t.false(inherits(plan, steps))
+    for (const stochastic of [true, false]) {
+      const { leastSteps, text } = presetPlan(name, { stochastic })
+      t.is(resolve(leastSteps, stochastic).name, name)
+      t.true(inherits(resolve(leastSteps, stochastic), leastSteps))
+      t.deepEqual(resolve(leastSteps, stochastic), { ...resolvePlan(text, { unets: { full: facts }, steps: leastSteps, stochastic }) as RulePlan, name })
+      const plan = resolve(leastSteps - 1, stochastic)
+      t.is(plan.name, `${name}: in full, since there are fewer than ${leastSteps} steps`)
+      t.false(inherits(plan, leastSteps - 1))
+      t.deepEqual(resolvePlan(preset(name), { unets: { full: facts }, steps: 50, stochastic }), resolve(50, stochastic))
     }
-    t.deepEqual(resolvePlan(preset(name), { unets: { full: facts }, steps: 20, stochastic: true }), resolve(20, true))
   }
   t.deepEqual((await run('fast')).rgba, (await run(undefined)).rgba)
+  const calm = { sampler: 'ddim', steps: 15 }
+  t.deepEqual((await run('balanced', sd, calm)).rgba, (await run('deepcache:2,0;extrapolate:0.75', sd, calm)).rgba)
   const noisy = { sampler: 'euler-ancestral' }
   t.deepEqual((await run('fast', sd, noisy)).rgba, (await run('deepcache:3,0', sd, noisy)).rgba)
   const both = await run('balanced;guidance:0.5', sd, noisy)
