@@ -100,7 +100,7 @@ void condConv(const CondConvArgs& a, KernelContext& context) noexcept {
     mixture.whole = true;
     rest.scratch += mixedBytes<E>(a);
   }
-  Product p = productOf<E>(a.conv);
+  Product<E> p = productOf<E>(a.conv);
   p.mixture = &mixture;
   product<E>(p, rest);
 }
@@ -111,7 +111,7 @@ size_t condConvScratch(const CondConvArgs& a, int threads) noexcept {
   RoutingScratch none{};
   Mixture mixture = mixtureOf<E>(a, none);
   mixture.whole = mixesBefore(a);
-  Product p = productOf<E>(a.conv);
+  Product<E> p = productOf<E>(a.conv);
   p.mixture = &mixture;
   return layOutRouting(a, nullptr, nullptr) + mixedBytes<E>(a) + productScratch<E>(p, threads);
 }

@@ -33,10 +33,8 @@ const void* neighbourhood(const void* source, int64_t row, int64_t first) {
 }
 
 template <class E>
-inline Product productOf(const ConvArgs& a) {
-  const int64_t co = a.shape.n;
-  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods<E>, &neighbourhood<E>, &a, a.bias, a.rowBias,
-          a.ldRowBias, Activation::None, a.residual, co, a.y, co, a.residualLow, a.yLow};
+inline Product<E> productOf(const ConvArgs& a) {
+  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods<E>, &neighbourhood<E>, &a, epilogueOf<E>(a)};
 }
 
 template <class E>
@@ -50,13 +48,13 @@ size_t directConvScratch(const ConvArgs& a, int threads) noexcept { return produ
 // enough: Winograd's convolution is the direct one.
 template <class E>
 void mixedWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context) noexcept {
-  Product p = productOf<E>(a);
+  Product<E> p = productOf<E>(a);
   p.mixture = mixture;
   product<E>(p, context);
 }
 inline size_t mixedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept {
   const Mixture any{};
-  Product p = productOf<Bf16>(a);
+  Product<Bf16> p = productOf<Bf16>(a);
   if (experts > 0) p.mixture = &any;
   return productScratch<Bf16>(p, threads);
 }

@@ -219,7 +219,7 @@ int64_t nextStretches(const ConvArgs& a, const Mixture* m, PackedRow rows, int64
 
 // A^T m A and the epilogue, for one tile and at most kVf output features from j on. sums: of the first part.
 template <class E>
-void finishOutputs(const ConvArgs& a, const Winograd& w, const Mixture* m, int64_t tile, int64_t j, int n, const float* sums) {
+void finishOutputs(const ConvArgs& a, const Winograd& w, const Epilogue<E>& all, int64_t tile, int64_t j, int n, const float* sums) {
   vf half[4][6];
   for (int x = 0; x < 6; x++) {
     vf m[6], y[4];
@@ -229,36 +229,20 @@ void finishOutputs(const ConvArgs& a, const Winograd& w, const Mixture* m, int64
     ASDM_UNROLL
     for (int i = 0; i < 4; i++) half[i][x] = y[i];
   }
-  const int64_t co = a.shape.n, inside = tile % (w.tileRows * w.tileColumns), sample = tile / (w.tileRows * w.tileColumns);
+  const int64_t inside = tile % (w.tileRows * w.tileColumns), sample = tile / (w.tileRows * w.tileColumns);
   const int64_t top = inside / w.tileColumns * 4, left = inside % w.tileColumns * 4;
   const int rows = static_cast<int>(smaller(4, a.outH - top)), columns = static_cast<int>(smaller(4, a.outW - left));
-  const float* const biases = m == nullptr ? a.bias : m->bias != nullptr ? m->bias + sample * co : nullptr;
-  const vf bias = biases != nullptr ? vloadn(biases + j, n) : vzero();
-  const vf rowBias = a.rowBias != nullptr ? vloadn(static_cast<const E*>(a.rowBias) + sample * a.ldRowBias + j, n) : vzero();
-  const E* const residual = static_cast<const E*>(a.residual);
-  const E* const residualLow = static_cast<const E*>(a.residualLow);
-  E* const out = static_cast<E*>(a.y);
-  E* const outLow = static_cast<E*>(a.yLow);
+  const Epilogue<E> out = epilogueAt(all, sample, (sample * a.outH + top) * a.outW + left, j);
   for (int i = 0; i < rows; i++) {
     vf y[4];
     outputLine(half[i], y);
-    const int64_t at = ((sample * a.outH + top + i) * a.outW + left) * co + j;
-    for (int x = 0; x < columns; x++) {
-      vf v = y[x];
-      if (biases != nullptr) v = vadd(v, bias);
-      if (a.rowBias != nullptr) v = vadd(v, rowBias);
-      if (residualLow != nullptr || outLow != nullptr) {
-        const int64_t to = at + x * co;
-        if (residual != nullptr)
-          v = vadd(v, vadd(vloadn(residual + to, n), residualLow != nullptr ? vloadn(residualLow + to, n) : vzero()));
-        vstoren(out + to, v, n);
-        if (outLow != nullptr) vstoren(outLow + to, vsub(v, vloadn(out + to, n)), n);
-      } else if (n == kVf) {
-        if (residual != nullptr) v = vadd(v, vload(residual + at + x * co));
-        vstore(out + at + x * co, v);
-      } else {
-        if (residual != nullptr) v = vadd(v, vloadn(residual + at + x * co, n));
-        vstoren(out + at + x * co, v, n);
+    vf line[4][1] = {{y[0]}, {y[1]}, {y[2]}, {y[3]}};
+    if (columns == 4) {
+      finishVectors(out, i * a.outW, 0, line, n);
+    } else {
+      for (int x = 0; x < columns; x++) {
+        vf pixel[1][1] = {{y[x]}};
+        finishVectors(out, i * a.outW + x, 0, pixel, n);
       }
     }
   }
@@ -271,8 +255,7 @@ inline size_t winogradScratch(const ConvArgs& a, int64_t experts, int threads) {
 // mixture: of the samples' weights, instead of a.weight and a.bias, or null.
 template <class E, class W>
 void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context, PackedRow rows) {
-  TileKernel<float> kernels[kNv][kMr];
-  FillKernels<float, kNv, kMr>::into(kernels);
+  const TileKernels<Tile<float>> kernels;
   const Winograd w = winogradOf(a, mixture != nullptr ? mixture->count : 0, context.pool.threads());
   const int64_t channels = a.shape.channels, sampleTiles = w.tileRows * w.tileColumns;
   context.pool.run(w.grid.rows * w.grid.columns, [&](int64_t task, int worker) {
@@ -289,6 +272,8 @@ void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& conte
     for (int64_t c = 0; c < kBlock; c += kVf) vstore(zeros + c, vzero());
     const E* const outside = reinterpret_cast<const E*>(zeros);
     FetchAhead<9 * kMaxExperts> fetch;
+    TileState state;
+    Epilogue<E> out = epilogueOf<E>(a);
 
     for (int64_t channel = 0; channel < channels; channel += w.block) {
       // A task may take long; an abort must not.
@@ -299,7 +284,7 @@ void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& conte
         const int64_t columns = smaller(kNr, a.shape.n - panel * kNr);
         float* const sums = allSums + (w.several ? (panel - firstPanel) * w.panelSums() : 0);
         Tile<float> t{};
-        t.kc = count;
+        t.steps = count;
         t.columns = static_cast<int>(columns);
         t.first = channel == 0;
         t.last = false;
@@ -332,16 +317,18 @@ void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& conte
                 t.a = patches + (part / kSlots * tiles + i) * kStride + part % kSlots * kBlock;
                 t.sums = sums + part * w.sumPart() + i * kNr;
                 fetch.take(t.a, t.next);
-                kernels[(columns - 1) / kVf][t.rows - 1](t);
+                kernels.run(t, state);
               }
             }
           }
         }
         if (channel + count < channels) continue;
-        for (int64_t tile = firstTile; tile < endTile; tile++)
+        for (int64_t tile = firstTile; tile < endTile; tile++) {
+          if (mixture != nullptr) out.bias = mixture->bias != nullptr ? mixture->bias + tile / sampleTiles * a.shape.n : nullptr;
           for (int64_t j = 0; j < columns; j += kVf)
-            finishOutputs<E>(a, w, mixture, tile, panel * kNr + j, static_cast<int>(smaller(kVf, columns - j)),
-                          sums + (tile - firstTile) * kNr + j);
+            finishOutputs<E>(a, w, out, tile, panel * kNr + j, static_cast<int>(smaller(kVf, columns - j)),
+                             sums + (tile - firstTile) * kNr + j);
+        }
       }
     }
   });

@@ -12,6 +12,8 @@
 // neither the number of threads nor the place in a tile changes an element's bits.
 #pragma once
 
+#include <type_traits>
+
 #include "backend/kernels.h"
 #include "core/bf16.h"
 #include "cpu/target.h"
@@ -33,7 +35,24 @@ struct Mixture {
   bool whole = false;     // there is nothing to mix: single is never -1, rates are not read
 };
 
+// How a product's sums become results on their way to y: bias, time embedding, activation, residual and low parts, as LinearArgs and ConvArgs
+// say; finish.inc.h carries it out.
+template <class E>
+struct Epilogue {
+  const float* bias;     // [n] or null
+  const E* rowBias;      // [groups, n] of row distance ldRowBias, or null
+  int64_t ldRowBias;
+  Activation activation;
+  const E* residual;     // [rows, n] of row distance ldr, or null
+  const E* residualLow;  // as residual, or null
+  int64_t ldr;
+  E* y;                  // [rows, n] of row distance ldy
+  E* yLow;               // as y, or null
+  int64_t ldy;
+};
+
 // A product whose left rows come from a callback. Rows form groups (samples) of equal size; a tile never straddles two.
+template <class E>
 struct Product {
   int64_t groups, groupRows;
   WeightShape shape;
@@ -43,17 +62,8 @@ struct Product {
   // About where x[row, first] and what follows it lie: a hint for fetching ahead.
   const void* (*rowAddress)(const void* source, int64_t row, int64_t first);
   const void* source;
-  const float* bias;     // [n] or null
-  const void* rowBias;   // [groups, n] of row distance ldRowBias, or null
-  int64_t ldRowBias;
-  Activation activation;
-  const void* residual;  // or null
-  int64_t ldr;
-  void* y;
-  int64_t ldy;
-  const void* residualLow = nullptr;  // low parts (backend/kernels.h), with ldr and ldy, or null
-  void* yLow = nullptr;
-  const Mixture* mixture = nullptr;  // instead of weight and bias
+  Epilogue<E> out;
+  const Mixture* mixture = nullptr;  // instead of weight and out.bias
   bool gated = false;  // as LinearArgs::gated; without rowBias, residual and mixture
 };
 
@@ -82,9 +92,9 @@ Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int pane
   template <class E>                                                 \
   size_t linearScratch(const LinearArgs&, int threads) noexcept;     \
   template <class E>                                                 \
-  void product(const Product&, KernelContext&) noexcept;             \
+  void product(const Product<E>&, KernelContext&) noexcept;          \
   template <class E>                                                 \
-  size_t productScratch(const Product&, int threads) noexcept;       \
+  size_t productScratch(const Product<E>&, int threads) noexcept;    \
   }
 
 ASDM_DECLARE_GEMM(portable)

@@ -6,35 +6,42 @@
 
 namespace asdm::cpu::ASDM_SET {
 
-ASDM_INLINE int64_t tilesOf(const Product& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
+template <class E>
+ASDM_INLINE int64_t tilesOf(const Product<E>& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
 
 // With mixed weights a task spans more tiles than the second-level cache holds, since more of them share a panel's mixing: the copied
 // rows then come from the third level, at a few bytes a cycle.
-ASDM_INLINE bool mixes(const Product& p) { return p.mixture != nullptr && !p.mixture->whole; }
-ASDM_INLINE int64_t mostTiles(const Product& p) { return smaller(tilesOf(p), mixes(p) ? kMixTiles : kMaxTiles); }
+template <class E>
+ASDM_INLINE bool mixes(const Product<E>& p) { return p.mixture != nullptr && !p.mixture->whole; }
+template <class E>
+ASDM_INLINE int64_t mostTiles(const Product<E>& p) { return smaller(tilesOf(p), mixes(p) ? kMixTiles : kMaxTiles); }
 
 // A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks, or of those that wait for their
 // gates, then mixed panels of as many groups as its tiles may belong to.
-ASDM_INLINE int64_t copiedBytes(const Product& p) { return mostTiles(p) * kMr * kStride * static_cast<int64_t>(sizeof(Left)); }
-ASDM_INLINE int64_t sumBytes(const Product& p) {
+template <class E>
+ASDM_INLINE int64_t copiedBytes(const Product<E>& p) {
+  return mostTiles(p) * kMr * kStride * static_cast<int64_t>(sizeof(Left));
+}
+template <class E>
+ASDM_INLINE int64_t sumBytes(const Product<E>& p) {
   const bool several = stepsOf(p.shape) > blockLength(stepsOf(p.shape));
   const int64_t panels = several ? smaller(ceilDiv(p.shape.n, kNr), kMaxPanels) : p.gated ? 1 : 0;
   return mostTiles(p) * panels * kMr * kNr * static_cast<int64_t>(sizeof(float));
 }
 template <class E>
-ASDM_INLINE int64_t workerBytes(const Product& p) {
+ASDM_INLINE int64_t workerBytes(const Product<E>& p) {
   const int64_t mixed = mixes(p) ? smaller(p.groups, kMixTiles) * kKc * kStep : 0;
   return copiedBytes(p) + sumBytes(p) + mixed * static_cast<int64_t>(sizeof(E));
 }
 
 template <class E>
-size_t productScratch(const Product& p, int threads) noexcept {
-  return static_cast<size_t>(threads * workerBytes<E>(p));
+size_t productScratch(const Product<E>& p, int threads) noexcept {
+  return static_cast<size_t>(threads * workerBytes(p));
 }
 
 template <class E>
-void product(const Product& p, KernelContext& context) noexcept {
-  const TileKernels<E> kernels;
+void product(const Product<E>& p, KernelContext& context) noexcept {
+  const TileKernels<Tile<E>> kernels;
   const int64_t k = p.shape.k(), steps = stepsOf(p.shape), n = p.shape.n, kc = blockLength(steps), panels = ceilDiv(n, kNr);
   // A panel of results takes two of weights where there are gates: that of what they gate, then theirs, `wide` panels behind it.
   const int64_t parts = p.gated ? 2 : 1, wide = panels / parts;
@@ -45,12 +52,7 @@ void product(const Product& p, KernelContext& context) noexcept {
   const Grid grid = chooseGrid(tiles, wide, steps, kMr, static_cast<int>(kNv * parts), kVf, mostTiles(p),
                                steps > kc ? kMaxPanels / parts : wide, context.pool.threads(), weightCost, kRate);
   const E* const weight = static_cast<const E*>(p.weight);
-  const E* const rowBias = static_cast<const E*>(p.rowBias);
-  const E* const residual = static_cast<const E*>(p.residual);
-  const E* const residualLow = static_cast<const E*>(p.residualLow);
-  E* const y = static_cast<E*>(p.y);
-  E* const yLow = static_cast<E*>(p.yLow);
-  const int64_t perWorker = workerBytes<E>(p), copiedPart = copiedBytes(p);
+  const int64_t perWorker = workerBytes(p), copiedPart = copiedBytes(p);
   const auto rowOf = [&](int64_t tile) {
     return tile / groupTiles * p.groupRows + tileRow(tile % groupTiles, groupTiles, p.groupRows);
   };
@@ -100,35 +102,26 @@ void product(const Product& p, KernelContext& context) noexcept {
         }
         Tile<E> t;
         t.b = weight + packedAt;
-        t.kc = length;
+        t.steps = length;
         t.later = length * kStep * (gates ? 1 - wide : p.gated ? wide : 1);
         t.columns = static_cast<int>(smaller(kNr, n - panel * kNr));
         t.first = first == 0;
         t.last = last && (gates || !p.gated);
-        t.bias = p.bias != nullptr ? p.bias + panel * kNr : nullptr;
         t.gatedBy = wide * kNr;
-        t.activation = p.activation;
         t.places = static_cast<int>(endTile - firstTile);
-        t.ldr = p.ldr;
-        t.ldy = p.ldy;
         for (int64_t tile = firstTile; tile < endTile; tile++) {
-          const int64_t i = rowOf(tile);
+          const int64_t i = rowOf(tile), group = tile / groupTiles;
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
           t.place = static_cast<int>(tile - firstTile);
           t.a = copied + (tile - firstTile) * kMr * kStride;
           const auto sumsOf = [&](int64_t at) { return sums + (at * (endTile - firstTile) + tile - firstTile) * kMr * kNr; };
           t.sums = sumsOf(steps > kc ? turn : 0);
           t.gated = gates && last ? sumsOf(steps > kc ? turn - 1 : 0) : nullptr;
+          t.out = epilogueAt(p.out, group, i, j);
           if (m != nullptr) {
-            const int64_t group = tile / groupTiles;
             t.b = mixed[group - firstGroup];
-            t.bias = m->bias != nullptr ? m->bias + group * n + j : nullptr;
+            t.out.bias = m->bias != nullptr ? m->bias + group * n + j : nullptr;
           }
-          t.rowBias = rowBias != nullptr ? rowBias + tile / groupTiles * p.ldRowBias + j : nullptr;
-          t.residual = residual != nullptr ? residual + i * p.ldr + j : nullptr;
-          t.y = y + i * p.ldy + j;
-          t.residualLow = residual != nullptr && residualLow != nullptr ? residualLow + i * p.ldr + j : nullptr;
-          t.yLow = yLow != nullptr ? yLow + i * p.ldy + j : nullptr;
           if (fetch.left()) {
             t.nextStep = kNextStep;
             fetch.take(t.a, t.next);
@@ -163,9 +156,8 @@ const void* linearRow(const void* source, int64_t row, int64_t first) {
 }
 
 template <class E>
-inline Product productOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &copyLinearRows<E>, &linearRow<E>, &l, l.bias, nullptr, 0, l.activation, l.residual, l.ldr, l.y, l.ldy,
-          l.residualLow, l.yLow, nullptr, l.gated};
+inline Product<E> productOf(const LinearArgs& l) {
+  return {1, l.m, l.shape, l.weight, &copyLinearRows<E>, &linearRow<E>, &l, epilogueOf<E>(l), nullptr, l.gated};
 }
 
 template <class E>

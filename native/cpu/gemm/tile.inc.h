@@ -1,11 +1,10 @@
 // A tile of a product, for every set: kMr rows times kNv vectors of output features over one block of k. Include after a vocabulary and
 // math.inc.h, with kMr (rows), kNv (vectors) and kKc (longest k block, in steps, a multiple of 32) defined in the set's namespace. What
-// computes it is in tile_kernels.inc.h, for sums in vector registers.
+// computes it is in tile_kernels.inc.h, for sums in vector registers, or amx_kernels.inc.h.
 #pragma once
 
+#include "cpu/gemm/finish.inc.h"
 #include "cpu/gemm/left.inc.h"
-#include "cpu/hints.h"
-#include "cpu/vec/math16.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 
@@ -22,75 +21,43 @@ constexpr int64_t kCacheLine = 64;
 // the first; before the last, the new sum goes there too, and what concerns y is ignored.
 template <class E>
 struct Tile {
+  // For finish.inc.h and the kernels: what y holds; a sum as it is kept, a vector of them, how that is read, written and added.
+  using Element = E;
+  using Sum = float;
+  using Vector = vf;
+  static constexpr int kRows = kMr, kVectors = kNv, kColumns = kNr;
+  static constexpr int64_t kStrideBytes = kStride * static_cast<int64_t>(sizeof(Left));
+  static ASDM_INLINE vf load(const float* p) { return vload(p); }
+  static ASDM_INLINE void store(float* p, vf v) { vstore(p, v); }
+  static ASDM_INLINE vf add(vf a, vf b) { return vadd(a, b); }
+
   const Left* a;  // [rows][kStride]
-  const E* b;     // [kc][kNr][kGroup]
-  int64_t kc;     // steps
+  const E* b;     // [steps][kNr][kGroup]
+  int64_t steps;  // of the k block
   int64_t later;  // from b to the panel that follows it
   int rows, columns;
   int place, places;  // of the tile among those that its task multiplies by this panel
   bool first, last;
   float* sums;
-  const float* bias;
-  const E* rowBias;
-  Activation activation;
-  const E* residual;
-  int64_t ldr;
-  E* y;
-  int64_t ldy;
-  const E* residualLow;
-  E* yLow;
-  // Whole sums [rows][kNr] of the features that these are the gates of (LinearArgs::gated), which come `gatedBy` features before; or null.
+  Epilogue<E> out;
+  // Whole sums [rows][kNr] of what these are the gates of (LinearArgs::gated), whose features come `gatedBy` before; or null. `out` is
+  // theirs.
   const float* gated = nullptr;
   int64_t gatedBy;
-  // What will be read later, to be fetched meanwhile, nextStep bytes at a step of kc (those of a row to be copied, unless more is said); or
+  // What will be read later, to be fetched meanwhile, nextStep bytes at each step (those of a row to be copied, unless more is said); or
   // any readable address.
   const void* next[kNext];
   int64_t nextStep = kGroup * static_cast<int64_t>(sizeof(E));
-};
 
-// The way out for gates: their whole sums [rows][kNr], and those of what they gate, to y. Panels are whole. By value: what it writes is then
-// known not to change the tile.
-template <class E>
-ASDM_INLINE void finishGated(Tile<E> t, const float* gates) {
-  for (int r = 0; r < t.rows; r++) {
+  // Whole sums of a row as numbers, from a column of b on: as they are.
+  template <int V>
+  ASDM_INLINE void values(int, int64_t, const vf (&sum)[V], vf (&to)[V]) const {
     ASDM_UNROLL
-    for (int j = 0; j < kNr; j += kVf) {
-      vf value = vload(t.gated + r * kNr + j), gate = vload(gates + r * kNr + j);
-      if (t.bias != nullptr) {
-        value = vadd(value, vload(t.bias - t.gatedBy + j));
-        gate = vadd(gate, vload(t.bias + j));
-      }
-      const vf v = vmul(value, Math<E>::gelu(gate));
-      vstore(t.y + r * t.ldy + j, v);
-      if (t.yLow != nullptr) vstore(t.yLow + r * t.ldy + j, vsub(v, vload(t.y + r * t.ldy + j)));
-    }
+    for (int v = 0; v < V; v++) to[v] = sum[v];
   }
-}
-
-// The slow way out, for activations and narrow panels: finishes whole sums [rows][kNr] to y.
-template <class E>
-ASDM_NOINLINE void finishTile(const Tile<E>& t, const float* sums) {
-  if (t.gated != nullptr) {
-    finishGated(t, sums);
-    return;
+  ASDM_INLINE void fetchNext(int64_t bytes) const {
+    for (int i = 0; i < kNext; i++) ASDM_PREFETCH_L2(static_cast<const char*>(next[i]) + bytes);
   }
-  for (int r = 0; r < t.rows; r++) {
-    E* y = t.y + r * t.ldy;
-    for (int j = 0; j < t.columns; j += kVf) {
-      const int n = t.columns - j < kVf ? t.columns - j : kVf;
-      vf v = vload(sums + r * kNr + j);
-      if (t.bias != nullptr) v = vadd(v, vloadn(t.bias + j, n));
-      if (t.rowBias != nullptr) v = vadd(v, vloadn(t.rowBias + j, n));
-      v = vactivate(t.activation, v);
-      if (t.residual != nullptr) {
-        vf residual = vloadn(t.residual + r * t.ldr + j, n);
-        if (t.residualLow != nullptr) residual = vadd(residual, vloadn(t.residualLow + r * t.ldr + j, n));
-        v = vadd(v, residual);
-      }
-      vstoren(y + j, v, n);
-      if (t.yLow != nullptr) vstoren(t.yLow + r * t.ldy + j, vsub(v, vloadn(y + j, n)), n);
-    }
-  }
-}
+};
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -23,6 +23,7 @@ ASDM_TARGET_BEGIN(ASDM_AMX_FEATURES)
 #define ASDM_VEC_BF16
 #define ASDM_TILES
 #include "cpu/vec/avx512.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/vec/amx.h"
 #include "cpu/int8/amx_sizes.inc.h"

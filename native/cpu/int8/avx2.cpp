@@ -15,6 +15,7 @@
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2
 #include "cpu/vec/avx2.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::avx2::int8 {

@@ -20,6 +20,7 @@
 ASDM_TARGET_BEGIN(ASDM_AVX512VNNI_FEATURES)
 #define ASDM_SET avx512vnni
 #include "cpu/vec/avx512.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/int8/vnni512.inc.h"
 #include "cpu/int8/bodies.inc.h"

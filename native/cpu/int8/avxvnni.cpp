@@ -15,6 +15,7 @@
 ASDM_TARGET_BEGIN(ASDM_AVXVNNI_FEATURES)
 #define ASDM_SET avxvnni
 #include "cpu/vec/avx2.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::avxvnni::int8 {

@@ -16,9 +16,9 @@ constexpr int kWhole = 1;
 #include "cpu/int8/quantize.inc.h"
 #include "cpu/int8/tile.inc.h"
 #if defined(ASDM_TILES)
-#include "cpu/int8/amx_tile.inc.h"
+#include "cpu/gemm/amx_kernels.inc.h"
 #else
-#include "cpu/int8/tile_kernels.inc.h"
+#include "cpu/gemm/tile_kernels.inc.h"
 #endif
 #include "cpu/int8/pack.inc.h"
 #include "cpu/int8/product.inc.h"

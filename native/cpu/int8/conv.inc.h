@@ -22,10 +22,7 @@ inline void copyNeighbourhoods(const void* source, int64_t row, int rows, int64_
 }
 
 inline Product productOf(const ConvArgs& a) {
-  const int64_t co = a.shape.n;
-  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, nullptr, nullptr, false, a.bias,
-          static_cast<const uint16_t*>(a.rowBias), a.ldRowBias, Activation::None, static_cast<const uint16_t*>(a.residual), co,
-          static_cast<uint16_t*>(a.y), co, static_cast<const uint16_t*>(a.residualLow), static_cast<uint16_t*>(a.yLow)};
+  return {a.n, a.outH * a.outW, a.shape, a.weight, &copyNeighbourhoods, nullptr, nullptr, false, epilogueOf<Bf16>(a)};
 }
 
 inline Parts partsOf(const ConvArgs& a, int threads) {

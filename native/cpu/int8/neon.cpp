@@ -14,6 +14,7 @@
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::neon::int8 {

@@ -15,6 +15,7 @@
 ASDM_TARGET_BEGIN(ASDM_DOTPROD_FEATURES)
 #define ASDM_SET neondot
 #include "cpu/vec/neon.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::neondot::int8 {

@@ -11,6 +11,7 @@
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"
+#include "cpu/vec/element.inc.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::portable::int8 {
@@ -35,7 +36,7 @@ template <int R, int V>
 ASDM_INLINE void accumulate(const Tile& t, vi (&sum)[R][V]) {
   constexpr int kWidth = V * kVf;
   int32_t s[R][kWidth] = {};
-  for (int64_t k = 0; k < t.slots; k++) {
+  for (int64_t k = 0; k < t.steps; k++) {
     const int8_t* const b = t.b + k * kNr;
     int16_t right[kWidth];
     for (int j = 0; j < kWidth; j++) right[j] = b[j];

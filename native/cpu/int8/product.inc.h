@@ -18,16 +18,7 @@ struct Product {
   const void* source;
   const Quant* quants;  // one for each row, or each group
   bool quantPerRow;
-  const float* bias;
-  const uint16_t* rowBias;
-  int64_t ldRowBias;
-  Activation activation;
-  const uint16_t* residual;
-  int64_t ldr;
-  uint16_t* y;
-  int64_t ldy;
-  const uint16_t* residualLow;  // low parts (backend/kernels.h), with ldr and ldy, or null
-  uint16_t* yLow;
+  Epilogue<Bf16> out;
   bool gated = false;  // as LinearArgs::gated
 };
 
@@ -45,7 +36,7 @@ ASDM_INLINE int64_t workerBytes(const Product& p) {
 }
 
 inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
-  const TileKernels kernels;
+  const TileKernels<Tile> kernels;
   const int64_t k = p.shape.k(), n = p.shape.n, kc = blockLength(k), panels = ceilDiv(n, kNr);
   const int64_t parts = p.gated ? 2 : 1, wide = panels / parts;  // as in gemm/gemm.inc.h
   const int64_t groupTiles = ceilDiv(p.groupRows, kMr), tiles = tilesOf(p);
@@ -83,7 +74,7 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
         const int64_t j = (firstPanel + turn / parts) * kNr, panel = firstPanel + turn / parts + (gates ? wide : 0);
         Tile t;
         t.b = weight + first * panels * kNr + panel * slots * kSlot * kNr;
-        t.slots = slots;
+        t.steps = slots;
         t.later = slots * kSlot * kNr * (gates ? 1 - wide : p.gated ? wide : 1);
         t.columns = static_cast<int>(smaller(kNr, n - panel * kNr));
         t.first = first == 0;
@@ -92,11 +83,7 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
         t.scales = scales + panel * kNr;
         t.weightSums = weightSums + panel * kNr;
         t.gatedBy = wide * kNr;
-        t.bias = p.bias != nullptr ? p.bias + panel * kNr : nullptr;
-        t.activation = p.activation;
         t.places = static_cast<int>(endTile - firstTile);
-        t.ldr = p.ldr;
-        t.ldy = p.ldy;
         for (int64_t tile = firstTile; tile < endTile; tile++) {
           const int64_t i = rowOf(tile), group = tile / groupTiles;
           t.rows = static_cast<int>(rowOf(tile + 1) - i);
@@ -106,11 +93,7 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
           t.sums = sumsOf(k > kc ? turn : 0);
           t.gated = gates && t.last ? sumsOf(k > kc ? turn - 1 : 0) : nullptr;
           t.quants = p.quants + (p.quantPerRow ? i : group);
-          t.rowBias = p.rowBias != nullptr ? p.rowBias + group * p.ldRowBias + j : nullptr;
-          t.residual = p.residual != nullptr ? p.residual + i * p.ldr + j : nullptr;
-          t.residualLow = t.residual != nullptr && p.residualLow != nullptr ? p.residualLow + i * p.ldr + j : nullptr;
-          t.y = p.y + i * p.ldy + j;
-          t.yLow = p.yLow != nullptr ? p.yLow + i * p.ldy + j : nullptr;
+          t.out = epilogueAt(p.out, group, i, j);
           kernels.run(t, state);
         }
       }
@@ -156,9 +139,7 @@ inline void copyDenseRows(const void* source, int64_t row, int rows, int64_t fir
 }
 
 inline Product productOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &copyDenseRows, nullptr, nullptr, true, l.bias, nullptr, 0, l.activation,
-          static_cast<const uint16_t*>(l.residual), l.ldr, static_cast<uint16_t*>(l.y), l.ldy,
-          static_cast<const uint16_t*>(l.residualLow), static_cast<uint16_t*>(l.yLow), l.gated};
+  return {1, l.m, l.shape, l.weight, &copyDenseRows, nullptr, nullptr, true, epilogueOf<Bf16>(l), l.gated};
 }
 
 size_t linearScratch(const LinearArgs& l, int threads) noexcept {

@@ -31,12 +31,12 @@ ASDM_INLINE void accumulate(const Tile& t, vi (&sum)[R][V]) {
   const int8_t* b = t.b;
   // Memory for the end of the tile is asked for a little at a time: a burst would fill the core's few miss slots and stall it. The
   // hints are never read, so they may point past an array's end.
-  const char* out = reinterpret_cast<const char*>(t.y);
-  const bool residualToo = t.last && t.residual != nullptr;
-  const char* residual = residualToo ? reinterpret_cast<const char*>(t.residual) : out;
-  const int64_t outStep = t.ldy * 2, residualStep = residualToo ? t.ldr * 2 : 0;
+  const char* out = reinterpret_cast<const char*>(t.out.y);
+  const bool residualToo = t.last && t.out.residual != nullptr;
+  const char* residual = residualToo ? reinterpret_cast<const char*>(t.out.residual) : out;
+  const int64_t outStep = t.out.ldy * 2, residualStep = residualToo ? t.out.ldr * 2 : 0;
   int64_t k = 0;
-  for (; k + kUnroll <= t.slots; k += kUnroll) {
+  for (; k + kUnroll <= t.steps; k += kUnroll) {
     ASDM_UNROLL
     for (int step = 0; step < kUnroll; step++) {
       for (int v = 0; v < kNr * kSlot; v += 64) ASDM_PREFETCH(b + kPrefetch + step * kNr * kSlot + v);
@@ -50,7 +50,7 @@ ASDM_INLINE void accumulate(const Tile& t, vi (&sum)[R][V]) {
     out += more ? outStep : 0;
     residual += more ? residualStep : 0;
   }
-  for (; k < t.slots; k++, a += kSlot, b += kNr * kSlot) tileStep<R, V>(a, b, sum);
+  for (; k < t.steps; k++, a += kSlot, b += kNr * kSlot) tileStep<R, V>(a, b, sum);
 }
 
 }  // namespace asdm::cpu::ASDM_SET::int8

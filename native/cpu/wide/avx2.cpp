@@ -12,6 +12,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2
 #include "cpu/vec/avx2.h"
 #include "cpu/vec/element.inc.h"
+#include "cpu/vec/math.inc.h"
 #include "cpu/wide/wide.inc.h"
 ASDM_TARGET_END
 

@@ -17,6 +17,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #define ASDM_SET avx512
 #include "cpu/vec/avx512.h"
 #include "cpu/vec/element.inc.h"
+#include "cpu/vec/math.inc.h"
 #include "cpu/wide/wide.inc.h"
 ASDM_TARGET_END
 

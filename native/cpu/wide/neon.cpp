@@ -11,6 +11,7 @@
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"
 #include "cpu/vec/element.inc.h"
+#include "cpu/vec/math.inc.h"
 #include "cpu/wide/wide.inc.h"
 
 #endif

@@ -1,7 +1,8 @@
-// For every set with products of floats. Include after a vocabulary and element.inc.h.
+// For every set with products of floats. Include after a vocabulary, element.inc.h and math.inc.h.
 #pragma once
 
 #include "cpu/conv/neighbourhoods.inc.h"
+#include "cpu/gemm/finish.inc.h"
 
 namespace asdm::cpu::ASDM_SET {
 
@@ -49,79 +50,57 @@ inline const void* widePixel(const void* source, int64_t row, int64_t first) {
   return static_cast<const Bf16*>(a.x) + ((sample * a.h + y) * a.w + x) * a.shape.channels + first % a.shape.channels;
 }
 
-// What a product's sums become; rows are those of the product, of n features.
-struct WideEnd {
-  int64_t rows, n;
-  const Bf16* rowBias;  // of `group` rows in common, ldRowBias apart, or null
-  int64_t group, ldRowBias;
-  const Bf16 *residual, *residualLow;
-  int64_t ldr;
-  Bf16 *y, *yLow;
-  int64_t ldy;
-};
-
-ASDM_INLINE void finishRow(const WideEnd& e, int64_t row, const float* sums) {
-  const Bf16* const rowBias = e.rowBias != nullptr ? e.rowBias + row / e.group * e.ldRowBias : nullptr;
-  const Bf16* const residual = e.residual != nullptr ? e.residual + row * e.ldr : nullptr;
-  const Bf16* const residualLow = residual != nullptr && e.residualLow != nullptr ? e.residualLow + row * e.ldr : nullptr;
-  Bf16* const y = e.y + row * e.ldy;
-  Bf16* const yLow = e.yLow != nullptr ? e.yLow + row * e.ldy : nullptr;
-  for (int64_t j = 0; j < e.n; j += kVf) {
-    const int n = static_cast<int>(smaller(kVf, e.n - j));
-    vf v = vloadn(sums + j, n);
-    if (rowBias != nullptr) v = vadd(v, vloadn(rowBias + j, n));
-    if (residual != nullptr) {
-      const vf r = vloadn(residual + j, n);
-      v = vadd(v, residualLow != nullptr ? vadd(r, vloadn(residualLow + j, n)) : r);
-    }
-    vstoren(y + j, v, n);
-    if (yLow != nullptr) vstoren(yLow + j, vsub(v, vloadn(y + j, n)), n);
-  }
-}
-
 // Bytes of the sums, which lie in scratch before the product's own.
-inline size_t wideSums(const Product& p) {
-  return (static_cast<size_t>(p.groups * p.groupRows * p.ldy) * sizeof(float) + 63) / 64 * 64;
+inline size_t wideSums(const Product<float>& p) {
+  return (static_cast<size_t>(p.groups * p.groupRows * p.out.ldy) * sizeof(float) + 63) / 64 * 64;
 }
 
-inline void wideProduct(Product p, const WideEnd& end, KernelContext& context) {
-  float* const sums = reinterpret_cast<float*>(context.scratch);
-  p.y = sums;
+// end: what is done in the activations' format; p.out has the rest.
+inline void wideProduct(Product<float> p, const Epilogue<Bf16>& end, KernelContext& context) {
+  const float* const sums = p.out.y = reinterpret_cast<float*>(context.scratch);
   KernelContext inner{context.pool, context.scratch + wideSums(p)};
   product<float>(p, inner);
   constexpr int64_t kElements = 1 << 16;
-  const int64_t rows = kElements / end.n > 1 ? kElements / end.n : 1;
-  context.pool.run(ceilDiv(end.rows, rows), [&](int64_t task, int) {
-    for (int64_t row = task * rows; row < smaller(end.rows, (task + 1) * rows); row++) finishRow(end, row, sums + row * end.n);
+  const int64_t n = p.out.ldy, all = p.groups * p.groupRows, rows = kElements / n > 1 ? kElements / n : 1;
+  context.pool.run(ceilDiv(all, rows), [&](int64_t task, int) {
+    for (int64_t row = task * rows; row < smaller(all, (task + 1) * rows); row++) {
+      const Epilogue<Bf16> out = epilogueAt(end, row / p.groupRows, row, 0);
+      for (int64_t j = 0; j < n; j += kVf) {
+        const int lanes = static_cast<int>(smaller(kVf, n - j));
+        vf sum[1][1] = {{vloadn(sums + row * n + j, lanes)}};
+        finishVectors(out, 0, j, sum, lanes);
+      }
+    }
   });
 }
 
-inline Product wideProductOf(const LinearArgs& l) {
-  return {1, l.m, l.shape, l.weight, &widenLinearRows, &wideLinearRow, &l, l.bias, nullptr, 0, l.activation, nullptr, 0, nullptr, l.width(),
-          nullptr, nullptr, nullptr, l.gated};
+// The part of an epilogue that sums in float take, dense rows of `width`, and what is left of it.
+inline Epilogue<float> sumsOf(const Epilogue<Bf16>& e, int64_t width) {
+  return {e.bias, nullptr, 0, e.activation, nullptr, nullptr, 0, nullptr, nullptr, width};
 }
-inline Product wideProductOf(const ConvArgs& a) {
-  return {a.n, a.outH * a.outW, a.shape, a.weight, &widenNeighbourhoods, &widePixel, &a, a.bias, nullptr, 0, Activation::None, nullptr, 0,
-          nullptr, a.shape.n};
+inline Epilogue<Bf16> restOf(Epilogue<Bf16> e) {
+  e.bias = nullptr;
+  e.activation = Activation::None;
+  return e;
 }
 
-void wideLinear(const LinearArgs& l, KernelContext& context) noexcept {
-  wideProduct(wideProductOf(l), {l.m, l.width(), nullptr, 1, 0, static_cast<const Bf16*>(l.residual), static_cast<const Bf16*>(l.residualLow),
-                                 l.ldr, static_cast<Bf16*>(l.y), static_cast<Bf16*>(l.yLow), l.ldy}, context);
+inline Product<float> wideProductOf(const LinearArgs& l) {
+  return {1, l.m, l.shape, l.weight, &widenLinearRows, &wideLinearRow, &l, sumsOf(epilogueOf<Bf16>(l), l.width()), nullptr, l.gated};
 }
-size_t wideLinearScratch(const LinearArgs& l, int threads) noexcept {
-  const Product p = wideProductOf(l);
+inline Product<float> wideProductOf(const ConvArgs& a) {
+  return {a.n, a.outH * a.outW, a.shape, a.weight, &widenNeighbourhoods, &widePixel, &a, sumsOf(epilogueOf<Bf16>(a), a.shape.n)};
+}
+
+template <class Args>
+inline size_t wideScratch(const Args& a, int threads) {
+  const Product<float> p = wideProductOf(a);
   return wideSums(p) + productScratch<float>(p, threads);
 }
 
-void wideConv(const ConvArgs& a, KernelContext& context) noexcept {
-  const int64_t pixels = a.outH * a.outW, n = a.shape.n;
-  wideProduct(wideProductOf(a), {a.n * pixels, n, static_cast<const Bf16*>(a.rowBias), pixels, a.ldRowBias, static_cast<const Bf16*>(a.residual),
-                                 static_cast<const Bf16*>(a.residualLow), n, static_cast<Bf16*>(a.y), static_cast<Bf16*>(a.yLow), n}, context);
-}
-size_t wideConvScratch(const ConvArgs& a, int threads) noexcept {
-  const Product p = wideProductOf(a);
-  return wideSums(p) + productScratch<float>(p, threads);
-}
+void wideLinear(const LinearArgs& l, KernelContext& context) noexcept { wideProduct(wideProductOf(l), restOf(epilogueOf<Bf16>(l)), context); }
+size_t wideLinearScratch(const LinearArgs& l, int threads) noexcept { return wideScratch(l, threads); }
+
+void wideConv(const ConvArgs& a, KernelContext& context) noexcept { wideProduct(wideProductOf(a), restOf(epilogueOf<Bf16>(a)), context); }
+size_t wideConvScratch(const ConvArgs& a, int threads) noexcept { return wideScratch(a, threads); }
 
 }  // namespace asdm::cpu::ASDM_SET
