@@ -1,5 +1,7 @@
-// What compilers are told beyond the language: unrolling, inlining, fetching ahead.
+// What compilers are told beyond the language: unrolling, inlining, fetching ahead, an order of sums.
 #pragma once
+
+#include "cpu/target.h"
 
 #if defined(__clang__)
 #define ASDM_UNROLL _Pragma("unroll")
@@ -22,4 +24,14 @@
 #else
 #define ASDM_PREFETCH(p) (void)(p)
 #define ASDM_PREFETCH_L2(p) (void)(p)
+#endif
+
+// Between two additions to a vector of integers: they stay two. GCC would add up the products of an unrolled loop first, as it may where
+// nothing is rounded, and have more of them at a time than there are registers.
+#if defined(__GNUC__) && !defined(__clang__) && defined(ASDM_X86)
+#define ASDM_IN_ORDER(v) __asm__("" : "+v"(v))
+#elif defined(__GNUC__) && !defined(__clang__) && defined(ASDM_ARM64)
+#define ASDM_IN_ORDER(v) __asm__("" : "+w"(v))
+#else
+#define ASDM_IN_ORDER(v) (void)(v)
 #endif

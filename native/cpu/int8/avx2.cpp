@@ -37,7 +37,11 @@ constexpr int kLeftOffset = 0;
 
 namespace asdm::cpu::avx2::int8 {
 ASDM_INLINE vi viRight(const int8_t* b) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b))); }
-ASDM_INLINE vi viDot(vi sum, vi left, vi right) { return viAdd(sum, _mm256_madd_epi16(left, right)); }
+ASDM_INLINE vi viDot(vi sum, vi left, vi right) {
+  sum = viAdd(sum, _mm256_madd_epi16(left, right));
+  ASDM_IN_ORDER(sum);
+  return sum;
+}
 }  // namespace asdm::cpu::avx2::int8
 
 #include "cpu/int8/bodies.inc.h"

@@ -37,7 +37,9 @@ namespace asdm::cpu::neon::int8 {
 ASDM_INLINE vi viRight(const int8_t* b) { return vreinterpretq_s32_s16(vmovl_s8(vld1_s8(b))); }
 ASDM_INLINE vi viDot(vi sum, vi left, vi right) {
   const int16x8_t a = vreinterpretq_s16_s32(left), b = vreinterpretq_s16_s32(right);
-  return vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
+  sum = vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
+  ASDM_IN_ORDER(sum);
+  return sum;
 }
 }  // namespace asdm::cpu::neon::int8
 
