@@ -17,13 +17,7 @@ namespace asdm::cpu {
 #if defined(ASDM_HAS_AMX)
 // What the set has no kernels of its own for.
 namespace amx {
-using avx512bf16::activation;
-using avx512bf16::add;
-using avx512bf16::geglu;
-using avx512bf16::groupNorm;
-using avx512bf16::groupNormScratch;
-using avx512bf16::layerNorm;
-using avx512bf16::timestep;
+ASDM_USE_REST_OF(avx512bf16)
 }  // namespace amx
 #endif
 

@@ -55,17 +55,11 @@ ASDM_TARGET_END
 namespace asdm::cpu {
 
 namespace amx_emulated_avx512 {
-using avx512bf16::activation;
-using avx512bf16::add;
 template <class E>
 void attention(const AttentionArgs&, KernelContext&) noexcept;  // tile_attention_avx512.cpp
 template <class E>
 size_t attentionScratch(const AttentionArgs&, int threads) noexcept;
-using avx512bf16::geglu;
-using avx512bf16::groupNorm;
-using avx512bf16::groupNormScratch;
-using avx512bf16::layerNorm;
-using avx512bf16::timestep;
+ASDM_USE_REST_OF(avx512bf16)
 }  // namespace amx_emulated_avx512
 
 namespace {

@@ -40,15 +40,9 @@
 namespace asdm::cpu {
 
 namespace amx_emulated {
-using portable::activation;
-using portable::add;
 using portable::attention;
 using portable::attentionScratch;
-using portable::geglu;
-using portable::groupNorm;
-using portable::groupNormScratch;
-using portable::layerNorm;
-using portable::timestep;
+ASDM_USE_REST_OF(portable)
 }  // namespace amx_emulated
 
 namespace {
