@@ -1,59 +1,28 @@
 // Share of the machine's peak that linear layers and convolutions reach, on the shapes of SD 1.5 and its VAE, one thread.
 //
-//   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gemm_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
-//     native/cpu/peak/*.cpp native/cpu/cpuid.cpp native/core/thread_pool.cpp -pthread -o /tmp/gemm_bench          (one line)
-//   /tmp/gemm_bench [set, avx512 if left out] [bf16] [filter]
+//   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gemm_bench.cpp native/cpu/*.cpp native/cpu/*/*.cpp native/core/*.cpp
+//     -pthread -o /tmp/gemm_bench          (one line)
+//   /tmp/gemm_bench [set, auto if left out] [fp32, bf16 or int8; fp32 if left out] [filter]
 //
-// Peak is cpu/peak's: independent vector FMAs, or products of bfloat16 pairs for sets avx512bf16 and amx. Both are timed by the thread's processor
-// time, in turn, best of several, so that other programs disturb little. First each result is compared with double precision at some
-// points.
+// Peak is cpu/peak's: independent multiply-accumulates of the set in the format, in float where it has none for that. Both are timed by the
+// thread's processor time, in turn, best of several, so that other programs disturb little. In int8 a call's time includes quantising its
+// activations. First each result is compared with double precision at some places; the error is the largest, in units of the sum of
+// absolute products, and the root of the mean square, relative to that of the true values.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "core/bf16.h"
-#include "cpu/conv/conv.h"
-#include "cpu/cpuid.h"
-#include "cpu/gemm/gemm.h"
+#include "cpu/registry.h"
 #include "support.h"
 
 using namespace asdm;
 using namespace asdm::bench;
 
 namespace {
-
-struct Kernels {
-  size_t (*packedBytes)(const WeightShape&);
-  bool (*pack)(const PackArgs&);
-  void (*linear)(const LinearArgs&, KernelContext&);
-  size_t (*linearScratch)(const LinearArgs&, int);
-  void (*conv)(const ConvArgs&, KernelContext&);
-  size_t (*convScratch)(const ConvArgs&, int);
-};
-
-#define KERNELS(set, E) \
-  Kernels { cpu::set::packedBytes<E>, cpu::set::pack<E>, cpu::set::linear<E>, cpu::set::linearScratch<E>, cpu::set::conv<E>, cpu::set::convScratch<E> }
-
-// Numbers as a kernel takes them, and back.
-struct Values {
-  std::vector<float> floats;
-  std::vector<Bf16> halves;
-  Values(std::vector<float> v, bool bf16) : floats(std::move(v)) {
-    if (!bf16) return;
-    for (float& x : floats) {
-      halves.push_back(toBf16(x));
-      x = toFloat(halves.back());
-    }
-  }
-  void* data() { return halves.empty() ? static_cast<void*>(floats.data()) : halves.data(); }
-  void widen() {
-    for (size_t i = 0; i < halves.size(); i++) floats[i] = toFloat(halves[i]);
-  }
-};
 
 struct Case {
   const char* kind;  // "conv" or "linear"
@@ -69,15 +38,20 @@ const Case kCases[] = {
     {"conv", 2, 64, 64, 960, 320, 1},    {"conv", 1, 512, 512, 128, 128, 3},  {"conv", 1, 512, 512, 256, 128, 3},
     {"conv", 1, 512, 512, 128, 3, 3},    {"conv", 1, 256, 256, 256, 256, 3},  {"conv", 1, 64, 64, 512, 512, 3},
     {"linear", 8192, 1, 1, 320, 320, 1}, {"linear", 8192, 1, 1, 320, 960, 1}, {"linear", 8192, 1, 1, 320, 2560, 1},
-    {"linear", 8192, 1, 1, 1280, 320, 1}, {"linear", 2048, 1, 1, 640, 640, 1}, {"linear", 2048, 1, 1, 640, 5120, 1},
-    {"linear", 2048, 1, 1, 2560, 640, 1}, {"linear", 512, 1, 1, 1280, 1280, 1}, {"linear", 512, 1, 1, 1280, 10240, 1},
-    {"linear", 512, 1, 1, 5120, 1280, 1}, {"linear", 154, 1, 1, 768, 320, 1}, {"linear", 154, 1, 1, 768, 1280, 1},
-    {"linear", 2, 1, 1, 320, 1280, 1},   {"linear", 2, 1, 1, 1280, 1280, 1},
+    {"linear", 8192, 1, 1, 960, 320, 1}, {"linear", 8192, 1, 1, 1280, 320, 1}, {"linear", 2048, 1, 1, 640, 640, 1},
+    {"linear", 2048, 1, 1, 640, 5120, 1}, {"linear", 2048, 1, 1, 2560, 640, 1}, {"linear", 512, 1, 1, 1280, 1280, 1},
+    {"linear", 512, 1, 1, 1280, 10240, 1}, {"linear", 512, 1, 1, 5120, 1280, 1}, {"linear", 154, 1, 1, 768, 320, 1},
+    {"linear", 154, 1, 1, 768, 1280, 1}, {"linear", 2, 1, 1, 320, 1280, 1},   {"linear", 2, 1, 1, 1280, 1280, 1},
 };
 
-// The largest difference from double precision at 200 places, in units of the sum of absolute products.
-double worst(const Case& c, const std::vector<float>& x, const std::vector<float>& weight, const std::vector<float>& y) {
-  double worst = 0;
+// The difference from double precision at 200 places.
+struct Error {
+  double largest = 0, squares = 0, size = 1e-30;
+  double relative() const { return std::sqrt(squares / size); }
+};
+
+Error errorOf(const Case& c, const std::vector<float>& x, const std::vector<float>& weight, const std::vector<float>& y) {
+  Error error;
   uint32_t state = 1;
   const int64_t area = c.kernel * c.kernel, pad = c.kernel / 2;
   for (int probe = 0; probe < 200; probe++) {
@@ -85,7 +59,7 @@ double worst(const Case& c, const std::vector<float>& x, const std::vector<float
     const int64_t at = static_cast<int64_t>(state) % static_cast<int64_t>(y.size());
     const int64_t o = at % c.co, pixel = at / c.co;
     const int64_t px = pixel % c.w, py = pixel / c.w % c.h, sample = pixel / (c.w * c.h);
-    double sum = 0, size = 0;
+    double sum = 0, size = 1e-30;
     for (int64_t tap = 0; tap < area; tap++) {
       const int64_t sy = py + tap / c.kernel - pad, sx = px + tap % c.kernel - pad;
       if (sy < 0 || sy >= c.h || sx < 0 || sx >= c.w) continue;
@@ -96,29 +70,30 @@ double worst(const Case& c, const std::vector<float>& x, const std::vector<float
         size += std::fabs(product);
       }
     }
-    worst = std::max(worst, std::fabs(sum - y[static_cast<size_t>(at)]) / (size + 1e-30));
+    const double difference = std::fabs(sum - y[static_cast<size_t>(at)]);
+    error.largest = std::max(error.largest, difference / size);
+    error.squares += difference * difference;
+    error.size += sum * sum;
   }
-  return worst;
+  return error;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string set = argc > 1 ? argv[1] : "avx512";
-  const bool named = argc > 2 && std::strcmp(argv[2], "bf16") == 0, pairs = set == "avx512bf16" || set == "amx", bf16 = named || pairs;
-  const std::string filter = argc > (named ? 3 : 2) ? argv[named ? 3 : 2] : "";
-  if (set == "amx" && !cpu::detect().amxBf16) {  // asking also gets the system's leave
-    std::puts("no tile registers here");
+  const std::string set = argc > 1 ? argv[1] : "auto", format = argc > 2 ? argv[2] : "fp32", filter = argc > 3 ? argv[3] : "";
+  const DType dtype = format == "int8" ? DType::I8 : format == "bf16" ? DType::BF16 : DType::F32;
+  const KernelTable* table = nullptr;
+  if (!cpu::kernels(set, dtype, &table).ok()) {
+    std::fprintf(stderr, "Expected a kernel set that this machine can run but received %s\n", set.c_str());
     return 1;
   }
-  const Kernels kernels = set == "avx512bf16" ? KERNELS(avx512bf16, Bf16)
-#if defined(ASDM_HAS_AMX)
-                          : set == "amx" ? KERNELS(amx, Bf16)
-#endif
-                          : set == "avx512"   ? (bf16 ? KERNELS(avx512, Bf16) : KERNELS(avx512, float))
-                          : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
-                                              : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
-  const char* const peakSet = set == "amx" ? "amx" : pairs || set == "avx512" ? "avx512" : "avx2";
+  const bool half = table->activations == DType::BF16;
+  // Numbers as the activations hold them.
+  const auto rounded = [&](std::vector<float> v) {
+    for (float& x : v) x = half ? toFloat(toBf16(x)) : x;
+    return v;
+  };
   ThreadPool pool(1);
   double totalTime = 0, totalFlop = 0;
   for (const Case& c : kCases) {
@@ -129,36 +104,40 @@ int main(int argc, char** argv) {
                   static_cast<long long>(c.h), static_cast<long long>(c.w), static_cast<long long>(c.channels),
                   static_cast<long long>(c.co), static_cast<long long>(c.kernel));
     if (std::string(name).find(filter) == std::string::npos) continue;
-    const WeightShape shape{c.co, c.channels, c.kernel * c.kernel};
-    Values x(noise(static_cast<size_t>(rows * c.channels), 12345), bf16);
-    const std::vector<float> weight = Values(noise(static_cast<size_t>(shape.n * shape.k()), 12345), bf16).floats;
-    Values y(std::vector<float>(static_cast<size_t>(rows * c.co)), bf16);
-    std::vector<std::byte> packedBlock, scratchBlock;
-    std::byte* packed = aligned(packedBlock, kernels.packedBytes(shape));
+    const WeightShape shape{c.co, c.channels, c.kernel * c.kernel, dtype == DType::I8 ? WeightFormat::I8 : WeightFormat::Native};
+    const std::vector<float> x = rounded(noise(static_cast<size_t>(rows * c.channels), 1));
+    const std::vector<float> weight = rounded(noise(static_cast<size_t>(shape.n * shape.k()), 2));
+    const int64_t bytes = dtypeBytes(table->activations), results = rows * c.co;
+    std::vector<std::byte> xBlock, yBlock, packedBlock, scratchBlock;
+    std::byte* const left = aligned(xBlock, x.size() * static_cast<size_t>(bytes));
+    std::byte* const y = aligned(yBlock, static_cast<size_t>(results * bytes));
+    std::byte* const packed = aligned(packedBlock, table->packedBytes(shape));
+    table->copyNumbers({DType::F32, x.data(), rows * c.channels, table->activations, left});
     const double packStart = seconds();
-    kernels.pack({shape, weight.data(), 0, c.co, packed});
+    table->pack({shape, weight.data(), 0, c.co, packed});
     const double packTime = seconds() - packStart;
-    const LinearArgs l{x.data(), rows, c.channels, shape, packed, nullptr, Activation::None, nullptr, c.co, y.data(), c.co};
-    const ConvArgs v{x.data(), c.n, c.h, c.w, 0, 0, c.kernel, c.kernel, 1, c.kernel / 2, c.kernel / 2, c.h, c.w, shape, packed,
-                     nullptr, nullptr, 0, nullptr, y.data()};
-    KernelContext context{pool, aligned(scratchBlock, linear ? kernels.linearScratch(l, 1) : kernels.convScratch(v, 1))};
+    const LinearArgs l{left, rows, c.channels, shape, packed, nullptr, Activation::None, nullptr, c.co, y, c.co};
+    const ConvArgs v{left, c.n, c.h, c.w, 0, 0, c.kernel, c.kernel, 1, c.kernel / 2, c.kernel / 2, c.h, c.w, shape, packed,
+                     nullptr, nullptr, 0, nullptr, y};
+    KernelContext context{pool, aligned(scratchBlock, linear ? table->linear.scratch(l, 1) : table->conv.scratch(v, 1))};
     const double flop = 2.0 * static_cast<double>(rows * shape.k() * c.co);
     double best = 1e9, top = 0;
-    const int repeats = flop > 2e10 ? 3 : flop > 5e8 ? 7 : 25;
+    const int repeats = flop > 2e10 ? 5 : flop > 5e8 ? 9 : 25;
     for (int i = 0; i < repeats; i++) {
-      if (i < 8) top = std::max(top, peak(peakSet, pairs ? DType::BF16 : DType::F32));
+      if (i < 8) top = std::max(top, peak(table->name, dtype));
       const double start = seconds();
-      if (linear) kernels.linear(l, context);
-      else kernels.conv(v, context);
+      if (linear) table->linear.run(l, context);
+      else table->conv.run(v, context);
       best = std::min(best, seconds() - start);
     }
-    y.widen();
+    std::vector<float> wide(static_cast<size_t>(results));
+    table->copyNumbers({table->activations, y, results, DType::F32, wide.data()});
+    const Error error = errorOf(c, x, weight, wide);
     totalTime += best;
     totalFlop += flop;
-    std::printf("%-34s %8.2f ms %6.1f GFLOP/s  %5.1f %% of %.1f  pack %.2f GB/s  error %.1e\n", name, best * 1e3,
-                flop / best * 1e-9, 100 * flop / best * 1e-9 / top, top, 4e-9 * static_cast<double>(weight.size()) / packTime,
-                worst(c, x.floats, weight, y.floats));
+    std::printf("%-34s %8.2f ms %6.1f GOP/s  %5.1f %% of %.1f  pack %.2f GB/s  error %.1e, %.1e\n", name, best * 1e3, flop / best * 1e-9,
+                100 * flop / best * 1e-9 / top, top, 4e-9 * static_cast<double>(weight.size()) / packTime, error.largest, error.relative());
     std::fflush(stdout);
   }
-  std::printf("all: %.1f GFLOP/s\n", totalFlop / totalTime * 1e-9);
+  std::printf("all: %.1f GOP/s\n", totalFlop / totalTime * 1e-9);
 }
