@@ -1,15 +1,11 @@
-// Attention of the set amx on emulated tile registers; its names clash with those of tile_sets_avx512.cpp in one file.
 #include "cpu/attention/attention.h"
 
-#if defined(ASDM_X86)
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <immintrin.h>
-#include <limits>
-
+#include "cpu/intrinsics.h"
 #include "testing/tile_emulation.h"
+
+// Attention of the set amx on emulated tile registers; its names clash with those of tile_sets_avx512.cpp in one file.
+
+#if defined(ASDM_X86)
 
 ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #define ASDM_SET amx_emulated_avx512

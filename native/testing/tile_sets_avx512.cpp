@@ -1,15 +1,5 @@
 #include "testing/tile_sets.h"
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-
-#include "cpu/target.h"
-#if defined(ASDM_X86)
-#include <immintrin.h>
-#endif
-
 #include "core/bf16.h"
 #include "cpu/attention/attention.h"
 #include "cpu/conv/conv.h"
@@ -17,19 +7,14 @@
 #include "cpu/cpuid.h"
 #include "cpu/elementwise/elementwise.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/hints.h"
 #include "cpu/int8/int8.h"
+#include "cpu/intrinsics.h"
 #include "cpu/norm/norm.h"
 #include "cpu/tables.h"
 #include "cpu/wide/wide.h"
 #include "testing/tile_emulation.h"
 
 #if defined(ASDM_X86)
-
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 
 ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #define ASDM_SET amx_emulated_avx512

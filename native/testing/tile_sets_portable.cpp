@@ -1,10 +1,5 @@
 #include "testing/tile_sets.h"
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-
 #include "core/bf16.h"
 #include "cpu/attention/attention.h"
 #include "cpu/conv/conv.h"
@@ -12,8 +7,8 @@
 #include "cpu/cpuid.h"
 #include "cpu/elementwise/elementwise.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/hints.h"
 #include "cpu/int8/int8.h"
+#include "cpu/intrinsics.h"
 #include "cpu/norm/norm.h"
 #include "cpu/tables.h"
 #include "cpu/wide/wide.h"

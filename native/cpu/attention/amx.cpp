@@ -1,13 +1,9 @@
 #include "cpu/attention/attention.h"
+#include "cpu/intrinsics.h"
 
 #if defined(ASDM_HAS_AMX)
 
 #include <atomic>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <immintrin.h>
-#include <limits>
 
 ASDM_TARGET_BEGIN(ASDM_AMX_FEATURES)
 #define ASDM_SET amx

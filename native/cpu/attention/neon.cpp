@@ -1,11 +1,7 @@
 #include "cpu/attention/attention.h"
+#include "cpu/intrinsics.h"
 
 #if defined(ASDM_ARM64)
-
-#include <cmath>
-#include <cstdint>
-#include <arm_neon.h>
-#include <limits>
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"

@@ -1,9 +1,5 @@
 #include "cpu/attention/attention.h"
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
+#include "cpu/intrinsics.h"
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"

@@ -1,12 +1,9 @@
 #include "cpu/conv/conv.h"
 #include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
+#include "cpu/intrinsics.h"
 
 #if defined(ASDM_X86)
-
-#include <cmath>
-#include <cstdint>
-#include <immintrin.h>
 
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2

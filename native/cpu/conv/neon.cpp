@@ -1,12 +1,9 @@
 #include "cpu/conv/conv.h"
 #include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
+#include "cpu/intrinsics.h"
 
 #if defined(ASDM_ARM64)
-
-#include <cmath>
-#include <cstdint>
-#include <arm_neon.h>
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"

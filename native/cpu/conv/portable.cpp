@@ -1,10 +1,7 @@
 #include "cpu/conv/conv.h"
 #include "cpu/conv/winograd.h"
 #include "cpu/gemm/gemm.h"
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "cpu/intrinsics.h"
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"

@@ -1,8 +1,5 @@
 #include "cpu/elementwise/elementwise.h"
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "cpu/intrinsics.h"
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"

@@ -1,16 +1,7 @@
 #include "cpu/gemm/gemm.h"
+#include "cpu/intrinsics.h"
 
 #if defined(ASDM_X86)
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <immintrin.h>
-
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 
 ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
 #define ASDM_SET avx512bf16

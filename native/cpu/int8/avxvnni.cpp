@@ -1,16 +1,9 @@
 #include "cpu/int8/int8.h"
-
-#if defined(ASDM_X86) && defined(ASDM_HAS_AVXVNNI)
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-#include <immintrin.h>
-
 #include "core/bf16.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/hints.h"
+#include "cpu/intrinsics.h"
+
+#if defined(ASDM_X86) && defined(ASDM_HAS_AVXVNNI)
 
 ASDM_TARGET_BEGIN(ASDM_AVXVNNI_FEATURES)
 #define ASDM_SET avxvnni

@@ -1,16 +1,9 @@
 #include "cpu/int8/int8.h"
-
-#if defined(ASDM_ARM64)
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-#include <arm_neon.h>
-
 #include "core/bf16.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/hints.h"
+#include "cpu/intrinsics.h"
+
+#if defined(ASDM_ARM64)
 
 ASDM_TARGET_BEGIN(ASDM_DOTPROD_FEATURES)
 #define ASDM_SET neondot

@@ -1,13 +1,7 @@
 #include "cpu/int8/int8.h"
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-
 #include "core/bf16.h"
 #include "cpu/gemm/gemm.h"
-#include "cpu/hints.h"
+#include "cpu/intrinsics.h"
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"

@@ -1,10 +1,7 @@
 #include "cpu/norm/norm.h"
+#include "cpu/intrinsics.h"
 
 #if defined(ASDM_X86)
-
-#include <cmath>
-#include <cstdint>
-#include <immintrin.h>
 
 ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #define ASDM_SET avx512

@@ -1,10 +1,7 @@
 #include "cpu/norm/norm.h"
+#include "cpu/intrinsics.h"
 
 #if defined(ASDM_ARM64)
-
-#include <cmath>
-#include <cstdint>
-#include <arm_neon.h>
 
 #define ASDM_SET neon
 #include "cpu/vec/neon.h"

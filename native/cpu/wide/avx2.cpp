@@ -1,12 +1,8 @@
 #include "cpu/gemm/gemm.h"
+#include "cpu/intrinsics.h"
 #include "cpu/wide/wide.h"
 
 #if defined(ASDM_X86)
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <immintrin.h>
 
 ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #define ASDM_SET avx2

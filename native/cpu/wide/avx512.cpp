@@ -1,17 +1,8 @@
 #include "cpu/gemm/gemm.h"
+#include "cpu/intrinsics.h"
 #include "cpu/wide/wide.h"
 
 #if defined(ASDM_X86)
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <immintrin.h>
-
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes _mm512_undefined_ps() in its own header for a mistake (its bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 
 ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #define ASDM_SET avx512

@@ -1,9 +1,6 @@
 #include "cpu/gemm/gemm.h"
+#include "cpu/intrinsics.h"
 #include "cpu/wide/wide.h"
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 
 #define ASDM_SET portable
 #include "cpu/vec/portable.h"
