@@ -12,7 +12,8 @@
     # No contraction: where a multiplication and an addition become one is written in the kernels, not left to the compiler.
     # No errno from math functions, which would keep square roots from being vectorised.
     # GCC 12 warns about its own AVX-512 header, whose undefined values are meant to be undefined.
-    'cflags': ['-Wno-uninitialized', '-Wno-maybe-uninitialized'],
+    # Clang knows one of the two options alone, and would say so for every file.
+    'cflags': ['-Wno-unknown-warning-option', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
     'cflags_cc': ['-O3', '-std=c++17', '-fexceptions', '-ffp-contract=off', '-fno-math-errno', '-fvisibility=hidden', '-fPIC'],
     # Node's own settings, which node-gyp adds, would win over what stood here plainly: they forbid exceptions. These conditions come after them.
     'target_conditions': [
