@@ -1,12 +1,12 @@
 /**
- * How far a UNet's output moves in 8-bit integers: by the rule of lib/model/precision.ts, with every product, and with one unit alone
- * while the rest is bf16.
+ * How far a UNet's output moves in bf16 and in 8-bit integers: by the rules of lib/model/precision.ts, with every product, and with one unit
+ * alone in 8 bits while the rest is bf16, without float weights.
  *
  *   npm run bench:sensitivity -- [--model emoji] [--steps 10] [--threads 2] [--units] [--limit 40]
  *   npm run bench:sensitivity -- --unet folder --size 64 [...]     a UNet alone, on noise
  *
  * Errors are relative root mean squares, ||y - y32|| / ||y32|| with y32 the output in fp32, each over three inputs: of a model early, in
- * the middle and late on the way of its own generation. `own` is what the unit adds to bf16's error:
+ * the middle and late on the way of its own generation. `own` is what integers add to bf16's error:
  * sqrt(error^2 - bf16^2). Which unit costs more accuracy than its share of the arithmetic is worth, the column beside it tells.
  */
 import { parseArgs } from 'node:util'
@@ -15,7 +15,7 @@ import { openCheckpoint, type Part } from '../lib/model/checkpoint'
 import type { UNetConfig } from '../lib/model/config'
 import { openUNet } from '../lib/model/folder'
 import { locateModel } from '../lib/model/locate'
-import { exactUnits } from '../lib/model/precision'
+import { withPrecision } from '../lib/model/precision'
 import { matchWeights } from '../lib/model/weights'
 import type { ForwardInputs, NativeModel, NativeModelOptions } from '../lib/native/binding'
 import { loadAddon } from '../lib/native/load'
@@ -25,8 +25,8 @@ import type { Tensor } from '../lib/tensor'
 
 interface Bench { part: Part<UNetConfig>, inputs: ForwardInputs[], threads: number }
 
-async function run({ part, inputs, threads }: Bench, options: Pick<NativeModelOptions, 'dtype' | 'exact'>): Promise<Float32Array[]> {
-  const model: NativeModel = loadAddon().createModel({ kind: 'unet', config: part.config }, { ...options, threads, cpu: 'auto' })
+async function run({ part, inputs, threads }: Bench, options: Pick<NativeModelOptions, 'dtype' | 'exact' | 'wide'>): Promise<Float32Array[]> {
+  const model: NativeModel = loadAddon().createModel({ kind: 'unet', config: part.config }, withPrecision({ kind: 'unet', config: part.config }, { ...options, threads, cpu: 'auto' }))
   try {
     await model.load(matchWeights(model.weights(), part.weights, part.path)).promise
     const outputs: Float32Array[] = []
@@ -86,11 +86,13 @@ async function main(): Promise<void> {
   const bench = { part, inputs, threads }
   const wanted = await run(bench, { dtype: 'fp32' })
   const bf16 = relative(await run(bench, { dtype: 'bf16' }), wanted)
-  const row = (error: number): string[] => [error.toExponential(2), Math.sqrt(Math.max(0, error ** 2 - bf16 ** 2)).toExponential(2)]
+  const plain = relative(await run(bench, { dtype: 'bf16', wide: [] }), wanted)
+  const row = (error: number, without = plain): string[] => [error.toExponential(2), Math.sqrt(Math.max(0, error ** 2 - without ** 2)).toExponential(2)]
   console.log(table(['weights', 'error', 'own'], [
-    ['bf16', ...row(bf16)],
-    ['int8 by the rule', ...row(relative(await run(bench, { dtype: 'int8', exact: exactUnits(part.config) }), wanted))],
-    ['int8 everywhere', ...row(relative(await run(bench, { dtype: 'int8', exact: [] }), wanted))],
+    ['bf16 by the rule', ...row(bf16, bf16)],
+    ['bf16 everywhere', ...row(plain)],
+    ['int8 by the rule', ...row(relative(await run(bench, { dtype: 'int8' }), wanted), bf16)],
+    ['int8 everywhere', ...row(relative(await run(bench, { dtype: 'int8', exact: [], wide: [] }), wanted))],
   ]))
   if (values.units !== true) return
 
@@ -107,7 +109,7 @@ async function main(): Promise<void> {
   }
   const rows: { unit: string, error: number }[] = []
   for (const [unit, own] of products) {
-    rows.push({ unit, error: relative(await run(bench, { dtype: 'int8', exact: names.filter(name => !own.includes(name)) }), wanted) })
+    rows.push({ unit, error: relative(await run(bench, { dtype: 'int8', exact: names.filter(name => !own.includes(name)), wide: [] }), wanted) })
     process.stderr.write('.')
   }
   process.stderr.write('\n')
