@@ -49,7 +49,8 @@ async function acquire(file: string, own: string, io: HubIO, signal: AbortSignal
     const state = `${found.text} ${found.touched}`
     if (state !== seen) [seen, since] = [state, performance.now()]
     if (hasEnded(found.text) || performance.now() - since > io.lock.staleMs) await remove(file, found.text)
-    else await io.sleep(pollMs, signal)
+    // Not in step: of several that wait, two would else find the same holder gone at the same moment, and the slower one could move the quicker one's lock away.
+    else await io.sleep(pollMs * (1 + Math.random()), signal)
   }
 }
 

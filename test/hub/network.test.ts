@@ -101,7 +101,12 @@ test('an abort stops at once and keeps what has arrived', async t => {
   s.hub.answer = (_request, response, { server, file, range }) => {
     if (server !== 'storage' || file !== unet || range !== undefined) return false
     response.writeHead(200, { 'content-length': s.hub.files[unet].length })
-    response.write(s.hub.files[unet].subarray(0, 300_000), () => setTimeout(() => stop.abort(new Error('enough')), 100))
+    response.write(s.hub.files[unet].subarray(0, 300_000))
+    const stored = setInterval(() => {
+      if (fs.statSync(partial(s), { throwIfNoEntry: false })?.size !== 300_000) return
+      clearInterval(stored)
+      stop.abort(new Error('enough'))
+    }, 20)
     return true
   }
   const error = await aborts(t, s.pull({ signal: stop.signal }))
