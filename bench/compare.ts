@@ -10,8 +10,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import type { BenchReport } from '../lib/bench/report'
-import { table } from '../lib/cli/options'
-import { packageRoot } from '../lib/native/platform'
+import { table } from '../lib/base/format'
+import { packageRoot } from '../lib/files/package-root'
 
 /** Stored ratios of one shape. */
 export interface Baseline {

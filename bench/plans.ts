@@ -10,7 +10,7 @@
  */
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { table } from '../lib/cli/options'
+import { table } from '../lib/base/format'
 import type { GeneratedImage } from '../lib/image/generated-image'
 import { presetNames, presetPlan } from '../lib/plan/presets'
 import type { PlanContext } from '../lib/plan/builders'

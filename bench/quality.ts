@@ -8,7 +8,7 @@
  */
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { table } from '../lib/cli/options'
+import { table } from '../lib/base/format'
 import { Drawings } from '../lib/eval/drawings'
 import { evaluate, type EvaluateOptions, type Evaluation } from '../lib/eval/evaluate'
 import { StableDiffusion, type LoadOptions } from '../lib/stable-diffusion'

@@ -9,9 +9,9 @@
 import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import { Command } from 'commander'
+import { AsdmError } from '../lib/base/errors'
 import { bench, benchOptions, type BenchFlags } from '../lib/cli/bench'
-import { AsdmError } from '../lib/errors'
-import { packageRoot } from '../lib/native/platform'
+import { packageRoot } from '../lib/files/package-root'
 import { findPeers } from './peers/find'
 import { sdName, sdPeer } from './peers/sd'
 

@@ -10,18 +10,18 @@
  * sqrt(error^2 - bf16^2). Which unit costs more accuracy than its share of the arithmetic is worth, the column beside it tells.
  */
 import { parseArgs } from 'node:util'
-import { table } from '../lib/cli/options'
+import type { Tensor } from '../lib/base/tensor'
+import { table } from '../lib/base/format'
+import { locateModel } from '../lib/hub/locate-model'
 import { openCheckpoint, type Part } from '../lib/model/checkpoint'
-import type { UNetConfig } from '../lib/model/config'
 import { openUNet } from '../lib/model/folder'
-import { locateModel } from '../lib/model/locate'
 import { withPrecision } from '../lib/model/precision'
 import { matchWeights } from '../lib/model/weights'
 import type { ForwardInputs, NativeModel, NativeModelOptions } from '../lib/native/binding'
+import type { UNetConfig } from '../lib/native/configs'
 import { loadAddon } from '../lib/native/load'
 import { TorchGenerator } from '../lib/random/torch-generator'
 import { StableDiffusion } from '../lib/stable-diffusion'
-import type { Tensor } from '../lib/tensor'
 
 interface Bench { part: Part<UNetConfig>, inputs: ForwardInputs[], threads: number }
 

@@ -1,11 +1,12 @@
 import { randomInt } from 'node:crypto'
+import { AsdmError, shown } from './base/errors'
+import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './base/options'
+import { checkTensor, type Tensor } from './base/tensor'
 import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
-import { AsdmError, shown } from './errors'
-import { checkImage, imageSize, imageTensor, maskValues, type ImageInput } from './image/input'
 import type { GenerationSettings } from './image/generated-image'
-import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './options'
+import { checkImage, imageSize, imageTensor, maskValues, type ImageInput } from './image/input'
 import { expandPlan, type ExpandedStep } from './plan/expand'
 import { unetFacts, type UNets } from './plan/names'
 import { mainUNet, type Plan } from './plan/plan'
@@ -13,7 +14,6 @@ import { resolvePlan, type PlanSource } from './plan/source'
 import type { Step } from './progress'
 import { checkSeed } from './random/torch-generator'
 import { createSampler, samplerNames, type Sampler, type SamplerName, type SchedulerConfig } from './samplers'
-import { checkTensor, type Tensor } from './tensor'
 
 /** What to generate. Only `prompt` must be there. */
 export interface GenerateOptions {

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { ContenderSpec } from '../../lib/bench/contender'
 import type { PeerRequest, Peers } from '../../lib/bench/run'
-import { packageRoot } from '../../lib/native/platform'
+import { packageRoot } from '../../lib/files/package-root'
 import { exportOnnx } from '../../lib/onnx/export'
 
 const folder = path.join(packageRoot()!, 'bench', 'peers')

@@ -1,13 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { readSafetensorsHeader, writeSafetensors } from '../../lib/assembly/safetensors'
+import { AsdmError, throwIfAborted } from '../../lib/base/errors'
 import { readPicture, type PeerPicture, type PicturePeer, type PictureTask } from '../../lib/bench/pictures'
 import type { PicturePeers, PictureRequest } from '../../lib/bench/run'
 import { shapes } from '../../lib/bench/shapes'
-import { AsdmError, throwIfAborted } from '../../lib/errors'
-import type { WeightSource } from '../../lib/model/config'
+import { readSafetensorsHeader, writeSafetensors } from '../../lib/files/safetensors'
 import type { Checkpoint } from '../../lib/model/part'
+import type { WeightSource } from '../../lib/native/configs'
 import { isSdHelp, parseSdOutput, sdVersion } from './sd-output'
 
 /** As reports name it. */

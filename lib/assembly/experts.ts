@@ -1,8 +1,8 @@
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
+import { nearestName } from '../base/options'
 import type { Part } from '../model/checkpoint'
-import type { ConditionalConv, UNetConfig } from '../model/config'
 import type { WeightRequest } from '../native/binding'
-import { nearestName } from '../options'
+import type { ConditionalConv, UNetConfig } from '../native/configs'
 import { behind, spelledOut, unitPlace, type ExpertsLine, type Recipe } from './recipe'
 
 /**

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
+import { readAt } from '../files/files'
 import { TorchGenerator } from '../random/torch-generator'
 import type { MadeFrom, MadeWeight } from './coverage'
-import { readAt } from './files'
 
 const pieceBytes = 1 << 20
 /** Numbers that are worked on at a time: a multiple of 16, the generator's block. */

@@ -1,10 +1,10 @@
 import path from 'node:path'
-import { AsdmError, shown } from '../errors'
-import type { Routing } from '../model/config'
-import { isJsonObject, readJsonObject } from '../model/json'
+import { AsdmError, shown } from '../base/errors'
+import { nearestOf } from '../base/options'
+import { shownPath } from '../files/files'
+import { isJsonObject, readJsonObject } from '../files/json'
 import { expertCount } from '../model/unet-config'
-import { nearestOf } from '../options'
-import { shownPath } from './files'
+import type { Routing } from '../native/configs'
 
 /** Tensors taken from a checkpoint's UNet, whole or in part. */
 export interface CopyLine {

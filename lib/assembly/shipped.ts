@@ -1,8 +1,8 @@
 import path from 'node:path'
-import { AsdmError, shown } from '../errors'
-import { packageRoot } from '../native/platform'
-import { nearestOf } from '../options'
-import { isFile, statIfAny } from './files'
+import { AsdmError, shown } from '../base/errors'
+import { nearestOf } from '../base/options'
+import { isFile, statIfAny } from '../files/files'
+import { packageRoot } from '../files/package-root'
 
 /** The recipes in this package's `recipes/`. */
 export const shippedRecipes = ['bk-base', 'bk-small', 'bk-tiny', 'light', 'light-experts'] as const

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import readline from 'node:readline'
-import { AsdmError, throwIfAborted } from '../errors'
+import { AsdmError, throwIfAborted } from '../base/errors'
 
 /** What a contender says after each command. */
 export interface Answer {

@@ -1,6 +1,6 @@
 import path from 'node:path'
-import { AsdmError } from '../errors'
-import type { Tensor } from '../tensor'
+import { AsdmError } from '../base/errors'
+import type { Tensor } from '../base/tensor'
 import { Contender, type Answer, type ContenderSpec } from './contender'
 import type { BenchCase, BenchCheck, BenchPart, BenchRatio, Suite } from './report'
 import { measured, median, pairedRatio, relativeRms, resultLimit } from './statistics'

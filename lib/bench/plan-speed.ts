@@ -1,5 +1,6 @@
+import { AsdmError } from '../base/errors'
+import type { Tensor } from '../base/tensor'
 import type { UNet } from '../components/unet'
-import { AsdmError } from '../errors'
 import type { Checkpoint } from '../model/checkpoint'
 import type { NativeRunInfo } from '../native/binding'
 import { expandPlan } from '../plan/expand'
@@ -8,7 +9,6 @@ import { mainUNet } from '../plan/plan'
 import { resolvePlan, type PlanSource } from '../plan/source'
 import { TorchGenerator } from '../random/torch-generator'
 import { createSampler } from '../samplers'
-import type { Tensor } from '../tensor'
 import { median } from './statistics'
 
 /** How much faster a plan makes the UNet's part of a request, measured kind of step by kind of step. */

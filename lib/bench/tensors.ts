@@ -1,6 +1,6 @@
 import fs from 'node:fs'
-import { readSafetensorsHeader, writeSafetensors } from '../assembly/safetensors'
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
+import { readSafetensorsHeader, writeSafetensors } from '../files/safetensors'
 
 /** Float32 tensors of a small safetensors file. */
 export async function readTensors(file: string): Promise<Record<string, Tensor>> {

@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, table } from '../cli/options'
+import { formatBytes, formatCount, table } from '../base/format'
 import type { BenchCase, BenchGoal, BenchReport } from './report'
 import { pairedRatio, type Measured } from './statistics'
 

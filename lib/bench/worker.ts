@@ -2,11 +2,11 @@
  * Our side of a benchmark: one process per case, driven by lines on its input (see contender.ts). Argument: {@link WorkerTask} as JSON.
  */
 import readline from 'node:readline'
+import { AsdmError } from '../base/errors'
+import type { DType, RuntimeOptions } from '../components/part'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
-import type { DType, RuntimeOptions } from '../components/part'
-import { AsdmError } from '../errors'
 import { evaluate, type Evaluation } from '../eval/evaluate'
 import { openCheckpoint } from '../model/checkpoint'
 import type { CallRow, ForwardInputs } from '../native/binding'

@@ -1,8 +1,8 @@
 import path from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { assemble } from '../assembly/assemble'
-import { shownPath } from '../assembly/files'
 import { shippedRecipes } from '../assembly/shipped'
+import { shownPath } from '../files/files'
 
 interface Flags {
   out: string

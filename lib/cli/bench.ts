@@ -1,15 +1,15 @@
 import fs from 'node:fs/promises'
 import path from 'node:path'
 import { Command } from 'commander'
-import { shownPath } from '../assembly/files'
+import { AsdmError } from '../base/errors'
+import { integer, oneOf } from '../base/options'
 import { reportPage } from '../bench/html/page'
 import { suites, type BenchReport } from '../bench/report'
 import { defaultWork, runBench, shapeNames, type BenchOptions } from '../bench/run'
 import { reportText } from '../bench/text'
 import { dtypes, parseRuntime, type DType } from '../components/part'
-import { AsdmError } from '../errors'
+import { shownPath } from '../files/files'
 import { loadAddon } from '../native/load'
-import { integer, oneOf } from '../options'
 import { parseNumber } from './options'
 
 export interface BenchFlags {

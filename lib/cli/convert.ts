@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
-import { shownPath } from '../assembly/files'
 import { convertModel, type ConvertOptions } from '../convert/convert'
-import { formatBytes } from './options'
+import { shownPath } from '../files/files'
+import { formatBytes } from '../base/format'
 import { BytesBar } from './progress-bar'
 
 interface Flags extends Pick<ConvertOptions, 'to' | 'dtype' | 'variant' | 'config' | 'tokenizer' | 'overwrite'> {

@@ -1,11 +1,11 @@
 import os from 'node:os'
 import { Command } from 'commander'
-import { shownPath } from '../assembly/files'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
+import { shownPath } from '../files/files'
 import type { CpuInfo } from '../native/binding'
 import { locateAddon, type LoadedAddon } from '../native/load'
 import { platformPackage } from '../native/platform'
-import { formatBytes } from './options'
+import { formatBytes } from '../base/format'
 
 interface Report {
   system: { platform: string, arch: string, node: string, package: string }

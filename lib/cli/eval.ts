@@ -1,16 +1,17 @@
 import { readFile } from 'node:fs/promises'
-import { Command } from 'commander'
 import { SingleBar } from 'cli-progress'
-import { fileError, shownPath } from '../assembly/files'
+import { Command } from 'commander'
+import { AsdmError } from '../base/errors'
 import { VAE } from '../components/vae'
-import { AsdmError } from '../errors'
 import { Drawings } from '../eval/drawings'
 import { evaluate, type EvaluateOptions, type EvaluateProgress, type Evaluation } from '../eval/evaluate'
 import { loadEvaluation, saveEvaluation } from '../eval/files'
 import type { EvaluationReport, SetReport } from '../eval/report'
+import { fileError, shownPath } from '../files/files'
 import { StableDiffusion } from '../stable-diffusion'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
-import { formatBytes, formatMs, given, parseNumber, readPlan, table } from './options'
+import { formatBytes, formatMs, table } from '../base/format'
+import { given, parseNumber, readPlan } from './options'
 
 interface Flags extends ModelFlags {
   drawings?: string

@@ -1,8 +1,9 @@
 import { Command, Option } from 'commander'
-import { shownPath } from '../assembly/files'
+import { shownPath } from '../files/files'
 import { exportOnnx, type ExportOnnxOptions } from '../onnx/export'
 import { onnxParts } from '../onnx/parts'
-import { formatBytes, parseNumber } from './options'
+import { formatBytes } from '../base/format'
+import { parseNumber } from './options'
 import { BytesBar } from './progress-bar'
 
 interface Flags extends Omit<ExportOnnxOptions, 'signal' | 'onProgress'> {

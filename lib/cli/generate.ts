@@ -1,13 +1,14 @@
 import path from 'node:path'
 import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
-import { isFolder, shownPath } from '../assembly/files'
 import type { Warning } from '../components/part'
+import { isFolder, shownPath } from '../files/files'
 import type { GeneratedImage } from '../image/generated-image'
 import type { Step } from '../progress'
 import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
-import { formatMs, given, parseNumber, parseSeed, readPlan } from './options'
+import { formatMs } from '../base/format'
+import { given, parseNumber, parseSeed, readPlan } from './options'
 
 interface Flags extends ModelFlags {
   model: string

@@ -1,17 +1,18 @@
 import { Command } from 'commander'
-import { shownPath } from '../assembly/files'
+import { AsdmError } from '../base/errors'
+import { integer } from '../base/options'
 import { blockOf } from '../bench/profile'
+import { parseRuntime } from '../components/part'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
-import { parseRuntime } from '../components/part'
-import { AsdmError } from '../errors'
+import { shownPath } from '../files/files'
 import type { Checkpoint } from '../model/checkpoint'
 import type { ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
-import { integer } from '../options'
 import { addModelFlags, modelHelp, openModel, type ModelFlags } from './model-flags'
-import { formatBytes, formatCount, parseNumber, table } from './options'
+import { formatBytes, formatCount, table } from '../base/format'
+import { parseNumber } from './options'
 
 interface Flags extends ModelFlags {
   width?: number

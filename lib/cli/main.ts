@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import { assembleCommand } from './assemble'
 import { benchCommand } from './bench'
 import { convertCommand } from './convert'

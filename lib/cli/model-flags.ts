@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
+import { locateModel } from '../hub/locate-model'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
-import { locateModel } from '../model/locate'
 import type { LoadOptions } from '../stable-diffusion'
 import { given, parseNumber } from './options'
 

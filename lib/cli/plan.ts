@@ -1,9 +1,9 @@
 import { Command } from 'commander'
-import { shownPath } from '../assembly/files'
+import { integer } from '../base/options'
 import { parseRuntime } from '../components/part'
 import { UNet } from '../components/unet'
+import { shownPath } from '../files/files'
 import { loadAddon } from '../native/load'
-import { integer } from '../options'
 import { expandPlan } from '../plan/expand'
 import { savePlan } from '../plan/file'
 import { formatGrid } from '../plan/grid'
@@ -15,7 +15,8 @@ import { planUsage, resolvePlan } from '../plan/source'
 import { createSampler } from '../samplers'
 import { checkUNetPaths, openFurtherUNet } from '../stable-diffusion'
 import { addModelFlags, modelHelp, openModel, type ModelFlags } from './model-flags'
-import { formatBytes, formatCount, parseNumber, readPlan } from './options'
+import { formatBytes, formatCount } from '../base/format'
+import { parseNumber, readPlan } from './options'
 
 interface Flags extends ModelFlags {
   model: string

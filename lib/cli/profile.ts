@@ -1,13 +1,14 @@
 import { Command, Option } from 'commander'
-import { shownPath } from '../assembly/files'
+import { AsdmError } from '../base/errors'
 import type { ProfileRow } from '../bench/profile'
 import { shapeOf, rollUp } from '../bench/profile'
 import { profilePart, profileParts, type PartProfile, type ProfiledStep, type ProfilePart } from '../bench/profile-model'
 import { parseRuntime } from '../components/part'
-import { AsdmError } from '../errors'
+import { shownPath } from '../files/files'
 import { loadAddon } from '../native/load'
 import { addModelFlags, modelHelp, openModel, type ModelFlags } from './model-flags'
-import { formatBytes, formatCount, parseNumber, readPlan, table } from './options'
+import { formatBytes, formatCount, table } from '../base/format'
+import { parseNumber, readPlan } from './options'
 
 const levels = ['block', 'layer', 'unit', 'op', 'shape', 'call'] as const
 type Level = typeof levels[number]

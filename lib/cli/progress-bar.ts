@@ -1,5 +1,5 @@
 import { SingleBar } from 'cli-progress'
-import { formatBytes } from './options'
+import { formatBytes } from '../base/format'
 
 /** One line on a terminal, on stderr, that counts bytes; nothing where stderr is no terminal or `quiet` is set. */
 export class BytesBar {

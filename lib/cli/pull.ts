@@ -1,7 +1,7 @@
 import { Command } from 'commander'
-import { shownPath } from '../assembly/files'
+import { shownPath } from '../files/files'
 import { pullModel } from '../hub/pull'
-import { formatBytes } from './options'
+import { formatBytes } from '../base/format'
 import { BytesBar } from './progress-bar'
 
 interface Flags {

@@ -1,12 +1,13 @@
 import { writeFile } from 'node:fs/promises'
-import { Command } from 'commander'
 import { SingleBar } from 'cli-progress'
-import { fileError, shownPath } from '../assembly/files'
-import { AsdmError } from '../errors'
+import { Command } from 'commander'
+import { AsdmError } from '../base/errors'
+import { fileError, shownPath } from '../files/files'
 import { dropRecipe } from '../score/recipe'
 import { scoreUnits, type ScoreOptions, type ScoreReport } from '../score/score'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
-import { formatCount, given, parseNumber, table } from './options'
+import { formatCount, table } from '../base/format'
+import { given, parseNumber } from './options'
 
 interface Flags extends ModelFlags {
   model: string

@@ -1,11 +1,11 @@
-import { settle, untilAborted } from '../abort'
-import { AsdmError, throwIfAborted } from '../errors'
-import type { WeightSource } from '../model/config'
+import { settle, untilAborted } from '../base/abort'
+import { AsdmError, throwIfAborted } from '../base/errors'
+import { abortSignal, boolean, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../base/options'
 import { withPrecision } from '../model/precision'
 import { matchWeights } from '../model/weights'
 import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunParts, NativeRunStep, ProgramInfo } from '../native/binding'
+import type { WeightSource } from '../native/configs'
 import { loadAddon } from '../native/load'
-import { abortSignal, boolean, callback, checkOptions, integer, oneOf, optional, path, type Unchecked } from '../options'
 import { packedCacheFile, removeLeftovers, type PackedCache } from './packed-cache'
 
 /** Number formats that models compute in. */

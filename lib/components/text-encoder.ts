@@ -1,12 +1,12 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
+import { abortSignal, checkOptions, integer, optional } from '../base/options'
+import type { Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
-import type { TextEncoderConfig } from '../model/config'
 import { openTextEncoder } from '../model/folder'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
-import { abortSignal, checkOptions, integer, optional } from '../options'
-import type { Tensor } from '../tensor'
-import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import type { TextEncoderConfig } from '../native/configs'
 import type { PackedCache } from './packed-cache'
+import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
 /** How token ids are encoded. */
 export interface EncodeOptions extends CallOptions {

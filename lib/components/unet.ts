@@ -1,12 +1,12 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
+import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '../base/options'
+import { checkTensor, type Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
-import type { UNetConfig } from '../model/config'
 import { openUNet } from '../model/folder'
 import type { Addon, NativeModelOptions, NativeRunInfo, NativeRunParts, NativeRunStep, ProgramInfo } from '../native/binding'
-import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '../options'
-import { checkTensor, type Tensor } from '../tensor'
-import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import type { UNetConfig } from '../native/configs'
 import type { PackedCache } from './packed-cache'
+import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
 /** What a pass of the UNet takes. */
 export interface UNetInputs extends CallOptions {

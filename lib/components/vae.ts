@@ -1,13 +1,13 @@
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
+import { abortSignal, checkOptions, optional } from '../base/options'
+import { checkTensor, type Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
-import type { VAEConfig } from '../model/config'
 import { openVAE } from '../model/folder'
 import { splitVAEWeights } from '../model/weights'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
-import { abortSignal, checkOptions, optional } from '../options'
-import { checkTensor, type Tensor } from '../tensor'
-import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import type { VAEConfig } from '../native/configs'
 import type { PackedCache } from './packed-cache'
+import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
 
 /** The distribution of a picture's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {

@@ -1,6 +1,6 @@
-import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../model/config'
-import type { JsonObject } from '../model/json'
+import type { JsonObject } from '../files/json'
 import { asdmSection } from '../model/unet-config'
+import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../native/configs'
 
 /** The version of diffusers whose files these are like; its inpainting pipeline looks for one. */
 const version = { _diffusers_version: '0.30.0' }

@@ -1,6 +1,6 @@
-import { readSafetensorsHeader } from '../assembly/safetensors'
-import { AsdmError, shown } from '../errors'
-import type { WeightSource } from '../model/config'
+import { AsdmError, shown } from '../base/errors'
+import { readSafetensorsHeader } from '../files/safetensors'
+import type { WeightSource } from '../native/configs'
 
 /** A tensor of the source that the new model does not have. */
 export interface DroppedTensor {

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
-import { fileError, isFileError, readAt } from '../assembly/files'
-import { AsdmError, shown, throwIfAborted } from '../errors'
-import type { StoredDType, WeightSource } from '../model/config'
+import { AsdmError, shown, throwIfAborted } from '../base/errors'
+import { fileError, isFileError, readAt } from '../files/files'
+import type { StoredDType, WeightSource } from '../native/configs'
 
 /** Bytes that are read and converted at a time; a multiple of every element's size. */
 const pieceBytes = 1 << 20

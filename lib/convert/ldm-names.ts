@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 import { openClipName, unetNames, vaeNames } from '../model/ldm-keys'
 
 /**

@@ -1,6 +1,6 @@
-import type { TensorToWrite } from '../assembly/safetensors'
-import type { StoredDType, TextEncoderConfig, WeightSource } from '../model/config'
+import type { TensorToWrite } from '../files/safetensors'
 import type { PartName } from '../model/weights'
+import type { StoredDType, TextEncoderConfig, WeightSource } from '../native/configs'
 import { elementBytes, readConverted } from './dtype'
 import { isConvolutionInLdm, ldmUNetNames, ldmVAENames, openClipNames } from './ldm-names'
 

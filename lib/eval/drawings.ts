@@ -1,9 +1,9 @@
 import path from 'node:path'
-import { isFolder, readAt, shownPath, statIfAny, withFile } from '../assembly/files'
+import { AsdmError, shown } from '../base/errors'
+import { path as checkPath } from '../base/options'
 import type { VAE } from '../components/vae'
-import { AsdmError, shown } from '../errors'
-import { isJsonObject, readJsonObject, type JsonObject } from '../model/json'
-import { path as checkPath } from '../options'
+import { isFolder, readAt, shownPath, statIfAny, withFile } from '../files/files'
+import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
 import { pictureFeatures, type PictureFeatures } from './features'
 
 /** A true drawing: what a model should draw for its caption. */

@@ -1,7 +1,7 @@
+import { AsdmError, throwIfAborted } from '../base/errors'
+import { item, type Tensor } from '../base/tensor'
 import type { VAE } from '../components/vae'
-import { AsdmError, throwIfAborted } from '../errors'
 import { fromPixels } from '../image/pixels'
-import { item, type Tensor } from '../tensor'
 
 /** Pixels that are encoded at once: 16 pictures of 64x64. */
 const pixelsAtOnce = 2 ** 16

@@ -1,4 +1,4 @@
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import { symmetricEigen } from './symmetric-eigen'
 
 /**

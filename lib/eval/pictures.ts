@@ -1,4 +1,4 @@
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 
 /** An 8-bit picture, 4 bytes a pixel; alpha does not count. A generated image is one. */
 export interface Picture {

@@ -1,4 +1,4 @@
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 
 /** Sweeps after which it is given up; matrices of a few hundred rows take about ten. */
 const maxSweeps = 60

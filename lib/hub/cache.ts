@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { copyFile, link, lstat, mkdir, readdir, readFile, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileError, isFileError, statIfAny, writeError } from '../assembly/files'
+import { fileError, isFileError, statIfAny, writeError } from '../files/files'
 import type { HubIO } from './io'
 import type { RepoFile } from './listing'
 import { isCommit } from './names'

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { shownPath } from '../assembly/files'
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
+import { shownPath } from '../files/files'
 
 /** Where the hub is, where its files are kept, and who asks. */
 export interface HubSettings {

@@ -1,5 +1,5 @@
-import { anySignal } from '../abort'
-import { AsdmError, shown, throwIfAborted } from '../errors'
+import { anySignal } from '../base/abort'
+import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import type { HubSettings } from './environment'
 import type { HubIO } from './io'
 

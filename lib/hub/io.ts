@@ -1,6 +1,6 @@
 import { open, statfs, symlink } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
-import { throwIfAborted } from '../errors'
+import { throwIfAborted } from '../base/errors'
 
 /**
  * What pulling takes from its surroundings. Tests put in their own: a disk that is full, a system without symbolic links, a clock

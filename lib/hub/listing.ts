@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 import { Broken, type HubClient } from './http'
 import { isCommit, isSafePath } from './names'
 import { hubPackage } from './package'

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { link, mkdir, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { fileError, isFileError, writeError } from '../assembly/files'
-import { throwIfAborted } from '../errors'
+import { throwIfAborted } from '../base/errors'
+import { fileError, isFileError, writeError } from '../files/files'
 import type { HubIO } from './io'
 
 const pollMs = 100

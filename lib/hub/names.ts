@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 
 /** `owner/name`, as the hub allows them: letters, digits, `-`, `_`, `.`, not `--` or `..`, no `-` or `.` at either end. */
 export function isRepositoryName(text: string): boolean {

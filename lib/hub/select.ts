@@ -1,6 +1,6 @@
-import { isPickleName, pickleError } from '../assembly/pickle'
-import { AsdmError, shown } from '../errors'
-import { isJsonObject } from '../model/json'
+import { AsdmError, shown } from '../base/errors'
+import { isJsonObject } from '../files/json'
+import { isPickleName, pickleError } from '../files/pickle'
 import { pickWeightFile, variantsIn } from '../model/weight-files'
 import { firstFew, type PartName } from '../model/weights'
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { shownPath, withFile } from '../assembly/files'
-import { AsdmError, shown } from '../errors'
-import { checkTensor, type Tensor } from '../tensor'
+import { AsdmError, shown } from '../base/errors'
+import { checkTensor, type Tensor } from '../base/tensor'
+import { shownPath, withFile } from '../files/files'
 import { fromPixels, maskFromPixels } from './pixels'
 import { decodePng, pngSize } from './png'
 

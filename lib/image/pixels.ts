@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { elementCount, type Tensor } from '../tensor'
+import { elementCount, type Tensor } from '../base/tensor'
 
 /** Values converted before the event loop gets a turn: about 2 ms. */
 const valuesAtOnce = 1 << 18

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import { decodeHere, encodeHere, type PngJob } from './png-codec'
 
 /** Pictures of up to this many pixels are coded on the calling thread, where it takes a few milliseconds; larger ones in a worker. */

@@ -1,5 +1,5 @@
+import type { Tensor } from '../base/tensor'
 import type { VAE } from '../components/vae'
-import type { Tensor } from '../tensor'
 import { TorchGenerator } from '../random/torch-generator'
 
 /** A rough small picture of latents: one pixel for each latent pixel. */

@@ -1,7 +1,7 @@
+import { AsdmError } from '../base/errors'
+import { tile, type Tensor } from '../base/tensor'
 import type { Posterior, VAE } from '../components/vae'
-import { AsdmError } from '../errors'
 import type { Opened, Request } from '../request'
-import { tile, type Tensor } from '../tensor'
 import { hideMasked, shrinkNearest } from './pixels'
 
 /** Where random numbers come from, in order: a `TorchGenerator`. */

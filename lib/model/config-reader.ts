@@ -1,6 +1,6 @@
-import { shownPath } from '../assembly/files'
-import { AsdmError, shown } from '../errors'
-import type { JsonObject } from './json'
+import { AsdmError, shown } from '../base/errors'
+import { shownPath } from '../files/files'
+import type { JsonObject } from '../files/json'
 
 export interface Range {
   min: number

@@ -1,6 +1,6 @@
-import { shownPath } from '../assembly/files'
-import { AsdmError } from '../errors'
-import type { TextEncoderConfig, UNetConfig, VAEConfig } from './config'
+import { AsdmError } from '../base/errors'
+import { shownPath } from '../files/files'
+import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../native/configs'
 import { defaultScalingFactor } from './vae-config'
 import type { FoundTensor } from './weights'
 

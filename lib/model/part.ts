@@ -1,5 +1,5 @@
-import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from './config'
-import type { JsonObject } from './json'
+import type { JsonObject } from '../files/json'
+import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../native/configs'
 
 /** How a checkpoint is opened. */
 export interface OpenOptions {

@@ -1,5 +1,5 @@
 import type { NativeModelOptions, NativeModelSpec } from '../native/binding'
-import type { UNetConfig } from './config'
+import type { UNetConfig } from '../native/configs'
 
 /**
  * Units of a UNet that `int8` leaves in bf16, as whole parts of weights' names: those that the whole signal passes, with no sum around

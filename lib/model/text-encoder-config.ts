@@ -1,8 +1,8 @@
-import { shownPath } from '../assembly/files'
-import { AsdmError } from '../errors'
-import type { TextEncoderConfig } from './config'
+import { AsdmError } from '../base/errors'
+import { shownPath } from '../files/files'
+import { isJsonObject, type JsonObject } from '../files/json'
+import type { TextEncoderConfig } from '../native/configs'
 import { checkRange, ConfigReader, type Range } from './config-reader'
-import { isJsonObject, type JsonObject } from './json'
 
 const widths: Range = { min: 1, max: 65_536 }
 const tokens: Range = { min: 1, max: 10_000_000 }

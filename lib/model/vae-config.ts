@@ -1,8 +1,8 @@
-import { shownPath } from '../assembly/files'
-import { AsdmError } from '../errors'
-import type { VAEConfig } from './config'
+import { AsdmError } from '../base/errors'
+import { shownPath } from '../files/files'
+import type { JsonObject } from '../files/json'
+import type { VAEConfig } from '../native/configs'
 import { checkRange, ConfigReader, type Range } from './config-reader'
-import type { JsonObject } from './json'
 
 const widths: Range = { min: 1, max: 16_384 }
 const channels: Range = { min: 1, max: 256 }

@@ -1,11 +1,11 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
-import { fileError, isFile, shownPath } from '../assembly/files'
-import { isPickleName, pickleError } from '../assembly/pickle'
-import { readSafetensorsHeader } from '../assembly/safetensors'
-import { maxTensors } from '../assembly/safetensors-header'
-import { AsdmError, shown, throwIfAborted } from '../errors'
-import { isJsonObject, readJsonObject } from './json'
+import { AsdmError, shown, throwIfAborted } from '../base/errors'
+import { fileError, isFile, shownPath } from '../files/files'
+import { isJsonObject, readJsonObject } from '../files/json'
+import { isPickleName, pickleError } from '../files/pickle'
+import { readSafetensorsHeader } from '../files/safetensors'
+import { maxTensors } from '../files/safetensors-header'
 import { firstFew, type FoundTensor } from './weights'
 
 /** Most shards an index may name. */

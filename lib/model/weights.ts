@@ -1,8 +1,8 @@
-import { shownPath } from '../assembly/files'
-import type { StoredTensor } from '../assembly/safetensors'
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
+import { shownPath } from '../files/files'
+import type { StoredTensor } from '../files/safetensors'
 import type { WeightRequest } from '../native/binding'
-import type { StoredDType, WeightSource } from './config'
+import type { StoredDType, WeightSource } from '../native/configs'
 
 /** The parts of a checkpoint that have weights; also the names of their folders. */
 export type PartName = 'unet' | 'vae' | 'text_encoder'

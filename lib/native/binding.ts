@@ -3,8 +3,9 @@
  * Methods that do real work run on threads of the addon and give promises; a rejection is an `AsdmError` (made by the addon from
  * `{ code, message }`) or, after `cancel`, an `AbortError`.
  */
-import type { Tensor } from '../tensor'
-import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../model/config'
+import type { Cancellable } from '../base/abort'
+import type { Tensor } from '../base/tensor'
+import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from './configs'
 
 /** The machine as the addon sees it. */
 export interface CpuInfo {
@@ -214,11 +215,8 @@ export interface PeakRequest {
   bytes?: number
 }
 
-/** A call under way. `cancel` may be called at any time, also after the end. */
-export interface NativeCall<T> {
-  promise: Promise<T>
-  cancel(): void
-}
+/** A call under way on a thread of the addon. */
+export type NativeCall<T> = Cancellable<T>
 
 /** One inherited feature. The prefix is cut at dots: a block (`up_blocks.2`), a layer (`up_blocks.2.1`: `resnets.1` and `attentions.1` of the block) or a unit (`….resnets.0`, `….attentions.0`, `….attn1`, `….attn2`, `….ff`). */
 export interface NativeInherit {

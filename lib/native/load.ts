@@ -2,9 +2,10 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import { ABI, type Addon } from './binding'
-import { packageRoot, platformPackage, unpacked } from './platform'
+import { packageRoot, unpacked } from '../files/package-root'
+import { platformPackage } from './platform'
 import { wrapAddon, type RawAddon } from './wrap'
 
 /** Where the addon came from. */

@@ -1,6 +1,6 @@
-import { AsdmError, abortError, type ErrorCode } from '../errors'
+import { AsdmError, abortError, type ErrorCode } from '../base/errors'
 import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunParts, NativeRunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
-import type { WeightSource } from '../model/config'
+import type { WeightSource } from './configs'
 
 /** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
 type Settle<T> = (code: string | null, value: T | string) => void

@@ -1,4 +1,4 @@
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import type { GraphInfo, GraphUnit, UnitAttributes, WeightRequest } from '../native/binding'
 import { Nodes } from './nodes'
 

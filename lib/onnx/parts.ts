@@ -1,13 +1,13 @@
 import path from 'node:path'
-import { isFile } from '../assembly/files'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
+import { isFile } from '../files/files'
+import { locateModel } from '../hub/locate-model'
 import { openCheckpoint } from '../model/checkpoint'
-import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../model/config'
 import { openTextEncoder, openUNet, openVAE } from '../model/folder'
-import { locateModel } from '../model/locate'
 import type { Part } from '../model/part'
 import { splitVAEWeights } from '../model/weights'
 import type { ForwardShape, NativeModelSpec } from '../native/binding'
+import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../native/configs'
 import type { DataType } from './nodes'
 
 /** The graphs that a model consists of. */

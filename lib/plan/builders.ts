@@ -1,7 +1,7 @@
 /** Functions that give plans. What depends on the model gives a {@link PlanBuilder}, which `generate` and `resolvePlan` call. */
-import { AsdmError, shown } from '../errors'
-import type { UNetConfig } from '../model/config'
-import { integer } from '../options'
+import { AsdmError, shown } from '../base/errors'
+import { integer } from '../base/options'
+import type { UNetConfig } from '../native/configs'
 import type { Mode } from './mode'
 import type { UNets } from './names'
 import { parsePlan } from './parse'

@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 import { mapEdges, type MapEdge } from './maps'
 import { adaptiveOf, anyFull, type AdaptiveMode } from './mode'
 import { resolveInherit } from './names'

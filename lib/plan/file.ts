@@ -1,8 +1,8 @@
 import { mkdir, rename, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileError, shownPath } from '../assembly/files'
-import { readJsonObject } from '../model/json'
-import { path as checkPath } from '../options'
+import { path as checkPath } from '../base/options'
+import { fileError, shownPath } from '../files/files'
+import { readJsonObject } from '../files/json'
 import { parsePlan } from './parse'
 import type { Plan } from './plan'
 

@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 import { resolveInherit } from './names'
 import type { Feature, MapEnd, PlanMap } from './plan'
 

@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 
 /** Every `every`-th step is full, from the first on. */
 export interface UniformMode { mode: 'uniform', every: number }

@@ -1,7 +1,7 @@
-import { AsdmError, shown } from '../errors'
-import { editDistance } from '../edit-distance'
-import type { UNetConfig } from '../model/config'
-import { nearestOf } from '../options'
+import { editDistance } from '../base/edit-distance'
+import { AsdmError, shown } from '../base/errors'
+import { nearestOf } from '../base/options'
+import type { UNetConfig } from '../native/configs'
 import { adaptiveOf } from './mode'
 import { mainUNet, type Feature, type Inherit, type MapEnd, type Plan } from './plan'
 

@@ -1,5 +1,5 @@
-import { AsdmError, shown } from '../errors'
-import { nearestOf } from '../options'
+import { AsdmError, shown } from '../base/errors'
+import { nearestOf } from '../base/options'
 import { adaptive, combine, deepcache, extrapolate, gateGuidance, mapFeatures, phases, quadratic, switchUNet, uniform, type PlanBuilder, type PlanContext } from './builders'
 import { checkPlanNames } from './names'
 import { parsePlan } from './parse'

@@ -1,5 +1,5 @@
-import { AsdmError, shown } from '../errors'
-import type { Tensor } from '../tensor'
+import { AsdmError, shown } from '../base/errors'
+import type { Tensor } from '../base/tensor'
 import { MersenneTwister } from './mersenne-twister'
 
 const MAX_ELEMENTS = 2 ** 28

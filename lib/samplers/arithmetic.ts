@@ -1,4 +1,4 @@
-import { elementCount, type Tensor } from '../tensor'
+import { elementCount, type Tensor } from '../base/tensor'
 
 /** The sum of tensors of one shape, each times a number; summed in double, rounded once. Always a new tensor. */
 export function combine(...terms: readonly (readonly [number, Tensor])[]): Tensor {

@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 
 /**
  * A scheduler config as diffusers writes it (`scheduler_config.json`): snake_case options, all of them optional except `_class_name`.

@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 import { checkConfig, type SchedulerConfig } from './config'
 import { DDIMSampler } from './ddim'
 import { DDPMSampler } from './ddpm'

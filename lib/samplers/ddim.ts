@@ -10,7 +10,7 @@
  * | `epsilon`            | epsilon_theta(x_t)                                            |
  * | `direction`          | factor of epsilon in "direction pointing to x_t"              |
  */
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { limit, readLimits, toEpsilon, toOriginal, type Limits } from './prediction'

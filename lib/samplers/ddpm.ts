@@ -11,7 +11,7 @@
  * | `posterior`        | beta-tilde_t (eq. 7), the variance if `fixed_small`                  |
  * | `deviation`        | sigma_t                                                              |
  */
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { limit, readLimits, toOriginal, type Limits } from './prediction'

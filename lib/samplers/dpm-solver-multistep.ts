@@ -11,7 +11,7 @@
  * | `d1`, `d2`                 | D_1, D_2: differences that estimate the derivatives in lambda, times h, h² |
  * | `h0 / h`                   | r_0                                                                  |
  */
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { limit, toOriginal } from './prediction'

@@ -9,7 +9,7 @@
  * | `up`    | sigma_up: standard deviation of the fresh noise                          |
  * | `down`  | sigma_down = sqrt(sigma_to² - sigma_up²): where the Euler step ends      |
  */
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { UnscaledSampler } from './euler'

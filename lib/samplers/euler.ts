@@ -10,7 +10,7 @@
  * | `original`  | D_theta(x; sigma)                                          |
  * | `ratio`     | (t_{i+1} - t_i) / t_i: the step times d_i's 1 / t_i        |
  */
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type ConfigReader, type ParsedConfig, type SchedulerConfig } from './config'
 import { toOriginalUnscaled } from './prediction'

@@ -9,8 +9,8 @@
  * | `sigmaData`           | sigma_data = 0.5                                                          |
  * | `stride`              | k, the skipping interval of the distillation                              |
  */
-import { AsdmError } from '../errors'
-import type { Tensor } from '../tensor'
+import { AsdmError } from '../base/errors'
+import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { limit, readLimits, toOriginal, type Limits } from './prediction'

@@ -11,8 +11,8 @@
  * | `stride`                      | delta                                                            |
  * | `product`, `previousProduct`  | alpha-bar_t, alpha-bar_{t-delta}                                  |
  */
-import { AsdmError } from '../errors'
-import type { Tensor } from '../tensor'
+import { AsdmError } from '../base/errors'
+import type { Tensor } from '../base/tensor'
 import { combine, copyOf } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { toEpsilon } from './prediction'

@@ -10,7 +10,7 @@
  * | `epsilon`  | epsilon, the predicted noise                                                                        |
  * | v          | v = alpha epsilon - sigma x_0 (Salimans and Ho 2022, https://arxiv.org/abs/2202.00512, appendix D)  |
  */
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
 import { combine, copyOf } from './arithmetic'
 import type { ConfigReader } from './config'
 

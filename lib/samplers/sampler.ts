@@ -1,5 +1,5 @@
-import { AsdmError, shown } from '../errors'
-import { checkTensor, type Tensor } from '../tensor'
+import { AsdmError, shown } from '../base/errors'
+import { checkTensor, type Tensor } from '../base/tensor'
 import { combine, combinePerSample } from './arithmetic'
 import type { ConfigReader, ParsedConfig, SchedulerConfig } from './config'
 import { predictionTypes, type PredictionType } from './prediction'

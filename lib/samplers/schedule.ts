@@ -10,7 +10,7 @@
  * Zero terminal SNR: Lin et al. 2023, https://arxiv.org/abs/2305.08891, algorithm 1. Cosine schedule: Nichol and Dhariwal 2021,
  * https://arxiv.org/abs/2102.09672, eq. 17.
  */
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import type { ConfigReader } from './config'
 
 export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2'

@@ -1,5 +1,5 @@
 /** What the multistep solvers over lambda (DPM-Solver++, UniPC) share: noise levels that are at the timesteps or make them. */
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import type { ConfigReader } from './config'
 import { readLimits, type Limits } from './prediction'
 import { readCommon, Sampler, type CommonOptions, type Course } from './sampler'

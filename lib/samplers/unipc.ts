@@ -13,7 +13,7 @@
  * | `right`         | phi_p(h) / B(h), the right side beside the matrix R_p of powers of r_m        |
  * | `weights`       | a_m, solving R a = phi / B                                                    |
  */
-import type { Tensor } from '../tensor'
+import type { Tensor } from '../base/tensor'
 import { combine, copyOf } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { limit, toEpsilon, toOriginal } from './prediction'

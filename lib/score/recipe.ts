@@ -1,6 +1,6 @@
-import { AsdmError } from '../errors'
 import { parseRecipe, type Recipe } from '../assembly/recipe'
-import { number } from '../options'
+import { AsdmError } from '../base/errors'
+import { number } from '../base/options'
 import type { ScoreReport } from './score'
 
 /** Do two prefixes stand for units of which one is inside the other? A layer is its ResNet and its transformer. */

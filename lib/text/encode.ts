@@ -1,6 +1,6 @@
-import type { TextEncoder } from '../components/text-encoder'
+import { pick, type Tensor } from '../base/tensor'
 import type { Warning } from '../components/part'
-import { elementCount, type Tensor } from '../tensor'
+import type { TextEncoder } from '../components/text-encoder'
 import type { FeatureCache } from './feature-cache'
 import { applyPromptWeights, encodeWeighted } from './prompt-weights'
 import type { Tokenizer } from './tokenizer'
@@ -38,14 +38,6 @@ function weightsOf(encoded: readonly { weights: Float32Array | undefined }[], wi
   const all = new Float32Array(encoded.length * window).fill(1)
   encoded.forEach(({ weights }, i) => { if (weights !== undefined) all.set(weights, i * window) })
   return all
-}
-
-/** The items of the first dimension at `indices`. */
-export function pick({ data, shape }: Tensor, indices: readonly number[]): Tensor {
-  const size = elementCount(shape.slice(1))
-  const out = new Float32Array(size * indices.length)
-  indices.forEach((from, to) => out.set(data.subarray(from * size, (from + 1) * size), to * size))
-  return { data: out, shape: [indices.length, ...shape.slice(1)] }
 }
 
 function truncation(prompt: string, cut: string, window: number): Warning {

@@ -1,5 +1,5 @@
+import type { Tensor } from '../base/tensor'
 import type { TextEncoder } from '../components/text-encoder'
-import type { Tensor } from '../tensor'
 
 /** Most bytes of features that are kept; a prompt of Stable Diffusion 1.5 takes 231 KiB. */
 const mostBytes = 16 * 2 ** 20

@@ -1,5 +1,5 @@
-import { shownPath } from '../assembly/files'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
+import { shownPath } from '../files/files'
 import type { Checkpoint } from '../model/checkpoint'
 import { Tokenizer } from './tokenizer'
 

@@ -1,8 +1,8 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { AsdmError } from '../errors'
-import { readJsonObject } from '../model/json'
-import { packageRoot } from '../native/platform'
+import { AsdmError } from '../base/errors'
+import { readJsonObject } from '../files/json'
+import { packageRoot } from '../files/package-root'
 import { readTokenizerFiles } from './tokenizer-files'
 
 /**

@@ -1,5 +1,5 @@
-import { AsdmError, shown } from '../errors'
-import { checkTensor, type Tensor } from '../tensor'
+import { AsdmError, shown } from '../base/errors'
+import { checkTensor, type Tensor } from '../base/tensor'
 import { MAX_TEXT_LENGTH, type Encoding, type Tokenizer } from './tokenizer'
 
 /** Weight of one pair of round brackets; square ones give its inverse. */

@@ -1,7 +1,7 @@
 import path from 'node:path'
-import { isFile, readAt, shownPath, withFile } from '../assembly/files'
-import { AsdmError, shown } from '../errors'
-import { isJsonObject, readJsonObject, type JsonObject } from '../model/json'
+import { AsdmError, shown } from '../base/errors'
+import { isFile, readAt, shownPath, withFile } from '../files/files'
+import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
 import { BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
 import { normalizeText } from './normalize'
 

@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 import { BytePairs } from './byte-pairs'
 import { normalizeText, originalOffset } from './normalize'
 import { packagedTokenizer } from './packaged-tokenizer'

@@ -1,4 +1,4 @@
-// What a native call reports: a code with AsdmError's spelling (lib/errors.ts) and one sentence. No exceptions cross a module's
+// What a native call reports: a code with AsdmError's spelling (lib/base/errors.ts) and one sentence. No exceptions cross a module's
 // border; std::bad_alloc is caught where a call enters native code (napi/, runtime/) and becomes OutOfMemory.
 #pragma once
 

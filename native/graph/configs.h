@@ -1,4 +1,4 @@
-// What the graph builders read: lib/model/config.ts field by field, and the checks that make a config safe to build from.
+// What the graph builders read: lib/native/configs.ts field by field, and the checks that make a config safe to build from.
 // Arrays run from the first (highest-resolution) stage to the last.
 #pragma once
 

@@ -27,7 +27,7 @@ struct Failure {
 // A JavaScript exception is pending or the environment is going down: nothing more to say, return to JavaScript.
 struct Unwind {};
 
-// The spelling of lib/errors.ts; "ABORTED" for Code::Aborted.
+// The spelling of lib/base/errors.ts; "ABORTED" for Code::Aborted.
 const char* codeName(Code code);
 
 void check(napi_env env, napi_status status);

@@ -13,7 +13,7 @@
 
 namespace asdm {
 
-struct UNetConfig;         // graph/configs.h: mirrors lib/model/config.ts field by field
+struct UNetConfig;         // graph/configs.h: mirrors lib/native/configs.ts field by field
 struct VAEConfig;
 struct TextEncoderConfig;
 struct Graph;              // graph/graph.h

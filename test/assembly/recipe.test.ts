@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
 import { loadRecipe, parseRecipe } from '../../lib/assembly/recipe'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
 

@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
 import test, { type ExecutionContext } from 'ava'
-import { AsdmError, type ErrorCode } from '../../lib/errors'
-import { loadAddon, locateAddon } from '../../lib/native/load'
+import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import type { ForwardInputs, NativeModel } from '../../lib/native/binding'
+import { loadAddon, locateAddon } from '../../lib/native/load'
 import { inputsOf, loaded, options, specs, textConfig, unetConfig, unetInputs, vaeConfig, writeWeights, zeros } from './support'
 
 // The addon is called here without the public layer's checks, as any code can.

@@ -1,7 +1,7 @@
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
-import { loadAddon } from '../../lib/native/load'
+import { AsdmError } from '../../lib/base/errors'
 import type { NativeModel } from '../../lib/native/binding'
+import { loadAddon } from '../../lib/native/load'
 import { aborted, delay, inputsOf, loaded, longInputs, options, runScript, specs, unetInputs, writeWeights } from './support'
 
 const addon = loadAddon()

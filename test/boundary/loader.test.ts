@@ -5,7 +5,8 @@ import path from 'node:path'
 import test from 'ava'
 import { ABI } from '../../lib/native/binding'
 import { locateAddon } from '../../lib/native/load'
-import { platformPackage, unpacked } from '../../lib/native/platform'
+import { unpacked } from '../../lib/files/package-root'
+import { platformPackage } from '../../lib/native/platform'
 import { root } from '../support/fixtures'
 import { runScript } from './support'
 
@@ -31,7 +32,7 @@ function installed(files: Record<string, string>): { folder: string, locate(env?
   const own = path.join(folder, 'node_modules', 'asdm')
   fs.mkdirSync(path.join(own, 'dist', 'native'), { recursive: true })
   fs.writeFileSync(path.join(own, 'package.json'), JSON.stringify({ name: 'asdm' }))
-  const compiled = path.dirname(require.resolve('../../lib/errors'))
+  const compiled = path.dirname(require.resolve('../../lib/base/errors'))
   for (const file of ['errors.js', 'native/load.js', 'native/wrap.js', 'native/platform.js', 'native/binding.js'])
     fs.copyFileSync(path.join(compiled, file), path.join(own, 'dist', file))
   for (const [name, content] of Object.entries(files)) {

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { loadAddon } from '../../lib/native/load'
 import { loaded, options, runScript, unetConfig, unetInputs, zeros } from './support'
 

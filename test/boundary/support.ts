@@ -1,11 +1,11 @@
+import { execFile } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { execFile } from 'node:child_process'
-import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../../lib/model/config'
-import { loadAddon } from '../../lib/native/load'
+import type { Tensor } from '../../lib/base/tensor'
 import type { ForwardInputs, NativeModel, NativeModelOptions, NativeModelSpec } from '../../lib/native/binding'
-import type { Tensor } from '../../lib/tensor'
+import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../../lib/native/configs'
+import { loadAddon } from '../../lib/native/load'
 
 export const unetConfig: UNetConfig = {
   inChannels: 4, outChannels: 4, sampleSize: 8, blockOutChannels: [32, 64],

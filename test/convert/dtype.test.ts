@@ -1,9 +1,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
+import { AsdmError } from '../../lib/base/errors'
 import { bfloatOfFloat, convert, floatOfHalf, halfOfFloat, readConverted } from '../../lib/convert/dtype'
-import { AsdmError } from '../../lib/errors'
-import type { StoredDType } from '../../lib/model/config'
+import type { StoredDType } from '../../lib/native/configs'
 import { rounds, seeded, seedOf } from '../support/random'
 import { temporaryFolder } from '../support/temporary'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
+import { AsdmError } from '../../lib/base/errors'
 import { ldmUNetNames, ldmVAENames, openClipNames } from '../../lib/convert/ldm-names'
-import { AsdmError } from '../../lib/errors'
 import { openCheckpoint } from '../../lib/model/checkpoint'
 import { openUNet } from '../../lib/model/folder'
 import { ldmUNetName, ldmVAEName, openClipName } from '../model/ldm-names'

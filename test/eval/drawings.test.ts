@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { Drawings } from '../../lib/eval/drawings'
 import { halve, rankOf, toGrid } from '../../lib/eval/features'
 import { temporaryFolder } from '../support/temporary'

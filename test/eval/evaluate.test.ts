@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { Drawings } from '../../lib/eval/drawings'
 import { evaluate, type EvaluateProgress, type Evaluation } from '../../lib/eval/evaluate'
 import { pictureFeatures, rankOf } from '../../lib/eval/features'

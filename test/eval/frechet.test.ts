@@ -1,5 +1,5 @@
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { frechetDistance } from '../../lib/eval/frechet'
 import { symmetricEigen } from '../../lib/eval/symmetric-eigen'
 import { seeded } from '../support/random'

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { meanSquaredError, psnr, ssim } from '../../lib/eval/pictures'
 import { picture, reference } from './references'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
+import type { Tensor } from '../../lib/base/tensor'
 import { StableDiffusion } from '../../lib/stable-diffusion'
-import type { Tensor } from '../../lib/tensor'
 import { loadExpected, maxAbsDiff, repoPath } from '../support/fixtures'
 import { expectedRgba } from '../support/pipeline'
 

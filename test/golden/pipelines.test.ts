@@ -1,7 +1,7 @@
 import test from 'ava'
+import type { Tensor } from '../../lib/base/tensor'
 import { unscale } from '../../lib/pipeline'
 import { StableDiffusion } from '../../lib/stable-diffusion'
-import type { Tensor } from '../../lib/tensor'
 import { encodeText } from '../../lib/text/encode'
 import { FeatureCache } from '../../lib/text/feature-cache'
 import { fixture, loadExpected, maxAbsDiff } from '../support/fixtures'

@@ -1,10 +1,10 @@
 import test, { type ExecutionContext } from 'ava'
-import type { ConditionalConv, UNetConfig } from '../../lib/model/config'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { parseUNetConfig } from '../../lib/model/unet-config'
 import type { NativeModel } from '../../lib/native/binding'
-import { create, smallUNet, writeWeights } from './support'
+import type { ConditionalConv, UNetConfig } from '../../lib/native/configs'
 import { temporaryFolder } from '../support/temporary'
+import { create, smallUNet, writeWeights } from './support'
 
 const config: UNetConfig = { ...smallUNet, blockOutChannels: [8, 16], layersPerBlock: [2, 2] }
 /** One of every kind of convolution: borders, both of a ResNet, its shortcut, both samplers, a transformer's projections. */

@@ -1,5 +1,5 @@
 import test from 'ava'
-import type { UNetConfig } from '../../lib/model/config'
+import type { UNetConfig } from '../../lib/native/configs'
 import { temporaryFolder } from '../support/temporary'
 import { create, smallUNet, writeWeights } from './support'
 

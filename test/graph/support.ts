@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { UNetConfig, TextEncoderConfig, VAEConfig, WeightSource } from '../../lib/model/config'
 import type { NativeModel, NativeModelOptions, NativeModelSpec } from '../../lib/native/binding'
+import type { UNetConfig, TextEncoderConfig, VAEConfig, WeightSource } from '../../lib/native/configs'
 import { loadAddon } from '../../lib/native/load'
 import { fixture } from '../support/fixtures'
 

@@ -1,14 +1,14 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { convertModel } from '../../lib/convert/convert'
+import { locateModel } from '../../lib/hub/locate-model'
 import type { PullProgress } from '../../lib/hub/pull'
-import { locateModel } from '../../lib/model/locate'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { fixture, maxAbsDiff } from '../support/fixtures'
-import { checkpointFiles, FakeHub } from './fake-hub'
 import { temporaryFolder } from '../support/temporary'
+import { checkpointFiles, FakeHub } from './fake-hub'
 
 // The variables of the environment are this worker's own; the tests of this file share them, and a working directory with nothing in it.
 const request = { prompt: 'a photo of a cat', steps: 1, seed: 3, width: 32, height: 32 }

@@ -1,13 +1,13 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { AsdmError, type ErrorCode } from '../../lib/errors'
+import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import { systemIO } from '../../lib/hub/io'
 import type { HubPackage } from '../../lib/hub/package'
 import { findOrPull, pullWith, type PullProgress } from '../../lib/hub/pull'
 import { openCheckpoint } from '../../lib/model/checkpoint'
-import { fixture } from '../support/fixtures'
 import { contents } from '../model/checkpoints'
+import { fixture } from '../support/fixtures'
 import { checkpointFiles, etagOf, filesBelow, gitBlob, quickIO, setting, sha256, type Files } from './fake-hub'
 
 const needed = ['model_index.json', 'scheduler/scheduler_config.json', 'text_encoder/config.json', 'text_encoder/model.safetensors', 'tokenizer/merges.txt', 'tokenizer/special_tokens_map.json',

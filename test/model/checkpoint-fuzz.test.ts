@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { openCheckpoint } from '../../lib/model/checkpoint'
 import { fixture } from '../support/fixtures'
 import { rounds, seeded, seedOf } from '../support/random'

@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { readSafetensorsHeader, writeSafetensors, type TensorToWrite } from '../../lib/assembly/safetensors'
-import type { UNetConfig, WeightSource } from '../../lib/model/config'
+import { readSafetensorsHeader, writeSafetensors, type TensorToWrite } from '../../lib/files/safetensors'
 import type { Part } from '../../lib/model/checkpoint'
+import type { UNetConfig, WeightSource } from '../../lib/native/configs'
 import { fixture } from '../support/fixtures'
 import { ldmUNetName, ldmVAEName, openClipName } from './ldm-names'
 

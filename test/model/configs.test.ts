@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
-import { AsdmError, type ErrorCode } from '../../lib/errors'
+import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import { parseTextEncoderConfig } from '../../lib/model/text-encoder-config'
 import { parseUNetConfig } from '../../lib/model/unet-config'
 import { parseVAEConfig } from '../../lib/model/vae-config'

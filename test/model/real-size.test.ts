@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { elementCount } from '../../lib/base/tensor'
 import { openCheckpoint, type Checkpoint } from '../../lib/model/checkpoint'
-import { elementCount } from '../../lib/tensor'
 import { temporaryFolder } from '../support/temporary'
 
 /*

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
-import { AsdmError, type ErrorCode } from '../../lib/errors'
-import type { WeightSource } from '../../lib/model/config'
+import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import { currentName, matchWeights, splitVAEWeights } from '../../lib/model/weights'
+import type { WeightSource } from '../../lib/native/configs'
 
 const source = (name: string, shape: number[], dtype = 'F32'): WeightSource => ({ name, file: 'f', dtype: dtype as 'F32', shape, begin: 0, end: 4 * shape.reduce((a, b) => a * b, 1) })
 

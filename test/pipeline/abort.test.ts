@@ -1,5 +1,5 @@
 import test from 'ava'
-import { anySignal, Queue, settle, untilAborted } from '../../lib/abort'
+import { anySignal, Queue, settle, untilAborted } from '../../lib/base/abort'
 import type { NativeCall } from '../../lib/native/binding'
 import { aborts } from '../support/aborts'
 

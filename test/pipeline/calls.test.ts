@@ -1,5 +1,5 @@
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import type { Step } from '../../lib/progress'
 import { StableDiffusion, type LoadStep } from '../../lib/stable-diffusion'
 import { aborts } from '../support/aborts'

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import test from 'ava'
-import { AsdmError, type ErrorCode } from '../../lib/errors'
+import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { Tokenizer } from '../../lib/text/tokenizer'
 import { fixture, repoPath } from '../support/fixtures'

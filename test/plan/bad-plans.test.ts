@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { expandPlan } from '../../lib/plan/expand'
 import { loadPlan } from '../../lib/plan/file'
 import { modeFields } from '../../lib/plan/mode'
@@ -9,10 +9,10 @@ import { unetFacts } from '../../lib/plan/names'
 import { parsePlan } from '../../lib/plan/parse'
 import { mostExtrapolation } from '../../lib/plan/plan'
 import { resolvePlan } from '../../lib/plan/source'
+import { sd15 } from '../graph/support'
 import { repoPath } from '../support/fixtures'
 import { rounds, seeded, seedOf } from '../support/random'
 import { temporaryFolder } from '../support/temporary'
-import { sd15 } from '../graph/support'
 
 const names = ['conv_in', 'mid_block', 'mid_block.resnets.0', 'up_blocks.1', 'up_blocks.1.resnets.1', 'up_blocks.1.attentions.1', 'up_blocks.1.attentions.1.transformer_blocks.0.attn2', 'down_blocks.0']
 const context = { unets: { full: unetFacts(sd15, names), light: unetFacts(sd15, names.slice(2)) }, steps: 10, stochastic: false }

@@ -1,6 +1,6 @@
 import test from 'ava'
+import { AsdmError } from '../../lib/base/errors'
 import { UNet } from '../../lib/components/unet'
-import { AsdmError } from '../../lib/errors'
 import { expandPlan, type ExpandedStep } from '../../lib/plan/expand'
 import { gridOf } from '../../lib/plan/grid'
 import { defaultFeature, unetFacts } from '../../lib/plan/names'

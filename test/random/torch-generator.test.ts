@@ -1,9 +1,9 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
+import { elementCount } from '../../lib/base/tensor'
 import { MersenneTwister } from '../../lib/random/mersenne-twister'
 import { checkSeed, TorchGenerator } from '../../lib/random/torch-generator'
-import { elementCount } from '../../lib/tensor'
 import { loadExpected, maxAbsDiff } from '../support/fixtures'
 import { rounds, seedOf } from '../support/random'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { createSampler, DDIMSampler, EulerSampler, PNDMSampler, samplerNames, type Sampler, type SchedulerConfig } from '../../lib/samplers'
 import { sd, tensor, throwsCode } from './support'
 

@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
+import type { Tensor } from '../../lib/base/tensor'
 import { createSampler, samplerNames, type Sampler, type SamplerName } from '../../lib/samplers'
-import type { Tensor } from '../../lib/tensor'
 import { maxAbsDiff } from '../support/fixtures'
 import { relativeDifference, scaled, sd, tensor } from './support'
 

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import test from 'ava'
+import type { Tensor } from '../../lib/base/tensor'
 import { createSampler, type Sampler } from '../../lib/samplers'
-import type { Tensor } from '../../lib/tensor'
 import { loadExpected, maxAbsDiff, repoPath } from '../support/fixtures'
 import { relativeDifference, scaled, slice, tensor } from './support'
 

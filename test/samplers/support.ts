@@ -1,6 +1,6 @@
 import type { ExecutionContext } from 'ava'
-import { AsdmError, type ErrorCode } from '../../lib/errors'
-import type { Tensor } from '../../lib/tensor'
+import { AsdmError, type ErrorCode } from '../../lib/base/errors'
+import type { Tensor } from '../../lib/base/tensor'
 
 export const sd = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear' }
 

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { Tensor } from '../../lib/tensor'
+import type { Tensor } from '../../lib/base/tensor'
 
 /** The repository's root, found by its package.json, wherever the compiled tests lie. */
 export const root = (() => {

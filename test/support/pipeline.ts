@@ -1,9 +1,9 @@
+import type { Tensor } from '../../lib/base/tensor'
 import type { NoiseSource } from '../../lib/image/start'
-import type { Step } from '../../lib/progress'
 import { runPipeline } from '../../lib/pipeline'
+import type { Step } from '../../lib/progress'
 import { modelFacts, parseRequest, type GenerateOptions } from '../../lib/request'
 import type { StableDiffusion } from '../../lib/stable-diffusion'
-import type { Tensor } from '../../lib/tensor'
 import { FeatureCache } from '../../lib/text/feature-cache'
 
 /** Noise from a list, in order; every shape is checked. */

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
 import { applyPromptWeights, encodeWeighted, MAX_WEIGHT, parsePromptWeights } from '../../lib/text/prompt-weights'
 import { MAX_TEXT_LENGTH, Tokenizer } from '../../lib/text/tokenizer'
 import { fixture } from '../support/fixtures'

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
 import { shownPath } from './files'
 
 /** File names that PyTorch gives to pickles. */

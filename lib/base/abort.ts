@@ -1,11 +1,16 @@
 import { abortError, throwIfAborted } from './errors'
-import type { NativeCall } from './native/binding'
+
+/** A call under way. `cancel` may be called at any time, also after the end. */
+export interface Cancellable<T> {
+  promise: Promise<T>
+  cancel(): void
+}
 
 /**
- * Starts a native call and waits for it; the signal cancels it, waiting in the queue or running.
+ * Starts a call and waits for it; the signal cancels it, waiting in the queue or running.
  * @throws an `AbortError` when the signal is aborted, or what the call rejects with
  */
-export async function settle<T>(start: () => NativeCall<T>, signal: AbortSignal | undefined): Promise<T> {
+export async function settle<T>(start: () => Cancellable<T>, signal: AbortSignal | undefined): Promise<T> {
   throwIfAborted(signal)
   const call = start()
   if (signal === undefined) return call.promise

@@ -1,4 +1,4 @@
-import type { Tensor } from './tensor'
+import type { Tensor } from '../base/tensor'
 
 /**
  * Classifier-free guidance (Ho and Salimans 2022): uncond + scale * (text - uncond), each operation in float32 as PyTorch does it.

@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import { isFile, statIfAny } from '../assembly/files'
-import { AsdmError, shown } from '../errors'
-import { locateOnHub, type HubLocateOptions } from '../hub/locate'
-import { systemIO, type HubIO } from '../hub/io'
-import { packageRoot, unpacked } from '../native/platform'
+import { AsdmError, shown } from '../base/errors'
+import { isFile, statIfAny } from '../files/files'
+import { packageRoot, unpacked } from '../files/package-root'
+import { systemIO, type HubIO } from './io'
+import { locateOnHub, type HubLocateOptions } from './locate'
 
 /** Models that are published as npm packages of their own, by the names that they are loaded by. */
 const packagedModels: ReadonlyMap<string, string> = new Map([['emoji', '@asdm/emoji']])

@@ -1,6 +1,6 @@
 import test from 'ava'
-import { editDistance } from '../../lib/edit-distance'
-import { nearestName, nearestOf } from '../../lib/options'
+import { editDistance } from '../../lib/base/edit-distance'
+import { nearestName, nearestOf } from '../../lib/base/options'
 import { rounds, seeded, seedOf } from '../support/random'
 
 const keys = ['prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'width', 'height', 'count', 'latents', 'image', 'mask', 'strength', 'clipSkip', 'plan', 'signal']

@@ -3,8 +3,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { AsdmError } from '../../lib/errors'
-import { locateModel } from '../../lib/model/locate'
+import { AsdmError } from '../../lib/base/errors'
+import { locateModel } from '../../lib/hub/locate-model'
 import { fixture, repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
 
@@ -12,7 +12,7 @@ const run = promisify(execFile)
 
 /** Where the model `emoji` is for a program that runs in `folder`, with the library's compiled files at `lib`; or the code of the error. */
 async function located(folder: string, lib: string, name = 'emoji'): Promise<string> {
-  const script = `require(${JSON.stringify(path.join(lib, 'model', 'locate.js'))}).locateModel(${JSON.stringify(name)}).then(found => console.log(found.path), error => console.log(error.code, error.message))`
+  const script = `require(${JSON.stringify(path.join(lib, 'hub', 'locate-model.js'))}).locateModel(${JSON.stringify(name)}).then(found => console.log(found.path), error => console.log(error.code, error.message))`
   return (await run(process.execPath, ['-e', script], { cwd: folder, env: { ...process.env, NODE_PATH: '' } })).stdout.trim()
 }
 

@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { AsdmError, type ErrorCode } from '../../lib/errors'
-import { readJsonObject } from '../../lib/model/json'
+import { AsdmError, type ErrorCode } from '../../lib/base/errors'
+import { readJsonObject } from '../../lib/files/json'
 import { temporaryFolder } from '../support/temporary'
 
 test('objects are read, with the numbers that Python writes', async t => {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises'
-import { AsdmError, shown, throwIfAborted } from '../errors'
+import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { fileError, isFileError, readAt, shownPath, withFile, writeError } from './files'
 import { isPickleStart, pickleError } from './pickle'
 import { dtypeBytes, parseHeader, tensorBytes } from './safetensors-header'

@@ -1,5 +1,5 @@
-import { readAt, shownPath, withFile } from '../assembly/files'
-import { AsdmError } from '../errors'
+import { AsdmError } from '../base/errors'
+import { readAt, shownPath, withFile } from './files'
 
 /** Longest JSON file that is read. Vocabularies, the largest files of a checkpoint folder, take about 1 MB. */
 export const maxJsonBytes = 32 * 1024 * 1024

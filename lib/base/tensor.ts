@@ -61,3 +61,11 @@ export function item({ data, shape }: Tensor, index: number): Tensor {
   const size = data.length / shape[0]
   return { data: data.subarray(index * size, (index + 1) * size), shape: [1, ...shape.slice(1)] }
 }
+
+/** The items of the first dimension at `indices`, copied, as one batch. */
+export function pick({ data, shape }: Tensor, indices: readonly number[]): Tensor {
+  const size = elementCount(shape.slice(1))
+  const out = new Float32Array(size * indices.length)
+  indices.forEach((from, to) => out.set(data.subarray(from * size, (from + 1) * size), to * size))
+  return { data: out, shape: [indices.length, ...shape.slice(1)] }
+}

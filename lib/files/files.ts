@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
-import { AsdmError, shown } from '../errors'
+import { AsdmError, shown } from '../base/errors'
 
 /** Does this error come from the file system (or from its argument checks), and not from a mistake in the code around it? */
 export function isFileError(error: unknown): boolean {

@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { readSafetensorsHeader } from '../../lib/assembly/safetensors'
-import { AsdmError } from '../../lib/errors'
+import { AsdmError } from '../../lib/base/errors'
+import { readSafetensorsHeader } from '../../lib/files/safetensors'
 import { rounds, seeded, seedOf } from '../support/random'
 import { temporaryFolder } from '../support/temporary'
 
