@@ -28,13 +28,12 @@ StepCost stepCost(const Graph& graph, const KernelTable& table, const Program& p
     if (id != kNoWeight) cost.weightBytes += weightBytes(graph, table, program, step, id);
   // Values from outside and on their way out are the caller's, in float32.
   const auto bytes = [&](UnitId id, bool outside) {
-    return static_cast<uint64_t>(program.shapes[static_cast<size_t>(id)].count() * (outside ? 4 : dtypeBytes(program.activations)));
+    return static_cast<uint64_t>(outside ? program.shapes[static_cast<size_t>(id)].count() * 4 : program.valueBytes(id));
   };
-  const auto read = [&](UnitId id) { return bytes(id, isBound(graph[id], program.shapes[static_cast<size_t>(id)], program.activations)); };
   cost.valueBytes = bytes(step.result, step.out.kind == Place::Output);
   const UnitId operands[] = {step.operands[0], step.operands[1], step.operands[2], step.residual};
   for (const UnitId* id = std::begin(operands); id != std::end(operands); ++id)
-    if (*id != kNoUnit && std::find(std::begin(operands), id, *id) == id) cost.valueBytes += read(*id);
+    if (*id != kNoUnit && std::find(std::begin(operands), id, *id) == id) cost.valueBytes += bytes(*id, false);
   if (step.op == Op::ToChannelsLast) cost.valueBytes += bytes(step.unit, true);
   return cost;
 }

@@ -7,7 +7,7 @@ namespace asdm {
 
 namespace {
 
-// Binds the pointers of one step and calls its kernel.
+// Binds the pointers of one step, as its arguments' contract has them, and calls its kernel.
 struct Runner {
   const Program& program;
   const KernelTable& table;
@@ -29,14 +29,14 @@ struct Runner {
   const void* in(int i) const { return read(step->in[i]); }
   // From the operand's first column on.
   const void* columns(int i) const {
-    return static_cast<const std::byte*>(in(i)) + step->columns[i] * dtypeBytes(program.activations);
+    return static_cast<const std::byte*>(in(i)) + step->columns[i] * dtypeBytes(program.dtypes[static_cast<size_t>(step->operands[i])]);
   }
   const void* residual() const { return read(step->residualPlace); }
   void* out() const { return const_cast<void*>(read(step->out)); }
   const void* weight(int i) const { return step->weights[i] == kNoWeight ? nullptr : weights.data(step->weights[i]); }
   const float* vector(int i) const { return static_cast<const float*>(weight(i)); }
 
-  void operator()(LinearArgs a) {
+  void bind(LinearArgs& a) const {
     a.xLow = read(step->inLow[0]);
     a.residualLow = read(step->residualLow);
     a.yLow = const_cast<void*>(read(step->outLow));
@@ -45,7 +45,6 @@ struct Runner {
     a.bias = vector(1);
     a.residual = residual();
     a.y = out();
-    table.linear.run(a, context);
   }
   void bind(ConvArgs& a) const {
     a.xLow = read(step->inLow[0]);
@@ -58,90 +57,81 @@ struct Runner {
     a.residual = residual();
     a.y = out();
   }
-  void operator()(ConvArgs a) {
-    bind(a);
-    table.conv.run(a, context);
-  }
-  void operator()(CondConvArgs a) {
+  void bind(CondConvArgs& a) const {
     bind(a.conv);
     a.routerWeight = vector(2);
     a.routerBias = vector(3);
-    table.condConv.run(a, context);
   }
-  void operator()(GroupNormArgs a) {
+  void bind(GroupNormArgs& a) const {
     a.x = in(0);
     a.xLow = read(step->inLow[0]);
     a.gamma = vector(0);
     a.beta = vector(1);
     a.y = out();
-    table.groupNorm.run(a, context);
   }
-  void operator()(LayerNormArgs a) {
+  void bind(LayerNormArgs& a) const {
     a.x = in(0);
     a.xLow = read(step->inLow[0]);
     a.gamma = vector(0);
     a.beta = vector(1);
     a.y = out();
-    table.layerNorm.run(a, context);
   }
-  void operator()(AttentionArgs a) {
+  void bind(AttentionArgs& a) const {
     a.q = columns(0);
     a.k = columns(1);
     a.v = columns(2);
     a.o = out();
-    table.attention.run(a, context);
   }
-  void operator()(GegluArgs a) {
+  void bind(GegluArgs& a) const {
     a.x = in(0);
     a.y = out();
-    table.geglu.run(a, context);
   }
-  void operator()(ActivationArgs a) {
+  void bind(ActivationArgs& a) const {
     a.x = in(0);
     a.y = out();
-    table.activation.run(a, context);
   }
-  void operator()(AddArgs a) {
+  void bind(AddArgs& a) const {
     a.a = in(0);
     a.b = in(1);
     a.y = out();
     a.aLow = read(step->inLow[0]);
     a.bLow = read(step->inLow[1]);
     a.yLow = const_cast<void*>(read(step->outLow));
-    table.add.run(a, context);
   }
-  void operator()(ConcatArgs a) {
+  void bind(ConcatArgs& a) const {
     a.a = in(0);
     a.b = in(1);
     a.y = out();
     a.aLow = read(step->inLow[0]);
     a.bLow = read(step->inLow[1]);
     a.yLow = const_cast<void*>(read(step->outLow));
-    table.concat.run(a, context);
   }
-  void operator()(EmbedArgs a) {
+  void bind(EmbedArgs& a) const {
     a.ids = static_cast<const int32_t*>(in(0));
     a.token = weight(0);
     a.position = weight(1);
     a.y = out();
-    table.embed.run(a, context);
   }
-  void operator()(TimestepArgs a) {
+  void bind(TimestepArgs& a) const {
     a.t = static_cast<const float*>(in(0));
     a.y = out();
-    table.timestep.run(a, context);
   }
-  void operator()(LayoutArgs a) {
+  void bind(LayoutArgs& a) const {
     a.x = in(0);
     a.y = out();
     a.yLow = const_cast<void*>(read(step->outLow));
-    (step->op == Op::ToChannelsLast ? table.toChannelsLast : table.toChannelsFirst).run(a, context);
+  }
+
+  void call() {
+    withKernel(table, step->op, step->args, [this](auto args, const auto& kernel) {
+      bind(args);
+      kernel.run(args, context);
+    });
   }
 
   void poison() const {
     std::memset(context.scratch, 0xff, program.scratchBytes);
-    const Shape& shape = program.shapes[static_cast<size_t>(step->result)];
-    const size_t bytes = static_cast<size_t>(shape.count() * dtypeBytes(program.activations));
+    const size_t bytes = static_cast<size_t>(program.valueBytes(step->result));
     if (step->out.kind == Place::Arena && !step->inPlace) std::memset(bindings.arena + step->out.offset, 0xff, bytes);
     if (step->outLow.kind == Place::Arena && !step->lowInPlace) std::memset(bindings.arena + step->outLow.offset, 0xff, bytes);
   }
@@ -166,7 +156,7 @@ Status execute(const Program& program, const KernelTable& table, const WeightSto
     runner.step = &step;
     if (bindings.poison) runner.poison();
     const Clock::time_point start = seconds != nullptr ? Clock::now() : Clock::time_point();
-    std::visit([&](const auto& args) { runner(args); }, step.args);
+    runner.call();
     if (seconds != nullptr) *seconds++ = std::chrono::duration<double>(Clock::now() - start).count();
   }
   if (cancel.load(std::memory_order_relaxed)) return {Code::Aborted, "The operation was aborted"};

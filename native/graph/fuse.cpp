@@ -34,7 +34,7 @@ std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, c
     const UnitId head = static_cast<UnitId>(u);
     Fused call{head, head};
     const Op op = graph[head].op;
-    while (fuse && (op == Op::Linear || op == Op::Conv2d || op == Op::CondConv) && readers[static_cast<size_t>(call.result)] == 1) {
+    while (fuse && opInfo(op).isProduct() && readers[static_cast<size_t>(call.result)] == 1) {
       const UnitId next = reader[static_cast<size_t>(call.result)];
       const Unit& after = graph[next];
       if (after.op == Op::Activation && op == Op::Linear && call.activation == Activation::None) {

@@ -26,6 +26,11 @@ struct Graph {
 
   const Unit& operator[](UnitId id) const { return units[static_cast<size_t>(id)]; }
   UnitId size() const { return static_cast<UnitId>(units.size()); }
+  // Are these the products of a unit by float weights, whatever the activations?
+  bool isWide(UnitId id) const {
+    const Unit& u = (*this)[id];
+    return opInfo(u.op).isProduct() && weights[static_cast<size_t>(u.weights[0])].shape.format == WeightFormat::F32;
+  }
   uint64_t parameters(UnitId id) const {
     uint64_t count = 0;
     for (WeightId w : (*this)[id].weights) count += static_cast<uint64_t>(weights[static_cast<size_t>(w)].count());

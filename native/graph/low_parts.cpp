@@ -10,22 +10,18 @@ std::vector<bool> lowParts(const Graph& graph, DType activations) {
     const auto mark = [&](std::vector<bool>& marks, size_t count) {
       for (size_t i = 0; i < count; i++) marks[static_cast<size_t>(unit.inputs[i])] = true;
     };
-    const auto isWide = [&] { return graph.weights[static_cast<size_t>(unit.weights[0])].shape.format == WeightFormat::F32; };
-    switch (unit.op) {
-      case Op::Add:
-      case Op::Concat:
+    switch (opInfo(unit.op).lowParts) {
+      case LowParts::Sum:
+      case LowParts::Join:
         // Norms read the low parts of sums; for what else they read one rounding is little.
         if (normed[u]) low[u] = true;
-        if (unit.op == Op::Add || low[u]) mark(low, 2);
+        if (opInfo(unit.op).lowParts == LowParts::Sum || low[u]) mark(low, 2);
         break;
-      case Op::Linear:
-      case Op::Conv2d:
-      case Op::CondConv:
-        if (isWide()) mark(low, 1);
+      case LowParts::Product:
+        if (graph.isWide(static_cast<UnitId>(u))) mark(low, 1);
         break;
-      case Op::GroupNorm:
-      case Op::LayerNorm: mark(normed, 1); [[fallthrough]];
-      default:
+      case LowParts::Norm: mark(normed, 1); [[fallthrough]];
+      case LowParts::None:
         if (unit.op != Op::Input) low[u] = false;
     }
   }

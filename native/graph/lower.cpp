@@ -110,40 +110,11 @@ Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>&
   return step;
 }
 
-namespace {
-
-struct ScratchOf {
-  const KernelTable& table;
-  Op op;
-  int threads;
-  uint64_t* bytes;
-
-  template <class Args>
-  bool of(const Kernel<Args>& kernel, const Args& args) const {
+bool stepScratch(const KernelTable& table, const Step& step, int threads, uint64_t* bytes) {
+  return withKernel(table, step.op, step.args, [&](const auto& args, const auto& kernel) {
     *bytes = kernel.scratch != nullptr ? kernel.scratch(args, threads) : 0;
     return kernel.run != nullptr;
-  }
-  bool operator()(const LinearArgs& a) const { return of(table.linear, a); }
-  bool operator()(const ConvArgs& a) const { return of(table.conv, a); }
-  bool operator()(const CondConvArgs& a) const { return of(table.condConv, a); }
-  bool operator()(const GroupNormArgs& a) const { return of(table.groupNorm, a); }
-  bool operator()(const LayerNormArgs& a) const { return of(table.layerNorm, a); }
-  bool operator()(const AttentionArgs& a) const { return of(table.attention, a); }
-  bool operator()(const GegluArgs& a) const { return of(table.geglu, a); }
-  bool operator()(const ActivationArgs& a) const { return of(table.activation, a); }
-  bool operator()(const AddArgs& a) const { return of(table.add, a); }
-  bool operator()(const ConcatArgs& a) const { return of(table.concat, a); }
-  bool operator()(const EmbedArgs& a) const { return of(table.embed, a); }
-  bool operator()(const TimestepArgs& a) const { return of(table.timestep, a); }
-  bool operator()(const LayoutArgs& a) const {
-    return of(op == Op::ToChannelsLast ? table.toChannelsLast : table.toChannelsFirst, a);
-  }
-};
-
-}  // namespace
-
-bool stepScratch(const KernelTable& table, const Step& step, int threads, uint64_t* bytes) {
-  return std::visit(ScratchOf{table, step.op, threads, bytes}, step.args);
+  });
 }
 
 }  // namespace asdm

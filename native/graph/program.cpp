@@ -19,9 +19,7 @@ struct Compiler {
   std::vector<int> valueOf;  // unit -> index in p.values, or -1
   std::vector<int> lowOf;    // unit -> that of its low part, or -1
 
-  uint64_t bytes(UnitId id) const {
-    return static_cast<uint64_t>(p.shapes[static_cast<size_t>(id)].count() * dtypeBytes(p.activations));
-  }
+  uint64_t bytes(UnitId id) const { return static_cast<uint64_t>(p.valueBytes(id)); }
 
   // The way out, at once after the value is there, so that a tap does not live longer than its readers need it.
   void addExport(UnitId id) {
@@ -47,22 +45,21 @@ struct Compiler {
     }
   }
 
-  static bool isProduct(const Step& step) {
-    return std::holds_alternative<LinearArgs>(step.args) || std::holds_alternative<ConvArgs>(step.args) ||
-           std::holds_alternative<CondConvArgs>(step.args);
-  }
-  bool isWide(const Step& step) const {
-    return isProduct(step) && graph.weights[static_cast<size_t>(step.weights[0])].shape.format == WeightFormat::F32;
-  }
+  static bool isProduct(const Step& step) { return opInfo(step.op).isProduct(); }
 
   // Whether a low part of this value lies somewhere.
   bool hasLow(UnitId id) const { return lowOf[static_cast<size_t>(id)] >= 0 || keptLow(id).kind == Place::Kept; }
 
   // Whether the step reads the low part of this operand, if there is one.
   bool readsLow(const Step& step, int operand) const {
-    if (step.op == Op::Add) return operand < 2;
-    if (step.op == Op::Concat) return operand < 2 && hasLow(step.result);
-    return operand == 0 && (step.op == Op::GroupNorm || step.op == Op::LayerNorm || isWide(step));
+    switch (opInfo(step.op).lowParts) {
+      case LowParts::None: return false;
+      case LowParts::Product: return operand == 0 && graph.isWide(step.unit);
+      case LowParts::Norm: return operand == 0;
+      case LowParts::Sum: return operand < 2;
+      case LowParts::Join: return operand < 2 && hasLow(step.result);
+    }
+    return false;
   }
 
   void addValue(std::vector<int>& indices, UnitId id, int now) {
@@ -194,6 +191,8 @@ Status compile(const Graph& graph, const KernelTable& table, const CompileReques
   Program made;
   made.activations = table.activations;
   ASDM_TRY(inferShapes(graph, request.inputs, &made.shapes));
+  for (UnitId u = 0; u < graph.size(); u++)
+    made.dtypes.push_back(isBound(graph[u], made.shapes[static_cast<size_t>(u)], made.activations) ? graph[u].dtype : made.activations);
   std::vector<UnitId> inherited;
   std::vector<UnitId> observed = request.outputs;  // values that must come to be, so no call may swallow them
   for (const KeptValue& kept : request.kept) (kept.inherited ? inherited : observed).push_back(kept.unit);

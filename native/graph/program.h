@@ -2,9 +2,9 @@
 #pragma once
 
 #include <optional>
-#include <variant>
 #include <vector>
 
+#include "graph/calls.h"
 #include "graph/graph.h"
 #include "graph/lifetime.h"
 
@@ -15,9 +15,6 @@ struct Place {
   enum Kind : uint8_t { None, Arena, Input, Output, Kept } kind = None;
   uint64_t offset = 0;  // Arena, Kept: bytes. Input, Output: index in graph.inputs, program.outputs
 };
-
-using StepArgs = std::variant<LinearArgs, ConvArgs, CondConvArgs, GroupNormArgs, LayerNormArgs, AttentionArgs, GegluArgs, ActivationArgs,
-                              AddArgs, ConcatArgs, EmbedArgs, TimestepArgs, LayoutArgs>;
 
 // One kernel call.
 struct Step {
@@ -41,8 +38,9 @@ struct ProgramOutput {
 };
 
 struct Program {
-  DType activations = DType::F32;       // of every value in the arena and among the kept ones
+  DType activations = DType::F32;       // of the kernels
   std::vector<Shape> shapes;            // of every unit's value, channels last
+  std::vector<DType> dtypes;            // and their numbers' format
   std::vector<UnitId> units;            // that have to run, in order
   std::vector<Step> steps;
   std::vector<ProgramOutput> outputs;   // as asked for
@@ -51,6 +49,8 @@ struct Program {
   std::vector<uint64_t> offsets;        // of them, in bytes
   uint64_t arenaBytes = 0;              // for values; scratch follows
   uint64_t scratchBytes = 0;
+
+  int64_t valueBytes(UnitId id) const { return shapes[static_cast<size_t>(id)].count() * dtypeBytes(dtypes[static_cast<size_t>(id)]); }
 };
 
 // A value in the memory that outlives the program: read from there (inherited), or computed into it for a later program.

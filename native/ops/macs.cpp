@@ -19,19 +19,20 @@ uint64_t product(std::initializer_list<int64_t> factors) {
 uint64_t unitMacs(const Graph& graph, UnitId id, const std::vector<Shape>& shapes) {
   const Unit& u = graph[id];
   const Shape& y = shapes[static_cast<size_t>(id)];
-  switch (u.op) {
-    case Op::Linear: case Op::Conv2d: {
+  switch (opInfo(u.op).arithmetic) {
+    case Arithmetic::Product: {
       const WeightShape& w = graph.weights[static_cast<size_t>(u.weights[0])].shape;
       return product({y.count(), w.k()});
     }
-    case Op::CondConv: {  // the products, the mixing of each sample's kernel, and its router
+    case Arithmetic::Mixture: {  // the products, the mixing of each sample's kernel, and its router
       const WeightShape& w = graph.weights[static_cast<size_t>(u.weights[0])].shape;
       const int64_t samples = y[0], experts = u.attributes.experts;
       return product({y.count(), w.k()}) + product({samples, experts, w.n, w.k()}) + product({samples, experts, w.channels});
     }
-    case Op::Attention: return product({2, y.count(), shapes[static_cast<size_t>(u.inputs[1])][1]});
-    default: return 0;
+    case Arithmetic::Attention: return product({2, y.count(), shapes[static_cast<size_t>(u.inputs[1])][1]});
+    case Arithmetic::None: break;
   }
+  return 0;
 }
 
 }  // namespace asdm

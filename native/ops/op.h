@@ -1,4 +1,4 @@
-// Names and arities of ops.def.
+// The facts of ops.def by op.
 #pragma once
 
 #include <cstdint>
@@ -6,20 +6,37 @@
 namespace asdm {
 
 enum class Op : uint8_t {
-#define ASDM_OP(name, fewest, most, overwrites) name,
+#define ASDM_OP(name, ...) name,
 #include "ops/ops.def"
 #undef ASDM_OP
 };
+
+// Which low parts (backend/kernels.h) an op has to do with.
+enum class LowParts : uint8_t {
+  None,
+  Product,  // writes one, reads the residual's; x's where its weights are wide (WeightFormat::F32)
+  Norm,     // reads x's
+  Sum,      // reads both inputs', writes one
+  Join,     // the same, but reads only where its own is wanted
+};
+
+// How multiply-accumulates are counted (ops/macs.cpp).
+enum class Arithmetic : uint8_t { None, Product, Mixture, Attention };
 
 struct OpInfo {
   const char* name;
   int fewestInputs, mostInputs;
   unsigned overwrites;  // bit i: the output may take input i's memory, if their sizes agree
+  LowParts lowParts;
+  Arithmetic arithmetic;
+  // A product by weights, whose kernel can take in what follows: an activation, a gate, a sum.
+  bool isProduct() const { return lowParts == LowParts::Product; }
 };
 
 inline const OpInfo& opInfo(Op op) {
   static constexpr OpInfo kInfo[] = {
-#define ASDM_OP(name, fewest, most, overwrites) {#name, fewest, most, overwrites},
+#define ASDM_OP(name, fewest, most, overwrites, low, arithmetic, args, kernel) \
+  {#name, fewest, most, overwrites, LowParts::low, Arithmetic::arithmetic},
 #include "ops/ops.def"
 #undef ASDM_OP
   };

@@ -1,0 +1,41 @@
+// From a step to its arguments' type and its kernel, by the table of ops (ops/ops.def).
+#pragma once
+
+#include <type_traits>
+#include <variant>
+
+#include "backend/kernels.h"
+#include "ops/op.h"
+
+namespace asdm {
+
+// A variant of the given types, each once.
+template <class Variant, class... Rest>
+struct EachOnce {
+  using Type = Variant;
+};
+template <class... Kept, class Next, class... Rest>
+struct EachOnce<std::variant<Kept...>, Next, Rest...> {
+  static constexpr bool kKnown = (std::is_same_v<Kept, Next> || ...);
+  using Type = typename EachOnce<std::conditional_t<kKnown, std::variant<Kept...>, std::variant<Kept..., Next>>, Rest...>::Type;
+};
+
+#define ASDM_OP(name, fewest, most, overwrites, low, arithmetic, args, kernel) , args
+using StepArgs = EachOnce<std::variant<LayoutArgs>
+#include "ops/ops.def"
+>::Type;
+#undef ASDM_OP
+
+// visit(arguments, kernel) with the op's entry of the table.
+template <class Visit>
+auto withKernel(const KernelTable& table, Op op, const StepArgs& step, const Visit& visit) {
+  switch (op) {
+#define ASDM_OP(name, fewest, most, overwrites, low, arithmetic, args, kernel) \
+  case Op::name: return visit(*std::get_if<args>(&step), table.kernel);
+#include "ops/ops.def"
+#undef ASDM_OP
+  }
+  return visit(*std::get_if<LayoutArgs>(&step), table.toChannelsLast);
+}
+
+}  // namespace asdm
