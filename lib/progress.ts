@@ -1,7 +1,7 @@
 import type { Tensor } from './base/tensor'
 import type { GeneratedImage } from './image/generated-image'
 import type { Preview } from './image/preview'
-import type { PlanReport, RunStatistics } from './plan/run'
+import type { PlanReport, RunStatistics } from './plan/report'
 
 /** What every report of progress says. */
 export interface StepBase {

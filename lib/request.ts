@@ -7,6 +7,7 @@ import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
 import type { GenerationSettings } from './image/generated-image'
 import { checkImage, imageSize, imageTensor, maskValues, type ImageInput } from './image/input'
+import type { Opened } from './image/start'
 import { expandPlan, type ExpandedStep } from './plan/expand'
 import { unetFacts, type UNets } from './plan/names'
 import { mainUNet, type Plan } from './plan/plan'
@@ -110,13 +111,6 @@ export function modelFacts(
 interface Size {
   width: number
   height: number
-}
-
-/** A request's pictures and size, once they are read. */
-export interface Opened extends Size {
-  image: Tensor | undefined
-  /** Ones (repaint) and zeros (keep), one a pixel. */
-  mask: Float32Array | undefined
 }
 
 /** A checked request: nothing in it can change from outside any more. */

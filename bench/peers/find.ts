@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import type { ContenderSpec } from '../../lib/bench/contender'
-import type { PeerRequest, Peers } from '../../lib/bench/run'
+import type { PeerRequest, Peers } from '../../lib/bench/context'
 import { packageRoot } from '../../lib/files/package-root'
 import { exportOnnx } from '../../lib/onnx/export'
 

@@ -4,11 +4,11 @@ import type { CallRow, ForwardShape, NativeModelSpec } from '../native/binding'
 import { loadAddon } from '../native/load'
 import { Contender, type Answer } from './contender'
 import { contest } from './contest'
+import type { BenchContext } from './context'
 import { pictureContest, pictureTask } from './pictures'
 import { blockOf, kindOf, layerOf, mergePasses, rollUp, shapeOf, wholeOf } from './profile'
 import type { BenchOps, BenchPart, BenchPlan, Suite } from './report'
 import type { Peaks } from './roofline'
-import type { BenchContext } from './run'
 import { measured } from './statistics'
 
 /** Starts a process of ours, uses it, ends it. */

@@ -1,12 +1,32 @@
 import { AsdmError } from '../base/errors'
 import { tile, type Tensor } from '../base/tensor'
 import type { Posterior, VAE } from '../components/vae'
-import type { Opened, Request } from '../request'
+import type { Sampler } from '../samplers'
 import { hideMasked, shrinkNearest } from './pixels'
 
 /** Where random numbers come from, in order: a `TorchGenerator`. */
 export interface NoiseSource {
   randn(shape: readonly number[]): Tensor
+}
+
+/** A request's pictures and size in pixels, once they are read. */
+export interface Opened {
+  width: number
+  height: number
+  image: Tensor | undefined
+  /** Ones (repaint) and zeros (keep), one a pixel. */
+  mask: Float32Array | undefined
+}
+
+/** What of a request decides how it begins. */
+export interface StartOptions {
+  /** Set to the steps of the request, strength included. */
+  sampler: Sampler
+  /** Pictures in all. */
+  images: number
+  /** The initial noise, where it was handed in. */
+  latents: Tensor | undefined
+  strength: number
 }
 
 /** What the denoising loop begins with. */
@@ -23,7 +43,7 @@ export interface Start {
  * Makes the latents to begin with. Draws as diffusers does: for a text the initial noise; for a picture its posterior's noise,
  * then the noise to add; with a mask also the masked picture's posterior's noise.
  */
-export async function start(request: Request, opened: Opened, vae: VAE, noise: NoiseSource, inpaintingUNet: boolean, signal: AbortSignal): Promise<Start> {
+export async function start(request: StartOptions, opened: Opened, vae: VAE, noise: NoiseSource, inpaintingUNet: boolean, signal: AbortSignal): Promise<Start> {
   const { sampler, images } = request
   const { image, mask, width, height } = opened
   const shape = [images, vae.config.latentChannels, height / vae.factor, width / vae.factor]

@@ -1,7 +1,7 @@
 import type { NativeRunInfo } from '../native/binding'
 import type { ExpandedStep } from './expand'
 import { mainUNet } from './plan'
-import type { PlanReport } from './run'
+import type { PlanReport } from './report'
 
 /**
  * What a block does at a step: all of it runs, a part of it runs, its output is inherited, nobody reads it, or what it does depends on what

@@ -3,9 +3,9 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import test from 'ava'
+import { unpacked } from '../../lib/files/package-root'
 import { ABI } from '../../lib/native/binding'
 import { locateAddon } from '../../lib/native/load'
-import { unpacked } from '../../lib/files/package-root'
 import { platformPackage } from '../../lib/native/platform'
 import { root } from '../support/fixtures'
 import { runScript } from './support'
@@ -30,11 +30,13 @@ function temporary(): string {
 function installed(files: Record<string, string>): { folder: string, locate(env?: NodeJS.ProcessEnv): Report } {
   const folder = temporary()
   const own = path.join(folder, 'node_modules', 'asdm')
-  fs.mkdirSync(path.join(own, 'dist', 'native'), { recursive: true })
+  fs.mkdirSync(own, { recursive: true })
   fs.writeFileSync(path.join(own, 'package.json'), JSON.stringify({ name: 'asdm' }))
-  const compiled = path.dirname(require.resolve('../../lib/base/errors'))
-  for (const file of ['errors.js', 'native/load.js', 'native/wrap.js', 'native/platform.js', 'native/binding.js'])
+  const compiled = path.dirname(require.resolve('../../lib/index'))
+  for (const file of ['base/errors.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js', 'native/binding.js']) {
+    fs.mkdirSync(path.dirname(path.join(own, 'dist', file)), { recursive: true })
     fs.copyFileSync(path.join(compiled, file), path.join(own, 'dist', file))
+  }
   for (const [name, content] of Object.entries(files)) {
     const file = path.join(folder, 'node_modules', name)
     fs.mkdirSync(path.dirname(file), { recursive: true })

@@ -3,89 +3,22 @@ import os from 'node:os'
 import path from 'node:path'
 import { AsdmError, throwIfAborted } from '../base/errors'
 import { dtypes as allDtypes, type DType } from '../components/part'
+import { packageRoot } from '../files/package-root'
 import { locateModel } from '../hub/locate-model'
 import { openCheckpoint } from '../model/checkpoint'
 import type { Checkpoint } from '../model/part'
 import { loadAddon } from '../native/load'
-import { packageRoot } from '../files/package-root'
-import type { ContenderSpec } from './contender'
+import type { BenchContext, BenchOptions } from './context'
 import { doubts } from './doubts'
 import { goalsOf } from './goals'
-import type { PicturePeer } from './pictures'
 import { randomInputs } from './profile-model'
 import { randomModel } from './random-model'
-import type { BenchPart, BenchReport, Suite } from './report'
+import type { BenchReport } from './report'
 import type { Peaks } from './roofline'
 import { shapes } from './shapes'
 import { runSuites } from './suites'
 import { writeTensors } from './tensors'
 import type { WorkerTask } from './worker'
-
-/** Who else can run a part; see {@link ContenderSpec} for how they are driven. */
-export interface Peers {
-  found: ContenderSpec[]
-  absent: { name: string, absent: string }[]
-}
-
-/** Programs that make whole pictures only, see {@link PicturePeer}. */
-export interface PicturePeers {
-  found: PicturePeer[]
-  absent: { name: string, absent: string }[]
-}
-
-/** What there is to make for them. */
-export interface PictureRequest {
-  checkpoint: Checkpoint
-  /** The folder for files. */
-  work: string
-  threads: number
-  signal?: AbortSignal
-}
-
-/** What there is to run for peers. */
-export interface PeerRequest {
-  part: BenchPart
-  /** The model's folder. */
-  model: string
-  /** The folder for files, and the name of the inputs in it. */
-  work: string
-  inputs: string
-  threads: number
-  /** Number formats that ours is measured in. */
-  dtypes: readonly DType[]
-  input: Record<string, number>
-}
-
-export interface BenchOptions {
-  shape: string
-  suites: readonly Suite[]
-  dtypes?: readonly DType[]
-  threads: number
-  cpu: string
-  runs: number
-  plans: readonly string[]
-  /** Pictures for a plan's likeness. */
-  pictures: number
-  /** Where models and files go. */
-  work: string
-  findPeers?: (request: PeerRequest) => Promise<Peers>
-  /** For the suite `pipeline`; the names are for saying that they take no part in others. */
-  picturePeers?: { names: readonly string[], find(request: PictureRequest): Promise<PicturePeers> }
-  commit?: string
-  signal?: AbortSignal
-  onProgress: (what: string) => void
-}
-
-/** What suites share. */
-export interface BenchContext extends BenchOptions {
-  checkpoint: Checkpoint
-  report: BenchReport
-  dtypes: readonly DType[]
-  /** A process of ours. */
-  worker(part: WorkerTask['part'], dtype: DType, other?: Partial<Pick<WorkerTask, 'cpu' | 'model' | 'picture'>>): ContenderSpec
-  /** Writes a part's inputs and gives their name in the folder. */
-  inputs(part: BenchPart): Promise<{ name: string, input: Record<string, number> }>
-}
 
 /** The shapes that can be measured: the shipped model, and published sizes with random weights. */
 export const shapeNames: readonly string[] = ['emoji', ...Object.keys(shapes)]

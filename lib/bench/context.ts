@@ -1,0 +1,72 @@
+import type { DType } from '../components/part'
+import type { Checkpoint } from '../model/part'
+import type { ContenderSpec } from './contender'
+import type { PicturePeer } from './pictures'
+import type { BenchPart, BenchReport, Suite } from './report'
+import type { WorkerTask } from './worker'
+
+/** Who else can run a part; see {@link ContenderSpec} for how they are driven. */
+export interface Peers {
+  found: ContenderSpec[]
+  absent: { name: string, absent: string }[]
+}
+
+/** Programs that make whole pictures only, see {@link PicturePeer}. */
+export interface PicturePeers {
+  found: PicturePeer[]
+  absent: { name: string, absent: string }[]
+}
+
+/** What there is to make for them. */
+export interface PictureRequest {
+  checkpoint: Checkpoint
+  /** The folder for files. */
+  work: string
+  threads: number
+  signal?: AbortSignal
+}
+
+/** What there is to run for peers. */
+export interface PeerRequest {
+  part: BenchPart
+  /** The model's folder. */
+  model: string
+  /** The folder for files, and the name of the inputs in it. */
+  work: string
+  inputs: string
+  threads: number
+  /** Number formats that ours is measured in. */
+  dtypes: readonly DType[]
+  input: Record<string, number>
+}
+
+export interface BenchOptions {
+  shape: string
+  suites: readonly Suite[]
+  dtypes?: readonly DType[]
+  threads: number
+  cpu: string
+  runs: number
+  plans: readonly string[]
+  /** Pictures for a plan's likeness. */
+  pictures: number
+  /** Where models and files go. */
+  work: string
+  findPeers?: (request: PeerRequest) => Promise<Peers>
+  /** For the suite `pipeline`; the names are for saying that they take no part in others. */
+  picturePeers?: { names: readonly string[], find(request: PictureRequest): Promise<PicturePeers> }
+  commit?: string
+  signal?: AbortSignal
+  onProgress: (what: string) => void
+}
+
+/** What suites share. */
+export interface BenchContext extends BenchOptions {
+  checkpoint: Checkpoint
+  report: BenchReport
+  dtypes: readonly DType[]
+  /** A process of ours. */
+  worker(part: WorkerTask['part'], dtype: DType, other?: Partial<Pick<WorkerTask, 'cpu' | 'model' | 'picture'>>): ContenderSpec
+  /** Writes a part's inputs and gives their name in the folder. */
+  inputs(part: BenchPart): Promise<{ name: string, input: Record<string, number> }>
+}
