@@ -15,6 +15,7 @@ import { resolvePlan, type PlanSource } from './plan/source'
 import type { Step } from './progress'
 import { checkSeed } from './random/torch-generator'
 import { createSampler, samplerNames, type Sampler, type SamplerName, type SchedulerConfig } from './samplers'
+import { samplerNamed } from './samplers/names'
 
 /** What to generate. Only `prompt` must be there. */
 export interface GenerateOptions {
@@ -26,7 +27,7 @@ export interface GenerateOptions {
   guidanceScale?: number
   /** Denoising steps, 1 to the scheduler's training steps; 20 if left out. */
   steps?: number
-  /** A sampler's name, run with the checkpoint's noise schedule, or a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out. */
+  /** A sampler's name, asdm's or another program's (`Euler a`, `DPMSolverMultistepScheduler`), run with the checkpoint's noise schedule, or a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out. */
   sampler?: SamplerName | (string & {}) | SchedulerConfig
   /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
   eta?: number
@@ -225,7 +226,7 @@ function parseSampler({ sampler: asked, ...options }: Record<string, unknown>, f
   const trainTimesteps = sampler.config['num_train_timesteps'] as number
   const steps = optional(options.steps, item => integer(item, 'steps', 1, trainTimesteps)) ?? Math.min(20, trainTimesteps)
   sampler.setTimesteps(steps, strength === undefined ? {} : { strength })
-  const samplerSetting = typeof asked === 'string' ? asked as SamplerName : sampler.config
+  const samplerSetting = (typeof asked === 'string' ? samplerNamed(asked, samplerNames) : undefined) ?? sampler.config
   return { sampler, steps, samplerSetting }
 }
 

@@ -84,7 +84,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   readonly unets: Readonly<Record<string, UNet>>
   /** Between pictures and latents. */
   readonly vae: VAE
-  /** The checkpoint's own scheduler config, as published. */
+  /** The checkpoint's own scheduler config, as diffusers' pipelines correct it: `clip_sample` false, `steps_offset` 1. */
   readonly schedulerConfig: SchedulerConfig
   readonly #facts: ModelFacts
   readonly #queue = new Queue()

@@ -4,6 +4,7 @@ import { isFile, isFolder, shownPath } from '../files/files'
 import { readJsonObject, type JsonObject } from '../files/json'
 import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../native/configs'
 import type { Checkpoint, OpenOptions, Part } from './part'
+import { correctedScheduler } from './scheduler-config'
 import { parseTextEncoderConfig } from './text-encoder-config'
 import { parseUNetConfig } from './unet-config'
 import { parseVAEConfig } from './vae-config'
@@ -121,12 +122,13 @@ async function findTokenizer(folder: string): Promise<string | undefined> {
 export async function openFolder(folder: string, options: OpenOptions): Promise<Checkpoint> {
   const { signal } = options
   const warnings: string[] = []
-  await checkIndex(folder, warnings)
+  const pipeline = await checkIndex(folder, warnings)
   const override = options.config === undefined ? undefined : await readConfigSet(options.config)
 
   // As in diffusers, a part that lacks the variant asked for is read without it.
   const open = <Config>(kind: PartKind<Config>, config: Config | undefined) => openPart(kind, path.join(folder, kind.name), options, true, config)
   const unet = await open(unetKind, override?.unet)
+  unet.part.config = await correctedUNet(unet.part.config, path.join(override?.unet === undefined ? folder : options.config!, 'unet', 'config.json'), pipeline, warnings)
   const vae = await open(vaeKind, override?.vae)
   const textEncoder = await open(textEncoderKind, override?.textEncoder)
   const parts = [unet, vae, textEncoder]
@@ -140,8 +142,9 @@ export async function openFolder(folder: string, options: OpenOptions): Promise<
   }
 
   throwIfAborted(signal)
-  const schedulerConfig = override?.scheduler ?? await readScheduler(folder)
-  if (schedulerConfig === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected scheduler/scheduler_config.json in ${shownPath(folder)} but there is none`)
+  const published = override?.scheduler ?? await readScheduler(folder)
+  if (published === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected scheduler/scheduler_config.json in ${shownPath(folder)} but there is none`)
+  const schedulerConfig = correctedScheduler(published, pipeline, warnings)
   const tokenizerFolder = options.tokenizer ?? await findTokenizer(folder) ?? override?.tokenizerFolder
   if (tokenizerFolder === undefined) warnings.push(`There is no tokenizer in ${shownPath(folder)}; CLIP's is used.`)
   // Of the two published text encoders, SD 2's (gelu) was trained with the window filled with "!".
@@ -149,12 +152,29 @@ export async function openFolder(folder: string, options: OpenOptions): Promise<
   return { kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken, schedulerConfig, warnings }
 }
 
+/** Latent pixels that Stable Diffusion 1 was trained at; less in an old config is a conversion's mistake. */
+const leastOldSampleSize = 64
+
+/**
+ * The UNet's config as diffusers' pipelines correct it: before 0.9 they converted models of 512 pixels with a `sample_size` of 32
+ * (huggingface/diffusers#1408).
+ */
+async function correctedUNet(config: UNetConfig, file: string, pipeline: unknown, warnings: string[]): Promise<UNetConfig> {
+  if (config.sampleSize >= leastOldSampleSize || typeof pipeline === 'string' && pipeline.startsWith('LatentConsistency')) return config
+  const { _diffusers_version: version, sample_size: size } = await readJsonObject(file)
+  const [, major, minor] = (typeof version === 'string' && /^(\d+)\.(\d+)/.exec(version)) || []
+  if (minor === undefined || typeof size !== 'number' || Number(major) > 0 || Number(minor) >= 9) return config
+  warnings.push(`The UNet's config says sample_size ${size} and was written by diffusers ${String(version).slice(0, 20)}; ${leastOldSampleSize} is used, as in diffusers.`)
+  return { ...config, sampleSize: leastOldSampleSize }
+}
+
 /**
  * Reads `model_index.json`: is this a pipeline that asdm runs, made of parts that it knows?
  * @param warnings takes what the user should know
+ * @returns the pipeline's class name, `undefined` where there is no index
  * @throws AsdmError `FILE_NOT_FOUND`, `BAD_JSON`, `UNSUPPORTED_CONFIG`
  */
-export async function checkIndex(folder: string, warnings: string[]): Promise<void> {
+export async function checkIndex(folder: string, warnings: string[]): Promise<string | undefined> {
   const file = path.join(folder, 'model_index.json')
   if (!await isFile(file)) {
     if (!await isFolder(path.join(folder, 'unet'))) {
@@ -162,7 +182,7 @@ export async function checkIndex(folder: string, warnings: string[]): Promise<vo
       throw new AsdmError('FILE_NOT_FOUND', `Expected a diffusers folder with model_index.json at ${shownPath(folder)} but it has none${hint}`)
     }
     warnings.push(`There is no model_index.json in ${shownPath(folder)}; its folders are taken as a Stable Diffusion pipeline's.`)
-    return
+    return undefined
   }
   const index = await readJsonObject(file)
   if (!pipelines.includes(index._class_name as string))
@@ -176,4 +196,5 @@ export async function checkIndex(folder: string, warnings: string[]): Promise<vo
     if (!components[name]!.includes(type as string))
       throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name} in ${shownPath(file)} to be a ${components[name]!.join(' or ')} but received ${shown(type)}`)
   }
+  return index._class_name as string
 }

@@ -32,7 +32,7 @@ export interface Checkpoint {
   tokenizerFolder: string | undefined
   /** The token that fills the window where the packaged tokenizer is used: `!` for Stable Diffusion 2, `undefined` for CLIP's own. */
   padToken: string | undefined
-  /** The scheduler's published config, with `_class_name`. */
+  /** The scheduler's config, with `_class_name`, as diffusers' pipelines correct it. */
   schedulerConfig: JsonObject
   /** What the user should know: sentences. */
   warnings: string[]

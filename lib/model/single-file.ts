@@ -6,6 +6,7 @@ import { readConfigSet } from './folder'
 import { inferTextEncoderConfig, inferUNetConfig, inferVAEConfig, Shapes, type Family } from './infer-config'
 import { openClipName, unetNames, vaeNames } from './ldm-keys'
 import type { Checkpoint, OpenOptions } from './part'
+import { correctedScheduler } from './scheduler-config'
 import { checkTextEncoderConfig } from './text-encoder-config'
 import { checkUNetConfig } from './unet-config'
 import { checkVAEConfig } from './vae-config'
@@ -15,6 +16,10 @@ const unetPrefix = 'model.diffusion_model.'
 const vaePrefix = 'first_stage_model.'
 const clipPrefix = 'cond_stage_model.transformer.'
 const openClipPrefix = 'cond_stage_model.model.'
+
+/** Empty tensors by which files say that the UNet predicts v, and that the noise schedule ends in pure noise (zero terminal SNR), as ComfyUI and AUTOMATIC1111 write and read them. */
+const vMarker = 'v_pred'
+const zeroSnrMarker = 'ztsnr'
 
 /** Beside the three parts: training state, noise schedules, averaged copies, the rest of CLIP. None of it takes part in running the model. */
 const unused = new RegExp('^(?:model_ema\\.|betas$|alphas_cumprod|sqrt_|log_one_minus_alphas_cumprod$|posterior_|logvar$|lvlb_weights$|global_step$|'
@@ -42,8 +47,8 @@ const openClipUsedLayers = 23
  * {@link openCheckpoint}, which also checks the arguments.
  *
  * Configs are inferred from shapes. What shapes cannot tell is SD 1.5's (8 heads, quick_gelu, epsilon) or SD 2.x's (heads 64
- * channels wide, gelu), with 32 groups. Whether a 2.x model predicts v or epsilon cannot be seen either; in this order: what
- * `modelspec.prediction_type` in the file's metadata says, epsilon for inpainting UNets (9 channels, as the published one), else
+ * channels wide, gelu), with 32 groups. Whether a 2.x model predicts v or epsilon cannot be seen either; in this order: a
+ * `v_pred` tensor, what `modelspec.prediction_type` in the file's metadata says, epsilon for inpainting UNets (9 channels, as the published one), else
  * v as 2.1 does, which is also how diffusers decides. `{ config: folder }` takes a diffusers folder's configs instead.
  */
 export async function openSingleFile(file: string, options: OpenOptions): Promise<Checkpoint> {
@@ -71,7 +76,7 @@ export async function openSingleFile(file: string, options: OpenOptions): Promis
   const vaeWeights = toWeightSources('vae', vaeTensors, file)
   const textWeights = toWeightSources('text_encoder', textTensors, file)
 
-  const prediction = predictionType(metadata, family, unetWeights.find(({ name }) => name === 'conv_in.weight')?.shape[1])
+  const prediction = predictionType(tensors, metadata, family, unetWeights.find(({ name }) => name === 'conv_in.weight')?.shape[1])
   if (prediction.assumed && override?.scheduler === undefined)
     warnings.push('Whether this 2.x model predicts v or epsilon cannot be seen from its weights; v is assumed, as for 2.1. For a 2.x base model (512 pixels) give the configs of its diffusers folder.')
   const sampleSize = family === 'sd2' && prediction.type === 'v_prediction' ? 96 : 64
@@ -84,9 +89,7 @@ export async function openSingleFile(file: string, options: OpenOptions): Promis
     textEncoder: { config: override?.textEncoder ?? infer(() => inferTextEncoderConfig(new Shapes(textWeights, file), family), checkTextEncoderConfig), weights: textWeights, path: file },
     tokenizerFolder: options.tokenizer ?? override?.tokenizerFolder,
     padToken: family === 'sd2' ? '!' : undefined,
-    schedulerConfig: override?.scheduler ?? (family === 'sd2'
-      ? { ...sd2Scheduler, prediction_type: prediction.type }
-      : { ...sd1Scheduler, ...(prediction.type === 'epsilon' ? {} : { prediction_type: prediction.type }) }),
+    schedulerConfig: override?.scheduler === undefined ? inferredScheduler(family, prediction.type, tensors.has(zeroSnrMarker)) : correctedScheduler(override.scheduler, undefined, warnings),
     warnings,
   }
 }
@@ -163,9 +166,18 @@ function splitStacked(tensor: FoundTensor, names: readonly string[], file: strin
   return names.map((name, i) => ({ ...tensor, name, shape: [rows, ...tensor.shape.slice(1)], begin: tensor.begin + i * bytes, end: tensor.begin + (i + 1) * bytes }))
 }
 
-function predictionType(metadata: ReadonlyMap<string, string>, family: Family, inChannels: number | undefined): { type: 'epsilon' | 'v_prediction', assumed: boolean } {
+function predictionType(
+  tensors: ReadonlyMap<string, unknown>, metadata: ReadonlyMap<string, string>, family: Family, inChannels: number | undefined,
+): { type: 'epsilon' | 'v_prediction', assumed: boolean } {
   const said = metadata.get('modelspec.prediction_type')
-  if (said === 'v') return { type: 'v_prediction', assumed: false }
+  if (tensors.has(vMarker) || said === 'v') return { type: 'v_prediction', assumed: false }
   if (said === 'epsilon' || family === 'sd1' || inChannels === 9) return { type: 'epsilon', assumed: false }
   return { type: 'v_prediction', assumed: true }
+}
+
+/** The family's published scheduler, with what the file says. PNDM cannot start from pure noise, so a schedule that ends in it gets DDIM, from its last timestep on. */
+function inferredScheduler(family: Family, prediction: 'epsilon' | 'v_prediction', zeroSnr: boolean): JsonObject {
+  if (zeroSnr) return { ...sd2Scheduler, prediction_type: prediction, rescale_betas_zero_snr: true, timestep_spacing: 'trailing' }
+  if (family === 'sd2') return { ...sd2Scheduler, prediction_type: prediction }
+  return { ...sd1Scheduler, ...(prediction === 'epsilon' ? {} : { prediction_type: prediction }) }
 }

@@ -13,22 +13,28 @@ export interface ParsedConfig<Options> {
 }
 
 /**
- * Options of other scheduler classes that configs carry along, and which change nothing for a class that does not read them: they tune
- * another algorithm, or matter only beside an option that is refused.
+ * Every option of diffusers' scheduler classes for Stable Diffusion (`KarrasDiffusionSchedulers`, and LCM, TCD, SA-Solver beside them). A config
+ * keeps those of the class that it was made from, so a class passes over what only others know, as diffusers' `extract_init_dict` does.
  */
-const inert = new Set([
-  'skip_prk_steps', 'set_alpha_to_one', 'solver_order', 'solver_type', 'algorithm_type', 'lower_order_final', 'euler_at_final',
-  'original_inference_steps', 'timestep_scaling', 'predict_x0', 'disable_corrector', 'clip_sample_range', 'dynamic_thresholding_ratio',
-  'sample_max_value', 'flow_shift', 'time_shift_type', 'lambda_min_clipped', 'steps_offset', 'timestep_spacing',
+const known = new Set([
+  'algorithm_type', 'beta_end', 'beta_schedule', 'beta_start', 'clip_sample', 'clip_sample_range', 'corrector_order', 'disable_corrector',
+  'dynamic_thresholding_ratio', 'euler_at_final', 'final_sigmas_type', 'flow_shift', 'interpolation_type', 'lambda_min_clipped', 'lower_order_final',
+  'noise_sampler_seed', 'num_train_timesteps', 'original_inference_steps', 'predict_x0', 'prediction_type', 'predictor_order', 'rescale_betas_zero_snr',
+  'rho', 'sample_max_value', 'set_alpha_to_one', 'shift_terminal', 'sigma_data', 'sigma_max', 'sigma_min', 'sigma_schedule', 'skip_prk_steps',
+  'solver_order', 'solver_p', 'solver_type', 'steps_offset', 'tau_func', 'thresholding', 'time_shift_type', 'timestep_scaling', 'timestep_spacing',
+  'timestep_type', 'trained_betas', 'use_beta_sigmas', 'use_dynamic_shifting', 'use_exponential_sigmas', 'use_flow_sigmas', 'use_karras_sigmas',
+  'use_lu_lambdas', 'variance_type',
 ])
 
-/** Options that a class without them cannot honour, with the values that ask for nothing. `false` and `null` always ask for nothing. */
-const neutral: Readonly<Record<string, readonly unknown[]>> = {
-  interpolation_type: ['linear'],
-  timestep_type: ['discrete'],
-  final_sigmas_type: ['zero'],
-  variance_type: ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log'],
+/** Options that a class has in diffusers and not here; what they ask for is refused. `false` and `null` ask for nothing. */
+const unsupported: Readonly<Record<string, readonly string[]>> = {
+  EulerDiscreteScheduler: ['use_beta_sigmas'],
+  DPMSolverMultistepScheduler: ['use_beta_sigmas', 'use_flow_sigmas', 'use_dynamic_shifting', 'variance_type'],
+  UniPCMultistepScheduler: ['use_beta_sigmas', 'use_flow_sigmas', 'use_dynamic_shifting', 'solver_p', 'shift_terminal'],
 }
+
+/** Variances of DDPM, which DPM-Solver leaves alone: it only acts on learned ones. */
+const fixedVariances: readonly unknown[] = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log']
 
 /**
  * Reads one scheduler config option by option, remembering which were read, so that {@link parseConfig} can refuse what is left over.
@@ -108,11 +114,12 @@ export class ConfigReader {
     return this.#record(option, Object.freeze([...value]) as readonly number[])
   }
 
-  /** Refuses what nobody read, unless it asks for nothing. */
+  /** Refuses what nobody read, unless it asks for nothing or belongs to other classes. */
   finish(): SchedulerConfig {
+    const refused = Object.hasOwn(unsupported, this.className) ? unsupported[this.className] : []
     for (const [option, value] of this.#given) {
-      if (option.startsWith('_') || value === null || value === undefined || value === false || inert.has(option)) continue
-      if (Object.hasOwn(neutral, option) && neutral[option].includes(value)) continue
+      if (option.startsWith('_') || value === null || value === undefined || value === false) continue
+      if (known.has(option) && !refused.includes(option) || option === 'variance_type' && fixedVariances.includes(value)) continue
       throw new AsdmError('UNSUPPORTED_CONFIG',
         `Expected no option ${option.slice(0, 60)} for ${this.className} but received ${shown(value)}, which is not supported`)
     }

@@ -1,4 +1,5 @@
 import { AsdmError, shown } from '../base/errors'
+import { nearestName } from '../base/options'
 import { checkConfig, type SchedulerConfig } from './config'
 import { DDIMSampler } from './ddim'
 import { DDPMSampler } from './ddpm'
@@ -6,6 +7,7 @@ import { DPMSolverMultistepSampler } from './dpm-solver-multistep'
 import { EulerSampler } from './euler'
 import { EulerAncestralSampler } from './euler-ancestral'
 import { LCMSampler } from './lcm'
+import { samplerNamed } from './names'
 import { PNDMSampler } from './pndm'
 import type { Sampler } from './sampler'
 import { UniPCSampler } from './unipc'
@@ -64,12 +66,13 @@ const checkpointOptions = [
  */
 export function createSampler(config: SchedulerConfig): Sampler
 /**
- * Makes a sampler by its short name for a checkpoint whose scheduler config is given. What that config states about the network
+ * Makes a sampler by its short name, or another program's name for it (`Euler a`, `DPM++ 2M Karras`, `sample_dpmpp_2m`, a diffusers class), for a
+ * checkpoint whose scheduler config is given. What that config states about the network
  * (betas, prediction type, spacing, ...) holds for the new sampler; what it leaves out takes the new class's defaults, as with diffusers'
  * `from_config`; what it states about another algorithm is left aside.
  * @throws AsdmError as above; `INVALID_ARGUMENT` for an unknown name
  */
-export function createSampler(name: SamplerName, checkpointConfig: SchedulerConfig): Sampler
+export function createSampler(name: SamplerName | (string & {}), checkpointConfig: SchedulerConfig): Sampler
 /** Either of the two, for what comes from outside. The checkpoint's config is only looked at beside a name. */
 export function createSampler(nameOrConfig: string | SchedulerConfig, checkpointConfig?: SchedulerConfig): Sampler
 export function createSampler(nameOrConfig: unknown, checkpointConfig?: unknown): Sampler {
@@ -80,13 +83,22 @@ export function createSampler(nameOrConfig: unknown, checkpointConfig?: unknown)
       throw new AsdmError('BAD_CONFIG', `Expected _class_name of a scheduler config to be a text but received ${shown(className)}`)
     return construct(className, config)
   }
-  if (!Object.hasOwn(named, nameOrConfig))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected a sampler to be one of ${samplerNames.join(', ')} but received ${shown(nameOrConfig)}`)
+  const name = samplerNamed(nameOrConfig, samplerNames)
   const base = checkConfig(checkpointConfig)
-  const { className, settles } = named[nameOrConfig as SamplerName]
+  // A class has more than one name where these settle its options; by its own name it keeps those of the config.
+  const { className, settles } = name !== undefined ? named[name] : { className: nameOrConfig, settles: undefined }
+  if (name === undefined && !classes.has(className)) throw unknownName(nameOrConfig)
   const sameClass = base['_class_name'] === className
   const kept = Object.entries(base).filter(([option]) => sameClass || checkpointOptions.includes(option))
+  if (!sameClass && className === 'PNDMScheduler' && base['rescale_betas_zero_snr'] === true)
+    throw new AsdmError('UNSUPPORTED_CONFIG', 'Expected a sampler that starts from pure noise, since the checkpoint has rescale_betas_zero_snr true, but received "pndm", which cannot')
   return construct(className, { ...Object.fromEntries(kept), ...settles, _class_name: className })
+}
+
+function unknownName(name: string): AsdmError {
+  const nearest = nearestName(name, [...samplerNames, ...classes.keys()])
+  const hint = nearest === undefined ? '' : `; did you mean ${JSON.stringify(nearest)}?`
+  return new AsdmError('INVALID_ARGUMENT', `Expected a sampler to be one of ${samplerNames.join(', ')}, or one of these in diffusers', AUTOMATIC1111's or k-diffusion's words, but received ${shown(name)}${hint}`)
 }
 
 function construct(className: string, config: SchedulerConfig): Sampler {

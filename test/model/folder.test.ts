@@ -249,7 +249,7 @@ test('tokenizer and config folders', async t => {
   fs.mkdirSync(path.join(configs, 'scheduler'), { recursive: true })
   fs.writeFileSync(path.join(configs, 'scheduler/scheduler_config.json'), '{"_class_name":"DDIMScheduler","lambda_min_clipped":-Infinity}')
   const changed = await open(folder, { config: configs })
-  t.deepEqual(changed.schedulerConfig, { _class_name: 'DDIMScheduler', lambda_min_clipped: -Infinity })
+  t.deepEqual(changed.schedulerConfig, { _class_name: 'DDIMScheduler', lambda_min_clipped: -Infinity, clip_sample: false, steps_offset: 1 })
   t.deepEqual(changed.unet.config, (await open(folder)).unet.config)
   // Broken configs in the checkpoint do not matter when others are given.
   fs.cpSync(fixture('sd15-tiny/unet/config.json'), path.join(configs, 'unet/config.json'), { recursive: true })

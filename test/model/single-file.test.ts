@@ -1,3 +1,4 @@
+import fs from 'node:fs'
 import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { AsdmError, type ErrorCode } from '../../lib/base/errors'
@@ -112,6 +113,16 @@ test('extra and missing tensors of a part reach the match under a name one can f
   const missing = t.throws(() => matchWeights(folder.unet.weights, fewer.unet.weights, 'f'), { instanceOf: AsdmError })
   t.is(missing?.code, 'TENSOR_MISSING')
   t.true(missing!.message.includes('mid_block.resnets.1.conv1.weight'))
+})
+
+test('v_pred and ztsnr tensors say what the UNet predicts and how its noise schedule ends', async t => {
+  const mark = (name: string): TensorToWrite => ({ name, dtype: 'F32', shape: [0], data: new Uint8Array(0) })
+  const configs = temporaryFolder(t)
+  for (const part of ['unet', 'vae', 'text_encoder']) fs.cpSync(path.join(fixture('sd15-tiny'), part, 'config.json'), path.join(configs, part, 'config.json'))
+  const config = async (...markers: string[]) => (await openCheckpoint(await ldmFile(t, 'sd15-tiny', tensors => [...tensors, ...markers.map(mark)]), { config: configs })).schedulerConfig
+  t.like(await config(), { _class_name: 'PNDMScheduler', prediction_type: undefined })
+  t.like(await config('v_pred'), { _class_name: 'PNDMScheduler', prediction_type: 'v_prediction' })
+  t.like(await config('v_pred', 'ztsnr'), { _class_name: 'DDIMScheduler', prediction_type: 'v_prediction', rescale_betas_zero_snr: true, timestep_spacing: 'trailing', clip_sample: false })
 })
 
 test('files that are something else', async t => {

@@ -1,7 +1,9 @@
+import fs from 'node:fs'
 import test from 'ava'
 import fc from 'fast-check'
 import { AsdmError } from '../../lib/base/errors'
 import { createSampler, DDIMSampler, EulerSampler, PNDMSampler, samplerNames, type Sampler, type SchedulerConfig } from '../../lib/samplers'
+import { repoPath } from '../support/fixtures'
 import { sd, tensor, throwsCode } from './support'
 
 const ddim = { _class_name: 'DDIMScheduler', ...sd }
@@ -76,7 +78,7 @@ test('unknown classes and names are refused with what there is', t => {
   for (const name of ['toString', '__proto__', 'constructor'])
     throwsCode(t, 'UNSUPPORTED_CONFIG', /one of DDIMScheduler/, () => make({ _class_name: name }))
   for (const name of [undefined, null, 7, {}, []]) throwsCode(t, 'BAD_CONFIG', /_class_name/, () => make({ _class_name: name }))
-  for (const name of ['DDIM', '', '__proto__', 'toString', 'x'.repeat(1e6)])
+  for (const name of ['DDDIM', '', '__proto__', 'toString', 'x'.repeat(1e6)])
     throwsCode(t, 'INVALID_ARGUMENT', /one of ddim, ddpm/, () => named(name, ddim))
   for (const value of [undefined, null, 7, true, [], new Float32Array(3), () => {}, 1n]) {
     throwsCode(t, 'INVALID_ARGUMENT', /scheduler config to be an object/, () => make(value))
@@ -90,25 +92,16 @@ test('what is not implemented is refused by name and value', t => {
     ['DDIMScheduler', { beta_schedule: 'sigmoid' }, /beta_schedule .*linear, scaled_linear, squaredcos_cap_v2 but received "sigmoid"/],
     ['DDIMScheduler', { prediction_type: 'flow_prediction' }, /prediction_type .*"flow_prediction"/],
     ['DDIMScheduler', { timestep_spacing: 'karras' }, /timestep_spacing .*"karras"/],
-    ['DDIMScheduler', { use_karras_sigmas: true }, /use_karras_sigmas .*true/],
-    ['DDIMScheduler', { variance_type: 'learned_range' }, /variance_type .*"learned_range"/],
     ['DDIMScheduler', { brand_new_option: 3 }, /brand_new_option .*3/],
     ['DDPMScheduler', { variance_type: 'fixed_large_log' }, /variance_type .*"fixed_large_log"/],
-    ['PNDMScheduler', { rescale_betas_zero_snr: true }, /rescale_betas_zero_snr .*true/],
-    ['PNDMScheduler', { clip_sample: true }, /clip_sample .*true/],
     ['EulerDiscreteScheduler', { timestep_type: 'continuous' }, /timestep_type .*"continuous"/],
     ['EulerDiscreteScheduler', { interpolation_type: 'log_linear' }, /interpolation_type .*"log_linear"/],
     ['EulerDiscreteScheduler', { use_beta_sigmas: true }, /use_beta_sigmas .*true/],
-    ['EulerDiscreteScheduler', { thresholding: true }, /thresholding .*true/],
-    ['EulerAncestralDiscreteScheduler', { use_karras_sigmas: true }, /use_karras_sigmas .*true/],
-    ['EulerAncestralDiscreteScheduler', { final_sigmas_type: 'sigma_min' }, /final_sigmas_type .*"sigma_min"/],
     ['DPMSolverMultistepScheduler', { algorithm_type: 'dpmsolver' }, /algorithm_type .*"dpmsolver"/],
     ['DPMSolverMultistepScheduler', { algorithm_type: 'sde-dpmsolver++', solver_order: 3 }, /solver_order .*3/],
     ['DPMSolverMultistepScheduler', { use_flow_sigmas: true }, /use_flow_sigmas .*true/],
-    ['DPMSolverMultistepScheduler', { sigma_min: 0.1 }, /sigma_min .*0\.1/],
     ['DPMSolverMultistepScheduler', { variance_type: 'learned' }, /variance_type .*"learned"/],
     ['DPMSolverMultistepScheduler', { use_dynamic_shifting: true }, /use_dynamic_shifting .*true/],
-    ['UniPCMultistepScheduler', { use_lu_lambdas: true }, /use_lu_lambdas .*true/],
     ['UniPCMultistepScheduler', { solver_p: {} }, /solver_p .*object/],
     ['UniPCMultistepScheduler', { shift_terminal: 0.1 }, /shift_terminal .*0\.1/],
     ['UniPCMultistepScheduler', { lower_order_final: false }, /lower_order_final .*false/],
@@ -116,6 +109,50 @@ test('what is not implemented is refused by name and value', t => {
     ['UniPCMultistepScheduler', { solver_type: 'vary_coeff' }, /solver_type .*"vary_coeff"/],
   ]
   for (const [_class_name, options, message] of refused) throwsCode(t, 'UNSUPPORTED_CONFIG', message, () => make({ _class_name, ...options }))
+})
+
+/** diffusers' options by class, and for each one a value that asks for something. */
+const options: Record<string, string[]> = JSON.parse(fs.readFileSync(repoPath('test', 'samplers', 'options.json'), 'utf8'))
+const asking: Record<string, unknown> = { solver_p: {}, shift_terminal: 0.1, variance_type: 'learned', noise_sampler_seed: 3, tau_func: 'x', flow_shift: 3 }
+
+test('what only other classes know is passed over, what a class knows is read or refused', t => {
+  const all = new Set(Object.values(options).flat())
+  for (const [_class_name, own] of Object.entries(options)) {
+    let plain: Sampler
+    try {
+      plain = make({ _class_name, ...sd })
+    } catch {
+      continue
+    }
+    for (const option of all) {
+      const asked = { _class_name, ...sd, [option]: asking[option] ?? true }
+      if (!own.includes(option)) t.deepEqual(make(asked).config, plain.config, `${_class_name} ${option}`)
+      else if (!(option in plain.config) && !['flow_shift', 'time_shift_type'].includes(option)) throwsCode(t, 'UNSUPPORTED_CONFIG', new RegExp(option), () => make(asked))
+    }
+  }
+  throwsCode(t, 'UNSUPPORTED_CONFIG', /brand_new_option/, () => make({ ...ddim, brand_new_option: 3 }))
+})
+
+test('other programs\' names are understood', t => {
+  const names: Record<string, string[]> = {
+    'ddim': ['DDIM', 'DDIMScheduler'],
+    'pndm': ['PLMS', 'PNDM', 'PNDMScheduler'],
+    'euler': ['Euler', 'k_euler', 'sample_euler', 'EulerDiscreteScheduler'],
+    'euler-ancestral': ['Euler a', 'k_euler_a', 'euler_ancestral', 'sample_euler_ancestral', 'EulerAncestralDiscreteScheduler', 'Euler Ancestral'],
+    'dpmpp-2m': ['DPM++ 2M', 'dpmpp_2m', 'k_dpmpp_2m', 'sample_dpmpp_2m'],
+    'dpmpp-2m-karras': ['DPM++ 2M Karras', 'dpmpp_2m_karras'],
+    'unipc': ['UniPC', 'uni_pc', 'UniPCMultistepScheduler'],
+    'lcm': ['LCM', 'LCMScheduler', 'sample_lcm'],
+  }
+  for (const [name, others] of Object.entries(names))
+    for (const other of [name, ...others]) t.deepEqual(named(other, ddim).config, named(name, ddim).config, other)
+  // A class that has several names is itself: what the config says of it holds.
+  const karras = { _class_name: 'DPMSolverMultistepScheduler', ...sd, use_karras_sigmas: true, solver_order: 3 }
+  t.like(named('DPMSolverMultistepScheduler', karras).config, { use_karras_sigmas: true, solver_order: 3 })
+  t.like(named('DPMSolverMultistepScheduler', ddim).config, { use_karras_sigmas: false, solver_order: 2 })
+  throwsCode(t, 'INVALID_ARGUMENT', /did you mean "euler-ancestral"\?/, () => named('euler-ancestrall', ddim))
+  throwsCode(t, 'INVALID_ARGUMENT', /did you mean "EulerDiscreteScheduler"\?/, () => named('EulerDiscretScheduler', ddim))
+  throwsCode(t, 'UNSUPPORTED_CONFIG', /rescale_betas_zero_snr/, () => named('PLMS', { ...ddim, rescale_betas_zero_snr: true }))
 })
 
 test('absurd values are refused', t => {
