@@ -3,10 +3,13 @@
 //   node scripts/fixtures.mjs unpack                 test/fixtures -> build/fixtures (runs before `npm test`)
 // A packed file is a safetensors file whose tensor bytes are grouped by significance (all first bytes of a tensor, then
 // all second bytes, ...) and compressed with brotli; unpacking gives back the identical tensors. The header is kept as it is.
+// Random weights are not stored: of their files only a list of tensors remains, *.drawn.json, with the seed from which unpacking draws
+// them (scripts/fixture-weights.mjs) and the checksum that what was drawn must have.
 import fs from 'node:fs'
 import path from 'node:path'
 import zlib from 'node:zlib'
 import { fileURLToPath } from 'node:url'
+import { drawWeights, seeds, sha256 } from './fixture-weights.mjs'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const packedDir = path.join(root, 'test', 'fixtures')
@@ -88,6 +91,31 @@ function deepcacheSet(folder) {
   return { json: runs, header: tensors, data: Buffer.concat(parts) }
 }
 
+/** The list that stands for a file of random weights; fails unless drawing them gives the file's bits. */
+function listDrawn(file, seed, header, data) {
+  const { __metadata__: metadata, ...entries } = header
+  const tensors = Object.entries(entries).map(([name, { dtype, shape }]) => [name, dtype, shape])
+  const plain = Buffer.concat(Object.values(entries).map(({ data_offsets: [begin, end] }) => data.subarray(begin, end)))
+  if (!drawWeights({ seed, tensors }).equals(plain)) throw new Error(`Expected ${file} to hold what seed ${seed} draws but it does not`)
+  const lines = tensors.map(tensor => JSON.stringify(tensor)).join(',\n')
+  return `{"seed":${seed},"sha256":"${sha256(plain)}","metadata":${JSON.stringify(metadata)},"tensors":[\n${lines}\n]}\n`
+}
+
+/** The safetensors file that such a list stands for. */
+function drawListed(file, list) {
+  const data = drawWeights(list)
+  if (sha256(data) !== list.sha256)
+    throw new Error(`Expected the weights of ${file} to have the checksum ${list.sha256} but drawing gave ${sha256(data)}; dist/random differs from when they were listed`)
+  const header = { __metadata__: list.metadata }
+  let offset = 0
+  for (const [name, dtype, shape] of list.tensors) {
+    const end = offset + widths[dtype] * shape.reduce((product, size) => product * size, 1)
+    header[name] = { dtype, shape, data_offsets: [offset, end] }
+    offset = end
+  }
+  return build(header, data)
+}
+
 /** Without indentation, which is half of such a file; as text, for some hold Infinity, which is no JSON. */
 const dense = text => `${text.replace(/\n\s*/g, '')}\n`
 
@@ -111,6 +139,8 @@ if (command === 'pack' && source) {
     if (path.basename(file) === 'expected.json') { fs.writeFileSync(target, dense(bytes.toString('utf8'))); continue }
     if (!file.endsWith('.safetensors')) { fs.writeFileSync(target, bytes); continue }
     const { header, data } = parse(bytes)
+    const seed = seeds[file.split(path.sep).join('/')]
+    if (seed !== undefined) { fs.writeFileSync(`${target}.drawn.json`, listDrawn(file, seed, header, data)); continue }
     const expected = path.basename(file) === 'expected.safetensors'
     const grouped = mapTensors(header, data, true, name => !expected || !unused.some(rule => rule.test(`${file.split(path.sep)[0]}/${name}`)))
     fs.writeFileSync(target + '.br', compress(grouped))
@@ -124,7 +154,7 @@ if (command === 'pack' && source) {
 } else if (command === 'unpack') {
   for (const file of files(packedDir)) {
     const from = path.join(packedDir, file)
-    const to = path.join(unpackedDir, file.replace(/\.br$/, ''))
+    const to = path.join(unpackedDir, file.replace(/\.(br|drawn\.json)$/, ''))
     const stamp = fs.statSync(from).mtime
     if (fs.existsSync(to) && fs.statSync(to).mtimeMs === stamp.getTime()) continue
     fs.mkdirSync(path.dirname(to), { recursive: true })
@@ -133,7 +163,7 @@ if (command === 'pack' && source) {
       const { header, data } = parse(zlib.brotliDecompressSync(bytes))
       const plain = mapTensors(header, data, false)
       bytes = build(plain.header, plain.data)
-    }
+    } else if (file.endsWith('.drawn.json')) bytes = drawListed(file, JSON.parse(bytes))
     // Written aside and renamed, so that two test runs at once never read half a file.
     const aside = `${to}.${process.pid}`
     fs.writeFileSync(aside, bytes)
