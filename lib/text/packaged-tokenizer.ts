@@ -1,12 +1,12 @@
-import { copyFile, mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
 import { readJsonObject } from '../files/json'
 import { packageRoot } from '../files/package-root'
-import { readTokenizerFiles } from './tokenizer-files'
+import { readMergesOf, readTokenizerFiles } from './tokenizer-files'
 
 /**
- * The folder of CLIP's tokenizer, which comes with the package: its merges, from which the vocabulary follows, and its configs.
+ * The folder of CLIP's tokenizer, which comes with the package: its merges, compressed, from which the vocabulary follows, and its configs.
  * @throws AsdmError `FILE_NOT_FOUND`
  */
 export function packagedTokenizer(): string {
@@ -16,7 +16,7 @@ export function packagedTokenizer(): string {
 }
 
 /**
- * Writes CLIP's tokenizer as a model's folder has it, `vocab.json` included, since other programs ask for it.
+ * Writes CLIP's tokenizer as a model's folder has it, `vocab.json` and plain `merges.txt` included, since other programs ask for it.
  * @param folder is made if it is not there
  * @param padToken fills windows instead of `<|endoftext|>`
  * @throws AsdmError when the package's assets are gone or broken, and Node's errors for what the system refuses to write
@@ -26,7 +26,7 @@ export async function writePackagedTokenizer(folder: string, padToken?: string):
   const { vocabulary } = await readTokenizerFiles(from)
   await mkdir(folder, { recursive: true })
   await writeFile(path.join(folder, 'vocab.json'), JSON.stringify(Object.fromEntries(vocabulary)))
-  await copyFile(path.join(from, 'merges.txt'), path.join(folder, 'merges.txt'))
+  await writeFile(path.join(folder, 'merges.txt'), await readMergesOf(from))
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
     const json = await readJsonObject(path.join(from, name))
     if (padToken !== undefined) json['pad_token'] = padToken

@@ -1,4 +1,6 @@
 import path from 'node:path'
+import { promisify } from 'node:util'
+import { brotliDecompress } from 'node:zlib'
 import { AsdmError, shown } from '../base/errors'
 import { isFile, readAt, shownPath, withFile } from '../files/files'
 import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
@@ -7,8 +9,11 @@ import { normalizeText } from './normalize'
 
 /** CLIP's merges take 0.5 MB; larger files are refused unread. */
 const MAX_MERGES_BYTES = 32 * 2 ** 20
+const PACKED_MERGES = 'merges.txt.br'
 const MAX_WINDOW = 65536
 const DEFAULT_WINDOW = 77
+
+const decompress = promisify(brotliDecompress)
 
 /** A token that is found in the prompt as it stands, before any word is split. */
 export interface SpecialToken {
@@ -36,7 +41,8 @@ export interface TokenizerFiles {
  * `special_tokens_map.json` and `added_tokens.json`, which complete each other as in transformers: `added_tokens_decoder` of the
  * config, where present, decides alone; otherwise the map overrides the config. Without them CLIP's values hold: window 77,
  * `<|startoftext|>`, `<|endoftext|>` also for padding. A folder without `vocab.json` may have both it and the merges in
- * `tokenizer.json`, as newer versions save them, or `merges.txt` alone: see {@link vocabularyOfMerges}.
+ * `tokenizer.json`, as newer versions save them, or `merges.txt` alone: see {@link vocabularyOfMerges}. Instead of `merges.txt` a
+ * folder may have it compressed with brotli, `merges.txt.br`.
  * @param padToken overrides what the files say about padding
  * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`, `BAD_CONFIG` or `UNSUPPORTED_CONFIG`, naming file and entry
  */
@@ -83,10 +89,10 @@ interface ModelFiles extends Pick<TokenizerFiles, 'vocabulary' | 'merges'> {
 /** Vocabulary and merges, from `vocab.json` and `merges.txt` or, where the first is missing, from `tokenizer.json`, or from the merges alone. */
 async function readModel(folder: string): Promise<ModelFiles> {
   const vocabularyFile = path.join(folder, 'vocab.json')
-  const mergesFile = path.join(folder, 'merges.txt')
   const file = path.join(folder, 'tokenizer.json')
   const hasVocabulary = await isFile(vocabularyFile)
   if (hasVocabulary || !await isFile(file)) {
+    const mergesFile = await mergesOf(folder)
     const mergesAlone = !hasVocabulary && await isFile(mergesFile)
     const listed = mergesAlone ? undefined : checkVocabulary(await readJsonObject(vocabularyFile), vocabularyFile)
     const lines = (await readMerges(mergesFile)).split(/\r?\n/)
@@ -314,15 +320,35 @@ async function readOptionalJson(file: string): Promise<JsonObject> {
   }
 }
 
+/** Where a folder has its merges: in `merges.txt` or, where that is missing, compressed, as this package brings CLIP's. */
+async function mergesOf(folder: string): Promise<string> {
+  const [plain, packed] = [path.join(folder, 'merges.txt'), path.join(folder, PACKED_MERGES)]
+  return !await isFile(plain) && await isFile(packed) ? packed : plain
+}
+
+/** The text of a folder's merges. @throws AsdmError as {@link readTokenizerFiles} does */
+export async function readMergesOf(folder: string): Promise<string> {
+  return readMerges(await mergesOf(folder))
+}
+
 async function readMerges(file: string): Promise<string> {
   return withFile(file, async (handle, bytes) => {
     if (bytes > MAX_MERGES_BYTES)
       throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to have at most ${MAX_MERGES_BYTES} bytes but it has ${bytes}`)
-    const content = await readAt(handle, 0, bytes, file)
+    const stored = await readAt(handle, 0, bytes, file)
+    const content = path.basename(file) === PACKED_MERGES ? await unpacked(stored, file) : stored
     try {
       return new TextDecoder('utf-8', { fatal: true }).decode(content)
     } catch (cause) {
       throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to hold UTF-8 text`, { cause })
     }
   })
+}
+
+async function unpacked(stored: Uint8Array, file: string): Promise<Uint8Array> {
+  try {
+    return await decompress(stored, { maxOutputLength: MAX_MERGES_BYTES })
+  } catch (cause) {
+    throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to be text of at most ${MAX_MERGES_BYTES} bytes compressed with brotli`, { cause })
+  }
 }

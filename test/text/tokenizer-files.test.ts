@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
+import { brotliCompressSync, constants } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { AsdmError, type ErrorCode } from '../../lib/base/errors'
@@ -117,6 +118,13 @@ test('merges alone give the vocabulary that is published beside them', async t =
   }
 })
 
+test('merges compressed with brotli are the merges', async t => {
+  const packed = folderWith(t, { 'merges.txt': undefined, 'merges.txt.br': brotliCompressSync(merges) })
+  t.deepEqual(await readTokenizerFiles(packed), await readTokenizerFiles(folderWith(t)))
+  const both = folderWith(t, { 'merges.txt.br': brotliCompressSync('') })
+  t.deepEqual(await readTokenizerFiles(both), await readTokenizerFiles(folderWith(t)), 'merges.txt comes first')
+})
+
 test("CLIP's vocabulary, which does not lie in the package, is the published one", async t => {
   const { vocabulary } = await readTokenizerFiles(repoPath('assets', 'clip-tokenizer'))
   const hash = createHash('sha256').update([...vocabulary].map(([token, id]) => `${id} ${token}\n`).join(''))
@@ -153,6 +161,8 @@ const bad: [name: string, files: Record<string, unknown>, code: ErrorCode, messa
   ['a merge of one', { 'merges.txt': 'ab' }, 'BAD_CONFIG', /line 1 of .*merges\.txt.*"ab"/],
   ['a merge with nothing', { 'merges.txt': 'a ' }, 'BAD_CONFIG', /merges\.txt/],
   ['merges that are no UTF-8', { 'merges.txt': Buffer.from([0x61, 0x20, 0xff]) }, 'BAD_CONFIG', /merges\.txt.*UTF-8/],
+  ['packed merges that are not packed', { 'merges.txt': undefined, 'merges.txt.br': merges }, 'BAD_CONFIG', /merges\.txt\.br.*brotli/],
+  ['packed merges that unpack to 64 MiB', { 'merges.txt': undefined, 'merges.txt.br': brotliCompressSync(Buffer.alloc(2 ** 26, 10), { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }) }, 'BAD_CONFIG', /merges\.txt\.br.*brotli/],
   ['a config that is no JSON', { 'tokenizer_config.json': 'null' }, 'BAD_JSON', /tokenizer_config\.json/],
   ['a map that is no JSON', { 'special_tokens_map.json': '<' }, 'BAD_JSON', /special_tokens_map\.json/],
   ['a padding token that is missing', { 'special_tokens_map.json': { pad_token: '[PAD]' } }, 'BAD_CONFIG', /pad_token.*special_tokens_map\.json.*\[PAD\]/],
