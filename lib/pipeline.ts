@@ -40,7 +40,7 @@ export interface Pipeline {
 export async function* runPipeline(model: Pipeline, request: Request, noise: NoiseSource, signal: AbortSignal): AsyncGenerator<Step, GeneratedImage[], void> {
   const { tokenizer, textEncoder, unet, vae } = model
   const { sampler, images: batch, guidanceScale, negativePrompts } = request
-  const opened = await request.open()
+  const opened = await request.open(signal)
   const { width, height } = opened
   const decodeMs = model.decodeMsPerPixel === undefined ? undefined : model.decodeMsPerPixel * width * height
   const clock = new Clock(sampler.timesteps.length, batch, decodeMs)

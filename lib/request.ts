@@ -136,7 +136,7 @@ export interface Request {
   signal: AbortSignal | undefined
   onProgress: ((step: Step) => void) | undefined
   /** Reads image and mask. */
-  open(): Promise<Opened>
+  open(signal: AbortSignal): Promise<Opened>
   settings(index: number, opened: Opened): GenerationSettings
 }
 
@@ -207,11 +207,11 @@ function parsePictures(options: Record<string, unknown>, facts: ModelFacts, imag
   const latents = optional(options.latents, item => checkLatents(item, images, facts, width!, height!))
   return {
     from: hasImage ? hasMask ? 'inpaint' as const : 'image' as const : undefined, strength, latents,
-    async open(): Promise<Opened> {
-      const image = await readImage?.()
+    async open(signal: AbortSignal): Promise<Opened> {
+      const image = await readImage?.(signal)
       const size = image === undefined ? { width: width!, height: height! } : { width: image.width, height: image.height }
       checkPixels(size)
-      const mask = await readMask?.()
+      const mask = await readMask?.(signal)
       if (mask !== undefined && (mask.width !== size.width || mask.height !== size.height))
         throw bad(`mask to be ${size.width}x${size.height} pixels like the image`, `${mask.width}x${mask.height}`)
       return { ...size, image: image && imageTensor(image), mask: mask && maskValues(mask) }

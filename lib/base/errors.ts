@@ -48,6 +48,11 @@ export function abortError(reason?: unknown): DOMException {
   return error
 }
 
+/** Is this what an aborted call rejects with? */
+export function isAbortError(error: unknown): boolean {
+  return (error as Error | null | undefined)?.name === 'AbortError'
+}
+
 /** Throws {@link abortError} when the signal is aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal.reason)

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { AsdmError } from '../base/errors'
 import type { DType } from '../components/part'
 import { decibels, meanSquaredError, type Picture } from '../eval/pictures'
+import { withAlpha } from '../image/pixels'
 import { decodePng } from '../image/png'
 import type { SchedulerConfig } from '../samplers'
 import { Contender, type Answer, type ContenderSpec } from './contender'
@@ -88,7 +89,7 @@ function isPlain({ rgba }: Picture): boolean {
 }
 
 export async function readPicture(file: string): Promise<Picture> {
-  return decodePng(fs.readFileSync(file), path.basename(file), () => {})
+  return withAlpha(await decodePng(fs.readFileSync(file), path.basename(file), () => {}))
 }
 
 export interface PictureContest {

@@ -3,8 +3,9 @@ import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError, shown } from '../base/errors'
 import { path as checkPath } from '../base/options'
-import { isFileError, shownPath, statIfAny, withFile, writeError } from '../files/files'
+import { isFileError, readWhole, shownPath, statIfAny, writeError } from '../files/files'
 import { readJsonObject, isJsonObject } from '../files/json'
+import { withAlpha } from '../image/pixels'
 import { decodePng, encodePng } from '../image/png'
 import type { Evaluation } from './evaluate'
 import type { Picture } from './pictures'
@@ -35,7 +36,7 @@ export async function saveEvaluation(evaluation: Evaluation, folder: string, ref
     await writeFile(path.join(temporary, reportFile), `${JSON.stringify(evaluation.report, undefined, 1)}\n`)
     await writeFile(path.join(temporary, 'sheet.png'), await contactSheet(evaluation, reference))
     for (const [i, { rgba, width, height }] of evaluation.pictures.entries())
-      await writeFile(path.join(temporary, pictureFile(i)), await encodePng(new Uint8ClampedArray(rgba), width, height, { Software: 'asdm' }))
+      await writeFile(path.join(temporary, pictureFile(i)), await encodePng(rgba, width, height, { Software: 'asdm' }))
     if (old !== undefined) await rm(target, { recursive: true })
     await rename(temporary, target)
   } catch (error) {
@@ -62,13 +63,10 @@ export async function loadEvaluation(folder: string): Promise<Evaluation> {
   const pictures: Picture[] = []
   for (const i of rows.keys()) {
     const name = path.join(folder, pictureFile(i))
-    const bytes = await withFile(name, async (handle, size) => {
-      if (size > maxPngBytes) throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${shownPath(name)} to be a PNG of at most ${maxPngBytes} bytes but it has ${size}`)
-      return handle.readFile()
-    })
-    pictures.push(await decodePng(bytes, shownPath(name), (w, h) => {
+    const bytes = await readWhole(name, maxPngBytes)
+    pictures.push(withAlpha(await decodePng(bytes, shownPath(name), (w, h) => {
       if (w !== width || h !== height) throw fail(`its pictures are ${shown(width)}x${shown(height)} pixels and ${shownPath(name)} ${w}x${h}`)
-    }))
+    })))
   }
   return { report: json as unknown as EvaluationReport, pictures }
 }

@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
-import { AsdmError, shown } from '../base/errors'
+import { AsdmError, shown, throwIfAborted } from '../base/errors'
 
 /** Does this error come from the file system (or from its argument checks), and not from a mistake in the code around it? */
 export function isFileError(error: unknown): boolean {
@@ -72,6 +72,29 @@ export async function withFile<T>(file: string, use: (handle: FileHandle, bytes:
   } finally {
     await handle?.close()
   }
+}
+
+/** Bytes read before an abort is looked for. */
+const bytesAtOnce = 1 << 22
+
+/**
+ * Reads a regular file whole.
+ * @param mostBytes a longer file is refused unread
+ * @throws AsdmError `FILE_NOT_FOUND`; `FILE_READ` when it is a folder, a device, a named pipe, too long, or not readable; an `AbortError`
+ */
+export async function readWhole(file: string, mostBytes: number, signal?: AbortSignal): Promise<Buffer<ArrayBuffer>> {
+  return withFile(file, async (handle, bytes) => {
+    if (bytes > mostBytes) throw new AsdmError('FILE_READ', `Expected ${shownPath(file)} to have at most ${mostBytes} bytes but it has ${bytes}`)
+    const buffer = Buffer.allocUnsafeSlow(bytes)
+    for (let done = 0; done < bytes;) {
+      throwIfAborted(signal)
+      const { bytesRead } = await handle.read(buffer, done, Math.min(bytesAtOnce, bytes - done), done)
+      if (bytesRead === 0) throw new AsdmError('FILE_READ', `Expected ${bytes} bytes in ${shownPath(file)} but the file ends after ${done}`)
+      done += bytesRead
+    }
+    throwIfAborted(signal)
+    return buffer
+  })
 }
 
 /**

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import pathModule from 'node:path'
 import { AsdmError } from '../base/errors'
 import { boolean, checkOptions, optional, path as checkPath } from '../base/options'
-import { fileError, shownPath } from '../files/files'
+import { fileError, readWhole, shownPath } from '../files/files'
 import type { Plan } from '../plan/plan'
 import type { SamplerName, SchedulerConfig } from '../samplers'
-import { encodePng, pngTexts } from './png'
+import { encodePng, readTexts } from './png'
 
 /** What made a picture: the request's options with everything that was left to defaults filled in, but for pictures and latents handed in. */
 export interface GenerationSettings {
@@ -48,6 +48,9 @@ export interface GenerationSettings {
 
 /** The PNG text chunk that holds the settings as JSON. */
 const keyword = 'asdm'
+
+/** Longest PNG file that settings are read from. */
+const maxPngBytes = 2 ** 30
 
 /** A picture that was made. */
 export class GeneratedImage {
@@ -110,9 +113,8 @@ export class GeneratedImage {
  * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, or `BAD_JSON` when the chunk does not parse
  */
 export async function readSettings(png: string | Uint8Array): Promise<GenerationSettings | undefined> {
-  const bytes = png instanceof Uint8Array ? png
-    : await readFile(checkPath(png, 'png')).catch((error: unknown) => { throw fileError(error, String(png)) })
-  const json = pngTexts(bytes)[keyword]
+  const bytes = png instanceof Uint8Array ? png : await readWhole(checkPath(png, 'png'), maxPngBytes)
+  const json = (await readTexts(bytes, [keyword])).get(keyword)
   if (json === undefined) return undefined
   const where = png instanceof Uint8Array ? 'the PNG' : shownPath(png)
   let value: unknown

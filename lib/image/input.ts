@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import { AsdmError, shown } from '../base/errors'
 import { checkTensor, type Tensor } from '../base/tensor'
-import { shownPath, withFile } from '../files/files'
+import { readWhole, shownPath } from '../files/files'
 import { fromPixels, maskFromPixels } from './pixels'
 import { decodePng, pngSize } from './png'
 
@@ -29,7 +28,7 @@ const maxPngBytes = 2 ** 30
  * @returns a function that reads the picture; it throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
-export function checkImage(value: unknown, name: 'image' | 'mask', wanted: WantedSize): () => Promise<ReadImage> {
+export function checkImage(value: unknown, name: 'image' | 'mask', wanted: WantedSize): (signal: AbortSignal) => Promise<ReadImage> {
   const checkSize = (width: number, height: number): void => {
     if ((wanted.width ?? width) !== width || (wanted.height ?? height) !== height)
       throw new AsdmError('INVALID_ARGUMENT',
@@ -37,19 +36,13 @@ export function checkImage(value: unknown, name: 'image' | 'mask', wanted: Wante
     wanted.check({ width, height })
   }
   if (typeof value === 'string' && value !== '' && !value.includes('\0')) {
-    return async () => {
-      const bytes = await withFile(value, async (handle, size) => {
-        if (size > maxPngBytes) throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${shownPath(value)} to be a PNG of at most ${maxPngBytes} bytes but it has ${size}`)
-        return readFile(handle)
-      })
-      return fromPng(bytes, `${name} ${shownPath(value)}`, checkSize)
-    }
+    return async signal => decodePng(await readWhole(value, maxPngBytes, signal), `${name} ${shownPath(value)}`, checkSize, signal)
   }
   if (value instanceof Uint8Array) {
     const bytes = value.slice()
     const size = pngSize(bytes)
     if (size !== undefined) checkSize(size.width, size.height)
-    return () => fromPng(bytes, name, checkSize)
+    return signal => decodePng(bytes, name, checkSize, signal)
   }
   const picture = name === 'image' && isTensorLike(value) ? checkPictureTensor(value) : checkPixels(value, name)
   checkSize(picture.width, picture.height)
@@ -78,11 +71,6 @@ export function maskValues(mask: ReadImage): Float32Array {
 
 function isTensorLike(value: unknown): value is Tensor {
   return value !== null && typeof value === 'object' && 'shape' in value
-}
-
-async function fromPng(bytes: Uint8Array, where: string, check: (width: number, height: number) => void): Promise<ReadImage> {
-  const { rgba, width, height } = await decodePng(bytes, where, check)
-  return { data: rgba, width, height }
 }
 
 function checkPictureTensor(value: unknown): ReadImage {

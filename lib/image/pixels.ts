@@ -33,6 +33,18 @@ export async function toRgba(image: Tensor, index: number): Promise<Uint8Clamped
   return rgba
 }
 
+/** RGB pixels as RGBA with an alpha of 255. */
+export function withAlpha({ data, width, height }: { data: Uint8Array, width: number, height: number }): { rgba: Uint8ClampedArray<ArrayBuffer>, width: number, height: number } {
+  const rgba = new Uint8ClampedArray(width * height * 4)
+  for (let from = 0, to = 0; to < rgba.length; from += 3, to += 4) {
+    rgba[to] = data[from]
+    rgba[to + 1] = data[from + 1]
+    rgba[to + 2] = data[from + 2]
+    rgba[to + 3] = 255
+  }
+  return { rgba, width, height }
+}
+
 /** Interleaved 8-bit pixels (3 or 4 channels; the fourth is ignored) as a tensor [1,3,H,W] in [-1, 1], as diffusers normalises. */
 export function fromPixels(data: Uint8Array | Uint8ClampedArray, width: number, height: number): Tensor {
   const plane = width * height

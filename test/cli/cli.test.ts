@@ -4,6 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { readSettings } from '../../lib/image/generated-image'
+import { withAlpha } from '../../lib/image/pixels'
 import { decodePng } from '../../lib/image/png'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { fixture, maxAbsDiff, repoPath } from '../support/fixtures'
@@ -43,7 +44,7 @@ test('generate writes the picture of the library and says where it is', async t 
   const { code, stdout, stderr } = await asdm(['generate', '--model', emoji, '--out', 'a.png', '-s', '3', '-g', '3', '--seed', '7', 'a 3d emoji', 'of red apple'], { cwd })
   t.is(code, 0, stderr)
   t.is(stdout, `${path.join(cwd, 'a.png')}\n`)
-  const picture = await decodePng(fs.readFileSync(path.join(cwd, 'a.png')), 'it', () => {})
+  const picture = withAlpha(await decodePng(fs.readFileSync(path.join(cwd, 'a.png')), 'it', () => {}))
   const sd = await StableDiffusion.load(emoji, { threads: 1 })
   const [image] = await sd.generate({ prompt: 'a 3d emoji of red apple', guidanceScale: 3, steps: 3, seed: 7 })
   await sd.dispose()

@@ -8,6 +8,7 @@ import { pictureFeatures, rankOf } from '../../lib/eval/features'
 import { loadEvaluation, saveEvaluation } from '../../lib/eval/files'
 import { psnr, ssim } from '../../lib/eval/pictures'
 import { contactSheet } from '../../lib/eval/sheet'
+import { withAlpha } from '../../lib/image/pixels'
 import { decodePng } from '../../lib/image/png'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { aborts } from '../support/aborts'
@@ -156,7 +157,7 @@ test('the sheet shows every picture, its mark, its drawing and its reference', a
   const folder = temporaryFolder(t)
   makeDrawings(folder)
   const evaluation = await evaluate(sd, { ...options, drawings: folder, count: 2 })
-  const sheet = async (reference?: Evaluation) => decodePng(await contactSheet(evaluation, reference), 'the sheet', () => {})
+  const sheet = async (reference?: Evaluation) => withAlpha(await decodePng(await contactSheet(evaluation, reference), 'the sheet', () => {}))
   // Two groups of two pictures, each twice as large: a row of pictures, marks, a row of drawings.
   const { width, height, rgba } = await sheet()
   t.deepEqual([width, height], [2 * 132 + 4, 2 * (2 * 132 + 6 + 12) + 4])
@@ -173,7 +174,7 @@ test('the sheet shows every picture, its mark, its drawing and its reference', a
   // Large pictures are averaged down.
   const [large, small] = [512, 128]
   const picture = { width: large, height: large, rgba: new Uint8ClampedArray(4 * large * large).map((_, i) => (Math.floor(i / 4) % 4 < 2 ? 200 : 100)) }
-  const down = await decodePng(await contactSheet({ report: { ...evaluation.report, pictures: [{ set: 'prompts', prompt: 'x', seed: 1 }] }, pictures: [picture] }), 'the sheet', () => {})
+  const down = withAlpha(await decodePng(await contactSheet({ report: { ...evaluation.report, pictures: [{ set: 'prompts', prompt: 'x', seed: 1 }] }, pictures: [picture] }), 'the sheet', () => {}))
   t.is(down.width, small + 8)
   t.is(down.rgba[4 * (20 * down.width + 20)], 150)
 })

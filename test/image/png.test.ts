@@ -1,13 +1,14 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import zlib from 'node:zlib'
 import test from 'ava'
-import { PNG } from 'pngjs'
 import { AsdmError } from '../../lib/base/errors'
 import { GeneratedImage, readSettings, type GenerationSettings } from '../../lib/image/generated-image'
-import { decodePng, encodePng, pngTexts } from '../../lib/image/png'
+import { withAlpha } from '../../lib/image/pixels'
+import { decodePng, encodePng, readTexts } from '../../lib/image/png'
+import { crc32ByTable } from '../../lib/image/png/crc'
 import { TorchGenerator } from '../../lib/random/torch-generator'
+import { sharp } from '../support/sharp'
 
 const settings: GenerationSettings = {
   prompt: 'a cat', negativePrompt: '', guidanceScale: 7.5, steps: 20, sampler: 'ddim', eta: 0, seed: 1, width: 8, height: 8, count: 1, index: 0, clipSkip: 0, promptWeighting: false,
@@ -27,24 +28,29 @@ for (const [width, height] of [[1, 1], [7, 13], [64, 64], [200, 131]])
     const png = await encodePng(rgba, width, height)
     const back = await decodePng(png, 'it', anySize)
     t.deepEqual([back.width, back.height], [width, height])
-    t.deepEqual(Buffer.from(back.rgba), Buffer.from(rgba))
-    // A second reader, whose checksums are strict.
-    t.deepEqual(PNG.sync.read(png, { checkCRC: true }).data, Buffer.from(rgba))
+    t.deepEqual(withAlpha(back).rgba, rgba)
+    // A second reader, libpng, whose checksums are strict.
+    t.deepEqual(await sharp(png).ensureAlpha().raw().toBuffer(), Buffer.from(rgba))
   })
 
-test('encoding leaves the caller its pixels and does not block the event loop', async t => {
+test('encoding leaves the caller its pixels and holds the event loop briefly', async t => {
   const rgba = picture(1024, 1024)
   const copy = rgba.slice()
-  let busy = 1
-  // Other processes can only make it worse, so the best of five counts. Encoding on this thread would keep it busy nearly all the time.
-  for (let attempt = 0; attempt < 5 && busy >= 0.5; attempt++) {
-    const before = performance.eventLoopUtilization()
-    const png = await encodePng(rgba, 1024, 1024)
-    busy = Math.min(busy, performance.eventLoopUtilization(before).utilization)
-    t.is(PNG.sync.read(png).width, 1024)
-  }
-  t.deepEqual(rgba, copy)
-  t.true(busy < 0.5, `${busy}`)
+  const png = encodePng(rgba, 1024, 1024)
+  let turns = 0
+  const timer = setInterval(() => turns++, 1)
+  t.is((await sharp(await png).metadata()).width, 1024)
+  clearInterval(timer)
+  t.true(turns > 2, `${turns} turns of the event loop`)
+  t.true(Buffer.from(rgba.buffer).equals(Buffer.from(copy.buffer)))
+})
+
+test('an abort ends the encoding', async t => {
+  const rgba = new Uint8ClampedArray(2048 * 2048 * 4)
+  await t.throwsAsync(encodePng(rgba, 2048, 2048, {}, AbortSignal.abort()), { any: true, name: 'AbortError' })
+  const controller = new AbortController()
+  setTimeout(() => controller.abort(), 5)
+  await t.throwsAsync(encodePng(rgba, 2048, 2048, {}, controller.signal), { any: true, name: 'AbortError' })
 })
 
 test('settings survive in the text chunk, whatever the texts hold', async t => {
@@ -64,10 +70,9 @@ test('the text chunk is plain tEXt that other readers understand', async t => {
   t.true(at > 0)
   const length = png.readUInt32BE(at - 4)
   t.is(JSON.parse(png.toString('latin1', at + 9, at + 4 + length)).prompt, 'grün')
-  const crc = (zlib as unknown as { crc32?: (data: Uint8Array) => number }).crc32
-  if (crc !== undefined) t.is(png.readUInt32BE(at + 4 + length), crc(png.subarray(at, at + 4 + length)))
-  t.is(pngTexts(png).Software, 'asdm')
-  t.is(await readSettings(PNG.sync.write(new PNG({ width: 1, height: 1 }))), undefined)
+  t.is(png.readUInt32BE(at + 4 + length), crc32ByTable(png.subarray(at, at + 4 + length)))
+  t.is((await readTexts(png, ['Software'])).get('Software'), 'asdm')
+  t.is(await readSettings(await encodePng(picture(1, 1), 1, 1)), undefined)
 })
 
 test('save writes whole files only, and says what went wrong', async t => {
@@ -85,32 +90,4 @@ test('save writes whole files only, and says what went wrong', async t => {
     t.is((await t.throwsAsync(image.save(wrong as string), { instanceOf: AsdmError })).code, 'INVALID_ARGUMENT')
   t.is((await t.throwsAsync(image.save(file, { folder: true } as object), { instanceOf: AsdmError, message: /did you mean "folders"/ })).code, 'INVALID_ARGUMENT')
   t.deepEqual(fs.readdirSync(folder).sort(), ['a.png', 'deep', 'taken'])
-})
-
-test('broken PNGs give errors, never anything else', async t => {
-  const png = await encodePng(picture(40, 30), 40, 30, { asdm: '{}' })
-  t.is((await t.throwsAsync(decodePng(Buffer.from('GIF89a'), 'it', anySize), { instanceOf: AsdmError })).code, 'UNSUPPORTED_FORMAT')
-  const random = new TorchGenerator(5)
-  for (let round = 0; round < 300; round++) {
-    const [where, what] = random.randn([16]).data
-    const broken = Buffer.from(png)
-    const at = 8 + Math.floor(Math.abs(where * 1e6)) % (png.length - 8)
-    if (round % 3 === 0) broken[at] ^= 1 + Math.floor(Math.abs(what * 1e6)) % 255
-    const cut = round % 3 === 1 ? broken.subarray(0, at) : round % 3 === 2 ? Buffer.concat([broken.subarray(0, at), broken.subarray(at + 1)]) : broken
-    pngTexts(cut)
-    await decodePng(cut, 'it', (width, height) => {
-      if (width !== 40 || height !== 30) throw new AsdmError('INVALID_ARGUMENT', 'Expected 40x30')
-    }).catch((error: unknown) => {
-      if (!(error instanceof AsdmError)) throw error
-    })
-  }
-  t.pass()
-})
-
-test('a hostile size is refused before anything is unpacked', async t => {
-  const png = await encodePng(picture(4, 4), 4, 4)
-  png.writeUInt32BE(0x7fffffff, 16)
-  png.writeUInt32BE(0x7fffffff, 20)
-  const refuse = (width: number): void => { throw new AsdmError('INVALID_ARGUMENT', `too wide: ${width}`) }
-  t.is((await t.throwsAsync(decodePng(png, 'it', refuse), { instanceOf: AsdmError })).message, 'too wide: 2147483647')
 })

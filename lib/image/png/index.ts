@@ -1,0 +1,3 @@
+export { decodePng, pngSize, type DecodedImage } from './decode'
+export { encodePng } from './encode'
+export { readTexts } from './text'
