@@ -15,7 +15,7 @@ export function roundHalfToEven(value: number): number {
  * One image of a VAE's output [N,3,H,W] in about [-1, 1] as RGBA bytes: (x / 2 + 0.5) clamped to [0, 1], times 255, rounded half to
  * even; each operation in float32, as diffusers' `VaeImageProcessor.postprocess` does it. NaN gives 0.
  */
-export async function toRgba(image: Tensor, index: number): Promise<Uint8ClampedArray> {
+export async function toRgba(image: Tensor, index: number): Promise<Uint8ClampedArray<ArrayBuffer>> {
   const [, , height, width] = image.shape
   const plane = height * width
   const rgba = new Uint8ClampedArray(plane * 4).fill(255)

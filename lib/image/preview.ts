@@ -1,16 +1,10 @@
 import type { Tensor } from '../base/tensor'
 import type { VAE } from '../components/vae'
 import { TorchGenerator } from '../random/torch-generator'
+import { RgbaImage } from './rgba-image'
 
-/** A rough small picture of latents: one pixel for each latent pixel. */
-export interface Preview {
-  /** 4 bytes a pixel, row by row from the top left; alpha is 255. */
-  rgba: Uint8ClampedArray
-  /** Of the latents. */
-  width: number
-  /** Of the latents. */
-  height: number
-}
+/** A rough small image of latents: one pixel for each latent pixel. */
+export class Preview extends RgbaImage {}
 
 /** Latents that the colours are fitted on: a field of flat patches, whose decoded colours hardly depend on their neighbours. */
 const fieldSize = 24
@@ -18,7 +12,7 @@ const patchSize = 4
 
 /**
  * Colours of latents without the decoder: an affine map from a latent pixel to RGB, fitted once by least squares to what the VAE
- * itself makes of random flat patches. So it suits every VAE, at the price of decoding one small picture.
+ * itself makes of random flat patches. So it suits every VAE, at the price of decoding one small image.
  */
 export class Previewer {
   /** @param weights [3][C+1]: for each colour the factor of each channel, then the constant */
@@ -36,11 +30,11 @@ export class Previewer {
         data[c * plane + i] = values.data[(c * patches + y) * patches + x]
       }
     const latents = { data: data.map(value => value / scalingFactor + shiftFactor), shape: [1, latentChannels, fieldSize, fieldSize] }
-    const picture = await vae.decode(latents, { signal })
-    return new Previewer([0, 1, 2].map(colour => leastSquares(data, latentChannels, meanOfCells(picture, colour, factor))))
+    const image = await vae.decode(latents, { signal })
+    return new Previewer([0, 1, 2].map(colour => leastSquares(data, latentChannels, meanOfCells(image, colour, factor))))
   }
 
-  /** One picture for each item of scaled latents [N,C,h,w]. */
+  /** One image for each item of scaled latents [N,C,h,w]. */
   draw({ data, shape: [batch, channels, height, width] }: Tensor): Preview[] {
     const plane = height * width
     return Array.from({ length: batch }, (_, n) => {
@@ -52,7 +46,7 @@ export class Previewer {
           for (let c = 0; c < channels; c++) value += weights[c] * data[(n * channels + c) * plane + i]
           rgba[i * 4 + colour] = (value / 2 + 0.5) * 255
         }
-      return { rgba, width, height }
+      return new Preview(rgba, width, height)
     })
   }
 }

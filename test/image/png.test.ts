@@ -3,9 +3,10 @@ import os from 'node:os'
 import path from 'node:path'
 import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
-import { GeneratedImage, readSettings, type GenerationSettings } from '../../lib/image/generated-image'
+import { GeneratedImage } from '../../lib/image/generated-image'
 import { withAlpha } from '../../lib/image/pixels'
 import { decodePng, encodePng, readTexts } from '../../lib/image/png'
+import { readSettings, type GenerationSettings } from '../../lib/image/settings'
 import { crc32ByTable } from '../../lib/image/png/crc'
 import { TorchGenerator } from '../../lib/random/torch-generator'
 import { sharp } from '../support/sharp'
@@ -15,7 +16,7 @@ const settings: GenerationSettings = {
 }
 
 /** A picture of noise and gradients; alpha is 255. */
-function picture(width: number, height: number): Uint8ClampedArray {
+function picture(width: number, height: number): Uint8ClampedArray<ArrayBuffer> {
   const noise = new TorchGenerator(width).randn([width * height * 4])
   return new Uint8ClampedArray(width * height * 4).map((_, i) => (i % 4 === 3 ? 255 : (i / 16) % 256 + noise.data[i] * 20))
 }
@@ -85,7 +86,7 @@ test('save writes whole files only, and says what went wrong', async t => {
   await image.save(path.join(folder, 'deep', 'er', 'a.png'), { folders: true })
   t.is((await t.throwsAsync(image.save(path.join(folder, 'none', 'a.png')), { instanceOf: AsdmError })).code, 'FILE_NOT_FOUND')
   fs.mkdirSync(path.join(folder, 'taken'))
-  t.is((await t.throwsAsync(image.save(path.join(folder, 'taken')), { instanceOf: AsdmError })).code, 'FILE_READ')
+  t.is((await t.throwsAsync(image.save(path.join(folder, 'taken')), { instanceOf: AsdmError })).code, 'FILE_WRITE')
   for (const wrong of ['', 'a\0b', 1, undefined, null, {}])
     t.is((await t.throwsAsync(image.save(wrong as string), { instanceOf: AsdmError })).code, 'INVALID_ARGUMENT')
   t.is((await t.throwsAsync(image.save(file, { folder: true } as object), { instanceOf: AsdmError, message: /did you mean "folders"/ })).code, 'INVALID_ARGUMENT')

@@ -139,3 +139,32 @@ for (const [resolution, module, file] of [['node16', 'node16', 'program.mts'], [
     t.is(outcome, '')
   })
 }
+
+// What a renderer or a web view does with images.
+const domProgram = `
+import { StableDiffusion, GeneratedImage, type GenerateOptions } from 'asdm'
+export async function show(sd: StableDiffusion, canvas: HTMLCanvasElement, options: GenerateOptions): Promise<void> {
+  for await (const step of sd.steps(options)) {
+    if (step.phase === 'denoise' && step.preview !== undefined) {
+      const [{ rgba, width, height }] = step.preview
+      canvas.getContext('2d')!.putImageData(new ImageData(rgba, width, height), 0, 0)
+    }
+  }
+  const [image] = await sd.generate(options)
+  const data = new ImageData(image.rgba, image.width, image.height)
+  const blob = new Blob([await image.png(), await image.toBuffer('webp', { quality: 80 })], { type: 'image/png' })
+  const url: string = await image.toDataURL('jpeg')
+  const back: GeneratedImage = GeneratedImage.from(structuredClone(image))
+  await sd.generate({ prompt: url, image: data })
+  void blob
+  void back
+}
+`
+
+test.serial('images fit the DOM types', async t => {
+  t.timeout(120_000)
+  fs.writeFileSync(path.join(folder, 'dom.ts'), domProgram)
+  const args = [repoPath('node_modules', 'typescript', 'bin', 'tsc'), '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable,dom,dom.asynciterable',
+    '--module', 'esnext', '--moduleResolution', 'bundler', '--typeRoots', path.join(root, 'node_modules', '@types'), '--types', 'node', 'dom.ts']
+  t.is(await run(process.execPath, args, { cwd: folder, env: cleanEnv() }).then(() => '', error => String((error as { stdout: string }).stdout)), '')
+})

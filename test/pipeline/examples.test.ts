@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import { readSettings } from '../../lib/image/generated-image'
+import { readSettings } from '../../lib/image/settings'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { repoPath } from '../support/fixtures'
 

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { readSettings } from '../../lib/image/generated-image'
+import { readSettings } from '../../lib/image/settings'
 import { repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
 

@@ -1,0 +1,112 @@
+import { samplerNamed } from '../samplers/names'
+import { samplerNames, type SamplerName, type SchedulerConfig } from '../samplers'
+import type { GenerationSettings, ReadSettings } from './settings'
+
+/** AUTOMATIC1111's names of the samplers, and of their noise schedules where they are no sampler of their own. */
+const labels: Readonly<Record<SamplerName, readonly [sampler: string, schedule?: string]>> = {
+  'ddim': ['DDIM'], 'ddpm': ['DDPM'], 'pndm': ['PLMS'], 'euler': ['Euler'], 'euler-ancestral': ['Euler a'], 'dpmpp-2m': ['DPM++ 2M'],
+  'dpmpp-2m-karras': ['DPM++ 2M', 'Karras'], 'unipc': ['UniPC'], 'lcm': ['LCM'],
+}
+
+/** Longest text that is read: prompts and one line of settings. */
+const maxLength = 1 << 20
+
+/**
+ * Settings as AUTOMATIC1111's web UI writes them into the text chunk `parameters` (its `create_infotext`), for the many readers of that: prompt,
+ * negative prompt, and a line `Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512`.
+ */
+export function formatParameters(settings: GenerationSettings): string {
+  const { prompt, negativePrompt, steps, guidanceScale, seed, width, height, strength, clipSkip, count, index } = settings
+  const [sampler, schedule] = labelOf(settings.sampler)
+  const fields: [string, string | number | bigint | undefined][] = [
+    ['Steps', steps], ['Sampler', sampler], ['Schedule type', schedule], ['CFG scale', guidanceScale], ['Seed', seed], ['Size', `${width}x${height}`],
+    ['Denoising strength', strength], ['Clip skip', clipSkip > 0 ? clipSkip + 1 : undefined],
+    ['Batch size', count > 1 ? count : undefined], ['Batch pos', count > 1 ? index % count : undefined], ['Version', 'asdm'],
+  ]
+  const line = fields.filter(([, value]) => value !== undefined).map(([name, value]) => `${name}: ${quoted(String(value))}`).join(', ')
+  return `${prompt}${negativePrompt === '' ? '' : `\nNegative prompt: ${negativePrompt}`}\n${line}`.trim()
+}
+
+/**
+ * Reads what {@link formatParameters}, AUTOMATIC1111's web UI and its relatives write. What asdm has no option for is passed over.
+ * @returns `undefined` where the text is none of theirs
+ */
+export function parseParameters(text: string): ReadSettings | undefined {
+  if (text.length > maxLength) return undefined
+  const lines = text.trim().split('\n')
+  const fields = parseFields(lines.pop() ?? '')
+  if (fields.size < 3 || !fields.has('Steps')) return undefined
+  const at = lines.findIndex(line => line.trim().startsWith('Negative prompt:'))
+  const prompt = (at < 0 ? lines : lines.slice(0, at)).map(line => line.trim()).join('\n')
+  const negativePrompt = at < 0 ? '' : lines.slice(at).map((line, i) => (i === 0 ? line.trim().slice('Negative prompt:'.length) : line).trim()).join('\n')
+
+  const number = (name: string): number | undefined => {
+    const value = fields.get(name)
+    return value !== undefined && /^-?\d{1,15}(\.\d{1,15})?$/.test(value) ? Number(value) : undefined
+  }
+  const seed = fields.get('Seed')
+  const size = /^(\d{1,5})x(\d{1,5})$/.exec(fields.get('Size') ?? '')
+  const clipSkip = number('Clip skip')
+  const found: ReadSettings = {
+    prompt, negativePrompt, steps: number('Steps'), guidanceScale: number('CFG scale'), sampler: samplerOf(fields.get('Sampler'), fields.get('Schedule type')),
+    seed: seed !== undefined && /^\d{1,20}$/.test(seed) ? smallest(BigInt(seed)) : undefined,
+    width: size === null ? undefined : Number(size[1]), height: size === null ? undefined : Number(size[2]),
+    strength: number('Denoising strength'), clipSkip: clipSkip === undefined ? 0 : Math.max(0, clipSkip - 1),
+  }
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
+}
+
+/** A seed as a number where that holds it. */
+function smallest(seed: bigint): number | bigint {
+  return seed <= 2n ** 53n ? Number(seed) : seed
+}
+
+function labelOf(sampler: SamplerName | SchedulerConfig): readonly [string, string?] {
+  if (typeof sampler === 'string') return labels[sampler]
+  const className = String(sampler['_class_name'])
+  const karras = sampler['use_karras_sigmas'] === true ? 'Karras' : undefined
+  if (className === 'DPMSolverMultistepScheduler' && sampler['algorithm_type'] === 'dpmsolver++' && sampler['solver_order'] === 2) return ['DPM++ 2M', karras]
+  const name = samplerNamed(className, samplerNames)
+  return [name === undefined ? className : labels[name][0], karras]
+}
+
+function samplerOf(sampler: string | undefined, schedule: string | undefined): string | undefined {
+  if (sampler === undefined) return undefined
+  return (schedule === undefined ? undefined : samplerNamed(`${sampler} ${schedule}`, samplerNames)) ?? samplerNamed(sampler, samplerNames) ?? sampler
+}
+
+/** `Name: value, Name: "quoted, value"` as fields; a scan, since a regular expression would take time that a hostile text chooses. */
+function parseFields(line: string): Map<string, string> {
+  const fields = new Map<string, string>()
+  for (let at = 0; at < line.length;) {
+    const colon = line.indexOf(':', at)
+    if (colon < 0) break
+    const name = line.slice(at, colon).trim()
+    let start = colon + 1
+    while (line[start] === ' ') start++
+    let end = start
+    if (line[start] === '"') {
+      for (end++; end < line.length && line[end] !== '"'; end++) if (line[end] === '\\') end++
+      end = line.indexOf(',', end)
+    } else {
+      end = line.indexOf(',', start)
+    }
+    if (end < 0) end = line.length
+    if (/^\w[\w /-]{0,60}$/.test(name) && !fields.has(name)) fields.set(name, unquoted(line.slice(start, end).trim()))
+    at = end + 1
+  }
+  return fields
+}
+
+function quoted(text: string): string {
+  return /[,:\n]/.test(text) ? JSON.stringify(text) : text
+}
+
+function unquoted(text: string): string {
+  if (!text.startsWith('"')) return text
+  try {
+    return String(JSON.parse(text))
+  } catch {
+    return text
+  }
+}

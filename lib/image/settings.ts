@@ -1,0 +1,115 @@
+import { AsdmError } from '../base/errors'
+import { path as checkPath } from '../base/options'
+import { readWhole, shownPath } from '../files/files'
+import type { Plan } from '../plan/plan'
+import type { SamplerName, SchedulerConfig } from '../samplers'
+import { formatParameters, parseParameters } from './parameters'
+import { readTexts } from './png'
+
+/** What made an image: the request's options with everything that was left to defaults filled in, but for images and latents handed in. */
+export interface GenerationSettings {
+  /** This image's prompt. */
+  prompt: string
+  /** This image's negative prompt; without effect where `guidanceScale` is 1 or less. */
+  negativePrompt: string
+  /** As asked for. */
+  guidanceScale: number
+  /** As asked for, before `strength` leaves some out. */
+  steps: number
+  /** The sampler's name, or the scheduler config it was made from, complete with defaults. */
+  sampler: SamplerName | SchedulerConfig
+  /** Share of fresh noise in each step. */
+  eta: number
+  /** The request's seed. */
+  seed: number | bigint
+  /** In pixels. */
+  width: number
+  /** In pixels. */
+  height: number
+  /** Images that came of one seed; together with `index`, `prompt` and `seed` this tells which noise the image began with. */
+  count: number
+  /** Which of the request's images this is, counted from 0, all of the first prompt before those of the second. */
+  index: number
+  /** Last layers of the text encoder that were left out. */
+  clipSkip: number
+  /** Were weights read in the prompts? */
+  promptWeighting: boolean
+  /** Where an image was handed in: `image`, or `inpaint` for one with a mask. */
+  from?: 'image' | 'inpaint'
+  /** How much of the image handed in was repainted. */
+  strength?: number
+  /** Initial noise was handed in, so the seed alone does not give the image. */
+  latents?: true
+  /** The plan, where there was one. */
+  plan?: Plan
+}
+
+/**
+ * Settings read from a PNG. Of a file that asdm wrote they are all there; AUTOMATIC1111's web UI and its relatives name fewer, and samplers that
+ * asdm does not have.
+ */
+export type ReadSettings = Partial<Omit<GenerationSettings, 'sampler'>> & { sampler?: SamplerName | (string & {}) | SchedulerConfig }
+
+/** The PNG text chunk that holds the settings as JSON, and the one that other programs read. */
+const keyword = 'asdm'
+const foreignKeyword = 'parameters'
+
+/** Longest PNG file that settings are read from. */
+const maxPngBytes = 2 ** 30
+
+/** The texts of a PNG that was made with these settings. */
+export function settingsTexts(settings: GenerationSettings): Record<string, string> {
+  // ASCII, which is all that a tEXt chunk is sure to carry.
+  const json = settingsJson(settings).replace(/[^\x20-\x7e]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return { Software: 'asdm', [keyword]: json, [foreignKeyword]: formatParameters(settings) }
+}
+
+/**
+ * The settings that `image.save` wrote into a PNG, or those that AUTOMATIC1111's web UI or its relatives wrote (chunk `parameters`), from chunks of the
+ * types tEXt, zTXt and iTXt; `undefined` where there are none.
+ * @param png the file's path or its bytes
+ * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, or `BAD_JSON` when asdm's own chunk does not parse
+ */
+export async function readSettings(png: string | Uint8Array): Promise<ReadSettings | undefined> {
+  const bytes = ArrayBuffer.isView(png) ? new Uint8Array(png.buffer, png.byteOffset, png.byteLength) : await readWhole(checkPath(png, 'png'), maxPngBytes)
+  const texts = await readTexts(bytes, [keyword, foreignKeyword])
+  const json = texts.get(keyword)
+  if (json === undefined) {
+    const foreign = texts.get(foreignKeyword)
+    return foreign === undefined ? undefined : parseParameters(foreign)
+  }
+  const where = typeof png === 'string' ? shownPath(png) : 'the PNG'
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch (error) {
+    throw new AsdmError('BAD_JSON', `Expected the text chunk ${keyword} of ${where} to hold JSON but it does not parse`, { cause: error })
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    throw new AsdmError('BAD_JSON', `Expected the text chunk ${keyword} of ${where} to hold a JSON object`)
+  return jsonSafe(withSeed(value as GenerationSettings))
+}
+
+/**
+ * Settings that `JSON.stringify` takes, whatever their seed: one beyond 2^53 becomes a string, which {@link withSeed} reads. The method that does
+ * this is not enumerable, so that copies, comparisons and `structuredClone` see the settings alone.
+ */
+export function jsonSafe<T extends { seed?: number | bigint }>(settings: T): T {
+  if (typeof settings.seed !== 'bigint') return settings
+  const copy = { ...settings }
+  Object.defineProperty(copy, 'toJSON', { value(this: T) { return { ...this, seed: jsonSeed(this.seed!) } }, enumerable: false, configurable: true })
+  return copy
+}
+
+/** Settings as JSON gives them back, with the seed that it stands for. */
+export function withSeed<T extends { seed?: unknown }>(settings: T): T {
+  return typeof settings.seed === 'string' && /^\d{1,20}$/.test(settings.seed) ? { ...settings, seed: BigInt(settings.seed) } : settings
+}
+
+function settingsJson(settings: GenerationSettings): string {
+  return JSON.stringify({ ...settings, seed: jsonSeed(settings.seed) })
+}
+
+function jsonSeed(seed: number | bigint): number | string {
+  return typeof seed === 'number' ? seed : seed <= 2n ** 53n ? Number(seed) : String(seed)
+}
