@@ -1,6 +1,6 @@
 import { throwIfAborted } from './base/errors'
 import { item, joinChannels, pick, type Tensor } from './base/tensor'
-import type { Warning } from './components/part'
+import type { Warning } from './components/warnings'
 import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'

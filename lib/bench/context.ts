@@ -1,4 +1,4 @@
-import type { DType } from '../components/part'
+import type { DType } from '../components/options'
 import type { Checkpoint } from '../model/part'
 import type { ContenderSpec } from './contender'
 import type { PicturePeer } from './pictures'

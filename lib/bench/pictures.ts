@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
-import type { DType } from '../components/part'
+import type { DType } from '../components/options'
 import { decibels, meanSquaredError, type Picture } from '../eval/pictures'
 import { withAlpha } from '../image/pixels'
 import { decodePng } from '../image/png'

@@ -2,7 +2,7 @@ import { AsdmError } from '../base/errors'
 import type { Tensor } from '../base/tensor'
 import type { UNet } from '../components/unet'
 import type { Checkpoint } from '../model/checkpoint'
-import type { NativeRunInfo } from '../native/binding'
+import type { RunInfo } from '../native/binding'
 import { expandPlan } from '../plan/expand'
 import { unetFacts } from '../plan/names'
 import { mainUNet } from '../plan/plan'
@@ -68,7 +68,7 @@ export async function timePlan(unet: UNet, plan: PlanSource, { size, length, ste
     const full = await plain.forward(0, inputs)
     const times: number[] = []
     const kinds = new Map<number, number[]>()
-    let info: NativeRunInfo | undefined
+    let info: RunInfo | undefined
     for (let round = 0; round < runs; round++) {
       times.push((await timed(() => plain.forward(round + 1, inputs))).ms)
       const run = unet.createRun(shape, expanded, { extrapolate: resolved.extrapolate })

@@ -3,7 +3,7 @@
  */
 import readline from 'node:readline'
 import { AsdmError } from '../base/errors'
-import type { DType, RuntimeOptions } from '../components/part'
+import type { DType, RuntimeOptions } from '../components/options'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'

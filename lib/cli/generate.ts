@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
-import type { Warning } from '../components/part'
+import type { Warning } from '../components/warnings'
 import { isFolder, shownPath } from '../files/files'
 import type { GeneratedImage } from '../image/generated-image'
 import type { Step } from '../progress'

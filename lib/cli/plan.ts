@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { formatBytes, formatCount } from '../base/format'
 import { integer } from '../base/options'
-import { parseRuntime } from '../components/part'
+import { parseRuntime } from '../components/options'
 import { UNet } from '../components/unet'
 import { shownPath } from '../files/files'
 import { loadAddon } from '../native/load'

@@ -5,8 +5,9 @@ import type { Part } from '../model/checkpoint'
 import { openTextEncoder } from '../model/folder'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
 import type { TextEncoderConfig } from '../native/configs'
-import type { PackedCache } from './packed-cache'
-import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import { Component, loadComponent } from './component'
+import type { CallOptions, PartLoadOptions } from './options'
+import { NativePart } from './part'
 
 /** How token ids are encoded. */
 export interface EncodeOptions extends CallOptions {
@@ -15,15 +16,14 @@ export interface EncodeOptions extends CallOptions {
 }
 
 /** Token ids to features: transformers' `CLIPTextModel`. Calls on one queue in order. */
-export class TextEncoder {
-  /** The config it was built from, complete with defaults. */
-  readonly config: TextEncoderConfig
+export class TextEncoder extends Component<TextEncoderConfig> {
   readonly #part: NativePart
 
   /** @internal */
   constructor(addon: Addon, part: Part<TextEncoderConfig>, options: NativeModelOptions) {
-    this.config = part.config
-    this.#part = new NativePart(addon, { kind: 'text_encoder', config: part.config }, options, part.weights, part.path, 'text encoder')
+    const native = new NativePart(addon, { kind: 'text_encoder', config: part.config }, options, part.weights, part.path, 'text encoder')
+    super(part.config, [native])
+    this.#part = native
   }
 
   /**
@@ -31,23 +31,12 @@ export class TextEncoder {
    * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
    */
   static async load(folder: string, options?: PartLoadOptions): Promise<TextEncoder> {
-    const { addon, native, variant, ...rest } = parsePartLoad(options, 'TextEncoder.load')
-    return withWeights(new TextEncoder(addon, await openTextEncoder(folder, { variant, signal: rest.signal }), native), rest)
+    return loadComponent(options, 'TextEncoder.load', async (addon, opening, native) => new TextEncoder(addon, await openTextEncoder(folder, opening), native))
   }
 
   /** @internal */
   get part(): NativePart {
     return this.#part
-  }
-
-  /** What became of the packed cache of its weights; undefined where none was asked for. */
-  get packedCache(): PackedCache | undefined {
-    return this.#part.packedCache
-  }
-
-  /** @internal */
-  loadWeights(options: WeightsLoadOptions): Promise<void> {
-    return this.#part.load(options)
   }
 
   /** Units, multiply-accumulates and memory of a pass. */
@@ -69,21 +58,6 @@ export class TextEncoder {
     rows.forEach((row, i) => flat.set(row, i * row.length))
     const output = await this.#part.forward({ ids: flat, batch: rows.length, clipSkip: skip }, optional(signal, value => abortSignal(value, 'signal')))
     return output.sample
-  }
-
-  /** Gives the memory of activations back; it grows again with the next call. */
-  trim(): void {
-    this.#part.trim()
-  }
-
-  /** Stops calls under way, which reject with an `AbortError`, and frees the model. Twice is fine. */
-  async dispose(): Promise<void> {
-    await this.#part.dispose()
-  }
-
-  /** {@link dispose}, at the end of an `await using` block. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose()
   }
 
   #checkIds(ids: unknown): readonly Int32Array[] {

@@ -3,10 +3,11 @@ import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '
 import { checkTensor, type Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
 import { openUNet } from '../model/folder'
-import type { Addon, NativeModelOptions, NativeRunInfo, NativeRunParts, NativeRunStep, ProgramInfo } from '../native/binding'
+import type { Addon, NativeModelOptions, RunInfo, RunParts, RunStep, ProgramInfo } from '../native/binding'
 import type { UNetConfig } from '../native/configs'
-import type { PackedCache } from './packed-cache'
-import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import { Component, loadComponent } from './component'
+import type { CallOptions, PartLoadOptions } from './options'
+import { NativePart } from './part'
 
 /** What a pass of the UNet takes. */
 export interface UNetInputs extends CallOptions {
@@ -31,7 +32,7 @@ export interface UNetOutput {
 /** Passes of one shape, in order, in which later ones inherit features of earlier ones. The features live here and nowhere else. */
 export interface UNetRun {
   /** What each pass computes and inherits, and the bytes kept between passes. */
-  readonly info: NativeRunInfo
+  readonly info: RunInfo
   /**
    * The first part of a step with `probe`, with the inputs that its pass will have: how far each probe's output is from what it was at the last
    * step after which it was in `renew`, see `NativeRun.probe`.
@@ -49,15 +50,14 @@ export interface UNetRun {
 }
 
 /** The noise predictor: diffusers' `UNet2DConditionModel`. Calls on one queue in order. */
-export class UNet {
-  /** The config it was built from, complete with defaults. */
-  readonly config: UNetConfig
+export class UNet extends Component<UNetConfig> {
   readonly #part: NativePart
 
   /** @internal */
   constructor(addon: Addon, part: Part<UNetConfig>, options: NativeModelOptions) {
-    this.config = part.config
-    this.#part = new NativePart(addon, { kind: 'unet', config: part.config }, options, part.weights, part.path, 'UNet')
+    const native = new NativePart(addon, { kind: 'unet', config: part.config }, options, part.weights, part.path, 'UNet')
+    super(part.config, [native])
+    this.#part = native
   }
 
   /**
@@ -65,23 +65,12 @@ export class UNet {
    * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
    */
   static async load(folder: string, options?: PartLoadOptions): Promise<UNet> {
-    const { addon, native, variant, ...rest } = parsePartLoad(options, 'UNet.load')
-    return withWeights(new UNet(addon, await openUNet(folder, { variant, signal: rest.signal }), native), rest)
+    return loadComponent(options, 'UNet.load', async (addon, opening, native) => new UNet(addon, await openUNet(folder, opening), native))
   }
 
   /** @internal */
   get part(): NativePart {
     return this.#part
-  }
-
-  /** What became of the packed cache of its weights; undefined where none was asked for. */
-  get packedCache(): PackedCache | undefined {
-    return this.#part.packedCache
-  }
-
-  /** @internal */
-  loadWeights(options: WeightsLoadOptions): Promise<void> {
-    return this.#part.load(options)
   }
 
   /** What `taps` may name: the units of the graph by their diffusers module paths. */
@@ -111,7 +100,7 @@ export class UNet {
    * @param others further UNets, of the same input channels and text width, which steps name by the numbers 1, 2, …
    * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed; `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
    */
-  createRun(shape: { batch: number, height: number, width: number, length: number }, steps: NativeRunStep[], parts?: NativeRunParts, others: readonly UNet[] = []): UNetRun {
+  createRun(shape: { batch: number, height: number, width: number, length: number }, steps: RunStep[], parts?: RunParts, others: readonly UNet[] = []): UNetRun {
     const run = this.#part.createRun(shape, steps, parts, others.map(other => other.#part))
     const check = (inputs: unknown, call: string) => this.#checkInputs(checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'signal'], call))
     return {
@@ -139,21 +128,6 @@ export class UNet {
     if (textBatch !== batch || width !== crossAttentionDim)
       throw new AsdmError('SHAPE_MISMATCH', `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received [${encoderHiddenStates.shape}]`)
     return { sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates, signal: optional(signal, value => abortSignal(value, 'signal')) }
-  }
-
-  /** Gives the memory of activations back; it grows again with the next call. */
-  trim(): void {
-    this.#part.trim()
-  }
-
-  /** Stops calls under way, which reject with an `AbortError`, and frees the model. Twice is fine. */
-  async dispose(): Promise<void> {
-    await this.#part.dispose()
-  }
-
-  /** {@link dispose}, at the end of an `await using` block. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose()
   }
 
   #checkTaps(taps: unknown): string[] {

@@ -6,8 +6,9 @@ import { openVAE } from '../model/folder'
 import { splitVAEWeights } from '../model/weights'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
 import type { VAEConfig } from '../native/configs'
-import type { PackedCache } from './packed-cache'
-import { NativePart, parsePartLoad, withWeights, type CallOptions, type PartLoadOptions, type WeightsLoadOptions } from './part'
+import { Component, loadComponent } from './component'
+import type { CallOptions, PartLoadOptions, WeightsLoadOptions } from './options'
+import { NativePart } from './part'
 
 /** The distribution of a picture's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {
@@ -18,9 +19,7 @@ export interface Posterior {
 }
 
 /** The autoencoder between pictures and latents: diffusers' `AutoencoderKL`. Calls on one half queue in order. */
-export class VAE {
-  /** The config it was built from, complete with defaults. */
-  readonly config: VAEConfig
+export class VAE extends Component<VAEConfig> {
   readonly #decoder: NativePart
   readonly #encoder: NativePart
   /** The encoder is not read before it is first used: text to image never does. */
@@ -28,15 +27,18 @@ export class VAE {
 
   /** @internal */
   constructor(addon: Addon, part: Part<VAEConfig>, options: NativeModelOptions) {
-    this.config = part.config
-    const { decoder, encoder } = splitVAEWeights(part.weights)
-    this.#decoder = new NativePart(addon, { kind: 'vae_decoder', config: part.config }, options, decoder, part.path, 'VAE')
+    const weights = splitVAEWeights(part.weights)
+    const decoder = new NativePart(addon, { kind: 'vae_decoder', config: part.config }, options, weights.decoder, part.path, 'VAE')
+    let encoder: NativePart
     try {
-      this.#encoder = new NativePart(addon, { kind: 'vae_encoder', config: part.config }, options, encoder, part.path, 'VAE')
+      encoder = new NativePart(addon, { kind: 'vae_encoder', config: part.config }, options, weights.encoder, part.path, 'VAE')
     } catch (error) {
-      void this.#decoder.dispose()
+      void decoder.dispose()
       throw error
     }
+    super(part.config, [decoder, encoder])
+    this.#decoder = decoder
+    this.#encoder = encoder
   }
 
   /**
@@ -45,8 +47,7 @@ export class VAE {
    * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
    */
   static async load(folder: string, options?: PartLoadOptions): Promise<VAE> {
-    const { addon, native, variant, ...rest } = parsePartLoad(options, 'VAE.load')
-    return withWeights(new VAE(addon, await openVAE(folder, { variant, signal: rest.signal }), native), rest)
+    return loadComponent(options, 'VAE.load', async (addon, opening, native) => new VAE(addon, await openVAE(folder, opening), native))
   }
 
   /** Side of a picture over the side of its latents: 8 for Stable Diffusion. */
@@ -64,15 +65,10 @@ export class VAE {
     return this.#encoder
   }
 
-  /** What became of the packed cache of the decoder's weights; undefined where none was asked for. */
-  get packedCache(): PackedCache | undefined {
-    return this.#decoder.packedCache
-  }
-
   /** @internal */
-  loadWeights(options: WeightsLoadOptions): Promise<void> {
+  override loadWeights(options: WeightsLoadOptions): Promise<void> {
     this.#encoderLoad = { packedCache: options.packedCache, onWarning: options.onWarning }
-    return this.#decoder.load(options)
+    return super.loadWeights(options)
   }
 
   /** Units, multiply-accumulates and memory of a decoder pass; the size is that of the latents. */
@@ -113,22 +109,6 @@ export class VAE {
     await this.#encoder.load({ ...this.#encoderLoad, signal })
     const { sample: moments } = await this.#encoder.forward({ sample }, signal)
     return splitMoments(moments)
-  }
-
-  /** Gives the memory of activations back; it grows again with the next call. */
-  trim(): void {
-    this.#decoder.trim()
-    this.#encoder.trim()
-  }
-
-  /** Stops calls under way, which reject with an `AbortError`, and frees the model. Twice is fine. */
-  async dispose(): Promise<void> {
-    await Promise.all([this.#decoder.dispose(), this.#encoder.dispose()])
-  }
-
-  /** {@link dispose}, at the end of an `await using` block. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose()
   }
 }
 

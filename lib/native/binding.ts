@@ -219,7 +219,7 @@ export interface PeakRequest {
 export type NativeCall<T> = Cancellable<T>
 
 /** One inherited feature. The prefix is cut at dots: a block (`up_blocks.2`), a layer (`up_blocks.2.1`: `resnets.1` and `attentions.1` of the block) or a unit (`….resnets.0`, `….attentions.0`, `….attn1`, `….attn2`, `….ff`). */
-export interface NativeInherit {
+export interface InheritedFeature {
   /** Diffusers module path. */
   prefix: string
   /**
@@ -230,11 +230,11 @@ export interface NativeInherit {
 }
 
 /** One forward pass of a run. */
-export interface NativeRunStep {
+export interface RunStep {
   /** What is taken over of earlier steps, in any case. */
-  inherit: NativeInherit[]
+  inherit: InheritedFeature[]
   /** At most four more sets, each of which is taken over too, or not, as is said when the step comes. */
-  choices?: NativeInherit[][]
+  choices?: InheritedFeature[][]
   /** Only the second half of the batch, the conditional one, runs: guidance is off at this step. */
   conditionalOnly: boolean
   /** The step begins with the probes of its UNet. What they compute is fresh, also where the step inherits it. */
@@ -244,19 +244,19 @@ export interface NativeRunStep {
 }
 
 /** Features of one UNet that another may take over: where a step of `to.unet` inherits `to`, it takes what either UNet computed last. */
-export interface NativeRunMap {
+export interface RunMap {
   /** Of the UNet that gives them. */
-  from: NativeInherit & { unet: number }
+  from: InheritedFeature & { unet: number }
   /** Of the UNet that takes them; as many values, of the same shapes. */
-  to: NativeInherit & { unet: number }
+  to: InheritedFeature & { unet: number }
 }
 
 /** What a run has besides its steps. */
-export interface NativeRunParts {
+export interface RunParts {
   /** For each UNet features that are computed first at steps with `probe`, and whose change is measured. */
-  probes?: NativeInherit[][]
+  probes?: InheritedFeature[][]
   /** Features that cross UNets. */
-  maps?: NativeRunMap[]
+  maps?: RunMap[]
   /**
    * Inherited features go on along the line through their last two computed values, over time steps (each step's is its first sample's):
    * this factor of its slope, 0 to 2. They stand still if left out or 0.
@@ -265,7 +265,7 @@ export interface NativeRunParts {
 }
 
 /** What a run's pass does, known before it starts. */
-export interface NativeRunPassInfo {
+export interface RunPassInfo {
   /** Passes with the same number run the same program. */
   program: number
   /** Multiply-accumulates that are computed, those of the probes included. */
@@ -280,17 +280,17 @@ export interface NativeRunPassInfo {
 }
 
 /** What a run's step does. */
-export interface NativeRunStepInfo {
+export interface RunStepInfo {
   /** Which of the run's UNets. */
   unet: number
   /** One for each choice: bit i of the index is whether `choices[i]` is inherited. */
-  variants: NativeRunPassInfo[]
+  variants: RunPassInfo[]
   /** The program of its probes, where it begins with them; its multiply-accumulates and units count with each variant. */
   probe?: number
 }
 
 /** What a UNet computes of the text alone: with its first step, and again only where the text changes. */
-export interface NativeRunConstants {
+export interface RunConstants {
   /** Bytes held besides `keptBytes`. */
   bytes: number
   /** Multiply-accumulates that the steps of the run need. */
@@ -300,9 +300,9 @@ export interface NativeRunConstants {
 }
 
 /** What the steps of a run do, known before the first. */
-export interface NativeRunInfo {
+export interface RunInfo {
   /** In order. */
-  steps: NativeRunStepInfo[]
+  steps: RunStepInfo[]
   /** The units that each program runs. */
   programs: string[][]
   /** The units of one full pass, for each UNet, without those of `constants`. */
@@ -310,14 +310,14 @@ export interface NativeRunInfo {
   /** Multiply-accumulates of one full pass of the whole batch, for each UNet, without those of `constants`. */
   fullMacs: number[]
   /** For each UNet what depends on the text alone, the keys and values of cross-attention. It counts in no step. */
-  constants: NativeRunConstants[]
+  constants: RunConstants[]
   /** Bytes held between steps for inherited values. */
   keptBytes: number
 }
 
 /** Forward passes of one shape, in order, that hand features on; what a plan compiles to. Features live in it alone. */
 export interface NativeRun {
-  readonly info: NativeRunInfo
+  readonly info: RunInfo
   /**
    * The first part of a step with `probe`.
    * @param renew numbers of probes whose values at this UNet's last step are what is compared with from now on
@@ -352,7 +352,7 @@ export interface NativeModel {
    * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed, or the map
    * (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
    */
-  createRun(shape: ForwardShape, steps: NativeRunStep[], parts?: NativeRunParts, others?: readonly NativeModel[]): NativeRun
+  createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others?: readonly NativeModel[]): NativeRun
   /**
    * Reads and packs all weights; every requested name exactly once.
    * @param cache a file with the weights as packed before, which is mapped if it is of these weights, kernels and formats, and else written

@@ -1,5 +1,5 @@
 import { AsdmError, abortError, type ErrorCode } from '../base/errors'
-import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, NativeRunInfo, NativeRunParts, NativeRunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
+import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, RunInfo, RunParts, RunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
 import type { WeightSource } from './configs'
 
 /** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
@@ -15,7 +15,7 @@ interface RawModel {
   load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>, cache: string | undefined): number
   share(other: RawModel, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
-  createRun(shape: ForwardShape, steps: NativeRunStep[], parts: NativeRunParts | undefined, others: RawModel[]): { ids: number[], info: NativeRunInfo }
+  createRun(shape: ForwardShape, steps: RunStep[], parts: RunParts | undefined, others: RawModel[]): { ids: number[], info: RunInfo }
   probeRun(run: number, step: number, renew: number[], inputs: ForwardInputs, settle: Settle<number[]>): number
   forwardRun(run: number, step: number, chosen: number, inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
   disposeRun(run: number): void
@@ -107,7 +107,7 @@ class Model implements NativeModel {
     return this.#start(settle => this.#raw.forward(inputs, settle))
   }
 
-  createRun(shape: ForwardShape, steps: NativeRunStep[], parts?: NativeRunParts, others: readonly NativeModel[] = []): NativeRun {
+  createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others: readonly NativeModel[] = []): NativeRun {
     const models: Model[] = [this, ...others as readonly Model[]]
     const raws = models.map(model => model.#raw)
     const { ids, info } = translated(() => this.#raw.createRun(shape, steps, parts, raws.slice(1)))

@@ -1,4 +1,4 @@
-import type { NativeRunInfo } from '../native/binding'
+import type { RunInfo } from '../native/binding'
 import type { ExpandedStep } from './expand'
 import { mainUNet } from './plan'
 import type { PlanReport } from './report'
@@ -38,7 +38,7 @@ function countBlocks(units: readonly string[]): Map<string, number> {
 }
 
 /** Rows of blocks, columns of steps. */
-export function gridOf({ steps, programs, units }: NativeRunInfo): GridRow[] {
+export function gridOf({ steps, programs, units }: RunInfo): GridRow[] {
   const whole = units.map(countBlocks)
   const running = programs.map(countBlocks)
   const blocks = [...new Set(whole.flatMap(counts => [...counts.keys()]))].sort((a, b) => order(a) - order(b))

@@ -1,7 +1,7 @@
 import { AsdmError } from '../base/errors'
 import { pick, tile, type Tensor } from '../base/tensor'
 import type { UNet, UNetRun } from '../components/unet'
-import type { NativeInherit, NativeRunInfo, NativeRunStep } from '../native/binding'
+import type { InheritedFeature, RunInfo, RunStep } from '../native/binding'
 import { guide } from '../samplers/guidance'
 import type { ExpandedStep } from './expand'
 import { gridOf, type GridRow } from './grid'
@@ -49,10 +49,10 @@ export class PlannedRun {
     this.#rules = new Map([...adaptive].map(([unet, rules]) => [unet, [...rules.keys()]]))
     this.#probed = steps.map(({ unet }, i) => steps.slice(i).some(step => step.unet === unet && step.choices !== undefined))
     const number = (unet: string): number => names.indexOf(unet)
-    const native = steps.map(({ unet, inherit, guidance, choices }, i): NativeRunStep => ({
+    const native = steps.map(({ unet, inherit, guidance, choices }, i): RunStep => ({
       unet: number(unet), inherit, conditionalOnly: guidance !== 'full', probe: this.#probed[i], ...(choices !== undefined && { choices: choices.map(choice => choice.inherit) }),
     }))
-    const probes = names.map(unet => [...(adaptive.get(unet)?.values() ?? [])].map((prefix): NativeInherit => ({ prefix, feature: 'output' })))
+    const probes = names.map(unet => [...(adaptive.get(unet)?.values() ?? [])].map((prefix): InheritedFeature => ({ prefix, feature: 'output' })))
     const joined = mapEdges(maps).filter(({ from, to }) => names.includes(from.unet) && names.includes(to.unet))
     this.#run = unets[names[0]].createRun(shape, native, {
       probes, extrapolate, maps: joined.map(({ from, to }) => ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
@@ -156,7 +156,7 @@ export class PlannedRun {
 }
 
 /** What a full pass of a UNet costs that no step runs. */
-function infoOf(unet: UNet, shape: Parameters<UNet['createRun']>[0]): NativeRunInfo {
+function infoOf(unet: UNet, shape: Parameters<UNet['createRun']>[0]): RunInfo {
   const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }])
   run.dispose()
   return run.info

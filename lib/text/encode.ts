@@ -1,5 +1,5 @@
 import { pick, type Tensor } from '../base/tensor'
-import type { Warning } from '../components/part'
+import type { Warning } from '../components/warnings'
 import type { TextEncoder } from '../components/text-encoder'
 import type { FeatureCache } from './feature-cache'
 import { applyPromptWeights, encodeWeighted } from './prompt-weights'

@@ -1,5 +1,5 @@
 import test from 'ava'
-import type { ForwardInputs, NativeInherit, NativeModel, NativeModelOptions, NativeRun, NativeRunStep } from '../../lib/native/binding'
+import type { ForwardInputs, InheritedFeature, NativeModel, NativeModelOptions, NativeRun, RunStep } from '../../lib/native/binding'
 import { loadAddon } from '../../lib/native/load'
 import { openUNet } from '../../lib/model/folder'
 import { matchWeights } from '../../lib/model/weights'
@@ -29,7 +29,7 @@ const half = ({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs): 
   encoderHiddenStates: { shape: [1, ...text!.shape.slice(1)], data: text!.data.slice(text!.data.length / 2) },
 })
 
-const output = (prefix: string): NativeInherit => ({ prefix, feature: 'output' })
+const output = (prefix: string): InheritedFeature => ({ prefix, feature: 'output' })
 const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: number): Promise<Float32Array> => (await run.forward(step, given, chosen).promise).sample.data
 
 /** What a half of the batch computed last, and before that. */
@@ -56,7 +56,7 @@ for (const [dtype, prefix, bound] of [['fp32', 'conv_out', 1e-6], ['fp32', 'conv
       const factor = random.pick([0.5, 1, 1.75])
       // Also times that repeat, as some samplers' do, and steps that may inherit or not.
       const times = Array.from({ length: 9 }, (_, i) => 900 - 100 * i + (i > 0 && random.below(5) === 0 ? 100 : 0))
-      const steps = Array.from({ length: 9 }, (_, i): NativeRunStep => {
+      const steps = Array.from({ length: 9 }, (_, i): RunStep => {
         const kind = i === 0 ? 0 : random.below(4)
         return { inherit: kind === 1 ? [output(prefix)] : [], conditionalOnly: i > 0 && random.below(3) === 0, ...(kind === 2 && { choices: [[output(prefix)]] }) }
       })
@@ -90,7 +90,7 @@ for (const dtype of ['fp32', 'bf16', 'int8'] as const) {
   test(`${dtype}: where nothing was computed before, or at the same time, features stand still, bit for bit`, async t => {
     const unet = await model(dtype)
     const inherit = [output('up_blocks.1'), { prefix: 'mid_block.resnets.0', feature: 'branch' as const }]
-    const list: NativeRunStep[] = [[], [], inherit, inherit, []].map(each => ({ inherit: each, conditionalOnly: false }))
+    const list: RunStep[] = [[], [], inherit, inherit, []].map(each => ({ inherit: each, conditionalOnly: false }))
     for (const [steps, times] of [[list, [500, 500, 400, 300, 200]], [list.slice(1), [500, 400, 300, 200]]] as const) {
       const [run, plain] = [unet.createRun(shape, [...steps], { extrapolate: 1 }), unet.createRun(shape, [...steps])]
       for (const [i, time] of times.entries()) t.deepEqual(await out(run, i, inputs(i, time)), await out(plain, i, inputs(i, time)))
@@ -106,7 +106,7 @@ test('features that a map hands from one UNet to another lie on one line; what a
   const [one, two] = await Promise.all([model(), model()])
   const maps = [{ from: { ...output('up_blocks.1'), unet: 0 }, to: { ...output('up_blocks.1'), unet: 1 } }, { from: { ...output('up_blocks.1'), unet: 1 }, to: { ...output('up_blocks.1'), unet: 0 } }]
   const inherits = [[], [], [output('up_blocks.1')], [], [output('up_blocks.1')], [output('up_blocks.1')]]
-  const steps = inherits.map((inherit, i): NativeRunStep => ({ inherit, conditionalOnly: false, unet: [0, 1, 0, 0, 1, 0][i] }))
+  const steps = inherits.map((inherit, i): RunStep => ({ inherit, conditionalOnly: false, unet: [0, 1, 0, 0, 1, 0][i] }))
   const joint = one.createRun(shape, steps, { maps, extrapolate: 1 }, [two])
   const single = one.createRun(shape, steps.map(({ unet: _, ...step }) => step), { extrapolate: 1 })
   const still = one.createRun(shape, steps.map(({ unet: _, ...step }) => step))
@@ -116,7 +116,7 @@ test('features that a map hands from one UNet to another lie on one line; what a
     t.is(distance(b, c) > 1e-6, inherits[i].length > 0, `step ${i}`)
   }
   const early = 'down_blocks.0.attentions.0'
-  const probed = (inherit: NativeInherit[]): NativeRunStep => ({ inherit, conditionalOnly: false, probe: true })
+  const probed = (inherit: InheritedFeature[]): RunStep => ({ inherit, conditionalOnly: false, probe: true })
   const run = one.createRun(shape, [probed([]), probed([]), probed([output(early)])], { probes: [[output(early)]], extrapolate: 1 })
   for (const i of [0, 1, 2]) {
     await run.probe(i, [], inputs(i, 900 - 100 * i)).promise

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { openUNet } from '../../lib/model/folder'
 import { matchWeights } from '../../lib/model/weights'
-import type { ForwardInputs, NativeInherit, NativeModel, NativeModelOptions, NativeRun, NativeRunStep } from '../../lib/native/binding'
+import type { ForwardInputs, InheritedFeature, NativeModel, NativeModelOptions, NativeRun, RunStep } from '../../lib/native/binding'
 import { loadAddon } from '../../lib/native/load'
 import { fixture } from '../support/fixtures'
 import { randomFloats } from '../support/op-runner'
@@ -31,12 +31,12 @@ const half = ({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs): 
   encoderHiddenStates: { shape: [1, ...text!.shape.slice(1)], data: text!.data.slice(text!.data.length / 2) },
 })
 
-const output = (prefix: string): NativeInherit => ({ prefix, feature: 'output' })
-const full: NativeRunStep = { inherit: [], conditionalOnly: false }
+const output = (prefix: string): InheritedFeature => ({ prefix, feature: 'output' })
+const full: RunStep = { inherit: [], conditionalOnly: false }
 const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: number): Promise<Float32Array> => (await run.forward(step, given, chosen).promise).sample.data
 
 /** Prefixes of every level, each with the features it can give. */
-function choices(unet: NativeModel): NativeInherit[] {
+function choices(unet: NativeModel): InheritedFeature[] {
   return unet.tapNames().filter(name => /^(down_block|up_block|mid_block|conv_norm_out|conv_out)/.test(name)).flatMap(name => [output(name), ...(/(resnets\.\d+|attentions\.\d+|attn1|attn2|ff)$/.test(name) ? [{ prefix: name, feature: 'branch' as const }] : [])])
 }
 
@@ -49,8 +49,8 @@ for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {
       const probe = random.pick([undefined, 'conv_in', 'down_blocks.0.resnets.0', 'down_blocks.0'])
       // What a probe computes is fresh whoever inherits it, so here nobody does.
       const known = probe === undefined ? all : all.filter(({ prefix }) => !prefix.startsWith('down_blocks.0'))
-      const some = (): NativeInherit[] => Array.from({ length: 1 + random.below(5) }, () => random.pick(known))
-      const steps = Array.from({ length: 6 }, (_, i): NativeRunStep => (i === 0 ? { ...full, probe: probe !== undefined } : {
+      const some = (): InheritedFeature[] => Array.from({ length: 1 + random.below(5) }, () => random.pick(known))
+      const steps = Array.from({ length: 6 }, (_, i): RunStep => (i === 0 ? { ...full, probe: probe !== undefined } : {
         inherit: random.below(2) === 0 ? some() : [], choices: Array.from({ length: random.below(3) }, some), conditionalOnly: random.below(4) === 0, probe: probe !== undefined && random.below(4) > 0,
       }))
       const chosen = steps.map(step => random.below(2 ** (step.choices?.length ?? 0)))
@@ -95,7 +95,7 @@ test('a probe computes nothing twice, and what it computes is fresh', async t =>
 
 test('a probe compares with what it was told to, of the conditional half where steps run only that', async t => {
   const unet = await model('sd15-tiny')
-  const probed = (conditionalOnly = false): NativeRunStep => ({ inherit: [], conditionalOnly, probe: true })
+  const probed = (conditionalOnly = false): RunStep => ({ inherit: [], conditionalOnly, probe: true })
   const given = [1, 2, 3, 1].map(seed => inputs('sd15-tiny', seed))
   const probe = output('conv_in')
   const run = unet.createRun(shape, [probed(), probed(true), probed(), probed()], { probes: [[probe, probe]] })
@@ -122,7 +122,7 @@ for (const dtype of ['fp32', 'bf16'] as const) {
     const random = seeded(seedOf(17))
     for (let round = 0; round < rounds(dtype === 'fp32' ? 10 : 5); round++) {
       const inherits = Array.from({ length: 1 + random.below(3) }, () => random.pick(all))
-      const steps = Array.from({ length: 7 }, (_, i): NativeRunStep => ({ inherit: i === 0 || random.below(3) === 0 ? [] : inherits, conditionalOnly: i > 0 && random.below(4) === 0, unet: random.below(2) }))
+      const steps = Array.from({ length: 7 }, (_, i): RunStep => ({ inherit: i === 0 || random.below(3) === 0 ? [] : inherits, conditionalOnly: i > 0 && random.below(4) === 0, unet: random.below(2) }))
       const distinct = [...new Map(inherits.map(each => [JSON.stringify(each), each])).values()]
       const maps = distinct.flatMap(each => [[0, 1], [1, 0]].map(([from, to]) => ({ from: { ...each, unet: from }, to: { ...each, unet: to } })))
       let joint: NativeRun
@@ -153,7 +153,7 @@ for (const dtype of ['fp32', 'bf16'] as const) {
 
 test('a map goes one way', async t => {
   const unet = await model('sd15-tiny')
-  const step = (number: number, inherit: boolean): NativeRunStep => ({ inherit: inherit ? [output('up_blocks.2')] : [], conditionalOnly: false, unet: number })
+  const step = (number: number, inherit: boolean): RunStep => ({ inherit: inherit ? [output('up_blocks.2')] : [], conditionalOnly: false, unet: number })
   const maps = [{ from: { ...output('up_blocks.2'), unet: 0 }, to: { ...output('up_blocks.2'), unet: 1 } }]
   // 0 computes, 1 takes it over; 1 computes, 0 has its own still; 1 has its newer own; 0 computes, 1 takes that.
   const steps = [step(0, false), step(1, true), step(1, false), step(0, true), step(1, true), step(0, false), step(1, true)]
@@ -173,7 +173,7 @@ test('a map goes one way', async t => {
 
 test('what cannot be joined is refused by its number', async t => {
   const [unet, other] = await Promise.all([model('sd15-tiny'), model('bk-sdm-tiny-tiny')])
-  const steps: NativeRunStep[] = [full, { ...full, unet: 1 }]
+  const steps: RunStep[] = [full, { ...full, unet: 1 }]
   const end = (number: number, prefix: string, feature: 'output' | 'branch' = 'output') => ({ unet: number, prefix, feature })
   const fits = { from: end(0, 'mid_block'), to: end(1, 'mid_block') }
   const refused = (maps: unknown, code: string, message: RegExp, second = unet): void => {
@@ -205,7 +205,7 @@ test('what cannot be joined is refused by its number', async t => {
 test('turns: probes before their pass, choices that there are, UNets by their steps; aborts break the run', async t => {
   const unet = await model('sd15-tiny')
   const given = inputs('sd15-tiny', 1)
-  const steps: NativeRunStep[] = [{ ...full, probe: true }, { inherit: [], choices: [[output('mid_block')]], conditionalOnly: false, probe: true, unet: 0 }, { ...full, unet: 1 }]
+  const steps: RunStep[] = [{ ...full, probe: true }, { inherit: [], choices: [[output('mid_block')]], conditionalOnly: false, probe: true, unet: 0 }, { ...full, unet: 1 }]
   const run = unet.createRun(shape, steps, { probes: [[output('conv_in')]] }, [unet])
   await t.throwsAsync(run.forward(0, given).promise, { message: /probe of step 0 before/ })
   await t.throwsAsync(run.probe(0, [0], given).promise, { message: /nothing to renew/ })

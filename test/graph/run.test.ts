@@ -1,7 +1,7 @@
 import test from 'ava'
 import { openUNet } from '../../lib/model/folder'
 import { matchWeights } from '../../lib/model/weights'
-import type { ForwardInputs, NativeModel, NativeModelOptions, NativeRunStep } from '../../lib/native/binding'
+import type { ForwardInputs, NativeModel, NativeModelOptions, RunStep } from '../../lib/native/binding'
 import { loadAddon } from '../../lib/native/load'
 import { fixture } from '../support/fixtures'
 import { randomFloats } from '../support/op-runner'
@@ -34,13 +34,13 @@ function part({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs, f
   return { sample: cut(sample!), timesteps: timesteps!.slice(from, to), encoderHiddenStates: cut(text!) }
 }
 
-const full: NativeRunStep = { inherit: [], conditionalOnly: false }
-const step = (inherit: NativeRunStep['inherit'], conditionalOnly = false): NativeRunStep => ({ inherit, conditionalOnly })
+const full: RunStep = { inherit: [], conditionalOnly: false }
+const step = (inherit: RunStep['inherit'], conditionalOnly = false): RunStep => ({ inherit, conditionalOnly })
 const same = (a: Float32Array, b: Float32Array): boolean => Buffer.compare(Buffer.from(a.buffer, a.byteOffset, a.byteLength), Buffer.from(b.buffer, b.byteOffset, b.byteLength)) === 0
 
 /** Prefixes of every level that the model has, each with the features it can give. */
-function choices(unet: NativeModel): NativeRunStep['inherit'] {
-  const all: NativeRunStep['inherit'] = []
+function choices(unet: NativeModel): RunStep['inherit'] {
+  const all: RunStep['inherit'] = []
   const names = unet.tapNames().filter(name => /^(down_block|up_block|mid_block|conv_norm_out|conv_out)/.test(name))
   for (const name of names) {
     all.push({ prefix: name, feature: 'output' })
@@ -131,7 +131,7 @@ test('what a call would take in, or is taken in, can be inherited by itself', as
 test('without guidance only the conditional half runs, with its own features', async t => {
   const set = 'sd15-tiny'
   const unet = await model(set)
-  const inherit: NativeRunStep['inherit'] = [{ prefix: 'mid_block', feature: 'output' }, { prefix: 'up_blocks.1.1', feature: 'output' }, { prefix: 'down_blocks.0.attentions.0.transformer_blocks.0.attn2', feature: 'branch' }]
+  const inherit: RunStep['inherit'] = [{ prefix: 'mid_block', feature: 'output' }, { prefix: 'up_blocks.1.1', feature: 'output' }, { prefix: 'down_blocks.0.attentions.0.transformer_blocks.0.attn2', feature: 'branch' }]
   const [a, b] = [inputs(set, 1), inputs(set, 2)]
   const run = unet.createRun(shape, [full, step(inherit, true), step([], true), step(inherit)])
   await run.forward(0, a).promise
@@ -190,7 +190,7 @@ test('what is made of the text alone is computed once, and again where the text 
 
 test('equal steps share a program; a later full step refreshes', async t => {
   const unet = await model('sd15-tiny')
-  const inherit: NativeRunStep['inherit'] = [{ prefix: 'up_blocks.2', feature: 'output' }]
+  const inherit: RunStep['inherit'] = [{ prefix: 'up_blocks.2', feature: 'output' }]
   const run = unet.createRun(shape, [full, step(inherit), step(inherit), full, step(inherit)])
   t.deepEqual(run.info.steps.map(one => one.variants[0].program), [0, 1, 1, 0, 1])
   t.deepEqual(run.info.steps.map(one => one.variants[0].inherited.map(value => value.source)), [[], [0], [0], [], [3]])
@@ -200,7 +200,7 @@ test('equal steps share a program; a later full step refreshes', async t => {
 
 test('what cannot run is refused, naming prefix and step', async t => {
   const unet = await model('sd15-tiny')
-  const refused = (steps: NativeRunStep[], pattern: RegExp, changed = {}) => {
+  const refused = (steps: RunStep[], pattern: RegExp, changed = {}) => {
     t.throws(() => unet.createRun({ ...shape, ...changed }, steps), { name: 'AsdmError', message: pattern })
   }
   refused([step([{ prefix: 'mid_block', feature: 'output' }])], /step 0 inherits by "mid_block".*none did/)
@@ -242,7 +242,7 @@ test('an aborted pass breaks its run and nothing else', async t => {
 })
 
 test('threads change nothing', async t => {
-  const inherit: NativeRunStep['inherit'] = [{ prefix: 'up_blocks.1', feature: 'output' }, { prefix: 'up_blocks.3.attentions.1.transformer_blocks.0.ff', feature: 'branch' }]
+  const inherit: RunStep['inherit'] = [{ prefix: 'up_blocks.1', feature: 'output' }, { prefix: 'up_blocks.3.attentions.1.transformer_blocks.0.ff', feature: 'branch' }]
   const results: Float32Array[] = []
   for (const threads of [1, 2, 5]) {
     const unet = await model('sd15-tiny', threads)

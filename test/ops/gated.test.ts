@@ -1,5 +1,5 @@
 import test from 'ava'
-import type { DType } from '../../lib/components/part'
+import type { DType } from '../../lib/components/options'
 import { maxAbsDiff } from '../support/fixtures'
 import { BF16_EPS, EPS, everySet, inFormat, randomFloats, runEverywhere, runner } from '../support/op-runner'
 import { activations } from '../support/references'

@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/components/part'
+import type { DType } from '../../lib/components/options'
 import { repoPath } from './fixtures'
 
 /** A value of a program: alive from step `first` to step `last`; `takesOver`: index of the value whose memory it continues, or -1. */

@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/components/part'
+import type { DType } from '../../lib/components/options'
 import { repoPath } from './fixtures'
 import { remoteRunner } from './remote-runner'
 

@@ -2,7 +2,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import type { DType } from '../../lib/components/part'
+import type { DType } from '../../lib/components/options'
 import type { OpRunner } from './op-runner'
 
 /** The parts of a request to native/testing/remote/main.cpp, which describes it. */

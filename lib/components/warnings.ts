@@ -1,0 +1,24 @@
+/** Something the user should know that is no error. */
+export interface Warning {
+  /**
+   * - `PROMPT_TRUNCATED`: a prompt is longer than the text encoder's window; `prompt` and `cut` say which and what was left out.
+   * - `NON_FINITE_WEIGHTS`: weights hold NaN or infinity; `weights` names them.
+   * - `PACKED_CACHE`: the packed cache that was asked for could not be written.
+   * - `CHECKPOINT`: how a checkpoint was read, where that may surprise.
+   */
+  code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'PACKED_CACHE' | 'CHECKPOINT'
+  /** One sentence. */
+  message: string
+  /** The prompt, whole. */
+  prompt?: string
+  /** What was left out of it. */
+  cut?: string
+  /** Names of the weights. */
+  weights?: string[]
+}
+
+/** Hands a warning to whoever listens, or else to the process, where it is printed once and can be silenced. */
+export function warn(warning: Warning, listener: ((warning: Warning) => void) | undefined): void {
+  if (listener !== undefined) listener(warning)
+  else process.emitWarning(warning.message, { type: 'AsdmWarning', code: warning.code })
+}
