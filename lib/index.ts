@@ -33,7 +33,9 @@ export {
 } from './samplers'
 export type { NoiseOptions, SamplerName, SchedulerConfig, StepOptions, TimestepOptions } from './samplers'
 export { TorchGenerator } from './random/torch-generator'
-export { adaptive, combine, deepcache, extrapolate, gateGuidance, list, mapFeatures, phases, quadratic, switchUNet, uniform } from './plan/builders'
+export {
+  adaptive, combine, deepcache, extrapolate, gateGuidance, list, mapFeatures, phases, quadratic, switchUNet, uniform,
+} from './plan/builders'
 export type { PlanBuilder, PlanContext, RuleOptions } from './plan/builders'
 export { formatPlan, loadPlan, savePlan } from './plan/file'
 export { expandPlan } from './plan/expand'
@@ -41,7 +43,9 @@ export type { ExpandedChoice, ExpandedInherit, ExpandedStep } from './plan/expan
 export { parsePlan } from './plan/parse'
 export { preset, presetNames } from './plan/presets'
 export type { PresetName } from './plan/presets'
-export type { Feature, GuidanceKind, GuidanceRule, Inherit, MapEnd, Plan, PlanMap, PlanRule, PlanStep, RulePlan, StepPlan, UNetRule } from './plan/plan'
+export type {
+  Feature, GuidanceKind, GuidanceRule, Inherit, MapEnd, Plan, PlanMap, PlanRule, PlanStep, RulePlan, StepPlan, UNetRule,
+} from './plan/plan'
 export type { AdaptiveMode, FinalMode, ListMode, Mode, PhasesMode, QuadraticMode, UniformMode, WarmupMode, WindowMode } from './plan/mode'
 export type { UNetFacts, UNets } from './plan/names'
 export type { PlanReport, RunStatistics } from './plan/report'
@@ -54,7 +58,9 @@ export { assemble } from './assembly/assemble'
 export type { AssembleOptions, Assembly } from './assembly/assemble'
 export { shippedRecipes } from './assembly/shipped'
 export { loadRecipe, parseRecipe } from './assembly/recipe'
-export type { AverageLine, CopyLine, DropLine, ExpertsLine, ExpertSource, Recipe, RecipeLine, RecipeTarget, RouterStart, Slice } from './assembly/recipe'
+export type {
+  AverageLine, CopyLine, DropLine, ExpertsLine, ExpertSource, Recipe, RecipeLine, RecipeTarget, RouterStart, Slice,
+} from './assembly/recipe'
 export { convertModel } from './convert/convert'
 export type { ConvertedModel, ConvertOptions } from './convert/convert'
 export type { DroppedTensor } from './convert/coverage'
@@ -78,4 +84,6 @@ export { AsdmError } from './base/errors'
 export type { ErrorCode } from './base/errors'
 export type { Tensor } from './base/tensor'
 export type { ConditionalConv, Routing, TextEncoderConfig, UNetConfig, VAEConfig } from './native/configs'
-export type { CpuInfo, InheritedFeature, ProgramInfo, RunConstants, RunInfo, RunMap, RunParts, RunPassInfo, RunStep, RunStepInfo, UnitRow } from './native/binding'
+export type {
+  CpuInfo, InheritedFeature, ProgramInfo, RunConstants, RunInfo, RunMap, RunParts, RunPassInfo, RunStep, RunStepInfo, UnitRow,
+} from './native/binding'

@@ -37,7 +37,9 @@ export interface Pipeline {
  * diffusers' `StableDiffusionPipeline`, with a picture its `Img2ImgPipeline`, with a mask its `InpaintPipeline`; random numbers
  * are drawn in their order. Yields progress; the last step carries the images, which are also the return value.
  */
-export async function* runPipeline(model: Pipeline, request: Request, noise: NoiseSource, signal: AbortSignal): AsyncGenerator<Step, GeneratedImage[], void> {
+export async function* runPipeline(
+  model: Pipeline, request: Request, noise: NoiseSource, signal: AbortSignal,
+): AsyncGenerator<Step, GeneratedImage[], void> {
   const { tokenizer, textEncoder, unet, vae } = model
   const { sampler, images: batch, guidanceScale, negativePrompts } = request
   const opened = await request.open(signal)

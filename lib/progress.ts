@@ -58,7 +58,9 @@ export class Clock {
   #denoiseMs: number[] = []
   #decodeMs: number | undefined
 
-  /** @param steps denoising steps in all @param images pictures in all @param decodeMs what decoding one such picture took before, if known */
+  /**
+   * @param steps denoising steps in all @param images pictures in all @param decodeMs what decoding one such picture took before, if known
+   */
   constructor(readonly steps: number, readonly images: number, decodeMs: number | undefined) {
     this.#decodeMs = decodeMs
   }

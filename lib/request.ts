@@ -27,7 +27,10 @@ export interface GenerateOptions {
   guidanceScale?: number
   /** Denoising steps, 1 to the scheduler's training steps; 20 if left out. */
   steps?: number
-  /** A sampler's name, asdm's or another program's (`Euler a`, `DPMSolverMultistepScheduler`), run with the checkpoint's noise schedule, or a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out. */
+  /**
+   * A sampler's name, asdm's or another program's (`Euler a`, `DPMSolverMultistepScheduler`), run with the checkpoint's noise schedule, or
+   * a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out.
+   */
   sampler?: SamplerName | (string & {}) | SchedulerConfig
   /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
   eta?: number
@@ -41,7 +44,9 @@ export interface GenerateOptions {
   count?: number
   /** Initial noise [images,C,h,w] instead of the seed's, before scaling by the sampler's `initNoiseSigma`, as in diffusers. */
   latents?: Tensor
-  /** A picture to start from: a PNG's path or bytes, 8-bit pixels, or a tensor [1,3,H,W] in [-1, 1]. It has the size of the picture to make. */
+  /**
+   * A picture to start from: a PNG's path or bytes, 8-bit pixels, or a tensor [1,3,H,W] in [-1, 1]. It has the size of the picture to make.
+   */
   image?: ImageInput | Tensor
   /** Where to repaint `image`: white (grey from a half) is made anew, black is kept. A PNG's path or bytes, or 8-bit pixels. */
   mask?: ImageInput
@@ -94,11 +99,17 @@ export interface ModelFacts {
 
 /** What requests to a model must fit. */
 export function modelFacts(
-  { unet, unets = {}, vae, textEncoder }: { unet: UNet, unets?: Readonly<Record<string, UNet>>, vae: VAE, textEncoder: TextEncoder }, schedulerConfig: SchedulerConfig,
+  { unet, unets = {}, vae, textEncoder }: {
+    unet: UNet
+    unets?: Readonly<Record<string, UNet>>
+    vae: VAE
+    textEncoder: TextEncoder
+  }, schedulerConfig: SchedulerConfig,
 ): ModelFacts {
   let facts: UNets | undefined
   return {
-    unets: () => facts ??= Object.fromEntries(Object.entries({ ...unets, [mainUNet]: unet }).map(([name, each]) => [name, unetFacts(each.config, each.tapNames())])),
+    unets: () => facts ??= Object.fromEntries(Object.entries({ ...unets, [mainUNet]: unet }).map(([name, each]) =>
+      [name, unetFacts(each.config, each.tapNames())])),
     vaeFactor: vae.factor,
     defaultSize: unet.config.sampleSize * vae.factor,
     latentChannels: vae.config.latentChannels,
@@ -183,7 +194,8 @@ function parsePictures(options: Record<string, unknown>, facts: ModelFacts, imag
   const hasImage = options.image !== undefined
   const hasMask = options.mask !== undefined
   if (hasMask && !hasImage) throw bad('an image together with the mask', 'none')
-  if (facts.inpainting && !hasMask) throw bad('an image and a mask, since the UNet is made for inpainting', hasImage ? 'no mask' : 'neither')
+  if (facts.inpainting && !hasMask)
+    throw bad('an image and a mask, since the UNet is made for inpainting', hasImage ? 'no mask' : 'neither')
   if (options.strength !== undefined && !hasImage) throw bad('strength only together with an image', 'none')
   if (options.latents !== undefined && hasImage) throw bad('either latents or an image to start from', 'both')
   const strength = optional(options.strength, item => number(item, 'strength', Number.MIN_VALUE, 1)) ?? (hasMask ? 1 : 0.8)
@@ -222,8 +234,10 @@ function parsePictures(options: Record<string, unknown>, facts: ModelFacts, imag
 function parseSampler({ sampler: asked, ...options }: Record<string, unknown>, facts: ModelFacts, strength: number | undefined) {
   if (asked !== undefined && typeof asked !== 'string' && (asked === null || typeof asked !== 'object' || Array.isArray(asked)))
     throw bad(`sampler to be one of ${samplerNames.join(', ')}, or a scheduler config,`, shown(asked))
-  const sampler = typeof asked === 'string' ? createSampler(asked, facts.schedulerConfig) : createSampler((asked ?? facts.schedulerConfig) as SchedulerConfig)
-  const trainTimesteps = sampler.config['num_train_timesteps'] as number
+  const sampler = typeof asked === 'string'
+    ? createSampler(asked, facts.schedulerConfig)
+    : createSampler((asked ?? facts.schedulerConfig) as SchedulerConfig)
+  const trainTimesteps = sampler.config.num_train_timesteps as number
   const steps = optional(options.steps, item => integer(item, 'steps', 1, trainTimesteps)) ?? Math.min(20, trainTimesteps)
   sampler.setTimesteps(steps, strength === undefined ? {} : { strength })
   const samplerSetting = (typeof asked === 'string' ? samplerNamed(asked, samplerNames) : undefined) ?? sampler.config
@@ -241,7 +255,7 @@ function texts(value: unknown, name: string): string[] {
   const list: unknown[] = Array.isArray(value) ? value.slice(0, maxImages + 1) : [value]
   if (list.length === 0 || list.length > maxImages || !list.every(text => typeof text === 'string'))
     throw bad(`${name} to be a text or an array of 1 to ${maxImages} texts`, shown(value))
-  return list as string[]
+  return list
 }
 
 function matchNegatives(negatives: string[], prompts: number): string[] {
@@ -266,7 +280,8 @@ function checkLatents(value: unknown, images: number, { latentChannels, vaeFacto
   checkTensor(value, 'latents', 4)
   const wanted = [images, latentChannels, height / vaeFactor, width / vaeFactor]
   if (value.shape.some((size, i) => size !== wanted[i]))
-    throw new AsdmError('SHAPE_MISMATCH', `Expected latents to be [${wanted}] for ${images} pictures of ${width}x${height} but received [${value.shape}]`)
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected latents to be [${wanted}] for ${images} pictures of ${width}x${height} but received [${value.shape}]`)
   if (!value.data.every(Number.isFinite)) throw bad('latents to hold finite values', 'NaN or infinity')
   return { data: value.data.slice(), shape: [...value.shape] }
 }

@@ -63,7 +63,9 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
   const file = typeof recipe === 'string' ? await recipeFile(checkPath(recipe, 'recipe')) : undefined
   const parsed = file === undefined ? parseRecipe(recipe) : await loadRecipe(file)
   const places = await findCheckpoints(parsed, file === undefined ? undefined : path.dirname(path.resolve(file)), paths, signal)
-  if (await statIfAny(out) !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected out to be a folder that does not exist yet but there is something at ${shownPath(out)}`)
+  if (await statIfAny(out) !== undefined)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected out to be a folder that does not exist yet but there is something at ${shownPath(out)}`)
 
   const parts = new Map<string, Part<UNetConfig>>()
   const jsons = new Map<string, JsonObject>()
@@ -95,14 +97,15 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
     let weightsDone = 0
     await writeSafetensors(path.join(aside, 'unet', 'diffusion_pytorch_model.safetensors'), weights.map(weight => ({
       name: weight.name, dtype: madeDType(weight), shape: weight.shape,
-      data: async function* () {
+      data: async function * () {
         yield* madePieces(weight, handleOf)
         onProgress?.({ weightsDone: ++weightsDone, weightsTotal: weights.length })
       },
     })), { format: 'pt' }, { signal })
     await writeFile(path.join(aside, 'unet', 'config.json'), `${JSON.stringify(json, undefined, 2)}\n`)
     const read = new Map<string, string[]>([...places].map(([name, place]) => [name, [...new Set(
-      weights.flatMap(({ from }) => from.map(({ source }) => source.file)).filter(file => (place.single ? file === place.path : path.dirname(file) === path.join(place.path, 'unet'))),
+      weights.flatMap(({ from }) => from.map(({ source }) => source.file)).filter(file =>
+        (place.single ? file === place.path : path.dirname(file) === path.join(place.path, 'unet'))),
     )]]))
     const copied = await copyParts(folder, aside, signal)
     const ofBase = read.get(parsed.target.from)!
@@ -130,10 +133,14 @@ interface Place {
 }
 
 /** Where the checkpoints lie. Paths of the recipe stay in its folder, also after links are followed. */
-async function findCheckpoints(recipe: Recipe, home: string | undefined, given: Record<string, unknown>, signal: AbortSignal | undefined): Promise<Map<string, Place>> {
+async function findCheckpoints(
+  recipe: Recipe, home: string | undefined, given: Record<string, unknown>, signal: AbortSignal | undefined,
+): Promise<Map<string, Place>> {
   const names = Object.keys(recipe.checkpoints)
   for (const name of Object.keys(given))
-    if (!names.includes(name)) throw new AsdmError('INVALID_ARGUMENT', `Expected checkpoints to name those of the recipe but received ${shown(name)}; ${nearestOf(name, names)}`)
+    if (!names.includes(name))
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected checkpoints to name those of the recipe but received ${shown(name)}; ${nearestOf(name, names)}`)
   const places = new Map<string, Place>()
   for (const name of names) {
     const own = recipe.checkpoints[name]
@@ -141,20 +148,28 @@ async function findCheckpoints(recipe: Recipe, home: string | undefined, given: 
     if (Object.hasOwn(given, name)) {
       at = path.resolve((await locateModel(checkPath(given[name], `checkpoints.${name}`), { signal })).path)
     } else if (own === null || home === undefined) {
-      throw new AsdmError('INVALID_ARGUMENT', `Expected the path of the checkpoint ${shown(name)}, which the recipe leaves to the caller, but received none; give it as checkpoints: { ${name}: path }, or --checkpoint ${name}=path`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected the path of the checkpoint ${shown(name)}, which the recipe leaves to the caller, but received none; give it as `
+        + `checkpoints: { ${name}: path }, or --checkpoint ${name}=path`)
     } else {
       at = await insideOf(home, own, `recipe.checkpoints[${shown(name)}]`)
     }
     const single = await isFile(at)
-    if (!single && !await isFolder(path.join(at, 'unet'))) throw new AsdmError('FILE_NOT_FOUND', `Expected the checkpoint ${shown(name)} to be a diffusers folder with a unet folder, or a single file, at ${shownPath(at)} but there is none`)
+    if (!single && !await isFolder(path.join(at, 'unet')))
+      throw new AsdmError('FILE_NOT_FOUND',
+        `Expected the checkpoint ${shown(name)} to be a diffusers folder with a unet folder, or a single file, at ${shownPath(at)} but `
+        + 'there is none')
     places.set(name, { path: at, single })
   }
   return places
 }
 
 /** A UNet and its `config.json`: for a single file the one that it would be converted to. */
-async function openPlace({ path: at, single }: Place, signal: AbortSignal | undefined): Promise<{ part: Part<UNetConfig>, json: JsonObject }> {
-  if (!single) return { part: await openUNet(path.join(at, 'unet'), { signal }), json: await readJsonObject(path.join(at, 'unet', 'config.json')) }
+async function openPlace(
+  { path: at, single }: Place, signal: AbortSignal | undefined,
+): Promise<{ part: Part<UNetConfig>, json: JsonObject }> {
+  if (!single)
+    return { part: await openUNet(path.join(at, 'unet'), { signal }), json: await readJsonObject(path.join(at, 'unet', 'config.json')) }
   const { unet, textEncoder } = await openCheckpoint(at, { signal })
   return { part: unet, json: unetJson(unet.config, textEncoder.config.hiddenAct === 'gelu') }
 }
@@ -164,7 +179,8 @@ async function insideOf(home: string, own: string, where: string): Promise<strin
   try {
     const relative = path.relative(await realpath(home), await realpath(folder))
     if (relative === '..' || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to be a folder or file below the recipe's own folder but ${shownPath(own)} leads out of it`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected ${where} to be a folder or file below the recipe's own folder but ${shownPath(own)} leads out of it`)
   } catch (error) {
     throw isFileError(error) ? fileError(error, folder) : error
   }
@@ -191,7 +207,8 @@ function targetWeights(recipe: Recipe, config: UNetConfig) {
       try {
         requestedWeights({ ...config, removed: [prefix] })
       } catch (cause) {
-        if (cause instanceof AsdmError && cause.code === 'BAD_CONFIG') throw new AsdmError('BAD_CONFIG', `Expected ${unitPlace(prefix)} to drop what a UNet can do without: ${cause.message}`, { cause })
+        if (cause instanceof AsdmError && cause.code === 'BAD_CONFIG')
+          throw new AsdmError('BAD_CONFIG', `Expected ${unitPlace(prefix)} to drop what a UNet can do without: ${cause.message}`, { cause })
       }
     }
     throw error
@@ -224,7 +241,9 @@ async function copyParts(from: string, to: string, signal: AbortSignal | undefin
   return copied
 }
 
-async function hashes({ path: from, single }: Place, files: readonly string[], signal: AbortSignal | undefined): Promise<Record<string, { bytes: number, sha256: string }>> {
+async function hashes(
+  { path: from, single }: Place, files: readonly string[], signal: AbortSignal | undefined,
+): Promise<Record<string, { bytes: number, sha256: string }>> {
   const out: Record<string, { bytes: number, sha256: string }> = {}
   for (const file of files) {
     const hash = createHash('sha256')

@@ -45,13 +45,18 @@ export function targetConfig(recipe: Recipe, json: JsonObject, config: UNetConfi
   const out: JsonObject = { ...json }
   const all = config.blockOutChannels.length
   const stages = target.stages ?? all
-  if (stages > all) throw new AsdmError('INVALID_ARGUMENT', `Expected recipe.target.stages to be at most the ${all} stages of the checkpoint but received ${stages}`)
+  if (stages > all)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected recipe.target.stages to be at most the ${all} stages of the checkpoint but received ${stages}`)
   const dropped = Object.entries(recipe.units).filter(([, line]) => 'drop' in line).map(([prefix]) => prefix)
   if (stages < all) {
     out.block_out_channels = config.blockOutChannels.slice(0, stages)
     out.down_block_types = config.downCrossAttention.slice(0, stages).map(cross => (cross ? 'CrossAttnDownBlock2D' : 'DownBlock2D'))
     out.up_block_types = config.upCrossAttention.slice(all - stages).map(cross => (cross ? 'CrossAttnUpBlock2D' : 'UpBlock2D'))
-    for (const option of ['attention_head_dim', 'num_attention_heads', 'layers_per_block', 'transformer_layers_per_block', 'only_cross_attention', 'cross_attention_dim']) {
+    for (const option of [
+      'attention_head_dim', 'num_attention_heads', 'layers_per_block', 'transformer_layers_per_block', 'only_cross_attention',
+      'cross_attention_dim',
+    ]) {
       const value = out[option]
       if (Array.isArray(value)) out[option] = value.slice(0, stages)
     }
@@ -77,37 +82,53 @@ export function withSection(json: JsonObject, content: Parameters<typeof asdmSec
  * @param requested the target's weights @param parts the checkpoints' UNets by their names in the recipe
  * @throws AsdmError `INVALID_ARGUMENT` with the recipe line, `TENSOR_MISSING` for weights that no line gives, `TENSOR_SHAPE`
  */
-export function coverTarget(recipe: Recipe, requested: readonly WeightRequest[], parts: ReadonlyMap<string, Part<UNetConfig>>): MadeWeight[] {
+export function coverTarget(
+  recipe: Recipe, requested: readonly WeightRequest[], parts: ReadonlyMap<string, Part<UNetConfig>>,
+): MadeWeight[] {
   const byName = new Map([...parts].map(([name, { weights }]) => [name, new Map(weights.map(weight => [weight.name, weight]))]))
   const lines = Object.entries(recipe.units)
   const lineOf = new Map<string, string[]>(requested.map(({ name }) => [name, []]))
   for (const [prefix, line] of lines) {
     const covered = requested.filter(({ name }) => behind(prefix, name) !== undefined)
     if ('drop' in line) {
-      if (covered.length > 0) throw new AsdmError('INVALID_ARGUMENT', `Expected ${unitPlace(prefix)} to name a unit that can be dropped but the UNet still needs ${firstFew(covered.map(({ name }) => name))}`)
+      if (covered.length > 0)
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected ${unitPlace(prefix)} to name a unit that can be dropped but the UNet still needs `
+          + firstFew(covered.map(({ name }) => name)))
       continue
     }
     if (covered.length === 0) {
       const known = new Set(requested.flatMap(({ name }) => name.split('.').map((_, i, parts) => parts.slice(0, i + 1).join('.'))))
       const near = nearestName(prefix, [...known])
-      throw new AsdmError('INVALID_ARGUMENT', `Expected ${unitPlace(prefix)} to name a block, layer, unit or weight of the target but it has none of that name${near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected ${unitPlace(prefix)} to name a block, layer, unit or weight of the target but it has none of that `
+        + `name${near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`}`)
     }
     for (const { name } of covered) lineOf.get(name)!.push(prefix)
   }
   const doubled = [...lineOf].filter(([, prefixes]) => prefixes.length > 1)
   if (doubled.length > 0)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected each weight of the target in one line but ${doubled.length} are in several: ${firstFew(doubled.map(([name, prefixes]) => `${name} (${prefixes.map(prefix => unitPlace(prefix)).join(', ')})`))}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected each weight of the target in one line but ${doubled.length} are in several: `
+      + firstFew(doubled.map(([name, prefixes]) => `${name} (${prefixes.map(prefix => unitPlace(prefix)).join(', ')})`)))
   const without = [...lineOf].filter(([, prefixes]) => prefixes.length === 0).map(([name]) => name)
   const { rest } = recipe
   const restWeights = rest === undefined ? undefined : byName.get(rest)!
   const missing = without.filter(name => restWeights?.has(name) !== true)
   if (missing.length > 0) {
-    const why = rest === undefined ? 'no line of recipe.units names them and there is no recipe.rest' : `no line of recipe.units names them and the checkpoint of recipe.rest, ${shown(rest)}, does not have them`
-    throw new AsdmError('TENSOR_MISSING', `Expected every weight of the target to have a source but ${missing.length} have none: ${firstFew(missing)}; ${why}`)
+    const why = rest === undefined
+      ? 'no line of recipe.units names them and there is no recipe.rest'
+      : `no line of recipe.units names them and the checkpoint of recipe.rest, ${shown(rest)}, does not have them`
+    throw new AsdmError('TENSOR_MISSING',
+      `Expected every weight of the target to have a source but ${missing.length} have none: ${firstFew(missing)}; ${why}`)
   }
   return requested.map(request => {
     const prefix = lineOf.get(request.name)![0]
-    if (prefix === undefined) return { name: request.name, shape: [...request.shape], kind: 'copy', from: [taken(request, request.shape, restWeights!.get(request.name)!, {}, 'recipe.rest')] }
+    if (prefix === undefined)
+      return {
+        name: request.name, shape: [...request.shape], kind: 'copy',
+        from: [taken(request, request.shape, restWeights!.get(request.name)!, {}, 'recipe.rest')],
+      }
     return make(request, prefix, recipe.units[prefix], byName)
   })
 }
@@ -136,7 +157,8 @@ function makeExperts(request: WeightRequest, prefix: string, line: ExpertsLine, 
   const { name } = request
   const shape = [...request.shape]
   const part = name.slice(prefix.length)
-  if (part === '.router.weight') return { name, shape, kind: 'numbers', from: [], numbers: new Float32Array(shape.reduce((a, b) => a * b, 1)) }
+  if (part === '.router.weight')
+    return { name, shape, kind: 'numbers', from: [], numbers: new Float32Array(shape.reduce((a, b) => a * b, 1)) }
   if (part === '.router.bias') return { name, shape, kind: 'numbers', from: [], numbers: routerBias(line) }
   const plain = name.replace('.experts.', '.')
   const from = line.experts.map((item, i) => {
@@ -154,18 +176,25 @@ function find(wanted: string, prefix: string, { checkpoint, prefix: from }: Copy
   const { index, rest } = behind(prefix, wanted)!
   const spelled = spelledOut(from ?? prefix)
   if (spelled.length !== spelledOut(prefix).length)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${at}.prefix to be ${spelled.length > 1 ? 'no layer, since the line is none' : 'a layer, as up_blocks.1.2, since the line is one'}, but received ${shown(from)}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${at}.prefix to be `
+      + `${spelled.length > 1 ? 'no layer, since the line is none' : 'a layer, as up_blocks.1.2, since the line is one'}, but received `
+      + shown(from))
   const name = spelled[index] + rest
   const source = byName.get(checkpoint)!.get(name)
   if (source === undefined)
-    throw new AsdmError('TENSOR_MISSING', `Expected ${name} in the checkpoint ${shown(checkpoint)}, as ${at} says for ${wanted}, but it has no such weight`)
+    throw new AsdmError('TENSOR_MISSING',
+      `Expected ${name} in the checkpoint ${shown(checkpoint)}, as ${at} says for ${wanted}, but it has no such weight`)
   return source
 }
 
 /** What is taken of a tensor so that it has this shape. */
-function taken({ name }: WeightRequest, shape: readonly number[], source: WeightSource, { slice, fit }: Pick<CopyLine, 'slice' | 'fit'>, place: string): MadeFrom {
+function taken(
+  { name }: WeightRequest, shape: readonly number[], source: WeightSource, { slice, fit }: Pick<CopyLine, 'slice' | 'fit'>, place: string,
+): MadeFrom {
   const given = source.shape
-  const wrong = (now: readonly number[]): AsdmError => new AsdmError('TENSOR_SHAPE', `Expected ${place} to give ${name} [${shape}] but received ${source.name} [${now}]`)
+  const wrong = (now: readonly number[]): AsdmError =>
+    new AsdmError('TENSOR_SHAPE', `Expected ${place} to give ${name} [${shape}] but received ${source.name} [${now}]`)
   // A tensor without numbers may have any sizes.
   if (given.includes(0)) throw wrong(given)
   let axes: number[][] | undefined
@@ -174,7 +203,8 @@ function taken({ name }: WeightRequest, shape: readonly number[], source: Weight
     axes = given.map(size => Array.from({ length: size }, (_, i) => i))
     slice.forEach(({ axis, begin, end }, i) => {
       if (axis >= given.length || end > axes![axis].length)
-        throw new AsdmError('TENSOR_SHAPE', `Expected ${place}.slice[${i}] to lie inside ${source.name} [${given}] but received axis ${axis} from ${begin} to ${end}`)
+        throw new AsdmError('TENSOR_SHAPE',
+          `Expected ${place}.slice[${i}] to lie inside ${source.name} [${given}] but received axis ${axis} from ${begin} to ${end}`)
       axes![axis] = axes![axis].slice(begin, end)
     })
     now = axes.map(axis => axis.length)

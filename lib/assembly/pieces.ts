@@ -12,7 +12,8 @@ type HandleOf = (file: string) => Promise<FileHandle>
 
 /** The dtype a made weight is stored as. */
 export function madeDType({ kind, from }: Pick<MadeWeight, 'kind' | 'from'>): string {
-  const exact = kind === 'copy' || kind === 'stack' && from.every(({ source, noise }) => noise === undefined && source.dtype === from[0].source.dtype)
+  const exact = kind === 'copy'
+    || kind === 'stack' && from.every(({ source, noise }) => noise === undefined && source.dtype === from[0].source.dtype)
   return exact ? from[0].source.dtype : 'F32'
 }
 
@@ -37,8 +38,10 @@ const widthOf = ({ source }: MadeFrom): number => (source.dtype === 'F32' ? 4 : 
 async function* storedPieces(from: MadeFrom, handleOf: HandleOf): AsyncIterable<Uint8Array> {
   const { source, pick } = from
   const handle = await handleOf(source.file)
-  if (pick !== undefined) yield* picked(await readAt(handle, source.begin, source.end - source.begin, source.file), source.shape, pick, widthOf(from))
-  else for (let at = source.begin; at < source.end; at += pieceBytes) yield readAt(handle, at, Math.min(pieceBytes, source.end - at), source.file)
+  if (pick !== undefined)
+    yield* picked(await readAt(handle, source.begin, source.end - source.begin, source.file), source.shape, pick, widthOf(from))
+  else for (let at = source.begin; at < source.end; at += pieceBytes)
+    yield readAt(handle, at, Math.min(pieceBytes, source.end - at), source.file)
 }
 
 /** The numbers of a row-major tensor that `pick` lists for each axis. */
@@ -72,7 +75,8 @@ async function* numbersOf(from: MadeFrom, handleOf: HandleOf): AsyncIterable<Flo
     if (held < pieceNumbers * width) continue
     const all = Buffer.concat(rest)
     let at = 0
-    for (; all.length - at >= pieceNumbers * width; at += pieceNumbers * width) yield toNumbers(all.subarray(at, at + pieceNumbers * width), source.dtype)
+    for (; all.length - at >= pieceNumbers * width; at += pieceNumbers * width)
+      yield toNumbers(all.subarray(at, at + pieceNumbers * width), source.dtype)
     rest.splice(0, rest.length, all.subarray(at))
     held = all.length - at
   }
@@ -85,7 +89,7 @@ async function* meanPieces(from: readonly MadeFrom[], handleOf: HandleOf): Async
     const pieces = []
     for (const reader of readers) pieces.push(await reader.next())
     if (pieces[0].done === true) return
-    const sum = new Float64Array((pieces[0].value as Float64Array).length)
+    const sum = new Float64Array(pieces[0].value.length)
     pieces.forEach(({ value }, k) => { for (let i = 0; i < sum.length; i++) sum[i] += from[k].share * (value as Float64Array)[i] })
     yield floatBytes(sum)
   }
@@ -98,7 +102,9 @@ async function* meanPieces(from: readonly MadeFrom[], handleOf: HandleOf): Async
 async function* noisyPieces(name: string, from: MadeFrom, handleOf: HandleOf): AsyncIterable<Uint8Array> {
   const { noise } = from
   const deviation = noise === undefined ? 0 : noise.deviation * await standardDeviation(from, handleOf)
-  const generator = new TorchGenerator(noise === undefined ? 0 : createHash('sha256').update(`${noise.seed} ${name}`).digest().readUInt32LE(0))
+  const generator = new TorchGenerator(
+    noise === undefined ? 0 : createHash('sha256').update(`${noise.seed} ${name}`).digest().readUInt32LE(0),
+  )
   for await (const numbers of numbersOf(from, handleOf)) {
     if (noise !== undefined) {
       const { data } = generator.randn([numbers.length])

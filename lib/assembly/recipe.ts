@@ -124,7 +124,8 @@ export function parseRecipe(value: unknown, where = 'recipe'): Recipe {
   const target = parseTarget(recipe.target, `${where}.target`, names)
   if (!isJsonObject(recipe.units)) throw bad(`${where}.units`, 'an object', recipe.units)
   const lines = Object.entries(recipe.units)
-  if (lines.length > maxLines) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.units to have at most ${maxLines} lines but received ${lines.length}`)
+  if (lines.length > maxLines)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.units to have at most ${maxLines} lines but received ${lines.length}`)
   const units: Record<string, RecipeLine> = {}
   for (const [prefix, line] of lines) {
     const at = unitPlace(prefix, where)
@@ -170,11 +171,13 @@ export function behind(prefix: string, name: string): { index: number, rest: str
 function parseCheckpoints(value: unknown, where: string): Record<string, string | null> {
   if (!isJsonObject(value)) throw bad(where, 'an object of paths, or null where the caller gives the path,', value)
   const entries = Object.entries(value)
-  if (entries.length === 0 || entries.length > 64) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name 1 to 64 checkpoints but received ${entries.length}`)
+  if (entries.length === 0 || entries.length > 64)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name 1 to 64 checkpoints but received ${entries.length}`)
   const out: Record<string, string | null> = {}
   for (const [name, folder] of entries) {
     const at = `${where}[${shown(name)}]`
-    if (!nameForm.test(name)) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have names of letters, digits, _ and - but received ${shown(name)}`)
+    if (!nameForm.test(name))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have names of letters, digits, _ and - but received ${shown(name)}`)
     if (folder !== null) checkRelative(text(folder, at, 1000), at)
     out[name] = folder as string | null
   }
@@ -183,7 +186,8 @@ function parseCheckpoints(value: unknown, where: string): Record<string, string 
 
 /** A recipe is data: it must not make the caller read whatever it likes. */
 function checkRelative(folder: string, where: string): void {
-  if (folder.includes('\0') || path.posix.isAbsolute(folder) || path.win32.isAbsolute(folder) || /^[A-Za-z]:/.test(folder) || folder.split(/[\\/]/).includes('..'))
+  if (folder.includes('\0') || path.posix.isAbsolute(folder) || path.win32.isAbsolute(folder) || /^[A-Za-z]:/.test(folder)
+    || folder.split(/[\\/]/).includes('..'))
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to be a path below the recipe's own folder but received ${shown(folder)}`)
 }
 
@@ -209,8 +213,9 @@ function parseLine(value: unknown, where: string, names: string[]): RecipeLine {
     const { average } = object(value, where, ['average'])
     return { average: list(average, `${where}.average`, 1, 16, (item, at) => {
       const { share, ...source } = object(item, at, [...sourceKeys, 'share'])
-      if (share !== undefined && !(typeof share === 'number' && share > 0 && share <= 1e6)) throw bad(`${at}.share`, 'a number above 0, up to 1000000,', share)
-      return { ...parseSource(source, at, names), ...(share !== undefined && { share: share as number }) }
+      if (share !== undefined && !(typeof share === 'number' && share > 0 && share <= 1e6))
+        throw bad(`${at}.share`, 'a number above 0, up to 1000000,', share)
+      return { ...parseSource(source, at, names), ...(share !== undefined && { share: share }) }
     }) }
   }
   if (Object.hasOwn(value, 'experts')) return parseExperts(value, where, names)
@@ -233,10 +238,11 @@ function parseExperts(value: unknown, where: string, names: string[]): ExpertsLi
   const { experts, router } = object(value, where, ['experts', 'router'])
   const sources = list(experts, `${where}.experts`, expertCount.min, expertCount.max, (item, at): ExpertSource => {
     const { noise, seed, ...source } = object(item, at, [...sourceKeys, 'noise', 'seed'])
-    if (noise !== undefined && !(typeof noise === 'number' && noise >= 0 && noise <= 100)) throw bad(`${at}.noise`, 'a number from 0 to 100', noise)
+    if (noise !== undefined && !(typeof noise === 'number' && noise >= 0 && noise <= 100))
+      throw bad(`${at}.noise`, 'a number from 0 to 100', noise)
     return {
       ...parseSource(source, at, names),
-      ...(noise !== undefined && { noise: noise as number }),
+      ...(noise !== undefined && { noise: noise }),
       ...(seed !== undefined && { seed: whole(seed, `${at}.seed`, 0, 2 ** 53) }),
     }
   })
@@ -245,8 +251,10 @@ function parseExperts(value: unknown, where: string, names: string[]): ExpertsLi
 
 function parseRouter(value: unknown, where: string, count: number): RouterStart {
   const { activation, start } = object(value, where, ['activation', 'start'])
-  if (activation !== undefined && activation !== 'sigmoid' && activation !== 'softmax') throw bad(`${where}.activation`, '"sigmoid" or "softmax"', activation)
-  if (start === undefined || start === 'mean' || start === 'first') return { ...(activation !== undefined && { activation }), ...(start !== undefined && { start }) }
+  if (activation !== undefined && activation !== 'sigmoid' && activation !== 'softmax')
+    throw bad(`${where}.activation`, '"sigmoid" or "softmax"', activation)
+  if (start === undefined || start === 'mean' || start === 'first')
+    return { ...(activation !== undefined && { activation }), ...(start !== undefined && { start }) }
   if (!Array.isArray(start)) throw bad(`${where}.start`, '"mean", "first" or a list of rates', start)
   const rates = list(start, `${where}.start`, count, count, (item, at): number => {
     // Below a millionth the numbers that give the rate would have to be finer than F16 is.
@@ -265,7 +273,9 @@ function parseSlice(value: unknown, where: string): Slice {
 
 function checkpointOf(value: unknown, where: string, names: string[]): string {
   if (typeof value === 'string' && names.includes(value)) return value
-  throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a checkpoint of the recipe but received ${shown(value)}; ${nearestOf(typeof value === 'string' ? value : '', names)}`)
+  throw new AsdmError('INVALID_ARGUMENT',
+    `Expected ${where} to name a checkpoint of the recipe but received ${shown(value)}; `
+    + nearestOf(typeof value === 'string' ? value : '', names))
 }
 
 function prefixOf(value: unknown, where: string): string {
@@ -275,7 +285,10 @@ function prefixOf(value: unknown, where: string): string {
 
 function object(value: unknown, where: string, known: readonly string[]): Record<string, unknown> {
   if (!isJsonObject(value)) throw bad(where, 'an object', value)
-  for (const key of Object.keys(value)) if (!known.includes(key)) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have only known keys but received ${shown(key)}; ${nearestOf(key, known)}`)
+  for (const key of Object.keys(value))
+    if (!known.includes(key))
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected ${where} to have only known keys but received ${shown(key)}; ${nearestOf(key, known)}`)
   // Only what the value itself holds: nothing of its prototype.
   return Object.fromEntries(known.filter(key => Object.hasOwn(value, key)).map(key => [key, value[key]]))
 }
@@ -291,7 +304,8 @@ function text(value: unknown, where: string, most: number): string {
 }
 
 function whole(value: unknown, where: string, least: number, most: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) throw bad(where, `a whole number from ${least} to ${most}`, value)
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most)
+    throw bad(where, `a whole number from ${least} to ${most}`, value)
   return value
 }
 

@@ -16,5 +16,6 @@ export async function recipeFile(recipe: string): Promise<string> {
   const root = packageRoot()
   const file = root && path.join(root, 'recipes', `${recipe}.json`)
   if ((shippedRecipes as readonly string[]).includes(recipe) && file !== undefined && await isFile(file)) return file
-  throw new AsdmError('FILE_NOT_FOUND', `Expected a file, or the name of a shipped recipe, but received ${shown(recipe)}; ${nearestOf(recipe, shippedRecipes)}`)
+  throw new AsdmError('FILE_NOT_FOUND',
+    `Expected a file, or the name of a shipped recipe, but received ${shown(recipe)}; ${nearestOf(recipe, shippedRecipes)}`)
 }

@@ -15,7 +15,8 @@ export function checkOptions(value: unknown, known: readonly string[], where: st
     throw new AsdmError('INVALID_ARGUMENT', `Expected the options of ${where} to be an object but received ${shown(value)}`)
   for (const key of Object.keys(value))
     if (!known.includes(key))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected only known options in ${where} but received ${shown(key)}; ${nearestOf(key, known)}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected only known options in ${where} but received ${shown(key)}; ${nearestOf(key, known)}`)
   return value as Unchecked
 }
 
@@ -53,7 +54,8 @@ export function number(value: unknown, name: string, min: number, max: number): 
 }
 
 export function boolean(value: unknown, name: string): boolean {
-  if (typeof value !== 'boolean') throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be true or false but received ${shown(value)}`)
+  if (typeof value !== 'boolean')
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be true or false but received ${shown(value)}`)
   return value
 }
 
@@ -66,7 +68,8 @@ export function path(value: unknown, name: string): string {
 
 export function oneOf<T extends string>(value: unknown, name: string, allowed: readonly T[]): T {
   if (typeof value !== 'string' || !(allowed as readonly string[]).includes(value))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be ${allowed.map(item => JSON.stringify(item)).join(' or ')} but received ${shown(value)}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${name} to be ${allowed.map(item => JSON.stringify(item)).join(' or ')} but received ${shown(value)}`)
   return value as T
 }
 
@@ -78,7 +81,8 @@ export function callback<F extends (...args: never[]) => unknown>(value: unknown
 /** An `AbortSignal`, also one of another realm or a library's own: whatever has its three members. */
 export function abortSignal(value: unknown, name: string): AbortSignal {
   const signal = value as AbortSignal | null
-  if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function' || typeof signal.removeEventListener !== 'function')
+  if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function'
+    || typeof signal.removeEventListener !== 'function')
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be an AbortSignal but received ${shown(value)}`)
   return signal
 }

@@ -28,7 +28,8 @@ export function checkTensor(value: unknown, name: string, rank?: number): assert
   if (rank !== undefined && tensor.shape.length !== rank)
     throw new AsdmError('SHAPE_MISMATCH', `Expected ${name} to have ${rank} dimensions but received shape [${tensor.shape}]`)
   if (elementCount(tensor.shape) !== tensor.data.length)
-    throw new AsdmError('SHAPE_MISMATCH', `Expected ${name}.data to hold ${elementCount(tensor.shape)} values for shape [${tensor.shape}] but received ${tensor.data.length}`)
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected ${name}.data to hold ${elementCount(tensor.shape)} values for shape [${tensor.shape}] but received ${tensor.data.length}`)
 }
 
 /** The tensor repeated `times` times along its first dimension: [a, b] gives [a, b, a, b]. */

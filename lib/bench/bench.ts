@@ -33,7 +33,8 @@ async function modelOf(shape: string, work: string, signal: AbortSignal | undefi
   if (shape === 'emoji') return (await locateModel('emoji', { signal })).path
   if (shape in shapes) return randomModel(shape, path.join(work, shape))
   if (fs.existsSync(path.join(shape, 'model_index.json'))) return path.resolve(shape)
-  throw new AsdmError('INVALID_ARGUMENT', `Expected --shape to be ${shapeNames.join(', ')} or a model's folder but received ${JSON.stringify(shape)}`)
+  throw new AsdmError('INVALID_ARGUMENT',
+    `Expected --shape to be ${shapeNames.join(', ')} or a model's folder but received ${JSON.stringify(shape)}`)
 }
 
 /**
@@ -57,27 +58,42 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const probe = addon.createModel({ kind: 'unet', config: checkpoint.unet.config }, { dtype: 'fp32', threads: 1, cpu: options.cpu })
   const set = probe.cpu
   probe.dispose()
-  if (load > 0.5 * info.cores) notes.push(`When this began, ${load.toFixed(1)} other processes wanted to run on ${info.cores} cores, so times are longer than they need be and ratios less certain.`)
+  if (load > 0.5 * info.cores)
+    notes.push(
+      `When this began, ${load.toFixed(1)} other processes wanted to run on ${info.cores} cores, so times are longer than they need be and `
+      + 'ratios less certain.',
+    )
   const report: BenchReport = {
     format: 'asdm-bench', version: 1, asdm: packageVersion(), ...(options.commit !== undefined && { commit: options.commit }), date: new Date().toISOString(),
     shape, size: checkpoint.unet.config.sampleSize * factor, threads, runs, dtypes: [...dtypes], suites: [...options.suites],
-    machine: { platform: `${process.platform}-${process.arch}`, node: process.version, cpu: info.brand, features: info.features, set, cores: info.cores, memoryBytes: os.totalmem(), load },
+    machine: {
+      platform: `${process.platform}-${process.arch}`, node: process.version, cpu: info.brand, features: info.features, set,
+      cores: info.cores, memoryBytes: os.totalmem(), load,
+    },
     peaks: { arithmetic: { fp32: 0 }, copy: [] }, peers: [], checks: [], cases: [], ratios: [], goals: [], loading: [], ops: [], plans: [], notes, seconds: 0,
   }
   const context: BenchContext = {
     ...options, checkpoint, report, dtypes,
     worker: (part, dtype, other = {}) => ({
       name: 'asdm', dtype, ours: true, command: process.execPath,
-      args: [path.join(__dirname, 'worker.js'), JSON.stringify({ part, model, dtype, threads, cpu: options.cpu, ...other } satisfies WorkerTask)],
+      args: [
+        path.join(__dirname, 'worker.js'), JSON.stringify({ part, model, dtype, threads, cpu: options.cpu, ...other } satisfies WorkerTask),
+      ],
     }),
     inputs: async part => {
       const latent = { height: checkpoint.unet.config.sampleSize, width: checkpoint.unet.config.sampleSize }
       const length = checkpoint.textEncoder.config.maxPositionEmbeddings
-      const input: Record<string, number> = part === 'unet' ? { batch: 2, ...latent, length } : part === 'vae-decoder' ? { batch: 1, ...latent } : { batch: 2, length }
+      const input: Record<string, number> = part === 'unet'
+        ? { batch: 2, ...latent, length }
+        : part === 'vae-decoder'
+          ? { batch: 1, ...latent }
+          : { batch: 2, length }
       const { sample, timesteps, encoderHiddenStates, ids, batch } = randomInputs(part, input, checkpoint)
       const name = `${part}-inputs.safetensors`
       await writeTensors(path.join(work, name), {
-        ...(sample && { sample }), ...(timesteps && { timesteps: { data: timesteps, shape: [timesteps.length] } }), ...(encoderHiddenStates && { encoder_hidden_states: encoderHiddenStates }),
+        ...(sample && { sample }), ...(timesteps && {
+          timesteps: { data: timesteps, shape: [timesteps.length] },
+        }), ...(encoderHiddenStates && { encoder_hidden_states: encoderHiddenStates }),
         ...(ids && { ids: { data: Float32Array.from(ids), shape: [batch!, ids.length / batch!] } }),
       })
       return { name, input }
@@ -87,7 +103,11 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   report.goals = goalsOf(report)
   report.notes.push(...doubts(report))
   const [after] = os.loadavg()
-  if (after > threads + 0.5 * info.cores) notes.push(`When this ended, ${(after - threads).toFixed(1)} other processes had run beside it lately, so times are longer than they need be and ratios less certain.`)
+  if (after > threads + 0.5 * info.cores)
+    notes.push(
+      `When this ended, ${(after - threads).toFixed(1)} other processes had run beside it lately, so times are longer than they need be `
+      + 'and ratios less certain.',
+    )
   report.seconds = (performance.now() - started) / 1000
   return report
 }
@@ -109,5 +129,7 @@ function supported(asked: readonly DType[] | undefined, { unet }: Checkpoint, { 
 
 function packageVersion(): string {
   const root = packageRoot()
-  return root === undefined ? 'unknown' : (JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version
+  return root === undefined
+    ? 'unknown'
+    : (JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version
 }

@@ -67,7 +67,9 @@ export class Contender {
 
   #failure(command: string, what: string): AsdmError {
     const said = this.#said.trim().split('\n').slice(-3).join(' | ')
-    return new AsdmError('INTERNAL', `Expected ${this.spec.name} (${this.spec.dtype}) to answer ${JSON.stringify(command)} but it ${what}${said === '' ? '' : `: ${said}`}`)
+    return new AsdmError('INTERNAL',
+      `Expected ${this.spec.name} (${this.spec.dtype}) to answer ${JSON.stringify(command)} but it `
+      + `${what}${said === '' ? '' : `: ${said}`}`)
   }
 
   /** Ends the process and waits for it. Twice is fine. */

@@ -25,7 +25,10 @@ export interface Contest {
   inputs: string
   /** Rounds; 0 checks results only. */
   runs: number
-  /** A turn is as many runs as fit into these milliseconds, at least one, and its time their median, since one run of milliseconds measures the caches' state; {@link turnMs} if left out. */
+  /**
+   * A turn is as many runs as fit into these milliseconds, at least one, and its time their median, since one run of milliseconds measures
+   * the caches' state; {@link turnMs} if left out.
+   */
   turnMs?: number
   signal?: AbortSignal
   onProgress: (what: string) => void
@@ -44,7 +47,9 @@ const shownName = ({ name, dtype }: ContenderSpec): string => `${name} ${dtype}`
  * Runs the same inputs through all contenders: first once each, and compares the results; then those that agree in rounds, each round in
  * another order, so that neither a drift of the machine's speed nor the neighbour before favours one.
  */
-export async function contest({ suite, part, reference, groups, second, work, inputs, runs, turnMs: turn = turnMs, signal, onProgress }: Contest): Promise<ContestResult> {
+export async function contest(
+  { suite, part, reference, groups, second, work, inputs, runs, turnMs: turn = turnMs, signal, onProgress }: Contest,
+): Promise<ContestResult> {
   const result: ContestResult = { cases: [], checks: [], ratios: [], notes: [] }
   const output = (spec: ContenderSpec): string => `${part}-${spec.name}-${spec.dtype}.safetensors`.replaceAll(' ', '-')
   const read = async (spec: ContenderSpec): Promise<Tensor> => (await readTensors(path.join(work, output(spec)))).sample
@@ -87,7 +92,9 @@ export async function contest({ suite, part, reference, groups, second, work, in
           const ok = await check(spec, reference)
           if (ok && !spec.ours && spec.dtype === 'fp32') agreed = true
           if (!ok) {
-            result.notes.push(`${part}: the result of ${shownName(spec)} differs from ours in fp32 by more than allowed, so it was not timed.`)
+            result.notes.push(
+              `${part}: the result of ${shownName(spec)} differs from ours in fp32 by more than allowed, so it was not timed.`,
+            )
             entrants.pop()
             await entrant.contender.quit()
           }
@@ -138,7 +145,8 @@ export async function contest({ suite, part, reference, groups, second, work, in
     })
     entrants.forEach((our, i) => {
       if (our.spec.ours) entrants.forEach((their, k) => {
-        if (!their.spec.ours) result.ratios.push({ name: `${part} ${our.spec.dtype} / ${shownName(their.spec)}`, value: pairedRatio(times[i], times[k]) })
+        if (!their.spec.ours)
+          result.ratios.push({ name: `${part} ${our.spec.dtype} / ${shownName(their.spec)}`, value: pairedRatio(times[i], times[k]) })
       })
     })
   }

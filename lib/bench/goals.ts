@@ -40,22 +40,35 @@ export function missOf({ part, dtype, whole, shapes }: BenchOps, share: number):
 }
 
 /** What a report says about the goals that concern it. Those of speed and memory are for models of Stable Diffusion 1.5's size. */
-export function goalsOf({ shape, ratios, cases, checks, loading, ops }: Pick<BenchReport, 'shape' | 'ratios' | 'cases' | 'checks' | 'loading' | 'ops'>): BenchGoal[] {
+export function goalsOf(
+  { shape, ratios, cases, checks, loading, ops }: Pick<BenchReport, 'shape' | 'ratios' | 'cases' | 'checks' | 'loading' | 'ops'>,
+): BenchGoal[] {
   const goals: BenchGoal[] = []
   for (const [dtype, limit] of Object.entries(accuracyGoals)) {
     const check = checks.find(({ name }) => name === `unet asdm ${dtype}`)
-    if (check !== undefined) goals.push({ name: `difference of a UNet pass from fp32, ${dtype}`, value: check.difference, limit, unit: 'difference', met: check.difference <= limit })
+    if (check !== undefined)
+      goals.push({
+        name: `difference of a UNet pass from fp32, ${dtype}`, value: check.difference, limit, unit: 'difference',
+        met: check.difference <= limit,
+      })
   }
   if (shape !== 'sd15') return goals
   for (const { name, value } of ratios)
     if (name in ratioGoals) {
       const limit = ratioGoals[name], met = value.median <= limit
       const pass = ops.find(({ part, dtype }) => name.startsWith(`${part} ${dtype} / `))
-      goals.push({ name, value: value.median, limit, unit: 'ratio', met, ...(!met && pass !== undefined && pass.whole.boundMs > 0 && { missedBy: missOf(pass, limit / value.median) }) })
+      goals.push({
+        name, value: value.median, limit, unit: 'ratio', met,
+        ...(!met && pass !== undefined && pass.whole.boundMs > 0 && { missedBy: missOf(pass, limit / value.median) }),
+      })
     }
   for (const { name, dtype, ours, peakBytes } of cases) {
     if (!ours || name !== 'generate') continue
-    if (dtype in memoryGoals) goals.push({ name: `memory for a picture, ${dtype}`, value: peakBytes, limit: memoryGoals[dtype], unit: 'bytes', met: peakBytes <= memoryGoals[dtype] })
+    if (dtype in memoryGoals)
+      goals.push({
+        name: `memory for a picture, ${dtype}`, value: peakBytes, limit: memoryGoals[dtype], unit: 'bytes',
+        met: peakBytes <= memoryGoals[dtype],
+      })
   }
   for (const { dtype, load, fresh } of loading) {
     const { median: value } = pairedRatio(load.values, fresh.values)

@@ -8,8 +8,10 @@ import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
 export type Turn = () => number | Promise<number>
 
 /**
- * Times things that need much memory, round by round, each round in the opposite order. Every turn that counts comes right after one of its kind
- * that does not, and so gets memory that the system has at hand, whatever ran before. That matters on virtual machines that give free memory
+ * Times things that need much memory, round by round, each round in the opposite order. Every turn that counts comes right after one of its
+ * kind
+ * that does not, and so gets memory that the system has at hand, whatever ran before. That matters on virtual machines that give free
+ * memory
  * back to their host: to get it again can take ten times as long as to clear it.
  */
 export async function takeTurns<Name extends string>(turns: Readonly<Record<Name, Turn>>, rounds: number): Promise<Record<Name, number[]>> {
@@ -36,7 +38,8 @@ const piece = 2 ** 30
 const smallBytes = 2 ** 19
 
 /**
- * Reading files whole, by one thread: `fresh` into new memory as large as they are, as `fs.readFile` does; `small` into one small buffer, over
+ * Reading files whole, by one thread: `fresh` into new memory as large as they are, as `fs.readFile` does; `small` into one small buffer,
+ * over
  * and over, which keeps nothing.
  */
 export function readingTurns(files: readonly string[]): { fresh: Turn, small: Turn } {
@@ -98,7 +101,9 @@ export function loadingTurn(model: string, options: LoadOptions, use?: (sd: Stab
 }
 
 /** Loading against both ways of reading, milliseconds of each round. The first turns bring the files into the system's cache. */
-export async function timeLoading(model: string, options: LoadOptions, rounds: number): Promise<Record<'fresh' | 'small' | 'load', number[]>> {
+export async function timeLoading(
+  model: string, options: LoadOptions, rounds: number,
+): Promise<Record<'fresh' | 'small' | 'load', number[]>> {
   const checkpoint = await openCheckpoint(model, { variant: options.variant })
   return takeTurns({ ...readingTurns(weightFiles(checkpoint)), load: loadingTurn(model, options) }, rounds)
 }

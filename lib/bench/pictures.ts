@@ -56,7 +56,9 @@ export function pictureTask(shape: string, size: number, scheduler: SchedulerCon
   const common = { prompt: 'a 3d emoji of red apple', seed: 7, size, guidanceScale: 7.5 }
   if (shape === 'emoji') return { ...common, steps: 20 }
   const kept = Object.entries(scheduler).filter(([option]) => noiseOptions.includes(option))
-  return { ...common, steps: 2, sampler: { ...Object.fromEntries(kept), _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'linspace' } }
+  return {
+    ...common, steps: 2, sampler: { ...Object.fromEntries(kept), _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'linspace' },
+  }
 }
 
 /**
@@ -68,7 +70,10 @@ export function pictureLimit(dtype: string): number {
   return dtype === 'int8' ? 0.15 : dtype === 'bf16' ? 0.05 : 0.02
 }
 
-/** Root mean square of the difference of the levels, relative to the reference's; NaN for other sizes, or where either picture is of one colour. */
+/**
+ * Root mean square of the difference of the levels, relative to the reference's; NaN for other sizes, or where either picture is of one
+ * colour.
+ */
 export function pictureDifference(picture: Picture, reference: Picture): number {
   if (picture.width !== reference.width || picture.height !== reference.height || isPlain(picture) || isPlain(reference)) return NaN
   const black = { ...reference, rgba: new Uint8ClampedArray(reference.rgba.length) }
@@ -128,7 +133,9 @@ interface Entrant {
  * Everyone makes the same picture: first ours, twice, which must be equal; then those that make theirs like ours in rounds, each round in
  * the opposite order. Who starts a new process for each picture has no warm-up: the picture that is checked is its first round's.
  */
-export async function pictureContest({ report, task, worker, dtypes, peers, macs, work, runs, signal, onProgress }: PictureContest): Promise<void> {
+export async function pictureContest(
+  { report, task, worker, dtypes, peers, macs, work, runs, signal, onProgress }: PictureContest,
+): Promise<void> {
   const fileOf = (name: string, dtype: string): string => path.join(work, `picture-${name}-${dtype}.png`)
   const check = (name: string, against: string, difference: number, limit: number, more: Partial<BenchCheck> = {}): boolean => {
     const ok = difference <= limit // false for NaN
@@ -153,9 +160,13 @@ export async function pictureContest({ report, task, worker, dtypes, peers, macs
       const same = check(`picture asdm ${dtype}`, 'the same seed again', first.hash === again.hash ? 0 : 1, 0)
       const picture = await readPicture(file)
       reference ??= picture
-      const right = dtype === 'fp32' ? !isPlain(picture) || check('picture asdm fp32', 'a picture of more than one colour', NaN, 0) : like('asdm', dtype, picture)
+      const right = dtype === 'fp32'
+        ? !isPlain(picture) || check('picture asdm fp32', 'a picture of more than one colour', NaN, 0)
+        : like('asdm', dtype, picture)
       if (!same || !right) return { contender }
-      return { contender, entrant: { name: 'asdm', dtype, ours: true, loadMs: load.ms, peakBytes: again.peakBytes, make, ms: [], phases: [] } }
+      return {
+        contender, entrant: { name: 'asdm', dtype, ours: true, loadMs: load.ms, peakBytes: again.peakBytes, make, ms: [], phases: [] },
+      }
     } catch (error) {
       await contender.quit()
       throw error
@@ -222,8 +233,11 @@ function tell(report: BenchReport, { steps }: PictureTask, entrants: readonly En
   const over = (phase: keyof BenchPhases, { phases }: Entrant): number[] => phases.map(each => each[phase])
   for (const entrant of entrants) {
     const { name: contender, dtype, ours, version, note, ms, peakBytes, loadMs } = entrant
-    const common = { contender, ...(version !== undefined && { version }), dtype, ours, peakBytes, loadMs, ...(note !== undefined && { note }) }
-    const phases = Object.fromEntries((['text', 'denoise', 'step', 'decode'] as const).map(phase => [phase, measured(over(phase, entrant)).median])) as unknown as BenchPhases
+    const common = {
+      contender, ...(version !== undefined && { version }), dtype, ours, peakBytes, loadMs, ...(note !== undefined && { note }),
+    }
+    const phases = Object.fromEntries((['text', 'denoise', 'step', 'decode'] as const).map(phase =>
+      [phase, measured(over(phase, entrant)).median])) as unknown as BenchPhases
     report.cases.push({ suite: 'pipeline', name: 'generate', ...common, ms: measured(ms), macs: steps * macs.unet + macs.decoder, phases })
     // Memory and loading are those of the whole.
     const part = { ...common, peakBytes: 0, loadMs: 0 }
@@ -234,5 +248,7 @@ function tell(report: BenchReport, { steps }: PictureTask, entrants: readonly En
   }
   for (const our of entrants) if (our.ours) for (const their of entrants) if (!their.ours)
     for (const [part, phase] of [['unet', 'step'], ['vae-decoder', 'decode']] as const)
-      report.ratios.push({ name: `${part} ${our.dtype} / ${their.name} ${their.dtype}`, value: pairedRatio(over(phase, our), over(phase, their)) })
+      report.ratios.push({
+        name: `${part} ${our.dtype} / ${their.name} ${their.dtype}`, value: pairedRatio(over(phase, our), over(phase, their)),
+      })
 }

@@ -43,19 +43,25 @@ async function timed(call: () => Promise<Tensor>): Promise<{ result: Tensor, ms:
 }
 
 /**
- * A plan has few distinct passes (a full one that keeps features, one that inherits them) and all steps of one kind do the same work: each kind is
+ * A plan has few distinct passes (a full one that keeps features, one that inherits them) and all steps of one kind do the same work: each
+ * kind is
  * timed `runs` times, in turn with a full pass that keeps nothing, and the run's time is the sum of medians. A run's first pass, which also
  * computes what depends on the text alone, is not timed where another of its kind comes. Each kind's result is compared with the full
  * pass's on the same input, bit for bit. What adaptive rules would decide while they run is full.
  * @throws AsdmError `INVALID_ARGUMENT` for a plan that does not fit; `INTERNAL` where results differ
  */
-export async function timePlan(unet: UNet, plan: PlanSource, { size, length, steps, stochastic }: PlanSpeedRequest, runs: number): Promise<PlanSpeed> {
+export async function timePlan(
+  unet: UNet, plan: PlanSource, { size, length, steps, stochastic }: PlanSpeedRequest, runs: number,
+): Promise<PlanSpeed> {
   const context = { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps, stochastic }
   const resolved = resolvePlan(plan, context)
   const expanded = expandPlan(resolved, steps, true).map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' }))
   const shape = { batch: 2, height: size, width: size, length }
   const random = new TorchGenerator(1)
-  const inputs = { sample: random.randn([2, unet.config.inChannels, size, size]), timestep: 501, encoderHiddenStates: random.randn([2, length, unet.config.crossAttentionDim]) }
+  const inputs = {
+    sample: random.randn([2, unet.config.inChannels, size, size]), timestep: 501,
+    encoderHiddenStates: random.randn([2, length, unet.config.crossAttentionDim]),
+  }
   const halves = { ...inputs, sample: half(inputs.sample), encoderHiddenStates: half(inputs.encoderHiddenStates) }
   const plain = unet.createRun(shape, Array.from({ length: runs + 1 }, () => ({ inherit: [], conditionalOnly: false })))
   try {
@@ -77,13 +83,16 @@ export async function timePlan(unet: UNet, plan: PlanSource, { size, length, ste
         const programs = info.steps.map(({ variants: [{ program }] }) => program)
         // Steps come in order: as far as the last new kind, the first step's kind once more, and then a step whose features are continued.
         const again = programs.indexOf(programs[0], 1)
-        const last = Math.max(Math.min(again < 0 ? 0 : again + 1, steps - 1), ...new Set(programs.map(program => programs.indexOf(program))))
+        const last = Math.max(
+          Math.min(again < 0 ? 0 : again + 1, steps - 1), ...new Set(programs.map(program => programs.indexOf(program))),
+        )
         for (let i = 0; i <= last; i++) {
           const conditionalOnly = expanded[i].conditionalOnly
           const { result, ms } = await timed(() => run.forward(i, conditionalOnly ? halves : inputs))
           const wanted = conditionalOnly ? half(full) : full
           if (result.data.some((value, k) => !Object.is(value, wanted.data[k])))
-            throw new AsdmError('INTERNAL', `Expected step ${i} of the plan ${String(plan)} to give the full pass's result on the same input but it differs`)
+            throw new AsdmError('INTERNAL',
+              `Expected step ${i} of the plan ${String(plan)} to give the full pass's result on the same input but it differs`)
           if (i > 0 || again < 0) kinds.set(programs[i], [...kinds.get(programs[i]) ?? [], ms])
         }
       } finally {
@@ -93,16 +102,23 @@ export async function timePlan(unet: UNet, plan: PlanSource, { size, length, ste
     const { steps: told, fullMacs, keptBytes } = info!
     const stepMs = told.map(({ variants: [{ program }] }) => median(kinds.get(program)!))
     return {
-      speedUp: (median(times) * steps) / stepMs.reduce((a, b) => a + b), counted: (fullMacs[0] * steps) / told.reduce((sum, { variants: [{ macs }] }) => sum + macs, 0),
+      speedUp: (median(times) * steps) / stepMs.reduce((a, b) => a + b), counted: (fullMacs[0] * steps) / told.reduce(
+        (sum, { variants: [{ macs }] }) => sum + macs, 0,
+      ),
       fullMs: median(times), stepMs, keptBytes,
     }
   }
 }
 
 /** {@link timePlan} at the model's own size and with its own sampler, of about this many steps. */
-export async function timePlanOf(unet: UNet, { schedulerConfig, textEncoder }: Checkpoint, plan: PlanSource, { steps: asked, runs }: { steps: number, runs: number }): Promise<PlanSpeed> {
+export async function timePlanOf(
+  unet: UNet, { schedulerConfig, textEncoder }: Checkpoint, plan: PlanSource, { steps: asked, runs }: { steps: number, runs: number },
+): Promise<PlanSpeed> {
   const sampler = createSampler(schedulerConfig)
   sampler.setTimesteps(asked)
   const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: 0 }))
-  return timePlan(unet, plan, { size: unet.config.sampleSize, length: textEncoder.config.maxPositionEmbeddings, steps: sampler.timesteps.length, stochastic }, runs)
+  return timePlan(
+    unet, plan,
+    { size: unet.config.sampleSize, length: textEncoder.config.maxPositionEmbeddings, steps: sampler.timesteps.length, stochastic }, runs,
+  )
 }

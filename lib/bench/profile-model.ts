@@ -41,7 +41,10 @@ export interface ProfileOptions {
 
 /** Steps that do the same work. */
 export interface ProfiledStep {
-  /** Which steps of the plan these are; one that stands for all without a plan. With adaptive rules, those that are so whatever the rules decide. */
+  /**
+   * Which steps of the plan these are; one that stands for all without a plan. With adaptive rules, those that are so whatever the rules
+   * decide.
+   */
   steps: number[]
   /** Of a plan with adaptive rules: the steps that are so where no rule inherits, and those that are where every rule that may does. */
   adaptive?: { full: number[], inheriting: number[] }
@@ -81,14 +84,17 @@ export function randomInputs(part: ProfilePart, input: Record<string, number>, {
     }
     case 'vae-decoder': return { sample: random.randn([batch, vae.config.latentChannels, height, width]) }
     case 'vae-encoder': return { sample: random.randn([batch, vae.config.inChannels, height, width]) }
-    case 'text-encoder': return { batch, ids: Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % textEncoder.config.vocabSize) }
+    case 'text-encoder': return {
+      batch, ids: Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % textEncoder.config.vocabSize),
+    }
   }
 }
 
 /** The size of one pass of a part, with the defaults filled in. */
 function inputSize(part: ProfilePart, { unet, vae, textEncoder }: Checkpoint, options: ProfileOptions): Record<string, number> {
   const factor = 2 ** (vae.config.blockOutChannels.length - 1)
-  const [width, height] = (['width', 'height'] as const).map(side => integer(options[side] ?? unet.config.sampleSize * factor, side, factor, 8192))
+  const [width, height] = (['width', 'height'] as const).map(side =>
+    integer(options[side] ?? unet.config.sampleSize * factor, side, factor, 8192))
   const latent = { height: Math.ceil(height / factor), width: Math.ceil(width / factor) }
   const length = textEncoder.config.maxPositionEmbeddings
   const batch = integer(options.batch ?? (part === 'unet' || part === 'text-encoder' ? 2 : 1), 'batch', 1, 256)
@@ -101,8 +107,14 @@ function inputSize(part: ProfilePart, { unet, vae, textEncoder }: Checkpoint, op
 }
 
 /** A component and its native part, of which only the weights that this part needs are read. */
-async function loadPart(addon: Addon, part: ProfilePart, checkpoint: Checkpoint, native: NativeModelOptions, signal: AbortSignal | undefined): Promise<{ component: UNet | VAE | TextEncoder, part: NativePart }> {
-  const component = part === 'unet' ? new UNet(addon, checkpoint.unet, native) : part === 'text-encoder' ? new TextEncoder(addon, checkpoint.textEncoder, native) : new VAE(addon, checkpoint.vae, native)
+async function loadPart(
+  addon: Addon, part: ProfilePart, checkpoint: Checkpoint, native: NativeModelOptions, signal: AbortSignal | undefined,
+): Promise<{ component: UNet | VAE | TextEncoder, part: NativePart }> {
+  const component = part === 'unet'
+    ? new UNet(addon, checkpoint.unet, native)
+    : part === 'text-encoder'
+      ? new TextEncoder(addon, checkpoint.textEncoder, native)
+      : new VAE(addon, checkpoint.vae, native)
   const made = component instanceof VAE ? (part === 'vae-encoder' ? component.encoderPart : component.decoderPart) : component.part
   try {
     await made.load({ signal })
@@ -117,7 +129,9 @@ async function loadPart(addon: Addon, part: ProfilePart, checkpoint: Checkpoint,
  * Times each kernel call of a part of a model and holds it against what the machine can do at most.
  * @throws AsdmError `INVALID_ARGUMENT` and what loading throws; an `AbortError` when the signal fires
  */
-export async function profilePart(addon: Addon, checkpoint: Checkpoint, native: NativeModelOptions, options: ProfileOptions = {}): Promise<PartProfile> {
+export async function profilePart(
+  addon: Addon, checkpoint: Checkpoint, native: NativeModelOptions, options: ProfileOptions = {},
+): Promise<PartProfile> {
   const kind = options.part ?? 'unet'
   const input = inputSize(kind, checkpoint, options)
   const runs = integer(options.runs ?? 3, 'runs', 1, 1000)
@@ -166,10 +180,13 @@ interface PlannedKind {
 }
 
 /**
- * Each distinct kind of step of a plan, in the order in which they first come. A plan with adaptive rules is run twice, once with none inheriting and
+ * Each distinct kind of step of a plan, in the order in which they first come. A plan with adaptive rules is run twice, once with none
+ * inheriting and
  * once with all that may; without their probes, which compute an early part of what the step computes anyway.
  */
-async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions): Promise<(Pick<ProfiledStep, 'steps' | 'adaptive'> & Passes)[]> {
+async function profilePlan(
+  unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions,
+): Promise<(Pick<ProfiledStep, 'steps' | 'adaptive'> & Passes)[]> {
   const sampler = createSampler(checkpoint.schedulerConfig)
   sampler.setTimesteps(asked ?? 20)
   const count = sampler.timesteps.length
@@ -177,11 +194,13 @@ async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<str
   const guided = input.batch % 2 === 0
   const resolved = resolvePlan(plan, { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps: count, stochastic })
   const steps = expandPlan(resolved, count, guided)
-    .map(({ inherit, guidance, choices = [] }) => ({ inherit, choices: choices.map(choice => choice.inherit), conditionalOnly: guided && guidance !== 'full' }))
+    .map(({ inherit, guidance, choices = [] }) =>
+      ({ inherit, choices: choices.map(choice => choice.inherit), conditionalOnly: guided && guidance !== 'full' }))
   const rules = steps.some(({ choices }) => choices.length > 0)
   const chosen = (i: number, inheriting: boolean): number => (inheriting ? 2 ** steps[i].choices.length - 1 : 0)
   const shape = { batch: input.batch, height: input.height, width: input.width, length: input.length }
-  const [inputs, half] = [shape.batch, shape.batch / 2].map(batch => ({ ...randomInputs('unet', { ...shape, batch: Math.ceil(batch) }, checkpoint), profile: true }))
+  const [inputs, half] = [shape.batch, shape.batch / 2].map(batch =>
+    ({ ...randomInputs('unet', { ...shape, batch: Math.ceil(batch) }, checkpoint), profile: true }))
   const found = new Map<number, PlannedKind>()
   for (let round = 0; round <= runs; round++) {
     for (const inheriting of rules ? [false, true] : [false]) {
@@ -190,7 +209,8 @@ async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<str
       try {
         if (round === 0) steps.forEach(({ choices }, i) => {
           if (inheriting && choices.length === 0) return
-          const kind = found.get(programOf(i)) ?? { steps: [], adaptive: { full: [], inheriting: [] }, at: i, inheriting, times: [], passes: [] }
+          const kind = found.get(programOf(i))
+            ?? { steps: [], adaptive: { full: [], inheriting: [] }, at: i, inheriting, times: [], passes: [] }
           found.set(programOf(i), kind)
           const list = choices.length === 0 ? kind.steps : inheriting ? kind.adaptive.inheriting : kind.adaptive.full
           list.push(i)
@@ -211,5 +231,6 @@ async function profilePlan(unet: UNet, checkpoint: Checkpoint, input: Record<str
       }
     }
   }
-  return [...found.values()].map(({ steps: which, adaptive, times, passes }) => ({ steps: which, ...(rules && { adaptive }), passMs: median(times), passes }))
+  return [...found.values()].map(({ steps: which, adaptive, times, passes }) =>
+    ({ steps: which, ...(rules && { adaptive }), passMs: median(times), passes }))
 }

@@ -69,7 +69,10 @@ export function blockOf(name: string): string {
   return /^(?:(?:encoder|decoder)\.)?(?:(?:down_blocks|up_blocks|layers)\.\d+|[^.]+)/.exec(name)?.[0] ?? name
 }
 
-/** `up_blocks.1.0` of a call in `up_blocks.1.resnets.0` or `up_blocks.1.attentions.0`, as plans name layers; else the module below the block. */
+/**
+ * `up_blocks.1.0` of a call in `up_blocks.1.resnets.0` or `up_blocks.1.attentions.0`, as plans name layers; else the module below the
+ * block.
+ */
 export function layerOf(name: string): string {
   const block = blockOf(name)
   const rest = name.slice(block.length)
@@ -78,7 +81,8 @@ export function layerOf(name: string): string {
 
 /** The unit that a call belongs to: the longest of the model's own names (`tapNames`) that is its prefix at a dot, else the call's name. */
 export function unitOf(name: string, names: ReadonlySet<string>): string {
-  for (let prefix = name; prefix !== ''; prefix = prefix.slice(0, Math.max(0, prefix.lastIndexOf('.')))) if (names.has(prefix)) return prefix
+  for (let prefix = name; prefix !== ''; prefix = prefix.slice(0, Math.max(0, prefix.lastIndexOf('.'))))
+    if (names.has(prefix)) return prefix
   return name
 }
 
@@ -89,7 +93,9 @@ export function kindOf({ op, input, macs, shape }: Pick<CallRow, 'op' | 'input' 
     const side = Math.round(Math.sqrt(macs / shape.reduce((a, b) => a * b, 1) / (input[input.length - 1] ?? 1)))
     return `conv ${side}x${side}`
   }
-  const names: Record<string, string> = { CondConv: 'conditional conv', GroupNorm: 'group norm', LayerNorm: 'layer norm', ToChannelsLast: 'layout', ToChannelsFirst: 'layout' }
+  const names: Record<string, string> = {
+    CondConv: 'conditional conv', GroupNorm: 'group norm', LayerNorm: 'layer norm', ToChannelsLast: 'layout', ToChannelsFirst: 'layout',
+  }
   return names[op] ?? op.toLowerCase()
 }
 

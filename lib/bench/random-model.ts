@@ -73,9 +73,12 @@ function* halves(request: WeightRequest, blocks: HalfBlocks, index: number): Gen
  */
 export async function randomModel(name: string, folder: string): Promise<string> {
   const shape = shapes[name]
-  if (shape === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected a shape out of ${Object.keys(shapes).join(', ')} but received ${shown(name)}`)
+  if (shape === undefined)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a shape out of ${Object.keys(shapes).join(', ')} but received ${shown(name)}`)
   if (!fs.existsSync(path.join(folder, 'model_index.json'))) await writeRandomModel(shape, folder)
-  else await toldWhere(folder, () => writePackagedTokenizer(path.join(folder, 'tokenizer'), shape.padToken)) // small, and may be of an older version
+  else await toldWhere(
+    folder, () => writePackagedTokenizer(path.join(folder, 'tokenizer'), shape.padToken),
+  ) // small, and may be of an older version
   return folder
 }
 
@@ -93,7 +96,10 @@ async function toldWhere(folder: string, write: () => Promise<void>): Promise<vo
     await write()
   } catch (error) {
     if (error instanceof AsdmError) throw error
-    throw new AsdmError('FILE_WRITE', `Expected to write a model with random weights to ${shownPath(folder)} but: ${(error as Error).message}`, { cause: error })
+    throw new AsdmError(
+      'FILE_WRITE', `Expected to write a model with random weights to ${shownPath(folder)} but: ${(error as Error).message}`,
+      { cause: error },
+    )
   }
 }
 
@@ -113,15 +119,25 @@ async function writeParts(shape: ModelShape, folder: string): Promise<void> {
       name: request.name, dtype: 'F16', shape: request.shape, data: () => halves(request, blocks, i),
     })))
   }
-  await write('unet', 'diffusion_pytorch_model.fp16.safetensors', shape.unet, [{ kind: 'unet', config: parseUNetConfig(shape.unet, 'unet') }])
+  await write(
+    'unet', 'diffusion_pytorch_model.fp16.safetensors', shape.unet, [{ kind: 'unet', config: parseUNetConfig(shape.unet, 'unet') }],
+  )
   const vae = parseVAEConfig(shape.vae, 'vae')
-  await write('vae', 'diffusion_pytorch_model.fp16.safetensors', shape.vae, [{ kind: 'vae_encoder', config: vae }, { kind: 'vae_decoder', config: vae }])
-  await write('text_encoder', 'model.fp16.safetensors', shape.textEncoder, [{ kind: 'text_encoder', config: parseTextEncoderConfig(shape.textEncoder, 'text_encoder') }])
+  await write(
+    'vae', 'diffusion_pytorch_model.fp16.safetensors', shape.vae,
+    [{ kind: 'vae_encoder', config: vae }, { kind: 'vae_decoder', config: vae }],
+  )
+  await write(
+    'text_encoder', 'model.fp16.safetensors', shape.textEncoder,
+    [{ kind: 'text_encoder', config: parseTextEncoderConfig(shape.textEncoder, 'text_encoder') }],
+  )
   fs.mkdirSync(path.join(folder, 'scheduler'), { recursive: true })
   fs.writeFileSync(path.join(folder, 'scheduler', 'scheduler_config.json'), JSON.stringify(shape.scheduler, null, 1))
   await writePackagedTokenizer(path.join(folder, 'tokenizer'), shape.padToken)
   fs.writeFileSync(path.join(folder, 'model_index.json'), JSON.stringify({
-    _class_name: 'StableDiffusionPipeline', scheduler: ['diffusers', shape.scheduler._class_name], text_encoder: ['transformers', 'CLIPTextModel'],
+    _class_name: 'StableDiffusionPipeline', scheduler: [
+      'diffusers', shape.scheduler._class_name,
+    ], text_encoder: ['transformers', 'CLIPTextModel'],
     tokenizer: ['transformers', 'CLIPTokenizer'], unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
   }, null, 1))
 }

@@ -23,7 +23,8 @@ export function measurePeaks(addon: Addon, threads: number, cpu: string, ms = 70
   const copy = copySizes.map(size => ({ bytes: Math.max(size, 64 * threads), perSecond: 0 }))
   for (let round = 0; round < rounds; round++) {
     for (const kind of ['fp32', 'bf16', 'int8'] as const) best[kind] = Math.max(best[kind], addon.measurePeak({ kind, cpu, threads, ms }))
-    for (const point of copy) point.perSecond = Math.max(point.perSecond, addon.measurePeak({ kind: 'copy', cpu, threads, ms, bytes: point.bytes }))
+    for (const point of copy)
+      point.perSecond = Math.max(point.perSecond, addon.measurePeak({ kind: 'copy', cpu, threads, ms, bytes: point.bytes }))
   }
   const { fp32, bf16, int8 } = best
   return { arithmetic: { fp32, ...(bf16 > 0 && { bf16 }), ...(int8 > 0 && { int8 }) }, copy }

@@ -12,7 +12,9 @@ import type { Peaks } from './roofline'
 import { measured } from './statistics'
 
 /** Starts a process of ours, uses it, ends it. */
-async function withWorker<T>(context: BenchContext, spec: ReturnType<BenchContext['worker']>, use: (contender: Contender) => Promise<T>): Promise<T> {
+async function withWorker<T>(
+  context: BenchContext, spec: ReturnType<BenchContext['worker']>, use: (contender: Contender) => Promise<T>,
+): Promise<T> {
   const contender = new Contender(spec, context.work, context.signal)
   try {
     return await use(contender)
@@ -24,7 +26,9 @@ async function withWorker<T>(context: BenchContext, spec: ReturnType<BenchContex
 /** Measures the machine, then runs the suites that were asked for, in the order in which a reader wants them to fail. */
 export async function runSuites(context: BenchContext, tellPeaks: (peaks: Peaks) => void): Promise<void> {
   context.onProgress('the machine')
-  const { peaks } = await withWorker(context, context.worker('machine', 'fp32'), contender => contender.ask('peaks')) as Answer & { peaks: Peaks }
+  const { peaks } = await withWorker(
+    context, context.worker('machine', 'fp32'), contender => contender.ask('peaks'),
+  ) as Answer & { peaks: Peaks }
   tellPeaks(peaks)
   for (const suite of context.suites) {
     if (suite === 'ops') await opsSuite(context, peaks)
@@ -34,7 +38,8 @@ export async function runSuites(context: BenchContext, tellPeaks: (peaks: Peaks)
   }
   const { report, suites, picturePeers } = context
   if (suites.includes('unet') && !suites.includes('pipeline'))
-    for (const name of picturePeers?.names ?? []) report.peers.push({ name, absent: 'it makes whole pictures only, so it takes part in the suite pipeline.' })
+    for (const name of picturePeers?.names ?? [])
+      report.peers.push({ name, absent: 'it makes whole pictures only, so it takes part in the suite pipeline.' })
   // What gave another result has no time.
   report.ops = report.ops.filter(({ part, dtype }) => report.checks.every(({ name, ok }) => ok || name !== `${part} asdm ${dtype}`))
 }
@@ -68,7 +73,10 @@ export function opsOf(part: BenchPart, dtype: string, passMs: number, passes: re
     const call = first.get(row.name)!
     return { ...row, name: shapeOf(call), kind: kindOf(call), dtype: call.dtype }
   })
-  return { part, dtype, passMs, whole: wholeOf(calls), kinds: rollUp(calls, kindOf), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers, shapes }
+  return {
+    part, dtype, passMs, whole: wholeOf(calls), kinds: rollUp(calls, kindOf), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers,
+    shapes,
+  }
 }
 
 /** One part, ours and the peers'; for the suite `ops`, which times by kernel, its result is only checked. */
@@ -77,14 +85,20 @@ async function partSuite(context: BenchContext, suite: 'ops' | 'unet' | 'pipelin
   const runs = suite === 'ops' ? 0 : context.runs
   const { name, input } = await context.inputs(part)
   const findPeers = suite === 'ops' ? undefined : context.findPeers
-  const { found, absent } = await findPeers?.({ part, model: context.checkpoint.path, work, inputs: name, threads: context.threads, dtypes, input }) ?? { found: [], absent: [] }
+  const { found, absent } = await findPeers?.({
+    part, model: context.checkpoint.path, work, inputs: name, threads: context.threads, dtypes, input,
+  })
+  ?? { found: [], absent: [] }
   for (const peer of [...found.map(spec => ({ name: `${spec.name} ${spec.dtype}` })), ...absent])
-    if (!report.peers.some(known => known.name === peer.name && known.absent === ('absent' in peer ? peer.absent : undefined))) report.peers.push(peer)
+    if (!report.peers.some(known => known.name === peer.name && known.absent === ('absent' in peer ? peer.absent : undefined)))
+      report.peers.push(peer)
   const reference = context.worker(part, 'fp32')
   const ours = dtypes.map(dtype => (dtype === 'fp32' ? reference : context.worker(part, dtype)))
   // fp32 against fp32; what rounds more against what rounds more. The first group holds three copies of the weights, no more fit.
-  const groups = [true, false].map(exact => [...ours, ...found].filter(spec => (spec.dtype === 'fp32') === exact)).filter(group => group.some(spec => spec.ours))
-  const sets = loadAddon().cpuInfo().usable.filter(set => set !== report.machine.set && !(set.startsWith('avx512') && report.machine.set.startsWith('avx512')))
+  const groups = [true, false].map(exact =>
+    [...ours, ...found].filter(spec => (spec.dtype === 'fp32') === exact)).filter(group => group.some(spec => spec.ours))
+  const sets = loadAddon().cpuInfo().usable.filter(set =>
+    set !== report.machine.set && !(set.startsWith('avx512') && report.machine.set.startsWith('avx512')))
   const second = sets[0] === undefined ? undefined : { ...context.worker(part, 'fp32', { cpu: sets[0] }), name: `asdm on ${sets[0]}` }
   const result = await contest({ suite, part, reference, groups, second, work, inputs: name, runs, signal, onProgress })
   report.cases.push(...result.cases)
@@ -97,7 +111,10 @@ async function partSuite(context: BenchContext, suite: 'ops' | 'unet' | 'pipelin
 async function pipelineSuite(context: BenchContext): Promise<void> {
   await partSuite(context, 'pipeline', 'vae-decoder')
   const { report, checkpoint } = context
-  const { found, absent } = await context.picturePeers?.find({ checkpoint, work: context.work, threads: context.threads, signal: context.signal }) ?? { found: [], absent: [] }
+  const { found, absent } = await context.picturePeers?.find({
+    checkpoint, work: context.work, threads: context.threads, signal: context.signal,
+  })
+  ?? { found: [], absent: [] }
   report.peers.push(...found.map(({ name, dtype }) => ({ name: `${name} ${dtype}` })), ...absent)
   const task = pictureTask(report.shape, report.size, checkpoint.schedulerConfig)
   const side = checkpoint.unet.config.sampleSize
@@ -110,7 +127,9 @@ async function pipelineSuite(context: BenchContext): Promise<void> {
   await pictureContest({
     report, task, worker: dtype => context.worker('pipeline', dtype, { picture: task }), dtypes: context.dtypes, peers: found,
     macs: {
-      unet: count({ kind: 'unet', config: checkpoint.unet.config }, { batch: 2, height: side, width: side, length: checkpoint.textEncoder.config.maxPositionEmbeddings }),
+      unet: count({
+        kind: 'unet', config: checkpoint.unet.config,
+      }, { batch: 2, height: side, width: side, length: checkpoint.textEncoder.config.maxPositionEmbeddings }),
       decoder: count({ kind: 'vae_decoder', config: checkpoint.vae.config }, { batch: 1, height: side, width: side }),
     },
     work: context.work, runs: context.runs, signal: context.signal, onProgress: context.onProgress,
@@ -118,7 +137,9 @@ async function pipelineSuite(context: BenchContext): Promise<void> {
   for (const dtype of context.dtypes) {
     context.onProgress(`loading: ${dtype}`)
     // A process of its own, for that of the pictures tells how much memory they take.
-    const { times } = await withWorker(context, context.worker('pipeline', dtype), contender => contender.ask(`loading ${context.runs}`)) as Answer & { times: Record<'load' | 'fresh' | 'small', number[]> }
+    const { times } = await withWorker(
+      context, context.worker('pipeline', dtype), contender => contender.ask(`loading ${context.runs}`),
+    ) as Answer & { times: Record<'load' | 'fresh' | 'small', number[]> }
     report.loading.push({ dtype, load: measured(times.load), fresh: measured(times.fresh), small: measured(times.small) })
   }
 }
@@ -133,7 +154,9 @@ async function plansSuite(context: BenchContext): Promise<void> {
     await contender.ask('load')
     for (const plan of context.plans) {
       context.onProgress(`plans: ${plan} in ${dtype}`)
-      const { speedUp, counted, fullMs, keptBytes } = await contender.ask(`plan ${plan.replace(/\s+/g, '')} 20 ${context.runs}`) as Answer & BenchPlan
+      const { speedUp, counted, fullMs, keptBytes } = await contender.ask(
+        `plan ${plan.replace(/\s+/g, '')} 20 ${context.runs}`,
+      ) as Answer & BenchPlan
       rows.push({ plan, speedUp, counted, fullMs, keptBytes })
     }
   })
@@ -146,7 +169,9 @@ async function plansSuite(context: BenchContext): Promise<void> {
     await contender.ask('load')
     for (const row of rows) {
       context.onProgress(`plans: pictures with ${row.plan}`)
-      const { psnr, ssim } = await contender.ask(`quality ${row.plan.replace(/\s+/g, '')} 20 ${context.pictures}`) as Answer & { psnr: number, ssim: number }
+      const { psnr, ssim } = await contender.ask(
+        `quality ${row.plan.replace(/\s+/g, '')} 20 ${context.pictures}`,
+      ) as Answer & { psnr: number, ssim: number }
       Object.assign(row, { psnr, ssim })
     }
   })

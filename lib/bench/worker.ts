@@ -50,7 +50,11 @@ class PartWorker {
     const start = performance.now()
     const addon = loadAddon()
     const native = { dtype: task.dtype, threads: task.threads, cpu: task.cpu }
-    this.#component = task.part === 'unet' ? new UNet(addon, checkpoint.unet, native) : task.part === 'text-encoder' ? new TextEncoder(addon, checkpoint.textEncoder, native) : new VAE(addon, checkpoint.vae, native)
+    this.#component = task.part === 'unet'
+      ? new UNet(addon, checkpoint.unet, native)
+      : task.part === 'text-encoder'
+        ? new TextEncoder(addon, checkpoint.textEncoder, native)
+        : new VAE(addon, checkpoint.vae, native)
     await this.#component.loadWeights({ onWarning: () => {} })
     return { ms: performance.now() - start, cpu: this.#part.cpu }
   }
@@ -75,7 +79,12 @@ class PartWorker {
   }
 
   #count({ sample, ids, batch, encoderHiddenStates }: ForwardInputs): Extra {
-    const shape = sample !== undefined ? { batch: sample.shape[0], height: sample.shape[2], width: sample.shape[3], ...(encoderHiddenStates && { length: encoderHiddenStates.shape[1] }) } : { batch: batch!, length: ids!.length / batch! }
+    const shape = sample !== undefined
+      ? {
+          batch: sample.shape[0], height: sample.shape[2], width: sample.shape[3],
+          ...(encoderHiddenStates && { length: encoderHiddenStates.shape[1] }),
+        }
+      : { batch: batch!, length: ids!.length / batch! }
     const { macs, arenaBytes } = this.#part.describe(shape)
     return { macs, arenaBytes }
   }
@@ -180,4 +189,3 @@ main().catch((error: unknown) => {
   process.stderr.write(`${String((error as Error | undefined)?.message ?? error)}\n`)
   process.exit(1)
 })
-

@@ -20,7 +20,9 @@ export function assembleCommand(signal: AbortSignal): Command {
     .option('--json', 'print JSON: the folder, its number of weights, and what it was made of')
     .action(async (recipe: string, { out, checkpoint, json }: Flags) => {
       let weights = 0
-      const assembly = await assemble(recipe, { out, checkpoints: checkpoint, signal, onProgress: ({ weightsTotal }) => { weights = weightsTotal } })
+      const assembly = await assemble(recipe, {
+        out, checkpoints: checkpoint, signal, onProgress: ({ weightsTotal }) => { weights = weightsTotal },
+      })
       process.stdout.write(json === true
         ? `${JSON.stringify({ path: path.resolve(out), weights, assembly }, undefined, 2)}\n`
         : `${shownPath(out)}: ${weights} weights in its UNet; assembly.json says what it was made of\n`)

@@ -32,7 +32,10 @@ const defaultPlans = ['deepcache:2,0', 'deepcache:3,0', 'deepcache:5,0', 'guidan
 /** The options of a benchmark, for `asdm bench` and, in a clone, `npm run bench`. */
 export function benchOptions(command: Command): Command {
   return command
-    .option('--shape <name>', `what to measure: ${shapeNames.join(', ')} (all but emoji with random weights, 2 GB on the disk), or a model's folder`, 'emoji')
+    .option(
+      '--shape <name>',
+      `what to measure: ${shapeNames.join(', ')} (all but emoji with random weights, 2 GB on the disk), or a model's folder`, 'emoji',
+    )
     .option('--suite <names>', `some of ${suites.join(',')} (all)`)
     .option('--dtype <names>', `some of ${dtypes.join(',')} (all)`)
     .option('--plan <plan...>', `plans of the suite plans (${defaultPlans.join(' ')})`)
@@ -54,10 +57,13 @@ export function benchCommand(signal: AbortSignal): Command {
 }
 
 /** Runs what the flags ask for, prints and writes the report; the exit code is 1 where a result was wrong. */
-export async function bench(flags: BenchFlags, more: Pick<BenchOptions, 'signal' | 'findPeers' | 'picturePeers' | 'commit'>): Promise<BenchReport> {
+export async function bench(
+  flags: BenchFlags, more: Pick<BenchOptions, 'signal' | 'findPeers' | 'picturePeers' | 'commit'>,
+): Promise<BenchReport> {
   const native = parseRuntime({ threads: flags.threads, cpu: flags.cpu }, loadAddon())
   const report = await runBench({
-    shape: flags.shape, suites: listOf(flags.suite, suites, '--suite'), ...(flags.dtype !== undefined && { dtypes: listOf<DType>(flags.dtype, dtypes, '--dtype') }),
+    shape: flags.shape, suites: listOf(flags.suite, suites, '--suite'), ...(flags.dtype !== undefined
+      && { dtypes: listOf<DType>(flags.dtype, dtypes, '--dtype') }),
     threads: native.threads, cpu: native.cpu, runs: integer(flags.runs, '--runs', 1, 1000), plans: flags.plan ?? defaultPlans, pictures: integer(flags.pictures, '--pictures', 1, 1000), work: path.resolve(flags.work ?? defaultWork()), onProgress: tell, ...more,
   })
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
@@ -67,7 +73,9 @@ export async function bench(flags: BenchFlags, more: Pick<BenchOptions, 'signal'
       await fs.writeFile(path.join(flags.out, 'report.json'), `${JSON.stringify(report, undefined, 1)}\n`)
       await fs.writeFile(path.join(flags.out, 'report.html'), reportPage(report))
     } catch (error) {
-      throw new AsdmError('FILE_WRITE', `Expected to write a report to ${shownPath(flags.out)} but: ${(error as Error).message}`, { cause: error })
+      throw new AsdmError(
+        'FILE_WRITE', `Expected to write a report to ${shownPath(flags.out)} but: ${(error as Error).message}`, { cause: error },
+      )
     }
   }
   process.stdout.write(flags.json === true ? `${JSON.stringify(report, undefined, 1)}\n` : `${reportText(report)}\n`)
@@ -84,6 +92,5 @@ function tell(what: string): void {
 function listOf<T extends string>(text: string | undefined, known: readonly T[], name: string): T[] {
   if (text === undefined) return [...known]
   const asked = text.split(',').map(item => oneOf<T>(item.trim(), name, [...known]))
-  return known.filter(item => asked.includes(item as typeof item))
+  return known.filter(item => asked.includes(item))
 }
-

@@ -16,7 +16,7 @@ export function convertCommand(signal: AbortSignal): Command {
     .argument('<source>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
     .argument('<target>', 'what to write: a single file if it ends in .safetensors, else a folder')
     .addOption(new Option('--to <kind>', 'folder or file, whatever the target is called').choices(['folder', 'file']))
-    .addOption(new Option('--dtype <dtype>', "number format of the weights (each its own)").choices(['fp32', 'fp16', 'bf16']))
+    .addOption(new Option('--dtype <dtype>', 'number format of the weights (each its own)').choices(['fp32', 'fp16', 'bf16']))
     .option('--variant <name>', "variant of the source's weight files, as fp16")
     .option('--config <folder>', "configs to use instead of the source's")
     .option('--tokenizer <folder>', "tokenizer to use instead of the source's")
@@ -29,7 +29,9 @@ export function convertCommand(signal: AbortSignal): Command {
 async function convert(source: string, target: string, { json, quiet, ...options }: Flags, signal: AbortSignal): Promise<void> {
   const bar = new BytesBar(quiet === true || json === true)
   try {
-    const model = await convertModel(source, target, { ...options, signal, onProgress: ({ bytesDone, bytesTotal }) => bar.set('converting', bytesDone, bytesTotal) })
+    const model = await convertModel(source, target, {
+      ...options, signal, onProgress: ({ bytesDone, bytesTotal }) => bar.set('converting', bytesDone, bytesTotal),
+    })
     bar.stop()
     for (const warning of model.warnings) process.stderr.write(`Warning: ${warning}\n`)
     if (json === true) {

@@ -64,16 +64,28 @@ function problems({ binary, cpu, chosen, threads, memory }: Report): string[] {
   // The loader's message already ends with the remedy.
   if (!binary.found) list.push(binary.reason)
   if (cpu !== undefined && chosen !== undefined && !cpu.usable.includes(chosen))
-    list.push(`ASDM_CPU asks for the kernel set ${JSON.stringify(chosen)}, which cannot run here; unset it, or choose one of ${cpu.usable.join(', ')}.`)
+    list.push(
+      `ASDM_CPU asks for the kernel set ${JSON.stringify(chosen)}, which cannot run here; unset it, or choose one of `
+      + `${cpu.usable.join(', ')}.`,
+    )
   else if (cpu !== undefined && chosen !== cpu.usable[0])
     list.push(`ASDM_CPU=${chosen} keeps the faster kernel set ${cpu.usable[0]} from being used; unset it.`)
   if (chosen === 'portable' && cpu?.usable[0] === 'portable')
-    list.push('Only the portable kernels run here, which are several times slower; a processor with AVX2, AVX-512 or NEON has faster ones. In a virtual machine, pass the host\'s processor through.')
+    list.push(
+      'Only the portable kernels run here, which are several times slower; a processor with AVX2, AVX-512 or NEON has faster ones. In a '
+      + 'virtual machine, pass the host\'s processor through.',
+    )
   if (threads.default !== undefined && threads.default < threads.logicalCores)
-    list.push(`This process may use ${threads.default} of ${threads.logicalCores} cores; widen its CPU set (taskset, container limits) for more speed.`)
+    list.push(
+      `This process may use ${threads.default} of ${threads.logicalCores} cores; widen its CPU set (taskset, container limits) for `
+      + 'more speed.',
+    )
   const available = Math.min(memory.totalBytes, memory.limitBytes ?? Infinity)
   if (available < wantedBytes)
-    list.push(`There are ${formatBytes(available)} of memory; a Stable Diffusion 1.5 model takes about ${formatBytes(wantedBytes)} for pictures of 512x512. Choose a smaller model or picture.`)
+    list.push(
+      `There are ${formatBytes(available)} of memory; a Stable Diffusion 1.5 model takes about ${formatBytes(wantedBytes)} for pictures of `
+      + '512x512. Choose a smaller model or picture.',
+    )
   return list
 }
 
@@ -94,13 +106,19 @@ function asText({ system, binary, cpu, chosen, threads, memory, problems: list }
     lines.push(
       `Processor:        ${cpu.brand === '' ? 'unknown' : cpu.brand}`,
       `Features:         ${cpu.features.join(', ') || 'none that matter'}`,
-      `Instruction set:  ${chosen}, ${process.env.ASDM_CPU === undefined ? 'the best that runs here' : 'chosen by ASDM_CPU'}; usable are ${cpu.usable.join(', ')}`
-        + (missing.length > 0 ? `; compiled but not usable here: ${missing.join(', ')}` : ''),
-      `Number formats:   ${(chosen === cpu.usable[0] ? cpu.fast : ['fp32']).join(', ')} at full speed; every other dtype works, by way of fp32`,
-      `Threads:          ${threads.default} by default, one for each of the cores that this process may use (${threads.logicalCores} in the machine)`,
+      `Instruction set:  ${chosen}, ${process.env.ASDM_CPU === undefined ? 'the best that runs here' : 'chosen by ASDM_CPU'}; usable are `
+      + cpu.usable.join(', ')
+      + (missing.length > 0 ? `; compiled but not usable here: ${missing.join(', ')}` : ''),
+      `Number formats:   ${(chosen === cpu.usable[0] ? cpu.fast : ['fp32']).join(', ')} at full speed; every other dtype works, by `
+      + 'way of fp32',
+      `Threads:          ${threads.default} by default, one for each of the cores that this process may use (${threads.logicalCores} in `
+      + 'the machine)',
     )
   }
-  lines.push(`Memory:           ${formatBytes(memory.totalBytes)}, of which ${formatBytes(memory.freeBytes)} free${memory.limitBytes === undefined ? '' : `, limited to ${formatBytes(memory.limitBytes)}`}`)
+  lines.push(
+    `Memory:           ${formatBytes(memory.totalBytes)}, of which ${formatBytes(memory.freeBytes)} `
+    + `free${memory.limitBytes === undefined ? '' : `, limited to ${formatBytes(memory.limitBytes)}`}`,
+  )
   if (list.length === 0) lines.push('', 'No problems found.')
   else lines.push('', ...list.map(problem => `Problem: ${problem}`))
   return lines.join('\n')

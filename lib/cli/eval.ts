@@ -37,7 +37,9 @@ export function evalCommand(signal: AbortSignal): Command {
   const command = new Command('eval')
     .description('measure how good and how fast a model is: against true drawings, a reference run, or both')
     .argument('<model>', modelHelp)
-    .option('-d, --drawings <folder>', 'true drawings, whose captions are the prompts: in a checkout npm run emoji:data makes build/emoji-data')
+    .option(
+      '-d, --drawings <folder>', 'true drawings, whose captions are the prompts: in a checkout npm run emoji:data makes build/emoji-data',
+    )
     .option('--prompts <file>', 'prompts, one a line, where there are no drawings (a built-in list)')
     .option('-r, --reference <run>', 'run to compare with: a folder that --out wrote, or plain: the same without the plan, made first')
     .option('--judge <folder>', "VAE folder whose encoder compares pictures with drawings (the model's own)")
@@ -62,7 +64,8 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
   const drawings = flags.drawings === undefined ? undefined : await Drawings.open(flags.drawings)
   const prompts = flags.prompts === undefined ? undefined : await readPrompts(flags.prompts)
   const plan = flags.plan === undefined ? undefined : await readPlan(flags.plan)
-  if (flags.reference === 'plain' && plan === undefined) throw new AsdmError('INVALID_ARGUMENT', 'Expected --plan with --reference plain, which is the same run without it')
+  if (flags.reference === 'plain' && plan === undefined)
+    throw new AsdmError('INVALID_ARGUMENT', 'Expected --plan with --reference plain, which is the same run without it')
   const saved = flags.reference === undefined || flags.reference === 'plain' ? undefined : await loadEvaluation(flags.reference)
   const onWarning = ({ message }: { message: string }): void => void process.stderr.write(`Warning: ${message}\n`)
   const judge = flags.judge === undefined ? undefined : await VAE.load(flags.judge, { signal, onWarning })
@@ -77,7 +80,10 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
       }),
       about: { model, dtype: flags.dtype ?? 'fp32' }, signal,
     }
-    const reference = saved ?? (flags.reference === 'plain' ? await evaluate(sd, { ...options, onProgress: progress => bar.set(progress, 'reference, ') }) : undefined)
+    const reference = saved
+      ?? (flags.reference === 'plain'
+        ? await evaluate(sd, { ...options, onProgress: progress => bar.set(progress, 'reference, ') })
+        : undefined)
     const evaluation = await evaluate(sd, { ...options, ...given({ plan, reference }), onProgress: progress => bar.set(progress) })
     const folder = flags.out === undefined ? undefined : await saveEvaluation(evaluation, flags.out, reference)
     bar.stop()
@@ -101,17 +107,23 @@ function asText({ report }: Evaluation): string {
   const { about, cpu, settings, sets, reference, memory, measured } = report
   const { sampler, plan } = settings
   const lines = [
-    `${about.model}: ${report.pictures.length} pictures of ${settings.width}x${settings.height}, ${typeof sampler === 'string' ? sampler : sampler._class_name}, ${settings.steps} steps, guidance ${settings.guidanceScale}, `
-      + `${plan === undefined ? '' : `plan ${JSON.stringify(plan.name ?? 'unnamed')}, `}${about.dtype} on ${cpu}, seeds from ${settings.seed}`,
+    `${about.model}: ${report.pictures.length} pictures of ${settings.width}x${settings.height}, `
+    + `${typeof sampler === 'string' ? sampler : sampler._class_name}, ${settings.steps} steps, guidance ${settings.guidanceScale}, `
+    + `${plan === undefined ? '' : `plan ${JSON.stringify(plan.name ?? 'unnamed')}, `}${about.dtype} on ${cpu}, seeds from `
+    + `${settings.seed}`,
     '',
-    table(['set', 'pictures', ...columns(report).map(({ title }) => title)], Object.entries(sets).map(([name, set]) => [setNames[name], String(set.pictures), ...columns(report).map(({ cell }) => cell(set))])),
+    table(
+      ['set', 'pictures', ...columns(report).map(({ title }) => title)],
+      Object.entries(sets).map(([name, set]) => [setNames[name], String(set.pictures), ...columns(report).map(({ cell }) => cell(set))]),
+    ),
     '',
   ]
   if (reference !== undefined) lines.push(`PSNR and SSIM: to ${describe(reference)}; pictures without any difference count as 100 dB`)
   const { all, text, denoise, decode } = measured.msPerPicture
   lines.push(
     `${formatMs(all)} a picture: text ${text.toFixed(0)} ms, denoising ${denoise.toFixed(0)} ms, decoding ${decode.toFixed(0)} ms`,
-    `memory: ${formatBytes(measured.peakBytes)} at most; activations of the UNet ${formatBytes(memory.unet)}, of the decoder ${formatBytes(memory.vaeDecoder)}, kept between steps ${formatBytes(memory.kept)}`,
+    `memory: ${formatBytes(measured.peakBytes)} at most; activations of the UNet ${formatBytes(memory.unet)}, of the decoder `
+    + `${formatBytes(memory.vaeDecoder)}, kept between steps ${formatBytes(memory.kept)}`,
   )
   return `${lines.join('\n')}\n`
 }
@@ -122,18 +134,27 @@ function columns(report: EvaluationReport): { title: string, cell(set: SetReport
   return [
     ...(report.drawings === undefined ? [] : [
       { title: 'top-1', cell: (set: SetReport) => cell(set.top1, 3) }, { title: 'top-5', cell: (set: SetReport) => cell(set.top5, 3) },
-      { title: 'Fréchet', cell: (set: SetReport) => cell(set.frechet, 3) }, { title: 'dB to drawing', cell: (set: SetReport) => cell(set.psnrToDrawing, 2) },
+      {
+        title: 'Fréchet', cell: (set: SetReport) => cell(set.frechet, 3),
+      }, { title: 'dB to drawing', cell: (set: SetReport) => cell(set.psnrToDrawing, 2) },
     ]),
     ...(report.reference === undefined ? [] : [
-      { title: 'PSNR', cell: ({ likeness }: SetReport) => cell(likeness?.psnr.mean, 2) }, { title: 'least', cell: ({ likeness }: SetReport) => cell(likeness?.psnr.least, 2) },
-      { title: 'SSIM', cell: ({ likeness }: SetReport) => cell(likeness?.ssim.mean, 4) }, { title: 'least', cell: ({ likeness }: SetReport) => cell(likeness?.ssim.least, 4) },
+      {
+        title: 'PSNR', cell: ({ likeness }: SetReport) => cell(likeness?.psnr.mean, 2),
+      }, { title: 'least', cell: ({ likeness }: SetReport) => cell(likeness?.psnr.least, 2) },
+      {
+        title: 'SSIM', cell: ({ likeness }: SetReport) => cell(likeness?.ssim.mean, 4),
+      }, { title: 'least', cell: ({ likeness }: SetReport) => cell(likeness?.ssim.least, 4) },
       { title: 'equal', cell: ({ likeness }: SetReport) => String(likeness?.equal ?? '') },
     ]),
   ]
 }
 
 function describe({ about, cpu, settings }: NonNullable<EvaluationReport['reference']>): string {
-  return [about.model, about.dtype, `on ${cpu}`, `${settings.steps} steps`, settings.plan === undefined ? 'without a plan' : `plan ${JSON.stringify(settings.plan.name ?? 'unnamed')}`].filter(Boolean).join(', ')
+  return [
+    about.model, about.dtype, `on ${cpu}`, `${settings.steps} steps`,
+    settings.plan === undefined ? 'without a plan' : `plan ${JSON.stringify(settings.plan.name ?? 'unnamed')}`,
+  ].filter(Boolean).join(', ')
 }
 
 /** One line on a terminal, on stderr. */
@@ -142,14 +163,17 @@ class Bar {
   readonly #show: boolean
 
   constructor(quiet: boolean) {
-    this.#show = !quiet && process.stderr.isTTY === true
+    this.#show = !quiet && process.stderr.isTTY
   }
 
   set({ phase, done, of }: EvaluateProgress, note = ''): void {
     if (!this.#show) return
     const text = { phase: `${note}${phase === 'generate' ? 'pictures' : phase === 'drawings' ? 'drawings' : 'comparing'}`.padEnd(20) }
     if (this.#bar === undefined) {
-      this.#bar = new SingleBar({ format: '{phase} {bar} {value} of {total}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false, stream: process.stderr })
+      this.#bar = new SingleBar({
+        format: '{phase} {bar} {value} of {total}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false,
+        stream: process.stderr,
+      })
       this.#bar.start(of, done, text)
     }
     this.#bar.setTotal(of)

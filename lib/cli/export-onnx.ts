@@ -17,7 +17,9 @@ interface Flags extends Omit<ExportOnnxOptions, 'signal' | 'onProgress'> {
 export function exportOnnxCommand(signal: AbortSignal): Command {
   return new Command('export-onnx')
     .description('write the UNet, the text encoder or half of the VAE as an ONNX file')
-    .requiredOption('-m, --model <path>', "diffusers folder, .safetensors file, owner/name on the Hugging Face hub, emoji, or one part's folder")
+    .requiredOption(
+      '-m, --model <path>', "diffusers folder, .safetensors file, owner/name on the Hugging Face hub, emoji, or one part's folder",
+    )
     .addOption(new Option('--part <part>', 'which graph').choices(onnxParts).makeOptionMandatory())
     .requiredOption('-o, --out <file>', 'the file to write')
     .option('-b, --batch <number>', 'samples in a pass (left open, as each size)', parseNumber)
@@ -38,16 +40,23 @@ export function exportOnnxCommand(signal: AbortSignal): Command {
 async function run({ model, out, json, quiet, ...options }: Flags, signal: AbortSignal): Promise<void> {
   const bar = new BytesBar(quiet === true || json === true)
   try {
-    const written = await exportOnnx(model, out, { ...options, signal, onProgress: ({ bytesDone, bytesTotal }) => bar.set('writing', bytesDone, bytesTotal) })
+    const written = await exportOnnx(model, out, {
+      ...options, signal, onProgress: ({ bytesDone, bytesTotal }) => bar.set('writing', bytesDone, bytesTotal),
+    })
     bar.stop()
     if (json === true) {
       process.stdout.write(`${JSON.stringify(written, undefined, 2)}\n`)
       return
     }
-    process.stdout.write([written.path, ...written.dataPath === undefined ? [] : [written.dataPath]].map(file => `${shownPath(file)}\n`).join(''))
+    process.stdout.write([
+      written.path, ...written.dataPath === undefined ? [] : [written.dataPath],
+    ].map(file => `${shownPath(file)}\n`).join(''))
     if (quiet === true) return
     const port = ({ name, shape }: { name: string, shape: (number | string)[] }): string => `${name} [${shape.join(', ')}]`
-    process.stderr.write(`${written.nodes} nodes, weights ${formatBytes(written.weightBytes)}; ${written.inputs.map(port).join(', ')} -> ${port(written.output)}\n`)
+    process.stderr.write(
+      `${written.nodes} nodes, weights ${formatBytes(written.weightBytes)}; ${written.inputs.map(port).join(', ')} -> `
+      + `${port(written.output)}\n`,
+    )
   } finally {
     bar.stop()
   }

@@ -62,7 +62,7 @@ export function generateCommand(signal: AbortSignal): Command {
 }
 
 async function generate(prompt: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  const show = process.stderr.isTTY === true && flags.quiet !== true && flags.json !== true
+  const show = process.stderr.isTTY && flags.quiet !== true && flags.json !== true
   const bar = show ? new Bar() : undefined
   const onWarning = (warning: Warning): void => {
     bar?.stop()
@@ -100,7 +100,8 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
 
 function report(images: GeneratedImage[], files: string[], flags: Flags, ms: number | undefined): void {
   if (flags.json === true) {
-    const rows = images.map(({ settings }, i) => ({ file: files[i], ...settings, seed: typeof settings.seed === 'bigint' ? String(settings.seed) : settings.seed }))
+    const rows = images.map(({ settings }, i) =>
+      ({ file: files[i], ...settings, seed: typeof settings.seed === 'bigint' ? String(settings.seed) : settings.seed }))
     process.stdout.write(`${JSON.stringify(rows, undefined, 2)}\n`)
     return
   }
@@ -108,7 +109,10 @@ function report(images: GeneratedImage[], files: string[], flags: Flags, ms: num
   if (ms !== undefined) process.stderr.write(`seed ${images[0].seed}, ${formatMs(ms)}\n`)
 }
 
-/** Where each picture goes: `--out` as it is for one, with a number for several; in a folder, or without `--out`, prompt and seed make the name. */
+/**
+ * Where each picture goes: `--out` as it is for one, with a number for several; in a folder, or without `--out`, prompt and seed make the
+ * name.
+ */
 async function namesFor(images: GeneratedImage[], prompt: string, out: string | undefined): Promise<(index: number) => string> {
   const slug = prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '').slice(0, 60) || 'picture'
   const inFolder = out === undefined || out.endsWith('/') || out.endsWith(path.sep) || await isFolder(out)
@@ -124,7 +128,10 @@ class Bar {
 
   set(phase: string, done: number, total: number, note: string): void {
     if (this.#bar === undefined) {
-      this.#bar = new SingleBar({ format: '{phase} {bar} {percentage} % {note}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false, stream: process.stderr })
+      this.#bar = new SingleBar({
+        format: '{phase} {bar} {percentage} % {note}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false,
+        stream: process.stderr,
+      })
       this.#bar.start(total, done, { phase, note })
     } else if (this.#phase !== phase) {
       this.#bar.setTotal(total)
@@ -137,7 +144,10 @@ class Bar {
     if (step.phase === 'done') return
     const eta = step.etaMs === undefined ? '' : `${formatMs(step.etaMs)} left`
     const note = step.phase === 'denoise' ? `step ${step.index} of ${step.of}, ${eta}` : eta
-    this.set(step.phase === 'denoise' ? 'denoising' : step.phase === 'decode' ? 'decoding' : step.phase === 'plan' ? 'planning' : 'encoding', step.index, step.of, note)
+    this.set(
+      step.phase === 'denoise' ? 'denoising' : step.phase === 'decode' ? 'decoding' : step.phase === 'plan' ? 'planning' : 'encoding',
+      step.index, step.of, note,
+    )
   }
 
   stop(): void {

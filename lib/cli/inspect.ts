@@ -80,7 +80,9 @@ async function measure({ unet, vae, textEncoder }: Checkpoint, flags: Flags): Pr
     const multiple = v.factor
     const [width, height] = [flags.width, flags.height].map((side, i) => {
       const value = integer(side ?? u.config.sampleSize * v.factor, i === 0 ? '--width' : '--height', multiple, 8192)
-      if (value % multiple !== 0) throw new AsdmError('INVALID_ARGUMENT', `Expected ${i === 0 ? '--width' : '--height'} to be a multiple of ${multiple} but received ${value}`)
+      if (value % multiple !== 0)
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected ${i === 0 ? '--width' : '--height'} to be a multiple of ${multiple} but received ${value}`)
       return value
     })
     const latent = { height: height / v.factor, width: width / v.factor }
@@ -110,18 +112,41 @@ function part(name: string, input: Record<string, number>, storedBytes: number, 
   return { name, input, parameters, macs, storedBytes, weightBytes: parameters * 4, arenaBytes, scratchBytes, blocks: [...blocks.values()] }
 }
 
-function asText(report: { path: string, kind: string, scheduler: unknown, warnings: string[], parameters: number, storedBytes: number, weightBytes: number, parts: PartReport[] }): string {
+function asText(
+  report: {
+    path: string
+    kind: string
+    scheduler: unknown
+    warnings: string[]
+    parameters: number
+    storedBytes: number
+    weightBytes: number
+    parts: PartReport[]
+  },
+): string {
   const lines = [
     shownPath(report.path),
-    `${report.kind === 'folder' ? 'diffusers folder' : 'single file'}, scheduler ${String(report.scheduler)}, ${formatCount(report.parameters)} parameters, `
-      + `weights ${formatBytes(report.storedBytes)} on the disk and ${formatBytes(report.weightBytes)} in memory`,
+    `${report.kind === 'folder' ? 'diffusers folder' : 'single file'}, scheduler ${String(report.scheduler)}, `
+    + `${formatCount(report.parameters)} parameters, `
+    + `weights ${formatBytes(report.storedBytes)} on the disk and ${formatBytes(report.weightBytes)} in memory`,
     ...report.warnings.map(warning => `Warning: ${warning}`),
   ]
   for (const { name, input, macs, parameters, arenaBytes, scratchBytes, weightBytes, blocks } of report.parts) {
     const size = Object.entries(input).map(([key, value]) => `${key} ${value}`).join(', ')
-    lines.push('', `${name}: one pass with ${size} takes ${formatCount(macs)} multiply-accumulates; memory: weights ${formatBytes(weightBytes)}, activations ${formatBytes(arenaBytes)}, scratch ${formatBytes(scratchBytes)}`)
-    const rows = blocks.map(block => [block.name, String(block.units), formatCount(block.parameters), formatCount(block.macs), `${macs > 0 ? ((100 * block.macs) / macs).toFixed(1) : '0.0'} %`])
-    lines.push(table(['block', 'units', 'parameters', 'MACs', 'share'], [...rows, ['all', String(blocks.reduce((sum, block) => sum + block.units, 0)), formatCount(parameters), formatCount(macs), '']]))
+    lines.push(
+      '',
+      `${name}: one pass with ${size} takes ${formatCount(macs)} multiply-accumulates; memory: weights ${formatBytes(weightBytes)}, `
+      + `activations ${formatBytes(arenaBytes)}, scratch ${formatBytes(scratchBytes)}`,
+    )
+    const rows = blocks.map(block =>
+      [
+        block.name, String(block.units), formatCount(block.parameters), formatCount(block.macs),
+        `${macs > 0 ? ((100 * block.macs) / macs).toFixed(1) : '0.0'} %`,
+      ])
+    lines.push(table(
+      ['block', 'units', 'parameters', 'MACs', 'share'],
+      [...rows, ['all', String(blocks.reduce((sum, block) => sum + block.units, 0)), formatCount(parameters), formatCount(macs), '']],
+    ))
   }
   return lines.join('\n')
 }

@@ -53,7 +53,9 @@ export function planCommand(signal: AbortSignal): Command {
 
 async function show(source: string, flags: Flags, signal: AbortSignal): Promise<void> {
   const checkpoint = await openModel(flags.model, flags, signal)
-  const sampler = flags.sampler === undefined ? createSampler(checkpoint.schedulerConfig) : createSampler(flags.sampler, checkpoint.schedulerConfig)
+  const sampler = flags.sampler === undefined
+    ? createSampler(checkpoint.schedulerConfig)
+    : createSampler(flags.sampler, checkpoint.schedulerConfig)
   sampler.setTimesteps(flags.steps ?? 20)
   const steps = sampler.timesteps.length
   const addon = loadAddon()
@@ -69,18 +71,24 @@ async function show(source: string, flags: Flags, signal: AbortSignal): Promise<
     const plan = resolvePlan(await readPlan(source), { unets, steps, stochastic })
     const expanded = expandPlan(plan, steps, flags.guidance)
     const factor = 2 ** (checkpoint.vae.config.blockOutChannels.length - 1)
-    const [width, height] = [flags.width, flags.height].map((side, i) => Math.ceil(integer(side ?? unet.config.sampleSize * factor, i === 0 ? '--width' : '--height', factor, 8192) / factor))
+    const [width, height] = [flags.width, flags.height].map((side, i) =>
+      Math.ceil(integer(side ?? unet.config.sampleSize * factor, i === 0 ? '--width' : '--height', factor, 8192) / factor))
     run = new PlannedRun(built, expanded, {
       images: integer(flags.count ?? 1, '--count', 1, 256), height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings, guided: flags.guidance,
     }, plan)
     const { report } = run
     if (flags.out !== undefined) await savePlan(plan, flags.out)
     if (flags.json === true) {
-      process.stdout.write(`${JSON.stringify({ plan, ...report, speedUp: report.fullMacs / report.macs, steps: expanded, grid: run.grid() }, undefined, 2)}\n`)
+      process.stdout.write(
+        `${JSON.stringify({ plan, ...report, speedUp: report.fullMacs / report.macs, steps: expanded, grid: run.grid() }, undefined, 2)}\n`,
+      )
       return
     }
     const name = plan.name === undefined ? 'plan' : `plan ${JSON.stringify(plan.name)}`
-    process.stdout.write(`${name} for ${steps} steps of ${shownPath(checkpoint.path)} with ${sampler.name}\n\n${formatGrid(run.grid(), expanded, report)}\n\n${costOf(report)}\n`)
+    process.stdout.write(
+      `${name} for ${steps} steps of ${shownPath(checkpoint.path)} with ${sampler.name}\n\n${formatGrid(run.grid(), expanded, report)}\n\n`
+      + `${costOf(report)}\n`,
+    )
   } finally {
     run?.dispose()
     for (const unet of Object.values(built)) await unet.dispose()
@@ -91,7 +99,10 @@ function costOf({ macs, fullMacs, share, least, keptBytes }: PlanReport): string
   const percent = (part: number): string => `${(100 * part).toFixed(1)} %`
   const times = (part: number): string => `${(fullMacs / part).toFixed(2)} times as fast`
   const kept = `${formatBytes(keptBytes)} of features kept between steps`
-  if (least === undefined) return `${formatCount(macs)} of ${formatCount(fullMacs)} multiply-accumulates, ${percent(share)}: ${times(macs)}, by this count; ${kept}`
-  return `${formatCount(least.macs)} to ${formatCount(macs)} of ${formatCount(fullMacs)} multiply-accumulates, ${percent(least.share)} to ${percent(share)}, as adaptive rules decide: `
+  if (least === undefined)
+    return `${formatCount(macs)} of ${formatCount(fullMacs)} multiply-accumulates, ${percent(share)}: ${times(macs)}, by this `
+      + `count; ${kept}`
+  return `${formatCount(least.macs)} to ${formatCount(macs)} of ${formatCount(fullMacs)} multiply-accumulates, ${percent(least.share)} to `
+    + `${percent(share)}, as adaptive rules decide: `
     + `up to ${times(least.macs)}, by this count; ${kept}`
 }

@@ -48,21 +48,31 @@ export function profileCommand(signal: AbortSignal): Command {
 }
 
 async function profile(flags: Flags, signal: AbortSignal): Promise<void> {
-  if (flags.plan !== undefined && flags.part !== 'unet') throw new AsdmError('INVALID_ARGUMENT', `Expected --plan with the UNet, which alone runs by one, but received --part ${flags.part}`)
+  if (flags.plan !== undefined && flags.part !== 'unet')
+    throw new AsdmError('INVALID_ARGUMENT', `Expected --plan with the UNet, which alone runs by one, but received --part ${flags.part}`)
   const addon = loadAddon()
   const native = parseRuntime({ threads: flags.threads, cpu: flags.cpu, dtype: flags.dtype }, addon)
   const checkpoint = await openModel(flags.model, flags, signal)
   const { part, width, height, batch, runs, steps } = flags
-  const report = await profilePart(addon, checkpoint, native, { part, width, height, batch, runs, steps, signal, ...(flags.plan !== undefined && { plan: await readPlan(flags.plan) }) })
-  process.stdout.write(flags.json === true ? `${JSON.stringify({ model: checkpoint.path, ...report }, undefined, 1)}\n` : `${asText(shownPath(checkpoint.path), report, flags.by)}\n`)
+  const report = await profilePart(addon, checkpoint, native, {
+    part, width, height, batch, runs, steps, signal, ...(flags.plan !== undefined && { plan: await readPlan(flags.plan) }),
+  })
+  process.stdout.write(
+    flags.json === true
+      ? `${JSON.stringify({ model: checkpoint.path, ...report }, undefined, 1)}\n`
+      : `${asText(shownPath(checkpoint.path), report, flags.by)}\n`,
+  )
 }
 
-const partNames: Record<ProfilePart, string> = { unet: 'UNet', 'vae-decoder': 'VAE decoder', 'vae-encoder': 'VAE encoder', 'text-encoder': 'text encoder' }
+const partNames: Record<ProfilePart, string> = {
+  'unet': 'UNet', 'vae-decoder': 'VAE decoder', 'vae-encoder': 'VAE encoder', 'text-encoder': 'text encoder',
+}
 
 function asText(model: string, report: PartProfile, by: Level | undefined): string {
   const { part, dtype, cpu, threads, input, runs, peaks, steps } = report
   const size = Object.entries(input).map(([key, value]) => `${key} ${value}`).join(', ')
-  const best = Object.entries(peaks.arithmetic).map(([format, perSecond]) => `${(perSecond / 1e9).toFixed(0)} GFLOP/s in ${format}`).join(', ')
+  const best = Object.entries(peaks.arithmetic).map(([format, perSecond]) =>
+    `${(perSecond / 1e9).toFixed(0)} GFLOP/s in ${format}`).join(', ')
   const memory = peaks.copy[peaks.copy.length - 1]
   const lines = [
     `${model}: ${partNames[part]}, ${size}, ${dtype} on ${cpu}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, median of ${runs}`,
@@ -85,8 +95,12 @@ function asText(model: string, report: PartProfile, by: Level | undefined): stri
 
 /** `Step 0; steps 1, 2 where no adaptive rule inherits`. */
 function stepsOf({ steps, adaptive = { full: [], inheriting: [] } }: ProfiledStep): string {
-  const named = (list: readonly number[], where: string): string[] => (list.length === 0 ? [] : [`${list.length === 1 ? 'step' : 'steps'} ${list.join(', ')}${where}`])
-  const text = [...named(steps, ''), ...named(adaptive.full, ' where no adaptive rule inherits'), ...named(adaptive.inheriting, ' where adaptive rules inherit')].join('; ')
+  const named = (list: readonly number[], where: string): string[] =>
+    (list.length === 0 ? [] : [`${list.length === 1 ? 'step' : 'steps'} ${list.join(', ')}${where}`])
+  const text = [
+    ...named(steps, ''), ...named(adaptive.full, ' where no adaptive rule inherits'),
+    ...named(adaptive.inheriting, ' where adaptive rules inherit'),
+  ].join('; ')
   return text[0].toUpperCase() + text.slice(1)
 }
 
@@ -98,7 +112,8 @@ function rowsBy({ blocks, layers, units, kinds, calls }: ProfiledStep, by: Level
     case 'op': return kinds
     case 'shape': return rollUp(calls, shapeOf)
     // Two calls can have one name: the way out of a model is named after what goes out.
-    case 'call': return calls.flatMap(call => rollUp([call], () => `${call.name} (${shapeOf(call)})`)).map(row => ({ ...row, share: row.ms / calls.reduce((sum, { ms }) => sum + ms, 0) }))
+    case 'call': return calls.flatMap(call => rollUp([call], () => `${call.name} (${shapeOf(call)})`)).map(row =>
+      ({ ...row, share: row.ms / calls.reduce((sum, { ms }) => sum + ms, 0) }))
   }
 }
 
@@ -106,5 +121,8 @@ function rowTable(title: string, rows: readonly ProfileRow[], whole?: ProfileRow
   const cells = ({ name, calls, ms, share, macs, gflops, bytes, ofRoofline }: ProfileRow): string[] => [
     name, String(calls), ms < 10 ? ms.toFixed(3) : ms.toFixed(1), `${(100 * share).toFixed(1)} %`, formatCount(macs), macs > 0 ? gflops.toFixed(1) : '', formatBytes(bytes), `${(100 * ofRoofline).toFixed(0)} %`,
   ]
-  return table([title, 'calls', 'ms', 'share', 'MACs', 'GFLOP/s', 'memory', 'of roofline'], [...rows, ...(whole === undefined ? [] : [{ ...whole, name: 'all' }])].map(cells))
+  return table(
+    [title, 'calls', 'ms', 'share', 'MACs', 'GFLOP/s', 'memory', 'of roofline'],
+    [...rows, ...(whole === undefined ? [] : [{ ...whole, name: 'all' }])].map(cells),
+  )
 }

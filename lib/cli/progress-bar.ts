@@ -7,14 +7,17 @@ export class BytesBar {
   readonly #show: boolean
 
   constructor(quiet: boolean) {
-    this.#show = !quiet && process.stderr.isTTY === true
+    this.#show = !quiet && process.stderr.isTTY
   }
 
   set(phase: string, bytesDone: number, bytesTotal: number, note = ''): void {
     if (!this.#show || bytesTotal === 0) return
     const text = { phase: phase.padEnd(11), amount: `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`, note }
     if (this.#bar === undefined) {
-      this.#bar = new SingleBar({ format: '{phase} {bar} {percentage} % {amount} {note}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false, stream: process.stderr })
+      this.#bar = new SingleBar({
+        format: '{phase} {bar} {percentage} % {amount} {note}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false,
+        stream: process.stderr,
+      })
       this.#bar.start(bytesTotal, bytesDone, text)
     }
     this.#bar.setTotal(bytesTotal)

@@ -24,7 +24,9 @@ export function pullCommand(signal: AbortSignal): Command {
     .option('--verify', 'compare files that are in the cache already, too')
     .option('-q, --quiet', 'print nothing but where the model is')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nThe environment variables of the hub\'s own tools count: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE.')
+    .addHelpText(
+      'after', '\nThe environment variables of the hub\'s own tools count: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE.',
+    )
     .action(async (repository: string, flags: Flags) => pull(repository, flags, signal))
 }
 
@@ -36,7 +38,8 @@ async function pull(repository: string, flags: Flags, signal: AbortSignal): Prom
       ...(flags.variant !== true && { variant: flags.variant }),
       ...(flags.verify === true && { verify: true }),
       signal,
-      onProgress: ({ phase, file, bytesDone, bytesTotal }) => bar.set(phase === 'verify' ? 'comparing' : 'downloading', bytesDone, bytesTotal, file),
+      onProgress: ({ phase, file, bytesDone, bytesTotal }) =>
+        bar.set(phase === 'verify' ? 'comparing' : 'downloading', bytesDone, bytesTotal, file),
     })
     bar.stop()
     if (flags.json === true) {
@@ -44,7 +47,11 @@ async function pull(repository: string, flags: Flags, signal: AbortSignal): Prom
       return
     }
     process.stdout.write(`${shownPath(model.path)}\n`)
-    if (flags.quiet !== true) process.stderr.write(`${model.repository} at ${model.commit}${model.variant === undefined ? '' : `, ${model.variant}`}: ${formatBytes(model.bytes)}, ${model.bytesFetched === 0 ? 'all of it here before' : `${formatBytes(model.bytesFetched)} fetched`}\n`)
+    if (flags.quiet !== true)
+      process.stderr.write(
+        `${model.repository} at ${model.commit}${model.variant === undefined ? '' : `, ${model.variant}`}: ${formatBytes(model.bytes)}, `
+        + `${model.bytesFetched === 0 ? 'all of it here before' : `${formatBytes(model.bytesFetched)} fetched`}\n`,
+      )
   } finally {
     bar.stop()
   }

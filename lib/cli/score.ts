@@ -50,10 +50,16 @@ export function scoreCommand(signal: AbortSignal): Command {
 
 async function run(flags: Flags, signal: AbortSignal): Promise<void> {
   const { prompt, count, seed, steps, guidance, sampler, unit } = flags
-  if (flags.share !== undefined && flags.recipe === undefined) throw new AsdmError('INVALID_ARGUMENT', 'Expected --share only with --recipe')
-  if (flags.share !== undefined && !(flags.share > 0 && flags.share < 1)) throw new AsdmError('INVALID_ARGUMENT', `Expected --share above 0 and below 1 but received ${flags.share}`)
-  const show = process.stderr.isTTY === true && flags.quiet !== true && flags.json !== true
-  const bar = show ? new SingleBar({ format: 'scoring {bar} {percentage} % {note}', barsize: 30, hideCursor: true, clearOnComplete: true, stream: process.stderr }) : undefined
+  if (flags.share !== undefined && flags.recipe === undefined)
+    throw new AsdmError('INVALID_ARGUMENT', 'Expected --share only with --recipe')
+  if (flags.share !== undefined && !(flags.share > 0 && flags.share < 1))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected --share above 0 and below 1 but received ${flags.share}`)
+  const show = process.stderr.isTTY && flags.quiet !== true && flags.json !== true
+  const bar = show
+    ? new SingleBar({
+        format: 'scoring {bar} {percentage} % {note}', barsize: 30, hideCursor: true, clearOnComplete: true, stream: process.stderr,
+      })
+    : undefined
   let report: ScoreReport
   try {
     bar?.start(1, 0, { note: '' })
@@ -61,7 +67,10 @@ async function run(flags: Flags, signal: AbortSignal): Promise<void> {
       bar?.setTotal(of)
       bar?.update(done, { note: prefix ?? 'the whole UNet' })
     }
-    report = await scoreUnits(flags.model, { ...loadOptions(flags), ...given({ prompts: prompt, count, seed, steps, guidanceScale: guidance, sampler, units: unit }), signal, onProgress })
+    report = await scoreUnits(flags.model, {
+      ...loadOptions(flags), ...given({ prompts: prompt, count, seed, steps, guidanceScale: guidance, sampler, units: unit }), signal,
+      onProgress,
+    })
   } finally {
     bar?.stop()
   }
@@ -78,7 +87,8 @@ function asText({ settings, full, units }: ScoreReport): string {
   const rows = units.map(({ prefix, score, mean, spread, distance, macs, share, passMs, perShare }) => [
     prefix, score.toFixed(3), mean.toFixed(3), spread.toFixed(3), distance.toFixed(3), formatCount(macs), `${(100 * share).toFixed(2)} %`, passMs.toFixed(1), perShare.toFixed(2),
   ])
-  return `${shownPath(settings.model)}: ${settings.prompts.length * settings.count} latents of ${settings.steps} steps with ${settings.sampler}, guidance ${settings.guidanceScale}; `
+  return `${shownPath(settings.model)}: ${settings.prompts.length * settings.count} latents of ${settings.steps} steps with `
+    + `${settings.sampler}, guidance ${settings.guidanceScale}; `
     + `a whole pass: ${formatCount(full.macs)} multiply-accumulates, ${full.passMs.toFixed(1)} ms\n\n`
     + table(['without', 'score', 'mean', 'spread', 'distance', 'MACs', 'share', 'pass ms', 'score / share'], rows)
 }

@@ -30,7 +30,8 @@ export interface PartLoadOptions extends RuntimeOptions {
   /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string
   /**
-   * Keeps the weights, packed for this kernel set and number format, in a file beside those they come from, and maps that file where there is
+   * Keeps the weights, packed for this kernel set and number format, in a file beside those they come from, and maps that file where there
+   * is
    * one. Off if left out. See {@link PackedCache}.
    */
   packedCache?: boolean

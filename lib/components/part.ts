@@ -2,7 +2,10 @@ import { settle, untilAborted } from '../base/abort'
 import { AsdmError, throwIfAborted } from '../base/errors'
 import { withPrecision } from '../model/precision'
 import { matchWeights } from '../model/weights'
-import type { Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, RunInfo, RunParts, RunStep, ProgramInfo } from '../native/binding'
+import type {
+  Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, RunInfo,
+  RunParts, RunStep, ProgramInfo,
+} from '../native/binding'
 import type { WeightSource } from '../native/configs'
 import type { WeightsLoadOptions } from './options'
 import { packedCacheFile, removeLeftovers, type PackedCache } from './packed-cache'
@@ -33,7 +36,10 @@ export class NativePart {
    * @param name what the part is called in messages
    * @throws AsdmError when the weights do not fit the config, or the config is not supported
    */
-  constructor(addon: Addon, spec: NativeModelSpec, options: NativeModelOptions, sources: readonly WeightSource[], where: string, readonly name: string) {
+  constructor(
+    addon: Addon, spec: NativeModelSpec, options: NativeModelOptions, sources: readonly WeightSource[], where: string,
+    readonly name: string,
+  ) {
     this.#where = where
     const precise = withPrecision(spec, options)
     this.#model = addon.createModel(spec, precise)
@@ -76,7 +82,7 @@ export class NativePart {
     while (this.#loaded !== undefined) {
       const underWay = this.#loaded
       try {
-        return await untilAborted(underWay, options.signal)
+        await untilAborted(underWay, options.signal); return
       } catch (error) {
         throwIfAborted(options.signal)
         if (this.#loaded === underWay) throw error
@@ -107,12 +113,26 @@ export class NativePart {
     throwIfAborted(signal)
     this.#check()
     const { nonFinite, cache, cacheNote } = await settle(() => this.#track(this.#model.load(this.#sources, onProgress, file)), signal)
-    this.#packedCache = file === undefined || cache === 'off' ? undefined : { outcome: cache, file, ...(cacheNote !== '' && { reason: cacheNote }) }
+    this.#packedCache = file === undefined || cache === 'off'
+      ? undefined
+      : { outcome: cache, file, ...(cacheNote !== '' && { reason: cacheNote }) }
     if (cache === 'unwritten')
-      warn({ code: 'PACKED_CACHE', message: `The packed cache "${file}" could not be written, so the next load packs the weights again: ${cacheNote}` }, onWarning)
+      warn(
+        {
+          code: 'PACKED_CACHE',
+          message: `The packed cache "${file}" could not be written, so the next load packs the weights again: ${cacheNote}`,
+        },
+        onWarning,
+      )
     if (nonFinite.length === 0) return
     const few = nonFinite.slice(0, 4).join(', ') + (nonFinite.length > 4 ? ` and ${nonFinite.length - 4} more` : '')
-    warn({ code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so pictures may be black: ${few}`, weights: nonFinite }, onWarning)
+    warn(
+      {
+        code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so pictures may be black: ${few}`,
+        weights: nonFinite,
+      },
+      onWarning,
+    )
   }
 
   async forward(inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<ForwardOutputs> {
@@ -143,7 +163,10 @@ export class NativePart {
     if (!this.#disposed) this.#model.trim()
   }
 
-  /** Stops calls under way (they reject with an `AbortError`), frees everything, and waits until all have stopped. Later calls fail with `DISPOSED`. */
+  /**
+   * Stops calls under way (they reject with an `AbortError`), frees everything, and waits until all have stopped. Later calls fail with
+   * `DISPOSED`.
+   */
   async dispose(): Promise<void> {
     if (!this.#disposed) {
       this.#disposed = true

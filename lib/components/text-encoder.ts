@@ -31,7 +31,9 @@ export class TextEncoder extends Component<TextEncoderConfig> {
    * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
    */
   static async load(folder: string, options?: PartLoadOptions): Promise<TextEncoder> {
-    return loadComponent(options, 'TextEncoder.load', async (addon, opening, native) => new TextEncoder(addon, await openTextEncoder(folder, opening), native))
+    return loadComponent(
+      options, 'TextEncoder.load', async (addon, opening, native) => new TextEncoder(addon, await openTextEncoder(folder, opening), native),
+    )
   }
 
   /** @internal */
@@ -56,7 +58,9 @@ export class TextEncoder extends Component<TextEncoderConfig> {
     const rows = this.#checkIds(ids)
     const flat = new Int32Array(rows.length * rows[0].length)
     rows.forEach((row, i) => flat.set(row, i * row.length))
-    const output = await this.#part.forward({ ids: flat, batch: rows.length, clipSkip: skip }, optional(signal, value => abortSignal(value, 'signal')))
+    const output = await this.#part.forward(
+      { ids: flat, batch: rows.length, clipSkip: skip }, optional(signal, value => abortSignal(value, 'signal')),
+    )
     return output.sample
   }
 
@@ -65,9 +69,12 @@ export class TextEncoder extends Component<TextEncoderConfig> {
     const rows: readonly unknown[] = Array.isArray(ids) ? ids : [ids]
     const isRow = (row: unknown): row is Int32Array => row instanceof Int32Array && row.length > 0 && row.length <= window
     if (rows.length === 0 || !rows.every(isRow) || rows.some(row => row.length !== rows[0].length))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected ids to be an Int32Array of 1 to ${window} token ids, or an array of such of one length, but received ${shown(ids)}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected ids to be an Int32Array of 1 to ${window} token ids, or an array of such of one length, but received ${shown(ids)}`)
     for (const row of rows) for (const id of row)
-      if (id < 0 || id >= vocabSize) throw new AsdmError('INVALID_ARGUMENT', `Expected token ids from 0 to ${vocabSize - 1} but received ${id}; does the tokenizer belong to this text encoder?`)
+      if (id < 0 || id >= vocabSize)
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected token ids from 0 to ${vocabSize - 1} but received ${id}; does the tokenizer belong to this text encoder?`)
     return rows
   }
 }

@@ -34,7 +34,8 @@ export interface UNetRun {
   /** What each pass computes and inherits, and the bytes kept between passes. */
   readonly info: RunInfo
   /**
-   * The first part of a step with `probe`, with the inputs that its pass will have: how far each probe's output is from what it was at the last
+   * The first part of a step with `probe`, with the inputs that its pass will have: how far each probe's output is from what it was at the
+   * last
    * step after which it was in `renew`, see `NativeRun.probe`.
    * @throws AsdmError as {@link forward}
    */
@@ -42,7 +43,8 @@ export interface UNetRun {
   /**
    * Pass number `step`; each once, in order. At a conditional-only step the inputs are those of the conditional half.
    * @param chosen bit i: whether the step's `choices[i]` is inherited; 0 if left out
-   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires, after which the run is of no more use
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires, after which
+   * the run is of no more use
    */
   forward(step: number, inputs: Omit<UNetInputs, 'taps'>, chosen?: number): Promise<Tensor>
   /** Frees the features once a pass under way is done. Twice is fine. */
@@ -98,11 +100,16 @@ export class UNet extends Component<UNetConfig> {
    * @param shape of the whole batch, in latent pixels and text tokens; with `conditionalOnly` steps its first half is the unconditional one
    * @param steps at most 2000
    * @param others further UNets, of the same input channels and text width, which steps name by the numbers 1, 2, …
-   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed; `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
+   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed;
+   * `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
    */
-  createRun(shape: { batch: number, height: number, width: number, length: number }, steps: RunStep[], parts?: RunParts, others: readonly UNet[] = []): UNetRun {
+  createRun(
+    shape: { batch: number, height: number, width: number, length: number }, steps: RunStep[], parts?: RunParts,
+    others: readonly UNet[] = [],
+  ): UNetRun {
     const run = this.#part.createRun(shape, steps, parts, others.map(other => other.#part))
-    const check = (inputs: unknown, call: string) => this.#checkInputs(checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'signal'], call))
+    const check = (inputs: unknown, call: string) =>
+      this.#checkInputs(checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'signal'], call))
     return {
       info: run.info,
       probe: async (step, renew, inputs) => {
@@ -126,15 +133,24 @@ export class UNet extends Component<UNetConfig> {
       throw new AsdmError('SHAPE_MISMATCH', `Expected sample to be [N,${inChannels},H,W] for this UNet but received [${sample.shape}]`)
     const [textBatch, , width] = encoderHiddenStates.shape
     if (textBatch !== batch || width !== crossAttentionDim)
-      throw new AsdmError('SHAPE_MISMATCH', `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received [${encoderHiddenStates.shape}]`)
-    return { sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates, signal: optional(signal, value => abortSignal(value, 'signal')) }
+      throw new AsdmError('SHAPE_MISMATCH',
+        `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received `
+        + `[${encoderHiddenStates.shape}]`)
+    return {
+      sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates,
+      signal: optional(signal, value => abortSignal(value, 'signal')),
+    }
   }
 
   #checkTaps(taps: unknown): string[] {
     if (taps === undefined) return []
-    if (!Array.isArray(taps) || !taps.every(tap => typeof tap === 'string')) throw new AsdmError('INVALID_ARGUMENT', `Expected taps to be an array of unit names but received ${shown(taps)}`)
+    if (!Array.isArray(taps) || !taps.every(tap => typeof tap === 'string'))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected taps to be an array of unit names but received ${shown(taps)}`)
     const known = taps.length > 0 ? this.#part.tapNames() : []
-    for (const tap of taps) if (!known.includes(tap)) throw new AsdmError('INVALID_ARGUMENT', `Expected taps to name units of this UNet but received ${shown(tap)}; ${tapHint(tap, known)}`)
+    for (const tap of taps)
+      if (!known.includes(tap))
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected taps to name units of this UNet but received ${shown(tap)}; ${tapHint(tap, known)}`)
     return [...new Set<string>(taps)]
   }
 }
@@ -150,6 +166,7 @@ function checkTimesteps(timestep: unknown, batch: number): Float32Array {
   if (valid(timestep)) return new Float32Array(batch).fill(timestep as number)
   const list = Array.isArray(timestep) || ArrayBuffer.isView(timestep) ? timestep as unknown as ArrayLike<number> : undefined
   if (list === undefined || list.length !== batch || !Array.prototype.every.call(list, valid))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected timestep to be a finite number or ${batch} of them, one per sample, but received ${shown(timestep)}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected timestep to be a finite number or ${batch} of them, one per sample, but received ${shown(timestep)}`)
   return Float32Array.from(list)
 }

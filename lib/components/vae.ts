@@ -104,7 +104,8 @@ export class VAE extends Component<VAEConfig> {
     const [, channels, height, width] = image.shape
     const { factor, config: { inChannels } } = this
     if (channels !== inChannels || height % factor !== 0 || width % factor !== 0)
-      throw new AsdmError('SHAPE_MISMATCH', `Expected image to be [N,${inChannels},H,W] with H and W multiples of ${factor} but received [${image.shape}]`)
+      throw new AsdmError('SHAPE_MISMATCH',
+        `Expected image to be [N,${inChannels},H,W] with H and W multiples of ${factor} but received [${image.shape}]`)
     const sample = { data: image.data.slice(), shape: [...image.shape] }
     await this.#encoder.load({ ...this.#encoderLoad, signal })
     const { sample: moments } = await this.#encoder.forward({ sample }, signal)

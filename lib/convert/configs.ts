@@ -34,7 +34,9 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
     ...(config.onlyCrossAttention.includes(true) ? { only_cross_attention: config.onlyCrossAttention } : {}),
     out_channels: config.outChannels,
     sample_size: config.sampleSize,
-    ...(config.transformerLayersPerBlock.some(layers => layers !== 1) ? { transformer_layers_per_block: config.transformerLayersPerBlock } : {}),
+    ...(config.transformerLayersPerBlock.some(layers => layers !== 1)
+      ? { transformer_layers_per_block: config.transformerLayersPerBlock }
+      : {}),
     up_block_types: config.upCrossAttention.map(attends => (attends ? 'CrossAttnUpBlock2D' : 'UpBlock2D')),
     ...(upcastAttention ? { upcast_attention: true } : {}),
     use_linear_projection: config.useLinearProjection,
@@ -88,8 +90,13 @@ export function textEncoderJson(config: TextEncoderConfig, dtype: string): JsonO
   }
 }
 
-/** The `model_index.json` of a text to image pipeline without a safety checker. @param unetChannels what the UNet takes: an inpainting one sees more than latents */
-export function modelIndexJson(className: string | undefined, unetChannels: number, latentChannels: number, scheduler: unknown): JsonObject {
+/**
+ * The `model_index.json` of a text to image pipeline without a safety checker. @param unetChannels what the UNet takes: an inpainting one
+ * sees more than latents
+ */
+export function modelIndexJson(
+  className: string | undefined, unetChannels: number, latentChannels: number, scheduler: unknown,
+): JsonObject {
   return {
     _class_name: className ?? (unetChannels === latentChannels ? 'StableDiffusionPipeline' : 'StableDiffusionInpaintPipeline'), ...version,
     feature_extractor: [null, null],

@@ -20,7 +20,10 @@ import { folderTensors, outputBytes, singleFileTensors, toWrite, type ModelWeigh
 
 /** How a model is converted. */
 export interface ConvertOptions {
-  /** `folder`: a diffusers folder; `file`: one file with the original names. Left out: `file` where the target's name ends in `.safetensors`. */
+  /**
+   * `folder`: a diffusers folder; `file`: one file with the original names. Left out: `file` where the target's name ends in
+   * `.safetensors`.
+   */
   to?: 'folder' | 'file'
   /** Number format of the new weights; each keeps its own if left out. Numbers are rounded to the nearest, ties to even. */
   dtype?: 'fp32' | 'fp16' | 'bf16'
@@ -54,12 +57,18 @@ export interface ConvertedModel {
   warnings: string[]
 }
 
-const convertKeys = ['to', 'dtype', 'variant', 'config', 'tokenizer', 'overwrite', 'signal', 'onProgress'] as const satisfies readonly (keyof ConvertOptions)[]
+const convertKeys = [
+  'to', 'dtype', 'variant', 'config', 'tokenizer', 'overwrite', 'signal', 'onProgress',
+] as const satisfies readonly (keyof ConvertOptions)[]
 const storedDTypes: Record<NonNullable<ConvertOptions['dtype']>, StoredDType> = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' }
 const torchDTypes: Record<StoredDType, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
 const partNames = ['text_encoder', 'unet', 'vae'] as const satisfies readonly PartName[]
-const weightFiles: Record<PartName, string> = { text_encoder: 'model.safetensors', unet: 'diffusion_pytorch_model.safetensors', vae: 'diffusion_pytorch_model.safetensors' }
-const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.json']
+const weightFiles: Record<PartName, string> = {
+  text_encoder: 'model.safetensors', unet: 'diffusion_pytorch_model.safetensors', vae: 'diffusion_pytorch_model.safetensors',
+}
+const tokenizerFiles = [
+  'vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.json',
+]
 
 /**
  * Converts a Stable Diffusion 1.x or 2.x model: a diffusers folder to one file with the original names, or back, or to another
@@ -67,14 +76,16 @@ const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'sp
  * once and in its shape, or nothing is written; what is written is opened and compared again before it gets its name.
  *
  * One file has no place for configs: where reading it back infers others than the model has, `warnings` says so.
- * @param source a diffusers folder, a single file, or `owner/name` on the hub @param target where to; its folder is made where there is none
+ * @param source a diffusers folder, a single file, or `owner/name` on the hub @param target where to; its folder is made where there is
+ * none
  * @throws AsdmError as `StableDiffusion.load`; `TENSOR_DTYPE` for a number that the new format cannot hold, `UNSUPPORTED_CONFIG`
  * for a model that the original names cannot tell, `FILE_WRITE`; an `AbortError` when the signal fires
  */
 export async function convertModel(source: string, target: string, options?: ConvertOptions): Promise<ConvertedModel> {
   const given = checkOptions(options, convertKeys, 'convertModel')
   checkPath(source, 'the path of a checkpoint')
-  const to = optional(given.to, value => oneOf<'folder' | 'file'>(value, 'to', ['folder', 'file'])) ?? (checkPath(target, 'the target').toLowerCase().endsWith('.safetensors') ? 'file' : 'folder')
+  const to = optional(given.to, value => oneOf<'folder' | 'file'>(value, 'to', ['folder', 'file']))
+    ?? (checkPath(target, 'the target').toLowerCase().endsWith('.safetensors') ? 'file' : 'folder')
   const job = {
     target: path.resolve(checkPath(target, 'the target')),
     dtype: optional(given.dtype, value => storedDTypes[oneOf(value, 'dtype', ['fp32', 'fp16', 'bf16'])]),
@@ -102,7 +113,10 @@ export async function convertModel(source: string, target: string, options?: Con
     // An empty folder gives way; one that has been filled meanwhile does not.
     if (to === 'folder') await rmdir(job.target).catch(() => {})
     await rename(temporary, job.target)
-    return { path: job.target, kind: to === 'file' ? 'single-file' : 'folder', ...written, dropped, warnings: [...checkpoint.warnings, ...written.warnings] }
+    return {
+      path: job.target, kind: to === 'file' ? 'single-file' : 'folder', ...written, dropped,
+      warnings: [...checkpoint.warnings, ...written.warnings],
+    }
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {})
     throw isFileError(error) ? writeError(error, job.target) : error
@@ -132,7 +146,8 @@ async function checkTarget(target: string, to: 'folder' | 'file', overwrite: boo
   if (to === 'folder' && found.isDirectory() && (await readdir(target)).length === 0) return
   if (to === 'file' && found.isFile() && overwrite) return
   const hint = to === 'file' && found.isFile() ? '; give overwrite to replace it' : ''
-  throw new AsdmError('INVALID_ARGUMENT', `Expected nothing at the target ${shownPath(target)} but there is a ${found.isDirectory() ? 'folder' : 'file'}${hint}`)
+  throw new AsdmError('INVALID_ARGUMENT',
+    `Expected nothing at the target ${shownPath(target)} but there is a ${found.isDirectory() ? 'folder' : 'file'}${hint}`)
 }
 
 /** Asks the graphs which weights they have. None is loaded. */
@@ -180,7 +195,12 @@ const total = (tensors: readonly OutputTensor[]): { tensors: number, bytes: numb
 async function writeFileOf({ temporary, dtype, config, signal, onProgress, checkpoint, requests, weights }: Job): Promise<Written> {
   const tensors = singleFileTensors(weights, checkpoint.textEncoder.config, dtype)
   const prediction = checkpoint.schedulerConfig.prediction_type ?? 'epsilon'
-  const metadata = { format: 'pt', ...(prediction === 'epsilon' || prediction === 'v_prediction' ? { 'modelspec.prediction_type': prediction === 'epsilon' ? 'epsilon' : 'v' } : {}) }
+  const metadata = {
+    format: 'pt',
+    ...(prediction === 'epsilon' || prediction === 'v_prediction'
+      ? { 'modelspec.prediction_type': prediction === 'epsilon' ? 'epsilon' : 'v' }
+      : {}),
+  }
   await writeSafetensors(temporary, toWrite(tensors, signal, counter(tensors, onProgress)), metadata, { signal })
   // With the configs that it comes from it must give the same model; without them it may not.
   const own = config ?? (checkpoint.kind === 'folder' ? checkpoint.path : undefined)
@@ -199,14 +219,21 @@ async function inferenceWarnings(file: string, { unet, vae, textEncoder, schedul
     return [`A single file has no place for configs, and this model's are not those of Stable Diffusion 1.5 or 2.1; ${hint}.`]
   }
   const differing: string[] = []
-  for (const [name, ours, theirs] of [['unet', unet.config, inferred.unet.config], ['vae', vae.config, inferred.vae.config], ['text_encoder', textEncoder.config, inferred.textEncoder.config]] as const)
+  for (const [name, ours, theirs] of [
+    ['unet', unet.config, inferred.unet.config], ['vae', vae.config, inferred.vae.config],
+    ['text_encoder', textEncoder.config, inferred.textEncoder.config],
+  ] as const)
     for (const [key, value] of Object.entries(ours))
       if (!isDeepStrictEqual(value, (theirs as unknown as Record<string, unknown>)[key])) differing.push(`${name}.${key}`)
   for (const key of ['prediction_type', 'beta_start', 'beta_end', 'beta_schedule', 'rescale_betas_zero_snr'] as const) {
     const plain: JsonObject = { prediction_type: 'epsilon', rescale_betas_zero_snr: false }
-    if (!isDeepStrictEqual(schedulerConfig[key] ?? plain[key], inferred.schedulerConfig[key] ?? plain[key])) differing.push(`scheduler.${key}`)
+    if (!isDeepStrictEqual(schedulerConfig[key] ?? plain[key], inferred.schedulerConfig[key] ?? plain[key]))
+      differing.push(`scheduler.${key}`)
   }
-  return differing.length === 0 ? [] : [`A single file has no place for configs, and some of this model's cannot be seen from its weights (${differing.join(', ')}); ${hint}.`]
+  return differing.length === 0
+    ? []
+    : [`A single file has no place for configs, and some of this model's cannot be seen from its weights (${differing.join(', ')}); `
+      + `${hint}.`]
 }
 
 async function writeFolderOf({ temporary, dtype, config, signal, onProgress, checkpoint, requests, weights }: Job): Promise<Written> {
@@ -215,11 +242,15 @@ async function writeFolderOf({ temporary, dtype, config, signal, onProgress, che
   const count = counter(tensors, onProgress)
   await mkdir(temporary)
   await writeConfigs(temporary, checkpoint, config, dtype ?? weights.text_encoder[0].dtype)
-  for (const part of parts) await writeSafetensors(path.join(temporary, part.name, weightFiles[part.name]), toWrite(part.tensors, signal, count), { format: 'pt' }, { signal })
+  for (const part of parts)
+    await writeSafetensors(
+      path.join(temporary, part.name, weightFiles[part.name]), toWrite(part.tensors, signal, count), { format: 'pt' }, { signal },
+    )
   const written = await openCheckpoint(temporary, { signal })
   compare(matchAll(written, requests), weights, dtype)
   for (const part of ['unet', 'vae', 'textEncoder'] as const)
-    if (!isDeepStrictEqual(written[part].config, checkpoint[part].config)) throw new AsdmError('INTERNAL', `Expected the ${part} config that was written to be the one that was read`)
+    if (!isDeepStrictEqual(written[part].config, checkpoint[part].config))
+      throw new AsdmError('INTERNAL', `Expected the ${part} config that was written to be the one that was read`)
   return { ...total(tensors), warnings: [] }
 }
 
@@ -227,7 +258,8 @@ async function writeFolderOf({ temporary, dtype, config, signal, onProgress, che
 function compare(written: ModelWeights, read: ModelWeights, dtype: StoredDType | undefined): void {
   for (const part of partNames) {
     const same = written[part].length === read[part].length && read[part].every((source, i) =>
-      source.name === written[part][i].name && isDeepStrictEqual(source.shape, written[part][i].shape) && (dtype === undefined || written[part][i].dtype === dtype))
+      source.name === written[part][i].name && isDeepStrictEqual(source.shape, written[part][i].shape)
+      && (dtype === undefined || written[part][i].dtype === dtype))
     if (!same) throw new AsdmError('INTERNAL', `Expected the weights of ${part} that were written to be those that were read`)
   }
 }
@@ -253,8 +285,13 @@ async function writeConfigs(folder: string, checkpoint: Checkpoint, override: st
   await give('scheduler/scheduler_config.json', { _diffusers_version: '0.30.0', ...schedulerConfig })
   await give('text_encoder/config.json', textEncoderJson(textEncoder.config, torchDTypes[textDType]))
   await updateDType(path.join(folder, 'text_encoder', 'config.json'), torchDTypes[textDType])
-  const index = from.length > 0 && checkpoint.kind === 'folder' && await isFile(path.join(checkpoint.path, 'model_index.json')) ? await readJsonObject(path.join(checkpoint.path, 'model_index.json')) : {}
-  await writeJson(path.join(folder, 'model_index.json'), modelIndexJson(index._class_name as string | undefined, unet.config.inChannels, vae.config.latentChannels, schedulerConfig._class_name))
+  const index = from.length > 0 && checkpoint.kind === 'folder' && await isFile(path.join(checkpoint.path, 'model_index.json'))
+    ? await readJsonObject(path.join(checkpoint.path, 'model_index.json'))
+    : {}
+  await writeJson(
+    path.join(folder, 'model_index.json'),
+    modelIndexJson(index._class_name as string | undefined, unet.config.inChannels, vae.config.latentChannels, schedulerConfig._class_name),
+  )
   await writeTokenizer(path.join(folder, 'tokenizer'), checkpoint)
 }
 
@@ -268,7 +305,8 @@ async function updateDType(file: string, dtype: string): Promise<void> {
 async function writeTokenizer(folder: string, { tokenizerFolder, padToken }: Checkpoint): Promise<void> {
   if (tokenizerFolder === undefined) return writePackagedTokenizer(folder, padToken)
   await mkdir(folder)
-  for (const name of tokenizerFiles) if (await isFile(path.join(tokenizerFolder, name))) await copyFile(path.join(tokenizerFolder, name), path.join(folder, name))
+  for (const name of tokenizerFiles)
+    if (await isFile(path.join(tokenizerFolder, name))) await copyFile(path.join(tokenizerFolder, name), path.join(folder, name))
 }
 
 async function writeJson(file: string, json: JsonObject): Promise<void> {

@@ -20,7 +20,10 @@ const reasons: [RegExp, string][] = [
   [/^model_ema\./, 'an averaged copy of the weights (EMA)'],
   [/position_ids$/, 'position ids, which are counted anew'],
   [/(?:text_projection|visual_projection|logit_scale|vision_model|\.visual\.|attn_mask)/, 'a part of CLIP that pictures do not need'],
-  [/(?:^|\.)(?:betas|alphas_cumprod|sqrt_|posterior_|log_one_minus|lvlb_weights|logvar|ztsnr|v_pred)/, 'a noise schedule, which is the scheduler\'s'],
+  [
+    /(?:^|\.)(?:betas|alphas_cumprod|sqrt_|posterior_|log_one_minus|lvlb_weights|logvar|ztsnr|v_pred)/,
+    'a noise schedule, which is the scheduler\'s',
+  ],
   [/(?:^|\.)loss\.|global_step$|embedding_manager/, 'training state'],
   [/resblocks\.\d+\./, 'the text encoder\'s last layer, which is not used'],
   [/safety_checker\./, 'the safety checker'],
@@ -44,10 +47,12 @@ export async function unusedTensors(weights: readonly WeightSource[]): Promise<D
     for (const [name, { dtype, shape, begin, end }] of stored) {
       let at = begin
       for (; next < used.length && used[next].begin < end; next++) {
-        if (used[next].begin !== at || used[next].end > end) throw new AsdmError('INTERNAL', `Expected each tensor to be used once but ${shown(name)} is not`)
+        if (used[next].begin !== at || used[next].end > end)
+          throw new AsdmError('INTERNAL', `Expected each tensor to be used once but ${shown(name)} is not`)
         at = used[next].end
       }
-      if (at === begin) dropped.push({ file, name, dtype, shape, reason: reasons.find(([pattern]) => pattern.test(name))?.[1] ?? 'no part of the model' })
+      if (at === begin)
+        dropped.push({ file, name, dtype, shape, reason: reasons.find(([pattern]) => pattern.test(name))?.[1] ?? 'no part of the model' })
       else if (at !== end) throw new AsdmError('INTERNAL', `Expected each tensor to be used whole but ${shown(name)} is not`)
     }
     if (next < used.length) throw new AsdmError('INTERNAL', `Expected weights inside of tensors but ${shown(used[next].name)} is not`)

@@ -75,7 +75,8 @@ export function convert(bytes: Uint8Array, from: StoredDType, to: StoredDType): 
   for (let i = 0; i < floats.length; i++) {
     const value = narrow(floats[i])
     out[i] = value
-    if ((value & 0x7fff) === limit && (floats[i] & 0x7fff_ffff) !== infinity) overflow ??= { index: i, value: new Float32Array(floats.buffer, floats.byteOffset, floats.length)[i] }
+    if ((value & 0x7fff) === limit && (floats[i] & 0x7fff_ffff) !== infinity)
+      overflow ??= { index: i, value: new Float32Array(floats.buffer, floats.byteOffset, floats.length)[i] }
   }
   return { bytes: new Uint8Array(out.buffer), overflow }
 }
@@ -98,7 +99,9 @@ function widen(bytes: Uint8Array, from: 'F16' | 'BF16'): Uint32Array {
  * @param name the tensor that is written, for messages
  * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`; `TENSOR_DTYPE` for a number that the new format cannot hold; an `AbortError`
  */
-export async function* readConverted(sources: readonly WeightSource[], to: StoredDType, name: string, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+export async function* readConverted(
+  sources: readonly WeightSource[], to: StoredDType, name: string, signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   for (const { file, begin, end, dtype } of sources) {
     const handle = await open(file, 'r').catch((error: unknown) => { throw fileError(error, file) })
     try {
@@ -106,7 +109,10 @@ export async function* readConverted(sources: readonly WeightSource[], to: Store
         throwIfAborted(signal)
         const { bytes, overflow } = convert(await readAt(handle, at, Math.min(pieceBytes, end - at), file), dtype, to)
         if (overflow !== undefined)
-          throw new AsdmError('TENSOR_DTYPE', `Expected ${to === 'F16' ? `numbers up to ${largestHalf}, float16's largest,` : "numbers that bfloat16 can hold"} in ${shown(name)} but element ${(at - begin) / elementBytes[dtype] + overflow.index} is ${overflow.value}; bf16 or fp32 holds it`)
+          throw new AsdmError('TENSOR_DTYPE',
+            `Expected ${to === 'F16' ? `numbers up to ${largestHalf}, float16's largest,` : 'numbers that bfloat16 can hold'} in `
+            + `${shown(name)} but element ${(at - begin) / elementBytes[dtype] + overflow.index} is ${overflow.value}; bf16 or fp32 `
+            + 'holds it')
         yield bytes
       }
     } catch (error) {

@@ -11,7 +11,7 @@ const resnetLayers: Record<string, string> = {
 }
 
 const unetEnds: Record<string, string> = {
-  'time_embedding.linear_1': 'time_embed.0', 'time_embedding.linear_2': 'time_embed.2', conv_in: 'input_blocks.0.0', conv_norm_out: 'out.0', conv_out: 'out.2',
+  'time_embedding.linear_1': 'time_embed.0', 'time_embedding.linear_2': 'time_embed.2', 'conv_in': 'input_blocks.0.0', 'conv_norm_out': 'out.0', 'conv_out': 'out.2',
 }
 
 /**
@@ -22,10 +22,17 @@ const unetEnds: Record<string, string> = {
 export function ldmUNetNames(names: readonly string[]): Map<string, string> {
   const places = unetPlaces(names)
   const named = new Map(names.map(name => {
-    const [, place, kind, rest] = /^((?:(?:down|up)_blocks\.\d+|mid_block)\.(resnets|attentions|downsamplers|upsamplers)\.\d+)\.(.+)$/.exec(name) ?? []
+    const [, place, kind, rest] = /^((?:(?:down|up)_blocks\.\d+|mid_block)\.(resnets|attentions|downsamplers|upsamplers)\.\d+)\.(.+)$/.exec(
+      name,
+    )
+    ?? []
     const [, layer, field] = /^(.+)\.(weight|bias)$/.exec(rest ?? name) ?? []
     if (place === undefined) return [name, Object.hasOwn(unetEnds, layer ?? '') ? `${unetEnds[layer]}.${field}` : name]
-    const inner = kind === 'resnets' ? `${Object.hasOwn(resnetLayers, layer ?? '') ? resnetLayers[layer] : layer}.${field}` : kind === 'downsamplers' ? `op.${field}` : rest
+    const inner = kind === 'resnets'
+      ? `${Object.hasOwn(resnetLayers, layer ?? '') ? resnetLayers[layer] : layer}.${field}`
+      : kind === 'downsamplers'
+        ? `op.${field}`
+        : rest
     return [name, `${places.get(place) ?? place}.${inner}`]
   }))
   return checked(named, unetNames([...named.values()]), 'UNet', /^(?!)/)
@@ -66,7 +73,7 @@ function unetPlaces(names: readonly string[]): Map<string, string> {
   return places
 }
 
-const vaeAttention: Record<string, string> = { group_norm: 'norm', to_q: 'q', to_k: 'k', to_v: 'v', 'to_out.0': 'proj_out' }
+const vaeAttention: Record<string, string> = { 'group_norm': 'norm', 'to_q': 'q', 'to_k': 'k', 'to_v': 'v', 'to_out.0': 'proj_out' }
 
 /**
  * @param names a VAE's weights
@@ -79,9 +86,17 @@ export function ldmVAENames(names: readonly string[]): Map<string, string> {
   const named = new Map(names.map(name => [name, name
     .replace('.conv_norm_out.', '.norm_out.').replace('.conv_shortcut.', '.nin_shortcut.')
     .replace(/\.mid_block\.resnets\.(\d+)\./, (_, layer) => `.mid.block_${Number(layer) + 1}.`)
-    .replace(/\.mid_block\.attentions\.(\d+)\.(group_norm|to_q|to_k|to_v|to_out\.0)\./, (_, layer, inner) => `.mid.attn_${Number(layer) + 1}.${vaeAttention[inner]}.`)
-    .replace(/^encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\./, 'encoder.down.$1.block.$2.').replace(/^encoder\.down_blocks\.(\d+)\.downsamplers\.0\./, 'encoder.down.$1.downsample.')
-    .replace(/^decoder\.up_blocks\.(\d+)\.(?:resnets\.(\d+)|upsamplers\.0)\./, (_, stage, layer) => `decoder.up.${stages - 1 - Number(stage)}.${layer === undefined ? 'upsample' : `block.${layer}`}.`)]))
+    .replace(
+      /\.mid_block\.attentions\.(\d+)\.(group_norm|to_q|to_k|to_v|to_out\.0)\./,
+      (_, layer, inner) => `.mid.attn_${Number(layer) + 1}.${vaeAttention[inner]}.`,
+    )
+    .replace(/^encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\./, 'encoder.down.$1.block.$2.').replace(
+      /^encoder\.down_blocks\.(\d+)\.downsamplers\.0\./, 'encoder.down.$1.downsample.',
+    )
+    .replace(
+      /^decoder\.up_blocks\.(\d+)\.(?:resnets\.(\d+)|upsamplers\.0)\./,
+      (_, stage, layer) => `decoder.up.${stages - 1 - Number(stage)}.${layer === undefined ? 'upsample' : `block.${layer}`}.`,
+    )]))
   return checked(named, vaeNames([...named.values()]), 'VAE', /^(?:post_)?quant_conv\.|^(?:en|de)coder\.conv_(?:in|out)\./)
 }
 
@@ -95,7 +110,9 @@ const openClipEnds: Record<string, string> = {
   'final_layer_norm.weight': 'ln_final.weight', 'final_layer_norm.bias': 'ln_final.bias',
 }
 
-const openClipLayers: Record<string, string> = { layer_norm1: 'ln_1', layer_norm2: 'ln_2', 'mlp.fc1': 'mlp.c_fc', 'mlp.fc2': 'mlp.c_proj', 'self_attn.out_proj': 'attn.out_proj' }
+const openClipLayers: Record<string, string> = {
+  'layer_norm1': 'ln_1', 'layer_norm2': 'ln_2', 'mlp.fc1': 'mlp.c_fc', 'mlp.fc2': 'mlp.c_proj', 'self_attn.out_proj': 'attn.out_proj',
+}
 
 /**
  * A text encoder's weights as OpenCLIP's: query, key and value of a layer are one tensor, stacked along the first dimension.
@@ -109,8 +126,12 @@ export function openClipNames(names: readonly string[]): Map<string, string[]> {
     const [, layer, inner, field] = /^encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name) ?? []
     const place = `transformer.resblocks.${layer}`
     if (layer === undefined) named.set(Object.hasOwn(openClipEnds, name) ? openClipEnds[name] : name, [name])
-    else if (!/^self_attn\.[qkv]_proj$/.test(inner)) named.set(`${place}.${Object.hasOwn(openClipLayers, inner) ? openClipLayers[inner] : inner}.${field}`, [name])
-    else if (inner === 'self_attn.q_proj') named.set(`${place}.attn.in_proj_${field}`, ['q', 'k', 'v'].map(letter => `encoder.layers.${layer}.self_attn.${letter}_proj.${field}`))
+    else if (!/^self_attn\.[qkv]_proj$/.test(inner))
+      named.set(`${place}.${Object.hasOwn(openClipLayers, inner) ? openClipLayers[inner] : inner}.${field}`, [name])
+    else if (inner === 'self_attn.q_proj')
+      named.set(
+        `${place}.attn.in_proj_${field}`, ['q', 'k', 'v'].map(letter => `encoder.layers.${layer}.self_attn.${letter}_proj.${field}`),
+      )
   }
   const back = [...named].map(([name, ours]) => {
     const place = openClipName(name)
@@ -118,7 +139,8 @@ export function openClipNames(names: readonly string[]): Map<string, string[]> {
   })
   const given = back.flatMap(([ours]) => ours)
   const wrong = back.find(([ours, theirs]) => String(ours) !== String(theirs))?.[0][0] ?? given.find(name => !all.has(name))
-  if (wrong !== undefined || new Set(given).size !== all.size || given.length !== all.size) throw unnameable('text encoder', wrong ?? names[0])
+  if (wrong !== undefined || new Set(given).size !== all.size || given.length !== all.size)
+    throw unnameable('text encoder', wrong ?? names[0])
   return named
 }
 
@@ -131,5 +153,7 @@ function checked(named: Map<string, string>, back: ReadonlyMap<string, string>, 
 }
 
 function unnameable(part: string, name: string): AsdmError {
-  return new AsdmError('UNSUPPORTED_CONFIG', `Expected a ${part} whose weights have names in a single file but ${shown(name)} has none, since its blocks are arranged in another way`)
+  return new AsdmError('UNSUPPORTED_CONFIG',
+    `Expected a ${part} whose weights have names in a single file but ${shown(name)} has none, since its blocks are arranged in `
+    + 'another way')
 }

@@ -27,7 +27,11 @@ export function singleFileTensors(weights: ModelWeights, textConfig: TextEncoder
   const vaeNames = ldmVAENames(weights.vae.map(({ name }) => name))
   return [
     ...weights.unet.map(source => one(`model.diffusion_model.${unetNames.get(source.name)}`, source, source.shape, dtype)),
-    ...weights.vae.map(source => one(`first_stage_model.${vaeNames.get(source.name)}`, source, isConvolutionInLdm(source.name) ? [...source.shape, 1, 1] : source.shape, dtype)),
+    ...weights.vae.map(source =>
+      one(
+        `first_stage_model.${vaeNames.get(source.name)}`, source, isConvolutionInLdm(source.name) ? [...source.shape, 1, 1] : source.shape,
+        dtype,
+      )),
     ...(textConfig.hiddenAct === 'gelu' ? openClipTensors(weights.text_encoder, dtype)
       : weights.text_encoder.map(source => one(`cond_stage_model.transformer.text_model.${source.name}`, source, source.shape, dtype))),
   ]
@@ -62,10 +66,12 @@ export function outputBytes({ dtype, shape }: OutputTensor): number {
 }
 
 /** The tensors for the writer, which reads and converts each when its turn comes. @param onBytes called with the length of each piece */
-export function toWrite(tensors: readonly OutputTensor[], signal: AbortSignal | undefined, onBytes: (bytes: number) => void): TensorToWrite[] {
+export function toWrite(
+  tensors: readonly OutputTensor[], signal: AbortSignal | undefined, onBytes: (bytes: number) => void,
+): TensorToWrite[] {
   return tensors.map(({ name, dtype, shape, sources }) => ({
     name, dtype, shape,
-    data: async function* () {
+    data: async function * () {
       for await (const piece of readConverted(sources, dtype, name, signal)) {
         yield piece
         onBytes(piece.byteLength)

@@ -58,17 +58,21 @@ export class Drawings {
     const file = path.join(checkPath(folder, 'the path of drawings'), 'drawings.json')
     if (await statIfAny(file) === undefined) {
       const what = await isFolder(folder) ? 'it has no drawings.json' : 'there is no such folder'
-      throw new AsdmError('FILE_NOT_FOUND', `Expected drawings in ${shownPath(folder)} but ${what}; in a checkout of asdm, npm run emoji:data makes build/emoji-data`)
+      throw new AsdmError('FILE_NOT_FOUND',
+        `Expected drawings in ${shownPath(folder)} but ${what}; in a checkout of asdm, npm run emoji:data makes build/emoji-data`)
     }
     const json = await readJsonObject(file, 2 ** 28)
-    const fail = (problem: string): AsdmError => new AsdmError('BAD_JSON', `Expected ${shownPath(file)} to describe drawings but ${problem}`)
-    if (json.format !== 'asdm-drawings' || json.version !== 1) throw fail(`its format is ${shown(json.format)}, version ${shown(json.version)}`)
+    const fail = (problem: string): AsdmError =>
+      new AsdmError('BAD_JSON', `Expected ${shownPath(file)} to describe drawings but ${problem}`)
+    if (json.format !== 'asdm-drawings' || json.version !== 1)
+      throw fail(`its format is ${shown(json.format)}, version ${shown(json.version)}`)
     const whole = (value: unknown, name: string, max: number): number => {
       if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > max) throw fail(`${name} is ${shown(value)}`)
       return value
     }
     const [width, height] = [whole(json.width, 'width', maxSide), whole(json.height, 'height', maxSide)]
-    if (!Array.isArray(json.drawings) || json.drawings.length === 0 || json.drawings.length > maxCount) throw fail(`drawings is ${shown(json.drawings)}`)
+    if (!Array.isArray(json.drawings) || json.drawings.length === 0 || json.drawings.length > maxCount)
+      throw fail(`drawings is ${shown(json.drawings)}`)
     const drawings = json.drawings.map((value: unknown, i) => parseDrawing(value, problem => fail(`drawings[${i}] ${problem}`)))
     const names = new Set(drawings.map(({ style, name }) => `${style}\0${name}`))
     if (names.size !== drawings.length) throw fail('a style has two drawings of one name')
@@ -80,7 +84,12 @@ export class Drawings {
     if (typeof pixels.sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(pixels.sha256)) throw fail(`pixels.sha256 is ${shown(pixels.sha256)}`)
     const binary = path.join(folder, pixels.file)
     const size = (await statIfAny(binary))?.size
-    if (size !== bytes) throw new AsdmError(size === undefined ? 'FILE_NOT_FOUND' : 'FILE_READ', `Expected ${shownPath(binary)} to hold ${bytes} bytes, ${drawings.length} drawings, but ${size === undefined ? 'there is no such file' : `it has ${size}`}`)
+    if (size !== bytes)
+      throw new AsdmError(
+        size === undefined ? 'FILE_NOT_FOUND' : 'FILE_READ',
+        `Expected ${shownPath(binary)} to hold ${bytes} bytes, ${drawings.length} drawings, but `
+        + (size === undefined ? 'there is no such file' : `it has ${size}`),
+      )
     return new Drawings(folder, width, height, drawings, evaluation, pixels.sha256, binary)
   }
 
@@ -123,7 +132,9 @@ function parseDrawing(value: unknown, fail: (problem: string) => AsdmError): Dra
   return { style: style as string, name: name as string, caption: caption as string, heldOut }
 }
 
-function indices(value: unknown, name: string, drawings: readonly Drawing[], heldOut: boolean, fail: (problem: string) => AsdmError): number[] {
+function indices(
+  value: unknown, name: string, drawings: readonly Drawing[], heldOut: boolean, fail: (problem: string) => AsdmError,
+): number[] {
   if (!Array.isArray(value) || value.length > drawings.length) throw fail(`evaluation.${name} is ${shown(value)}`)
   for (const index of value as unknown[])
     if (typeof index !== 'number' || !Number.isInteger(index) || drawings[index]?.heldOut !== heldOut)

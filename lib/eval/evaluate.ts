@@ -14,7 +14,14 @@ import { defaultPrompts } from './prompts'
 import type { EvaluationReport, Likeness, PictureReport, SetName, SetReport } from './report'
 
 /** How a model is evaluated. */
-export interface EvaluateOptions extends Pick<GenerateOptions, 'steps' | 'guidanceScale' | 'sampler' | 'eta' | 'plan' | 'width' | 'height'> {
+export interface EvaluateOptions extends Pick<GenerateOptions,
+  | 'steps'
+  | 'guidanceScale'
+  | 'sampler'
+  | 'eta'
+  | 'plan'
+  | 'width'
+  | 'height'> {
   /** True drawings, whose captions are the prompts: a folder, or drawings that are open. Without them {@link prompts} are drawn. */
   drawings?: string | Drawings
   /** Prompts where there are no true drawings; a built-in list if left out. */
@@ -56,7 +63,9 @@ export interface Evaluation {
 }
 
 const generateKeys = ['steps', 'guidanceScale', 'sampler', 'eta', 'plan', 'width', 'height'] as const
-const keys = [...generateKeys, 'drawings', 'prompts', 'count', 'seed', 'reference', 'judge', 'about', 'signal', 'onProgress'] as const satisfies readonly (keyof EvaluateOptions)[]
+const keys = [
+  ...generateKeys, 'drawings', 'prompts', 'count', 'seed', 'reference', 'judge', 'about', 'signal', 'onProgress',
+] as const satisfies readonly (keyof EvaluateOptions)[]
 
 const defaultCount = 96
 const maxCount = 10_000
@@ -77,11 +86,14 @@ interface Task {
  * an `AbortError` when the signal fires
  */
 export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): Promise<Evaluation> {
-  if (!(sd instanceof StableDiffusion)) throw new AsdmError('INVALID_ARGUMENT', `Expected a loaded model to evaluate but received ${shown(sd)}`)
+  if (!(sd instanceof StableDiffusion))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a loaded model to evaluate but received ${shown(sd)}`)
   const given = checkOptions(options, keys, 'evaluate')
   const signal = optional(given.signal, value => abortSignal(value, 'signal'))
   const onProgress = optional(given.onProgress, value => callback<NonNullable<EvaluateOptions['onProgress']>>(value, 'onProgress'))
-  const drawings = given.drawings === undefined || given.drawings instanceof Drawings ? given.drawings : await Drawings.open(given.drawings as string)
+  const drawings = given.drawings === undefined || given.drawings instanceof Drawings
+    ? given.drawings
+    : await Drawings.open(given.drawings as string)
   const judge = optional(given.judge, value => checkJudge(value)) ?? sd.vae
   const about = optional(given.about, checkAbout) ?? {}
   const tasks = makeTasks(drawings, given)
@@ -91,7 +103,10 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
   const made = await makePictures(sd, tasks, { ...generateOptions(given), ...(signal && { signal }) }, onProgress)
   const { images, times, plan } = made
   const { guidanceScale, steps, sampler, eta, width, height } = images[0].settings
-  const settings = { guidanceScale, steps, sampler, eta, width, height, ...(images[0].settings.plan && { plan: images[0].settings.plan }), seed: tasks[0].seed }
+  const settings = {
+    guidanceScale, steps, sampler, eta, width, height, ...(images[0].settings.plan && { plan: images[0].settings.plan }),
+    seed: tasks[0].seed,
+  }
   const peakBytes = process.resourceUsage().maxRSS * 1024
   const rows: PictureReport[] = tasks.map(({ set, prompt, seed, drawing }) => {
     const { style, name } = (drawing !== undefined && drawings?.drawings[drawing]) || {}
@@ -149,28 +164,35 @@ function makeTasks(drawings: Drawings | undefined, given: Unchecked): Task[] {
   const seed = optional(given.seed, value => integer(value, 'seed', 0, 2 ** 52)) ?? 1000
   const { prompts } = given
   if (drawings !== undefined) {
-    if (prompts !== undefined) throw new AsdmError('INVALID_ARGUMENT', 'Expected either drawings, whose captions are the prompts, or prompts but received both')
+    if (prompts !== undefined)
+      throw new AsdmError('INVALID_ARGUMENT', 'Expected either drawings, whose captions are the prompts, or prompts but received both')
     const tasks: Task[] = []
     for (const set of ['seen', 'heldOut'] as const)
-      for (const drawing of drawings.evaluation[set].slice(0, count)) tasks.push({ set, prompt: drawings.drawings[drawing].caption, seed: seed + tasks.length, drawing })
-    if (tasks.length === 0) throw new AsdmError('INVALID_ARGUMENT', `Expected drawings to evaluate with in ${drawings.folder} but it names none`)
+      for (const drawing of drawings.evaluation[set].slice(0, count))
+        tasks.push({ set, prompt: drawings.drawings[drawing].caption, seed: seed + tasks.length, drawing })
+    if (tasks.length === 0)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected drawings to evaluate with in ${drawings.folder} but it names none`)
     return tasks
   }
   const list: unknown = prompts ?? defaultPrompts
   if (!Array.isArray(list) || list.length === 0 || !list.every(prompt => typeof prompt === 'string'))
     throw new AsdmError('INVALID_ARGUMENT', `Expected prompts to be an array of texts but received ${shown(prompts)}`)
-  return (list as string[]).slice(0, count).map((prompt, i) => ({ set: 'prompts', prompt, seed: seed + i }))
+  return list.slice(0, count).map((prompt, i) => ({ set: 'prompts', prompt, seed: seed + i }))
 }
 
 function checkReference(value: unknown, tasks: Task[]): Evaluation {
   const { report, pictures } = (value ?? {}) as Partial<Evaluation>
-  if (report?.format !== 'asdm-evaluation' || !Array.isArray(report.pictures) || !Array.isArray(pictures) || report.pictures.length !== pictures.length)
+  if (report?.format !== 'asdm-evaluation' || !Array.isArray(report.pictures) || !Array.isArray(pictures)
+    || report.pictures.length !== pictures.length)
     throw new AsdmError('INVALID_ARGUMENT', `Expected reference to be an evaluation but received ${shown(value)}`)
-  if (pictures.length !== tasks.length) throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${tasks.length} pictures but it has ${pictures.length}`)
+  if (pictures.length !== tasks.length)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${tasks.length} pictures but it has ${pictures.length}`)
   tasks.forEach(({ prompt, seed }, i) => {
     const other = (report.pictures as PictureReport[])[i]
     if (other.prompt !== prompt || other.seed !== seed)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected picture ${i} of the reference to be made of ${shown(prompt)} with seed ${seed} but it was made of ${shown(other.prompt)} with seed ${shown(other.seed)}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected picture ${i} of the reference to be made of ${shown(prompt)} with seed ${seed} but it was made of ${shown(other.prompt)} `
+        + `with seed ${shown(other.seed)}`)
   })
   return value as Evaluation
 }
@@ -179,8 +201,11 @@ function checkReference(value: unknown, tasks: Task[]): Evaluation {
 function checkSizes(sd: StableDiffusion, given: Unchecked, drawings: Drawings | undefined, reference: Evaluation | undefined): void {
   const [width, height] = [given.width ?? sd.sizes.default, given.height ?? sd.sizes.default]
   for (const [what, other] of [['the drawings', drawings], ["the reference run's", reference?.pictures[0]]] as const)
-    if (other !== undefined && typeof width === 'number' && typeof height === 'number' && (width !== other.width || height !== other.height))
-      throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of ${other.width}x${other.height} pixels like ${what} but the model is to make ${width}x${height}; set width and height`)
+    if (other !== undefined && typeof width === 'number' && typeof height === 'number'
+      && (width !== other.width || height !== other.height))
+      throw new AsdmError('SHAPE_MISMATCH',
+        `Expected pictures of ${other.width}x${other.height} pixels like ${what} but the model is to make ${width}x${height}; set width `
+        + 'and height')
 }
 
 interface Times { all: number, text: number, denoise: number, decode: number }
@@ -218,17 +243,21 @@ async function judgePictures(
   vae: VAE, drawings: Drawings, tasks: Task[], images: GeneratedImage[], { signal, onProgress }: Pick<EvaluateOptions, 'signal' | 'onProgress'>,
 ): Promise<Judged> {
   const { width, height } = images[0]
-  const wanted = tasks.map(({ drawing }) => drawing as number)
+  const wanted = tasks.map(({ drawing }) => drawing!)
   const styles = [...new Set(wanted.map(i => drawings.drawings[i].style))]
   const ofStyle = Object.fromEntries(styles.map(style => [style, drawings.ofStyle(style)]))
   const all = styles.reduce((sum, style) => sum + ofStyle[style].length, 0)
   const features: Record<string, PictureFeatures[]> = {}
   let before = 0
   for (const style of styles) {
-    features[style] = await drawings.features(vae, style, { ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'drawings', done: before + done, of: all }) })
+    features[style] = await drawings.features(vae, style, {
+      ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'drawings', done: before + done, of: all }),
+    })
     before += ofStyle[style].length
   }
-  const own = await pictureFeatures(vae, images.map(({ rgba }) => rgba), { width, height }, { ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'judge', done, of: images.length }) })
+  const own = await pictureFeatures(vae, images.map(({ rgba }) => rgba), { width, height }, {
+    ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'judge', done, of: images.length }),
+  })
   vae.trim()
   const pixels = await drawings.pixels(wanted)
   throwIfAborted(signal)
@@ -275,7 +304,9 @@ function likeness(differences: Difference[]): Likeness {
 }
 
 /** Activations of the passes that one picture takes, in full. */
-function activations(sd: StableDiffusion, { width, height, guidanceScale }: { width: number, height: number, guidanceScale: number }): { textEncoder: number, unet: number, vaeDecoder: number } {
+function activations(
+  sd: StableDiffusion, { width, height, guidanceScale }: { width: number, height: number, guidanceScale: number },
+): { textEncoder: number, unet: number, vaeDecoder: number } {
   const batch = guidanceScale > 1 ? 2 : 1
   const latent = { height: height / sd.vae.factor, width: width / sd.vae.factor }
   const length = sd.textEncoder.config.maxPositionEmbeddings

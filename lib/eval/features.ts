@@ -23,11 +23,15 @@ export interface PictureFeatures {
  * @throws AsdmError as `vae.encode`, and `SHAPE_MISMATCH` for pictures with fewer than 4x4 latents
  */
 export async function pictureFeatures(
-  vae: VAE, pixels: readonly (Uint8Array | Uint8ClampedArray)[], { width, height }: { width: number, height: number }, { signal, onPicture }: { signal?: AbortSignal, onPicture?: (done: number) => void } = {},
+  vae: VAE, pixels: readonly (Uint8Array | Uint8ClampedArray)[], { width, height }: {
+    width: number
+    height: number
+  }, { signal, onPicture }: { signal?: AbortSignal, onPicture?: (done: number) => void } = {},
 ): Promise<PictureFeatures[]> {
   const { factor, config: { scalingFactor, shiftFactor } } = vae
   if (width / factor < gridSide || height / factor < gridSide)
-    throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of at least ${gridSide * factor}x${gridSide * factor} pixels for this VAE but received ${width}x${height}`)
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected pictures of at least ${gridSide * factor}x${gridSide * factor} pixels for this VAE but received ${width}x${height}`)
   const atOnce = Math.max(1, Math.floor(pixelsAtOnce / (width * height)))
   const features: PictureFeatures[] = []
   for (let begin = 0; begin < pixels.length; begin += atOnce) {
@@ -58,7 +62,9 @@ export function halve({ data, shape: [, channels, height, width] }: Tensor): Flo
   return out
 }
 
-/** [1,C,h,w] to averages over a grid of 4x4 cells of about equal size; where they do not divide evenly, neighbours share a row or column. */
+/**
+ * [1,C,h,w] to averages over a grid of 4x4 cells of about equal size; where they do not divide evenly, neighbours share a row or column.
+ */
 export function toGrid({ data, shape: [, channels, height, width] }: Tensor): Float32Array {
   const out = new Float32Array(channels * gridSide * gridSide)
   const range = (i: number, size: number): [number, number] => [Math.floor((i * size) / gridSide), Math.ceil(((i + 1) * size) / gridSide)]

@@ -30,8 +30,10 @@ export async function saveEvaluation(evaluation: Evaluation, folder: string, ref
   const temporary = `${target}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
   try {
     const old = await statIfAny(target)
-    if (old !== undefined && (!old.isDirectory() || (await readdir(target)).length > 0 && await statIfAny(path.join(target, reportFile)) === undefined))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected ${shownPath(target)} to be a new folder, or one of an evaluation to replace, but it holds something else`)
+    if (old !== undefined
+      && (!old.isDirectory() || (await readdir(target)).length > 0 && await statIfAny(path.join(target, reportFile)) === undefined))
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected ${shownPath(target)} to be a new folder, or one of an evaluation to replace, but it holds something else`)
     await mkdir(path.join(temporary, 'pictures'), { recursive: true })
     await writeFile(path.join(temporary, reportFile), `${JSON.stringify(evaluation.report, undefined, 1)}\n`)
     await writeFile(path.join(temporary, 'sheet.png'), await contactSheet(evaluation, reference))
@@ -53,19 +55,23 @@ export async function saveEvaluation(evaluation: Evaluation, folder: string, ref
 export async function loadEvaluation(folder: string): Promise<Evaluation> {
   const file = path.join(checkPath(folder, 'the path of an evaluation'), reportFile)
   const json = await readJsonObject(file, 2 ** 28)
-  const fail = (problem: string): AsdmError => new AsdmError('BAD_JSON', `Expected ${shownPath(file)} to be the report of an evaluation but ${problem}`)
-  if (json.format !== 'asdm-evaluation' || json.version !== 1) throw fail(`its format is ${shown(json.format)}, version ${shown(json.version)}`)
+  const fail = (problem: string): AsdmError =>
+    new AsdmError('BAD_JSON', `Expected ${shownPath(file)} to be the report of an evaluation but ${problem}`)
+  if (json.format !== 'asdm-evaluation' || json.version !== 1)
+    throw fail(`its format is ${shown(json.format)}, version ${shown(json.version)}`)
   const { pictures: rows, settings } = json
   if (!Array.isArray(rows) || rows.length === 0 || rows.length > maxPictures) throw fail(`its pictures are ${shown(rows)}`)
   for (const [i, row] of (rows as Partial<PictureReport>[]).entries())
-    if (!isJsonObject(row) || typeof row.prompt !== 'string' || !Number.isSafeInteger(row.seed)) throw fail(`picture ${i} has no prompt and seed`)
+    if (!isJsonObject(row) || typeof row.prompt !== 'string' || !Number.isSafeInteger(row.seed))
+      throw fail(`picture ${i} has no prompt and seed`)
   const { width, height } = isJsonObject(settings) ? settings : {}
   const pictures: Picture[] = []
   for (const i of rows.keys()) {
     const name = path.join(folder, pictureFile(i))
     const bytes = await readWhole(name, maxPngBytes)
     pictures.push(withAlpha(await decodePng(bytes, shownPath(name), (w, h) => {
-      if (w !== width || h !== height) throw fail(`its pictures are ${shown(width)}x${shown(height)} pixels and ${shownPath(name)} ${w}x${h}`)
+      if (w !== width || h !== height)
+        throw fail(`its pictures are ${shown(width)}x${shown(height)} pixels and ${shownPath(name)} ${w}x${h}`)
     })))
   }
   return { report: json as unknown as EvaluationReport, pictures }

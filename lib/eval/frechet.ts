@@ -11,8 +11,11 @@ import { symmetricEigen } from './symmetric-eigen'
  */
 export function frechetDistance(a: readonly ArrayLike<number>[], b: readonly ArrayLike<number>[]): number {
   const size = a[0]?.length ?? 0
-  for (const vector of [...a, ...b]) if (vector.length !== size) throw new AsdmError('SHAPE_MISMATCH', `Expected vectors of length ${size} but received one of ${vector.length}`)
-  if (a.length === 0 || b.length === 0 || size === 0) throw new AsdmError('SHAPE_MISMATCH', `Expected vectors in both sets but received ${a.length} and ${b.length}`)
+  for (const vector of [...a, ...b])
+    if (vector.length !== size)
+      throw new AsdmError('SHAPE_MISMATCH', `Expected vectors of length ${size} but received one of ${vector.length}`)
+  if (a.length === 0 || b.length === 0 || size === 0)
+    throw new AsdmError('SHAPE_MISMATCH', `Expected vectors in both sets but received ${a.length} and ${b.length}`)
   const [one, two] = [moments(a, size), moments(b, size)]
   const root = squareRoot(one.covariance, size)
   const inner = multiply(multiply(root, two.covariance, size), root, size)

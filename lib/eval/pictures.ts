@@ -56,10 +56,13 @@ export function ssim(picture: Picture, reference: Picture): number {
   sameSize(picture, reference)
   const { width, height } = picture
   if (width < windowSide || height < windowSide)
-    throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of at least ${windowSide}x${windowSide} pixels but received ${width}x${height}`)
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected pictures of at least ${windowSide}x${windowSide} pixels but received ${width}x${height}`)
   const [x, y] = [luma(picture), luma(reference)]
   const product = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value * b[i])
-  const [meanX, meanY, meanXX, meanYY, meanXY] = [x, y, product(x, x), product(y, y), product(x, y)].map(plane => filter(plane, width, height))
+  const [meanX, meanY, meanXX, meanYY, meanXY] = [
+    x, y, product(x, x), product(y, y), product(x, y),
+  ].map(plane => filter(plane, width, height))
   const [c1, c2] = [(0.01 * 255) ** 2, (0.03 * 255) ** 2]
   let sum = 0
   for (let i = 0; i < meanX.length; i++) {
@@ -97,6 +100,8 @@ function sameSize(a: Picture, b: Picture): number {
   if (a.width !== b.width || a.height !== b.height)
     throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of one size but received ${a.width}x${a.height} and ${b.width}x${b.height}`)
   for (const { rgba, width, height } of [a, b])
-    if (rgba.length !== 4 * width * height) throw new AsdmError('SHAPE_MISMATCH', `Expected ${4 * width * height} bytes for ${width}x${height} pixels but received ${rgba.length}`)
+    if (rgba.length !== 4 * width * height)
+      throw new AsdmError('SHAPE_MISMATCH',
+        `Expected ${4 * width * height} bytes for ${width}x${height} pixels but received ${rgba.length}`)
   return a.width * a.height
 }

@@ -29,7 +29,10 @@ export interface Likeness {
 export interface SetReport {
   /** How many. */
   pictures: number
-  /** Share of pictures to which the drawing asked for is the nearest of its style: by L2 on the encoder's latents, 2x2 pooled. With true drawings only. */
+  /**
+   * Share of pictures to which the drawing asked for is the nearest of its style: by L2 on the encoder's latents, 2x2 pooled. With true
+   * drawings only.
+   */
   top1?: number
   /** Share of pictures to which it is among the five nearest. */
   top5?: number
@@ -87,7 +90,9 @@ export interface EvaluationReport {
   sets: Readonly<Partial<Record<SetName | 'all', SetReport>>>
   /** What the reference run was made with, where there was one. */
   reference?: Pick<EvaluationReport, 'about' | 'cpu' | 'settings'>
-  /** Bytes beside the weights. Activations include kernel scratch; of the three parts the largest counts, since one runs after the other. */
+  /**
+   * Bytes beside the weights. Activations include kernel scratch; of the three parts the largest counts, since one runs after the other.
+   */
   memory: {
     /** Activations of the text encoder. */
     textEncoder: number

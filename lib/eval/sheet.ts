@@ -44,7 +44,8 @@ export async function contactSheet({ report, pictures, drawings }: Evaluation, r
       line.forEach((picture, column) => sheet.draw(picture, gap + column * (w + gap), top, shrink, grow))
     })
     ranks.forEach((rank, column) => {
-      if (rank !== undefined) sheet.fill(gap + column * (w + gap), y + h + 1, w, barHeight - 2, rank === 1 ? marks.first : rank <= 5 ? marks.fifth : marks.miss)
+      if (rank !== undefined)
+        sheet.fill(gap + column * (w + gap), y + h + 1, w, barHeight - 2, rank === 1 ? marks.first : rank <= 5 ? marks.fifth : marks.miss)
     })
     y += groupHeight(shown.length)
   }
@@ -60,14 +61,16 @@ class Sheet {
   }
 
   fill(left: number, top: number, width: number, height: number, color: readonly number[]): void {
-    for (let y = top; y < top + height; y++) for (let x = left; x < left + width; x++) this.rgba.set([...color, 255], 4 * (y * this.width + x))
+    for (let y = top; y < top + height; y++)
+      for (let x = left; x < left + width; x++) this.rgba.set([...color, 255], 4 * (y * this.width + x))
   }
 
   /** Squares of `shrink` pixels are averaged, the averages repeated `grow` times each way. */
   draw({ rgba, width, height }: Picture, left: number, top: number, shrink: number, grow: number): void {
     for (let y = 0; y + shrink <= height; y += shrink) for (let x = 0; x + shrink <= width; x += shrink) {
       const sums = [0, 0, 0]
-      for (let j = 0; j < shrink; j++) for (let i = 0; i < shrink; i++) for (let c = 0; c < 3; c++) sums[c] += rgba[4 * ((y + j) * width + x + i) + c]
+      for (let j = 0; j < shrink; j++)
+        for (let i = 0; i < shrink; i++) for (let c = 0; c < 3; c++) sums[c] += rgba[4 * ((y + j) * width + x + i) + c]
       this.fill(left + (x / shrink) * grow, top + (y / shrink) * grow, grow, grow, sums.map(sum => sum / shrink ** 2))
     }
   }

@@ -11,7 +11,8 @@ const maxSweeps = 60
  * @throws AsdmError `INVALID_ARGUMENT` for values that are not finite
  */
 export function symmetricEigen(matrix: Float64Array, size: number): { values: Float64Array, vectors: Float64Array } {
-  if (!matrix.every(Number.isFinite)) throw new AsdmError('INVALID_ARGUMENT', 'Expected a matrix of finite values but received NaN or infinity')
+  if (!matrix.every(Number.isFinite))
+    throw new AsdmError('INVALID_ARGUMENT', 'Expected a matrix of finite values but received NaN or infinity')
   // Squares of very small or large values would be zero or infinite.
   const scale = matrix.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1
   const a = matrix.map(value => value / scale)

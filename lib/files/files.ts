@@ -4,7 +4,8 @@ import { AsdmError, shown, throwIfAborted } from '../base/errors'
 
 /** Does this error come from the file system (or from its argument checks), and not from a mistake in the code around it? */
 export function isFileError(error: unknown): boolean {
-  return typeof (error as NodeJS.ErrnoException | null)?.code === 'string' && (error as Error).name !== 'AbortError' && !(error instanceof AsdmError)
+  return typeof (error as NodeJS.ErrnoException | null)?.code === 'string' && (error as Error).name !== 'AbortError'
+    && !(error instanceof AsdmError)
 }
 
 /** Turns an error of `node:fs` into an {@link AsdmError} that names the file. Errors that already are one pass through. */
@@ -24,8 +25,8 @@ export function writeError(error: unknown, file: string): AsdmError {
   const { code, message } = error as NodeJS.ErrnoException
   const problem = code === 'ENOSPC' || code === 'EDQUOT' ? 'there is no room left'
     : code === 'EROFS' ? 'its file system is read-only'
-    : code === 'EACCES' || code === 'EPERM' ? 'this user may not'
-    : `the system says ${code ?? message}`
+      : code === 'EACCES' || code === 'EPERM' ? 'this user may not'
+        : `the system says ${code ?? message}`
   return new AsdmError('FILE_WRITE', `Expected to write ${shownPath(file)} but ${problem}`, { cause: error })
 }
 
@@ -64,7 +65,8 @@ export async function withFile<T>(file: string, use: (handle: FileHandle, bytes:
   try {
     const before = await stat(file)
     if (!before.isFile())
-      throw new AsdmError('FILE_READ', `Expected ${shownPath(file)} to be a file but it is ${before.isDirectory() ? 'a folder' : 'not a regular file'}`)
+      throw new AsdmError('FILE_READ',
+        `Expected ${shownPath(file)} to be a file but it is ${before.isDirectory() ? 'a folder' : 'not a regular file'}`)
     handle = await open(file, 'r')
     return await use(handle, (await handle.stat()).size)
   } catch (error) {
@@ -84,7 +86,8 @@ const bytesAtOnce = 1 << 22
  */
 export async function readWhole(file: string, mostBytes: number, signal?: AbortSignal): Promise<Buffer<ArrayBuffer>> {
   return withFile(file, async (handle, bytes) => {
-    if (bytes > mostBytes) throw new AsdmError('FILE_READ', `Expected ${shownPath(file)} to have at most ${mostBytes} bytes but it has ${bytes}`)
+    if (bytes > mostBytes)
+      throw new AsdmError('FILE_READ', `Expected ${shownPath(file)} to have at most ${mostBytes} bytes but it has ${bytes}`)
     const buffer = Buffer.allocUnsafeSlow(bytes)
     for (let done = 0; done < bytes;) {
       throwIfAborted(signal)
@@ -107,7 +110,8 @@ export async function readAt(handle: FileHandle, position: number, bytes: number
   while (done < bytes) {
     const { bytesRead } = await handle.read(buffer, done, bytes - done, position + done)
     if (bytesRead === 0)
-      throw new AsdmError('FILE_READ', `Expected ${bytes} bytes at offset ${position} of ${shownPath(file)} but the file ends after ${done}`)
+      throw new AsdmError('FILE_READ',
+        `Expected ${bytes} bytes at offset ${position} of ${shownPath(file)} but the file ends after ${done}`)
     done += bytesRead
   }
   return buffer

@@ -34,7 +34,8 @@ export async function readJsonObject(file: string, maxBytes = maxJsonBytes): Pro
     } catch (error) {
       throw fail(`it does not parse: ${error instanceof Error ? error.message : 'unknown reason'}`, error)
     }
-    if (!isJsonObject(value)) throw fail(`its outermost value is ${Array.isArray(value) ? 'an array' : value === null ? 'null' : `a ${typeof value}`}`)
+    if (!isJsonObject(value))
+      throw fail(`its outermost value is ${Array.isArray(value) ? 'an array' : value === null ? 'null' : `a ${typeof value}`}`)
     return value
   })
 }
@@ -55,7 +56,10 @@ function parseJson(text: string): unknown {
 
 const nanMark = '\u0000NaN'
 
-/** Writes the three words outside of strings as JSON that gives them. One pass; no regular expression, whose time a hostile file could choose. */
+/**
+ * Writes the three words outside of strings as JSON that gives them. One pass; no regular expression, whose time a hostile file could
+ * choose.
+ */
 function replaceNumberWords(text: string): string {
   let out = ''
   let copied = 0

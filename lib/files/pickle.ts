@@ -24,6 +24,7 @@ export function pickleError(file: string): AsdmError {
     + "d = torch.load(sys.argv[1], map_location='cpu', weights_only=True); d = d.get('state_dict', d); "
     + 'save_file({k: v.clone().contiguous() for k, v in d.items() if torch.is_tensor(v)}, sys.argv[2])'
   return new AsdmError('UNSUPPORTED_FORMAT',
-    `Expected weights as safetensors but ${shownPath(file)} is a Python pickle, which is never read because opening a pickle can run any code it holds; `
+    `Expected weights as safetensors but ${shownPath(file)} is a Python pickle, which is never read because opening a pickle can run any `
+    + 'code it holds; '
     + `convert it once with: python -c "${script}" ${JSON.stringify(name)} ${JSON.stringify(target)}`)
 }

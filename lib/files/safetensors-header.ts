@@ -32,12 +32,14 @@ export function tensorBytes(dtype: string, shape: readonly number[]): number | u
  * keys, accepts any number, and would build whatever a hostile header of 100 MB describes before anything can be checked.
  * @param fail makes the error that is thrown; gets what is wrong, as the end of a sentence
  */
-export function parseHeader(text: string, fail: (problem: string) => Error): { entries: Map<string, HeaderEntry>, metadata: Map<string, string> } {
+export function parseHeader(
+  text: string, fail: (problem: string) => Error,
+): { entries: Map<string, HeaderEntry>, metadata: Map<string, string> } {
   const entries = new Map<string, HeaderEntry>()
   const metadata = new Map<string, string>()
   const scan = new Scanner(text, fail)
   let sawMetadata = false
-  if (text[0] !== '{') throw fail('its header does not start with {')
+  if (!text.startsWith('{')) throw fail('its header does not start with {')
   scan.object(name => {
     if (name === '__metadata__') {
       if (sawMetadata) throw fail('its header holds the key "__metadata__" twice')
@@ -151,7 +153,10 @@ class Scanner {
 
   private take(char: string, what: string): void {
     if (!this.tryTake(char))
-      throw this.fail(`${what} is not as the format wants it: ${quoted(char)} expected at character ${this.at} of the header, found ${this.at < this.text.length ? quoted(this.text[this.at]) : 'the end'}`)
+      throw this.fail(
+        `${what} is not as the format wants it: ${quoted(char)} expected at character ${this.at} of the header, found `
+        + (this.at < this.text.length ? quoted(this.text[this.at]) : 'the end'),
+      )
   }
 
   private tryTake(char: string): boolean {

@@ -31,7 +31,8 @@ export interface SafetensorsHeader {
  */
 export async function readSafetensorsHeader(file: string): Promise<SafetensorsHeader> {
   return withFile(file, async (handle, fileBytes) => {
-    const fail = (problem: string): AsdmError => new AsdmError('BAD_SAFETENSORS', `Expected ${shownPath(file)} to be a safetensors file but ${problem}`)
+    const fail = (problem: string): AsdmError =>
+      new AsdmError('BAD_SAFETENSORS', `Expected ${shownPath(file)} to be a safetensors file but ${problem}`)
     if (fileBytes < 8) throw fail(fileBytes === 0 ? 'it is empty' : `it has only ${fileBytes} bytes`)
     const start = await readAt(handle, 0, 8, file)
     const headerBytes = start.readBigUInt64LE(0)
@@ -50,7 +51,8 @@ export async function readSafetensorsHeader(file: string): Promise<SafetensorsHe
       const tensor = `tensor ${shown(name)}`
       if (begin < next) throw fail(`${tensor} begins at ${begin}, inside the one before, which ends at ${next}`)
       if (begin > next) throw fail(`there is a gap of ${begin - next} bytes before ${tensor}`)
-      if (dataStart + end > fileBytes) throw fail(`${tensor} ends at byte ${dataStart + end}, after the end of the file at ${fileBytes}: the file is truncated`)
+      if (dataStart + end > fileBytes)
+        throw fail(`${tensor} ends at byte ${dataStart + end}, after the end of the file at ${fileBytes}: the file is truncated`)
       next = end
     }
     if (dataStart + next < fileBytes) throw fail(`${fileBytes - dataStart - next} bytes follow its last tensor`)
@@ -81,7 +83,8 @@ export interface TensorToWrite {
  * Writes a safetensors file. The bytes go to a temporary file beside it, which takes the name only when it is complete and on
  * the disk; whatever was there before stays until then. Wide dtypes come first, then by name, so that every tensor is aligned
  * and the same tensors give the same file.
- * @throws AsdmError `INVALID_ARGUMENT` for bad names, dtypes or lengths, `FILE_NOT_FOUND` without a folder to write into, `FILE_WRITE` when the file system refuses
+ * @throws AsdmError `INVALID_ARGUMENT` for bad names, dtypes or lengths, `FILE_NOT_FOUND` without a folder to write into, `FILE_WRITE` when
+ * the file system refuses
  */
 export async function writeSafetensors(
   file: string, tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>> = {}, options: { signal?: AbortSignal } = {},
@@ -102,7 +105,9 @@ export async function writeSafetensors(
         await writeAll(handle, piece)
       }
       if (written !== bytes)
-        throw new AsdmError('INVALID_ARGUMENT', `Expected ${bytes} bytes of tensor ${shown(tensor.name)} (${tensor.dtype} [${tensor.shape}]) but received ${written > bytes ? 'more' : written}`)
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected ${bytes} bytes of tensor ${shown(tensor.name)} (${tensor.dtype} [${tensor.shape}]) but received `
+          + `${written > bytes ? 'more' : written}`)
     }
     await handle.sync()
     await handle.close()
@@ -113,12 +118,15 @@ export async function writeSafetensors(
     await handle?.close().catch(() => {})
     await unlink(temporary).catch(() => {})
     if (!isFileError(error)) throw error
-    throw fileError(error, file).code === 'FILE_NOT_FOUND' ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error }) : writeError(error, file)
+    throw fileError(error, file).code === 'FILE_NOT_FOUND'
+      ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error })
+      : writeError(error, file)
   }
 }
 
 function layOut(file: string, tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>>) {
-  const bad = (problem: string): AsdmError => new AsdmError('INVALID_ARGUMENT', `Expected tensors that ${shownPath(file)} can hold but ${problem}`)
+  const bad = (problem: string): AsdmError =>
+    new AsdmError('INVALID_ARGUMENT', `Expected tensors that ${shownPath(file)} can hold but ${problem}`)
   const names = new Set<string>(['__metadata__'])
   const sorted = [...tensors].map(tensor => {
     const name = shown(tensor.name)
@@ -133,8 +141,10 @@ function layOut(file: string, tensors: Iterable<TensorToWrite>, metadata: Readon
   }).sort((a, b) => b.width - a.width || (a.tensor.name < b.tensor.name ? -1 : 1))
   const fields: string[] = []
   const texts = Object.entries(metadata)
-  if (!texts.every(([key, value]) => typeof value === 'string' && isUnicode(key) && isUnicode(value))) throw bad('its metadata are not all text')
-  if (texts.length > 0) fields.push(`"__metadata__":{${texts.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`)
+  if (!texts.every(([key, value]) => typeof value === 'string' && isUnicode(key) && isUnicode(value)))
+    throw bad('its metadata are not all text')
+  if (texts.length > 0)
+    fields.push(`"__metadata__":{${texts.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`)
   let next = 0
   for (const { tensor, bytes } of sorted) {
     const shape = JSON.stringify([...tensor.shape])

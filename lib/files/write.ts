@@ -31,14 +31,16 @@ export async function writeWhole(file: string, bytes: Uint8Array, { folders = fa
 }
 
 /**
- * Makes sure that {@link writeWhole} can write a file, as far as can be told before there is something to write: that it is no folder, and that its
+ * Makes sure that {@link writeWhole} can write a file, as far as can be told before there is something to write: that it is no folder, and
+ * that its
  * folder, or the nearest one that exists where folders are made, takes new files. Leaves nothing behind.
  * @throws AsdmError as {@link writeWhole}
  */
 export async function checkWritable(file: string, { folders = false } = {}): Promise<void> {
   const target = path.resolve(file)
   try {
-    if ((await statIfAny(target))?.isDirectory() === true) throw new AsdmError('FILE_WRITE', `Expected to write ${shownPath(target)} but it is a folder`)
+    if ((await statIfAny(target))?.isDirectory() === true)
+      throw new AsdmError('FILE_WRITE', `Expected to write ${shownPath(target)} but it is a folder`)
     let folder = path.dirname(target)
     while (folders && await statIfAny(folder) === undefined && path.dirname(folder) !== folder) folder = path.dirname(folder)
     await access(folder)

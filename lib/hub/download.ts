@@ -21,9 +21,12 @@ export interface BlobProgress {
  * Fetches one file into the cache's blobs. What has arrived stays when the connection breaks, the disk is full or the process
  * ends, and is built on the next time. The blob gets its name only when the bytes on the disk have the announced length and hash;
  * where bytes of an earlier attempt turn out to be wrong, it is fetched once more from the start.
- * @throws AsdmError `BAD_DOWNLOAD`, `NETWORK`, `HUB_ACCESS`, `HUB_NOT_FOUND`, `HUB_RESPONSE`, `FILE_WRITE`; an `AbortError` when the signal of the client fires
+ * @throws AsdmError `BAD_DOWNLOAD`, `NETWORK`, `HUB_ACCESS`, `HUB_NOT_FOUND`, `HUB_RESPONSE`, `FILE_WRITE`; an `AbortError` when the signal
+ * of the client fires
  */
-export async function fetchBlob(client: HubClient, cache: RepoCache, file: RepoFile, commit: string, io: HubIO, progress: BlobProgress): Promise<void> {
+export async function fetchBlob(
+  client: HubClient, cache: RepoCache, file: RepoFile, commit: string, io: HubIO, progress: BlobProgress,
+): Promise<void> {
   const partial = cache.partial(file)
   try {
     await mkdir(path.dirname(partial), { recursive: true })
@@ -32,7 +35,8 @@ export async function fetchBlob(client: HubClient, cache: RepoCache, file: RepoF
       const problem = await mismatch(partial, file, client.signal, progress.onVerify)
       if (problem === undefined) break
       await unlink(partial)
-      if (!kept) throw new AsdmError('BAD_DOWNLOAD', `Expected ${shown(file.path)} of ${client.repository} with the announced hash but ${problem}`)
+      if (!kept)
+        throw new AsdmError('BAD_DOWNLOAD', `Expected ${shown(file.path)} of ${client.repository} with the announced hash but ${problem}`)
     }
     await rename(partial, cache.blob(file))
   } catch (error) {
@@ -41,7 +45,9 @@ export async function fetchBlob(client: HubClient, cache: RepoCache, file: RepoF
 }
 
 /** Completes the file at `partial`; says whether it began with bytes that were there before. */
-async function fetchBytes(client: HubClient, partial: string, file: RepoFile, commit: string, io: HubIO, { onBytes }: BlobProgress): Promise<boolean> {
+async function fetchBytes(
+  client: HubClient, partial: string, file: RepoFile, commit: string, io: HubIO, { onBytes }: BlobProgress,
+): Promise<boolean> {
   const bad = async (problem: string): Promise<AsdmError> => {
     await unlink(partial).catch(() => {})
     return new AsdmError('BAD_DOWNLOAD', `Expected ${file.size} bytes of ${shown(file.path)} of ${client.repository} but ${problem}`)
@@ -67,7 +73,10 @@ async function fetchBytes(client: HubClient, partial: string, file: RepoFile, co
       if (response.status === 206) {
         const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get('content-range') ?? '') ?? []
         if (total !== undefined && total !== '*' && Number(total) !== file.size) throw await bad(`the server's file has ${total}`)
-        if (start === undefined || Number(start) !== have) throw new AsdmError('HUB_RESPONSE', `Expected bytes from ${have} on of ${shown(file.path)} of ${client.repository} but received ${shown(response.headers.get('content-range'))}`)
+        if (start === undefined || Number(start) !== have)
+          throw new AsdmError('HUB_RESPONSE',
+            `Expected bytes from ${have} on of ${shown(file.path)} of ${client.repository} but received `
+            + shown(response.headers.get('content-range')))
       } else {
         const length = response.headers.get('content-length')
         if (length !== null && Number(length) !== file.size) throw await bad(`the server's file has ${length}`)
@@ -122,7 +131,8 @@ async function withPartial(partial: string, io: HubIO, use: (handle: FileHandle)
 
 async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number, file: string): Promise<void> {
   try {
-    for (let done = 0; done < bytes.byteLength;) done += (await handle.write(bytes, done, bytes.byteLength - done, position + done)).bytesWritten
+    for (let done = 0; done < bytes.byteLength;)
+      done += (await handle.write(bytes, done, bytes.byteLength - done, position + done)).bytesWritten
   } catch (error) {
     throw writeError(error, file)
   }
@@ -132,7 +142,9 @@ async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number, 
  * Compares a file on the disk with what the hub announced.
  * @returns what is wrong, as the end of a sentence, or `undefined`
  */
-export async function mismatch(place: string, { size, etag }: RepoFile, signal: AbortSignal | undefined, onBytes: (bytes: number) => void): Promise<string | undefined> {
+export async function mismatch(
+  place: string, { size, etag }: RepoFile, signal: AbortSignal | undefined, onBytes: (bytes: number) => void,
+): Promise<string | undefined> {
   const hash = etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
   const handle = await open(place, 'r')
   try {

@@ -57,7 +57,8 @@ export async function readToken(env: Environment = process.env): Promise<string 
 /** @throws AsdmError `INVALID_ARGUMENT` */
 export function checkEndpoint(value: unknown, name: string): string {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined
-  if (url === undefined || url.protocol !== 'https:' && url.protocol !== 'http:' || url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
+  if (url === undefined || url.protocol !== 'https:' && url.protocol !== 'http:' || url.username !== '' || url.password !== ''
+    || url.search !== '' || url.hash !== '')
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be the address of a hub, as ${publicHub}, but received ${shown(value)}`)
   return url.href.replace(/\/+$/, '')
 }
@@ -65,7 +66,8 @@ export function checkEndpoint(value: unknown, name: string): string {
 /** Trims a token and checks that a header can hold it. */
 export function checkToken(value: unknown, name: string): string {
   const token = typeof value === 'string' ? value.trim() : ''
-  if (!/^[\x21-\x7e]{1,1000}$/.test(token)) throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to hold an access token, one word of ASCII letters, digits and signs`)
+  if (!/^[\x21-\x7e]{1,1000}$/.test(token))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to hold an access token, one word of ASCII letters, digits and signs`)
   return token
 }
 

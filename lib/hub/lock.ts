@@ -15,7 +15,9 @@ const pollMs = 100
  * It spares work done twice. What keeps a model whole does not rest on it: blobs get their names when they are complete.
  * @throws AsdmError `FILE_WRITE`; what `work` throws; an `AbortError` when the signal fires while waiting
  */
-export async function withLock<T>(file: string, io: HubIO, signal: AbortSignal | undefined, onWait: () => void, work: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  file: string, io: HubIO, signal: AbortSignal | undefined, onWait: () => void, work: () => Promise<T>,
+): Promise<T> {
   const own = `${os.hostname()} ${process.pid} ${randomBytes(8).toString('hex')}`
   try {
     await mkdir(path.dirname(file), { recursive: true })
@@ -49,7 +51,8 @@ async function acquire(file: string, own: string, io: HubIO, signal: AbortSignal
     const state = `${found.text} ${found.touched}`
     if (state !== seen) [seen, since] = [state, performance.now()]
     if (hasEnded(found.text) || performance.now() - since > io.lock.staleMs) await remove(file, found.text)
-    // Not in step: of several that wait, two would else find the same holder gone at the same moment, and the slower one could move the quicker one's lock away.
+    // Not in step: of several that wait, two would else find the same holder gone at the same moment, and the slower one could move the
+    // quicker one's lock away.
     else await io.sleep(pollMs * (1 + Math.random()), signal)
   }
 }
@@ -82,7 +85,8 @@ async function holder(file: string): Promise<{ text: string, touched: number } |
   } catch (error) {
     if (fileError(error, file).code === 'FILE_NOT_FOUND') return undefined
     // Windows answers this while a file is being removed.
-    if ((error as NodeJS.ErrnoException).code === 'EPERM' || (error as NodeJS.ErrnoException).code === 'EBUSY') return { text: '', touched: 0 }
+    if ((error as NodeJS.ErrnoException).code === 'EPERM' || (error as NodeJS.ErrnoException).code === 'EBUSY')
+      return { text: '', touched: 0 }
     throw error
   }
 }

@@ -2,7 +2,8 @@ import { AsdmError, shown } from '../base/errors'
 
 /** `owner/name`, as the hub allows them: letters, digits, `-`, `_`, `.`, not `--` or `..`, no `-` or `.` at either end. */
 export function isRepositoryName(text: string): boolean {
-  return text.length <= 96 && /^[a-z\d_](?:[\w.-]*\w)?\/\w(?:[\w.-]*\w)?$/i.test(text) && !/--|\.\./.test(text) && !/\.(?:git|ipynb)$/i.test(text)
+  return text.length <= 96 && /^[a-z\d_](?:[\w.-]*\w)?\/\w(?:[\w.-]*\w)?$/i.test(text) && !/--|\.\./.test(text)
+    && !/\.(?:git|ipynb)$/i.test(text)
 }
 
 /** @throws AsdmError `INVALID_ARGUMENT` */
@@ -17,7 +18,8 @@ export function checkRepositoryName(value: unknown): string {
  * @throws AsdmError `INVALID_ARGUMENT`
  */
 export function checkRevision(value: unknown): string {
-  if (typeof value !== 'string' || value.length > 200 || !/^[\w.+-]+(?:\/[\w.+-]+)*$/.test(value) || value.split('/').some(part => /^\.|\.$|\.\.|\.lock$/.test(part)))
+  if (typeof value !== 'string' || value.length > 200 || !/^[\w.+-]+(?:\/[\w.+-]+)*$/.test(value)
+    || value.split('/').some(part => /^\.|\.$|\.\.|\.lock$/.test(part)))
     throw new AsdmError('INVALID_ARGUMENT', `Expected revision to be a branch, a tag or a commit but received ${shown(value)}`)
   return value
 }
@@ -28,5 +30,6 @@ export function isCommit(text: string): boolean {
 
 /** Does this name of a file in a repository stay inside it, on every system? */
 export function isSafePath(file: string): boolean {
-  return file !== '' && file.length <= 4096 && !/[\\\0]/.test(file) && !/^[a-z]:/i.test(file) && file.split('/').every(part => part !== '' && part !== '.' && part !== '..')
+  return file !== '' && file.length <= 4096 && !/[\\\0]/.test(file) && !/^[a-z]:/i.test(file)
+    && file.split('/').every(part => part !== '' && part !== '.' && part !== '..')
 }

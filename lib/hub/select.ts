@@ -5,7 +5,9 @@ import { pickWeightFile, variantsIn } from '../model/weight-files'
 import { firstFew, type PartName } from '../model/weights'
 
 const parts: { name: PartName, base: string }[] = [
-  { name: 'text_encoder', base: 'model' }, { name: 'unet', base: 'diffusion_pytorch_model' }, { name: 'vae', base: 'diffusion_pytorch_model' },
+  { name: 'text_encoder', base: 'model' }, {
+    name: 'unet', base: 'diffusion_pytorch_model',
+  }, { name: 'vae', base: 'diffusion_pytorch_model' },
 ]
 
 /** Small files that a pipeline reads; those that must be there first. */
@@ -30,14 +32,18 @@ export interface Selection {
 /**
  * Chooses from the names of a repository's files: configs, scheduler, tokenizer, and for each part its weights as safetensors, in
  * one variant. As in diffusers, a part that lacks the variant is taken without it.
- * @throws AsdmError `UNSUPPORTED_FORMAT` where weights are only pickles or there is no diffusers folder, `FILE_NOT_FOUND` where files are missing
+ * @throws AsdmError `UNSUPPORTED_FORMAT` where weights are only pickles or there is no diffusers folder, `FILE_NOT_FOUND` where files are
+ * missing
  */
 export function selectFiles(names: ReadonlySet<string>, choice: VariantChoice, repository: string): Selection {
   if (!names.has('model_index.json')) throw noFolder(names, repository)
   const missing = needed.filter(name => !names.has(name))
-  if (missing.length > 0) throw new AsdmError('FILE_NOT_FOUND', `Expected a Stable Diffusion pipeline in ${repository} but it lacks ${firstFew(missing)}`)
+  if (missing.length > 0)
+    throw new AsdmError('FILE_NOT_FOUND', `Expected a Stable Diffusion pipeline in ${repository} but it lacks ${firstFew(missing)}`)
   const tokenizer = names.has('tokenizer/vocab.json') ? ['tokenizer/vocab.json', 'tokenizer/merges.txt'] : ['tokenizer/tokenizer.json']
-  const selection: Selection = { small: [...needed, ...[...tokenizer, ...wanted].filter(name => names.has(name))], weights: [], indexes: [], variant: undefined }
+  const selection: Selection = {
+    small: [...needed, ...[...tokenizer, ...wanted].filter(name => names.has(name))], weights: [], indexes: [], variant: undefined,
+  }
   const variants = parts.map(({ name, base }) => {
     const { file, variant } = selectWeights(filesIn(names, name), base, choice, `${repository}/${name}`)
     selection[file.endsWith('.json') ? 'indexes' : 'weights'].push(`${name}/${file}`)
@@ -55,14 +61,19 @@ function filesIn(names: ReadonlySet<string>, folder: string): Set<string> {
   return new Set([...names].filter(name => name.startsWith(`${folder}/`)).map(name => name.slice(folder.length + 1)))
 }
 
-function selectWeights(names: ReadonlySet<string>, base: string, choice: VariantChoice, where: string): { file: string, variant: string | undefined } {
+function selectWeights(
+  names: ReadonlySet<string>, base: string, choice: VariantChoice, where: string,
+): { file: string, variant: string | undefined } {
   for (const variant of choice === false ? [undefined] : [choice ?? 'fp16', undefined]) {
     const file = pickWeightFile(names, base, variant)
     if (file !== undefined) return { file, variant }
   }
   const variants = variantsIn(names, base)
   if (choice === undefined && variants.length === 1) return { file: pickWeightFile(names, base, variants[0])!, variant: variants[0] }
-  if (variants.length > 0) throw new AsdmError('FILE_NOT_FOUND', `Expected weights ${typeof choice === 'string' ? `of the variant ${shown(choice)} or ` : ''}without a variant in ${where} but there are only ${firstFew(variants)}; name one as the variant`)
+  if (variants.length > 0)
+    throw new AsdmError('FILE_NOT_FOUND',
+      `Expected weights ${typeof choice === 'string' ? `of the variant ${shown(choice)} or ` : ''}without a variant in ${where} but there `
+      + `are only ${firstFew(variants)}; name one as the variant`)
   const pickles = [...names].filter(isPickleName).sort()
   if (pickles.length > 0) throw pickleError(`${where}/${pickles.find(name => !name.includes('optimizer')) ?? pickles[0]}`)
   throw new AsdmError('FILE_NOT_FOUND', `Expected weights as ${base}.safetensors in ${where} but there are none`)
@@ -71,8 +82,11 @@ function selectWeights(names: ReadonlySet<string>, base: string, choice: Variant
 function noFolder(names: ReadonlySet<string>, repository: string): AsdmError {
   const single = [...names].filter(name => !name.includes('/') && name.endsWith('.safetensors')).sort()
   const pickles = [...names].filter(name => !name.includes('/') && isPickleName(name)).sort()
-  const found = single.length > 0 ? `; its ${firstFew(single)} may be whole models in one file, which are downloaded by hand and loaded by their path`
-    : pickles.length > 0 ? `; its ${firstFew(pickles)} are Python pickles, which are never read because opening a pickle can run any code it holds` : ''
+  const found = single.length > 0 ? `; its ${firstFew(single)} may be whole models in one file, which are downloaded by hand and loaded by `
+    + 'their path'
+    : pickles.length > 0
+      ? `; its ${firstFew(pickles)} are Python pickles, which are never read because opening a pickle can run any code it holds`
+      : ''
   return new AsdmError('UNSUPPORTED_FORMAT', `Expected a diffusers folder (model_index.json) in ${repository} but it is none${found}`)
 }
 

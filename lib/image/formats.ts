@@ -10,7 +10,9 @@ export type ImageFormat = 'png' | 'jpeg' | 'webp' | 'avif'
 /** All of them. */
 export const imageFormats: readonly ImageFormat[] = Object.freeze(['png', 'jpeg', 'webp', 'avif'] as const)
 
-const byExtension: Readonly<Record<string, ImageFormat>> = { '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.jfif': 'jpeg', '.webp': 'webp', '.avif': 'avif' }
+const byExtension: Readonly<Record<string, ImageFormat>> = {
+  '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.jfif': 'jpeg', '.webp': 'webp', '.avif': 'avif',
+}
 
 /** An image format named by a caller; `jpg` is `jpeg`. */
 export function checkFormat(value: unknown): ImageFormat {
@@ -28,7 +30,9 @@ export function formatOfFile(file: string, asked?: ImageFormat): ImageFormat {
   if (own !== undefined && asked !== undefined && own !== asked)
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${shownPath(file)} to have an extension of ${asked}, or no format beside it`)
   if (own === undefined && asked === undefined && extension !== '')
-    throw new AsdmError('INVALID_ARGUMENT', `Expected an image file to end in ${Object.keys(byExtension).join(', ')} but received ${shown(pathModule.basename(file))}; name a format to write it all the same`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected an image file to end in ${Object.keys(byExtension).join(', ')} but received ${shown(pathModule.basename(file))}; name a `
+      + 'format to write it all the same')
   return own ?? asked ?? 'png'
 }
 

@@ -37,9 +37,10 @@ export class GeneratedImage extends RgbaImage {
   static from(plain: PlainImage): GeneratedImage {
     const { rgba, width, height, settings } = (plain ?? {}) as Partial<PlainImage>
     const bytes = typeof rgba === 'string' ? Buffer.from(rgba, 'base64') : rgba
-    const wanted = (width as number) * (height as number) * 4
+    const wanted = (width!) * (height!) * 4
     if (!ArrayBuffer.isView(bytes) || bytes.byteLength !== wanted || wanted === 0 || settings === null || typeof settings !== 'object')
-      throw new AsdmError('INVALID_ARGUMENT', `Expected { rgba, width, height, settings } as a generated image has them but received ${shown(plain)}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected { rgba, width, height, settings } as a generated image has them but received ${shown(plain)}`)
     const copy = new Uint8ClampedArray(wanted)
     copy.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
     return new GeneratedImage(copy, width!, height!, withSeed(settings) as GenerationSettings)

@@ -5,7 +5,10 @@ import { fromPixels, maskFromPixels } from './pixels'
 import { decodePng, pngSize } from './png'
 
 /** 8-bit pixels, row by row: RGB or RGBA (alpha is ignored), for masks also one grey byte a pixel. A generated image is one, too. */
-export type Pixels = { width: number, height: number } & ({ data: Uint8Array | Uint8ClampedArray } | { rgba: Uint8Array | Uint8ClampedArray })
+export type Pixels = {
+  width: number
+  height: number
+} & ({ data: Uint8Array | Uint8ClampedArray } | { rgba: Uint8Array | Uint8ClampedArray })
 
 /** A picture handed in: the path of a PNG file, the bytes of one, or pixels. */
 export type ImageInput = string | Uint8Array | Pixels
@@ -32,7 +35,8 @@ export function checkImage(value: unknown, name: 'image' | 'mask', wanted: Wante
   const checkSize = (width: number, height: number): void => {
     if ((wanted.width ?? width) !== width || (wanted.height ?? height) !== height)
       throw new AsdmError('INVALID_ARGUMENT',
-        `Expected ${name} to be ${wanted.width ?? width}x${wanted.height ?? height} pixels like the picture to make but received ${shown(width)}x${shown(height)}; resize it, or set width and height`)
+        `Expected ${name} to be ${wanted.width ?? width}x${wanted.height ?? height} pixels like the picture to make but received `
+        + `${shown(width)}x${shown(height)}; resize it, or set width and height`)
     wanted.check({ width, height })
   }
   if (typeof value === 'string' && value !== '' && !value.includes('\0')) {
@@ -53,7 +57,8 @@ export function checkImage(value: unknown, name: 'image' | 'mask', wanted: Wante
 export function imageSize(value: unknown): { width: number, height: number } | undefined {
   if (value instanceof Uint8Array) return pngSize(value)
   if (value === null || typeof value !== 'object') return undefined
-  if (isTensorLike(value)) return Array.isArray(value.shape) && value.shape.length === 4 ? { width: value.shape[3], height: value.shape[2] } : undefined
+  if (isTensorLike(value))
+    return Array.isArray(value.shape) && value.shape.length === 4 ? { width: value.shape[3], height: value.shape[2] } : undefined
   const { width, height } = value as Partial<Pixels>
   return typeof width === 'number' && typeof height === 'number' ? { width, height } : undefined
 }
@@ -76,8 +81,10 @@ function isTensorLike(value: unknown): value is Tensor {
 function checkPictureTensor(value: unknown): ReadImage {
   checkTensor(value, 'image', 4)
   const [batch, channels, height, width] = value.shape
-  if (batch !== 1 || channels !== 3) throw new AsdmError('SHAPE_MISMATCH', `Expected image to be a tensor [1,3,H,W] but received [${value.shape}]`)
-  if (!value.data.every(Number.isFinite)) throw new AsdmError('INVALID_ARGUMENT', 'Expected image to hold finite values but received NaN or infinity')
+  if (batch !== 1 || channels !== 3)
+    throw new AsdmError('SHAPE_MISMATCH', `Expected image to be a tensor [1,3,H,W] but received [${value.shape}]`)
+  if (!value.data.every(Number.isFinite))
+    throw new AsdmError('INVALID_ARGUMENT', 'Expected image to hold finite values but received NaN or infinity')
   return { width, height, tensor: { data: value.data.slice(), shape: [...value.shape] } }
 }
 
@@ -85,9 +92,12 @@ function checkPixels(value: unknown, name: string): ReadImage {
   const { width, height, data, rgba } = (value ?? {}) as { width?: unknown, height?: unknown, data?: unknown, rgba?: unknown }
   const bytes = data ?? rgba
   if (typeof width !== 'number' || typeof height !== 'number' || !(bytes instanceof Uint8Array || bytes instanceof Uint8ClampedArray))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a PNG's path or bytes, or { data, width, height } with 8-bit pixels, but received ${shown(value)}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${name} to be a PNG's path or bytes, or { data, width, height } with 8-bit pixels, but received ${shown(value)}`)
   const channels = bytes.length / (width * height)
   if (channels !== 3 && channels !== 4 && !(channels === 1 && name === 'mask'))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to hold ${name === 'mask' ? '1, 3 or 4' : '3 or 4'} bytes for each of ${shown(width)}x${shown(height)} pixels but received ${bytes.length} bytes`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${name} to hold ${name === 'mask' ? '1, 3 or 4' : '3 or 4'} bytes for each of ${shown(width)}x${shown(height)} pixels but `
+      + `received ${bytes.length} bytes`)
   return { data: bytes.slice(), width, height }
 }

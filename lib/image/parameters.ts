@@ -12,7 +12,8 @@ const labels: Readonly<Record<SamplerName, readonly [sampler: string, schedule?:
 const maxLength = 1 << 20
 
 /**
- * Settings as AUTOMATIC1111's web UI writes them into the text chunk `parameters` (its `create_infotext`), for the many readers of that: prompt,
+ * Settings as AUTOMATIC1111's web UI writes them into the text chunk `parameters` (its `create_infotext`), for the many readers of that:
+ * prompt,
  * negative prompt, and a line `Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512`.
  */
 export function formatParameters(settings: GenerationSettings): string {
@@ -38,7 +39,9 @@ export function parseParameters(text: string): ReadSettings | undefined {
   if (fields.size < 3 || !fields.has('Steps')) return undefined
   const at = lines.findIndex(line => line.trim().startsWith('Negative prompt:'))
   const prompt = (at < 0 ? lines : lines.slice(0, at)).map(line => line.trim()).join('\n')
-  const negativePrompt = at < 0 ? '' : lines.slice(at).map((line, i) => (i === 0 ? line.trim().slice('Negative prompt:'.length) : line).trim()).join('\n')
+  const negativePrompt = at < 0
+    ? ''
+    : lines.slice(at).map((line, i) => (i === 0 ? line.trim().slice('Negative prompt:'.length) : line).trim()).join('\n')
 
   const number = (name: string): number | undefined => {
     const value = fields.get(name)
@@ -48,7 +51,9 @@ export function parseParameters(text: string): ReadSettings | undefined {
   const size = /^(\d{1,5})x(\d{1,5})$/.exec(fields.get('Size') ?? '')
   const clipSkip = number('Clip skip')
   const found: ReadSettings = {
-    prompt, negativePrompt, steps: number('Steps'), guidanceScale: number('CFG scale'), sampler: samplerOf(fields.get('Sampler'), fields.get('Schedule type')),
+    prompt, negativePrompt, steps: number('Steps'), guidanceScale: number('CFG scale'), sampler: samplerOf(
+      fields.get('Sampler'), fields.get('Schedule type'),
+    ),
     seed: seed !== undefined && /^\d{1,20}$/.test(seed) ? smallest(BigInt(seed)) : undefined,
     width: size === null ? undefined : Number(size[1]), height: size === null ? undefined : Number(size[2]),
     strength: number('Denoising strength'), clipSkip: clipSkip === undefined ? 0 : Math.max(0, clipSkip - 1),
@@ -63,16 +68,18 @@ function smallest(seed: bigint): number | bigint {
 
 function labelOf(sampler: SamplerName | SchedulerConfig): readonly [string, string?] {
   if (typeof sampler === 'string') return labels[sampler]
-  const className = String(sampler['_class_name'])
-  const karras = sampler['use_karras_sigmas'] === true ? 'Karras' : undefined
-  if (className === 'DPMSolverMultistepScheduler' && sampler['algorithm_type'] === 'dpmsolver++' && sampler['solver_order'] === 2) return ['DPM++ 2M', karras]
+  const className = String(sampler._class_name)
+  const karras = sampler.use_karras_sigmas === true ? 'Karras' : undefined
+  if (className === 'DPMSolverMultistepScheduler' && sampler.algorithm_type === 'dpmsolver++' && sampler.solver_order === 2)
+    return ['DPM++ 2M', karras]
   const name = samplerNamed(className, samplerNames)
   return [name === undefined ? className : labels[name][0], karras]
 }
 
 function samplerOf(sampler: string | undefined, schedule: string | undefined): string | undefined {
   if (sampler === undefined) return undefined
-  return (schedule === undefined ? undefined : samplerNamed(`${sampler} ${schedule}`, samplerNames)) ?? samplerNamed(sampler, samplerNames) ?? sampler
+  return (schedule === undefined ? undefined : samplerNamed(`${sampler} ${schedule}`, samplerNames)) ?? samplerNamed(sampler, samplerNames)
+    ?? sampler
 }
 
 /** `Name: value, Name: "quoted, value"` as fields; a scan, since a regular expression would take time that a hostile text chooses. */

@@ -34,7 +34,9 @@ export async function toRgba(image: Tensor, index: number): Promise<Uint8Clamped
 }
 
 /** RGB pixels as RGBA with an alpha of 255. */
-export function withAlpha({ data, width, height }: { data: Uint8Array, width: number, height: number }): { rgba: Uint8ClampedArray<ArrayBuffer>, width: number, height: number } {
+export function withAlpha(
+  { data, width, height }: { data: Uint8Array, width: number, height: number },
+): { rgba: Uint8ClampedArray<ArrayBuffer>, width: number, height: number } {
   const rgba = new Uint8ClampedArray(width * height * 4)
   for (let from = 0, to = 0; to < rgba.length; from += 3, to += 4) {
     rgba[to] = data[from]

@@ -66,10 +66,12 @@ export class RgbaImage {
   }
 
   /**
-   * Writes the image to a file, in the format of its extension: `.png`, `.jpg`, `.webp` or `.avif`, PNG without one. The file appears whole or not
+   * Writes the image to a file, in the format of its extension: `.png`, `.jpg`, `.webp` or `.avif`, PNG without one. The file appears whole
+   * or not
    * at all: the bytes go to a temporary file beside it first.
    * @returns the absolute path
-   * @throws AsdmError `INVALID_ARGUMENT`, `PACKAGE_MISSING`, `FILE_NOT_FOUND` when the folder is missing, `FILE_WRITE` when the system refuses; an
+   * @throws AsdmError `INVALID_ARGUMENT`, `PACKAGE_MISSING`, `FILE_NOT_FOUND` when the folder is missing, `FILE_WRITE` when the system
+   * refuses; an
    * `AbortError` when the signal fires
    */
   async save(path: string, options?: SaveOptions): Promise<string> {
@@ -89,7 +91,8 @@ export class RgbaImage {
     const signal = optional(options.signal, value => abortSignal(value, 'signal'))
     const { rgba, width, height } = this
     if (format !== 'png') return encodeWithSharp(rgba, width, height, format, quality, signal)
-    if (quality !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected no quality for PNG, which is lossless, but received ${quality}`)
+    if (quality !== undefined)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected no quality for PNG, which is lossless, but received ${quality}`)
     return encodePng(rgba, width, height, this.texts(), signal)
   }
 }

@@ -45,7 +45,8 @@ export interface GenerationSettings {
 }
 
 /**
- * Settings read from a PNG. Of a file that asdm wrote they are all there; AUTOMATIC1111's web UI and its relatives name fewer, and samplers that
+ * Settings read from a PNG. Of a file that asdm wrote they are all there; AUTOMATIC1111's web UI and its relatives name fewer, and samplers
+ * that
  * asdm does not have.
  */
 export type ReadSettings = Partial<Omit<GenerationSettings, 'sampler'>> & { sampler?: SamplerName | (string & {}) | SchedulerConfig }
@@ -65,13 +66,16 @@ export function settingsTexts(settings: GenerationSettings): Record<string, stri
 }
 
 /**
- * The settings that `image.save` wrote into a PNG, or those that AUTOMATIC1111's web UI or its relatives wrote (chunk `parameters`), from chunks of the
+ * The settings that `image.save` wrote into a PNG, or those that AUTOMATIC1111's web UI or its relatives wrote (chunk `parameters`), from
+ * chunks of the
  * types tEXt, zTXt and iTXt; `undefined` where there are none.
  * @param png the file's path or its bytes
  * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, or `BAD_JSON` when asdm's own chunk does not parse
  */
 export async function readSettings(png: string | Uint8Array): Promise<ReadSettings | undefined> {
-  const bytes = ArrayBuffer.isView(png) ? new Uint8Array(png.buffer, png.byteOffset, png.byteLength) : await readWhole(checkPath(png, 'png'), maxPngBytes)
+  const bytes = ArrayBuffer.isView(png)
+    ? new Uint8Array(png.buffer, png.byteOffset, png.byteLength)
+    : await readWhole(checkPath(png, 'png'), maxPngBytes)
   const texts = await readTexts(bytes, [keyword, foreignKeyword])
   const json = texts.get(keyword)
   if (json === undefined) {
@@ -91,13 +95,16 @@ export async function readSettings(png: string | Uint8Array): Promise<ReadSettin
 }
 
 /**
- * Settings that `JSON.stringify` takes, whatever their seed: one beyond 2^53 becomes a string, which {@link withSeed} reads. The method that does
+ * Settings that `JSON.stringify` takes, whatever their seed: one beyond 2^53 becomes a string, which {@link withSeed} reads. The method
+ * that does
  * this is not enumerable, so that copies, comparisons and `structuredClone` see the settings alone.
  */
 export function jsonSafe<T extends { seed?: number | bigint }>(settings: T): T {
   if (typeof settings.seed !== 'bigint') return settings
   const copy = { ...settings }
-  Object.defineProperty(copy, 'toJSON', { value(this: T) { return { ...this, seed: jsonSeed(this.seed!) } }, enumerable: false, configurable: true })
+  Object.defineProperty(copy, 'toJSON', {
+    value(this: T) { return { ...this, seed: jsonSeed(this.seed!) } }, enumerable: false, configurable: true,
+  })
   return copy
 }
 

@@ -32,10 +32,13 @@ export function loadSharp(purpose: string): SharpModule {
   try {
     return require('sharp') as SharpModule
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND' && /'sharp'/.test((error as Error).message)
+    const missing = (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND' && (error as Error).message.includes('\'sharp\'')
     throw new AsdmError('PACKAGE_MISSING', missing
       ? `Expected the package sharp in order to ${purpose} but it is not installed; run: npm install sharp`
-      : `Expected the package sharp in order to ${purpose} but it does not load: ${(error as Error).message.split('\n', 1)[0]}; run: npm install sharp`, { cause: error })
+      : `Expected the package sharp in order to ${purpose} but it does not load: ${(error as Error).message.split('\n', 1)[0]}; run: npm `
+        + 'install sharp', {
+      cause: error,
+    })
   }
 }
 
@@ -56,7 +59,8 @@ export async function encodeWithSharp(
 }
 
 /**
- * Decodes JPEG, WebP or AVIF to RGB, turned as its EXIF orientation says, in sRGB; alpha is left out. Of an animation the first frame counts.
+ * Decodes JPEG, WebP or AVIF to RGB, turned as its EXIF orientation says, in sRGB; alpha is left out. Of an animation the first frame
+ * counts.
  * @param check is handed width and height before anything is unpacked; it may throw
  * @throws AsdmError `PACKAGE_MISSING`, `FILE_READ`; an `AbortError` when the signal fires
  */
@@ -76,6 +80,9 @@ export async function decodeWithSharp(
     return { data: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength), width: info.width, height: info.height }
   } catch (error) {
     if (error instanceof AsdmError || isAbortError(error)) throw error
-    throw new AsdmError('FILE_READ', `Expected ${where} to be a whole ${format.toUpperCase()} but it does not decode: ${(error as Error).message.trim()}`, { cause: error })
+    throw new AsdmError(
+      'FILE_READ', `Expected ${where} to be a whole ${format.toUpperCase()} but it does not decode: ${(error as Error).message.trim()}`,
+      { cause: error },
+    )
   }
 }

@@ -43,7 +43,9 @@ export interface Start {
  * Makes the latents to begin with. Draws as diffusers does: for a text the initial noise; for a picture its posterior's noise,
  * then the noise to add; with a mask also the masked picture's posterior's noise.
  */
-export async function start(request: StartOptions, opened: Opened, vae: VAE, noise: NoiseSource, inpaintingUNet: boolean, signal: AbortSignal): Promise<Start> {
+export async function start(
+  request: StartOptions, opened: Opened, vae: VAE, noise: NoiseSource, inpaintingUNet: boolean, signal: AbortSignal,
+): Promise<Start> {
   const { sampler, images } = request
   const { image, mask, width, height } = opened
   const shape = [images, vae.config.latentChannels, height / vae.factor, width / vae.factor]
@@ -81,13 +83,18 @@ async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, signal: 
 
 /** mean + std * noise, std = exp(logvar / 2). */
 export function samplePosterior({ mean, logvar }: Posterior, noise: Tensor): Tensor {
-  return { data: mean.data.map((value, i) => value + Math.fround(Math.fround(Math.exp(Math.fround(0.5 * logvar.data[i]))) * noise.data[i])), shape: [...mean.shape] }
+  return {
+    data: mean.data.map((value, i) => value + Math.fround(Math.fround(Math.exp(Math.fround(0.5 * logvar.data[i]))) * noise.data[i])),
+    shape: [...mean.shape],
+  }
 }
 
 /** (1 - mask) * kept + mask * made; the mask [1,1,h,w] holds for every item and channel. */
 function blend(kept: Tensor, made: Tensor, mask: Tensor): Tensor {
   const plane = mask.data.length
-  return { data: made.data.map((value, i) => (1 - mask.data[i % plane]) * kept.data[i] + mask.data[i % plane] * value), shape: [...made.shape] }
+  return {
+    data: made.data.map((value, i) => (1 - mask.data[i % plane]) * kept.data[i] + mask.data[i % plane] * value), shape: [...made.shape],
+  }
 }
 
 function multiply({ data, shape }: Tensor, factor: number): Tensor {

@@ -21,10 +21,12 @@ export async function openCheckpoint(file: string, options: OpenOptions = {}): P
   if (options.tokenizer !== undefined) checkPath(options.tokenizer, 'tokenizer')
   throwIfAborted(options.signal)
   for (const folder of [options.config, options.tokenizer]) {
-    if (folder !== undefined && !await isFolder(folder)) throw new AsdmError('FILE_NOT_FOUND', `Expected a folder at ${shownPath(folder)} but there is none`)
+    if (folder !== undefined && !await isFolder(folder))
+      throw new AsdmError('FILE_NOT_FOUND', `Expected a folder at ${shownPath(folder)} but there is none`)
   }
   const found = await statIfAny(file)
-  if (found === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected a checkpoint folder or file at ${shownPath(file)} but there is none`)
+  if (found === undefined)
+    throw new AsdmError('FILE_NOT_FOUND', `Expected a checkpoint folder or file at ${shownPath(file)} but there is none`)
   if (!found.isDirectory() && path.extname(file).toLowerCase() !== '.safetensors') {
     if (isPickleName(file)) throw pickleError(file)
     throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${shownPath(file)} to be a diffusers folder or a .safetensors file`)
@@ -36,18 +38,31 @@ export async function openCheckpoint(file: string, options: OpenOptions = {}): P
 }
 
 function checkPath(value: unknown, what: string): asserts value is string {
-  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw new AsdmError('INVALID_ARGUMENT', `Expected ${what} to be a path but received ${shown(value)}`)
+  if (typeof value !== 'string' || value === '' || value.includes('\0'))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${what} to be a path but received ${shown(value)}`)
 }
 
 /** The parts must fit each other: the pipeline hands one's output to the next. */
 function checkParts({ path: where, unet: { config: unet }, vae: { config: vae }, textEncoder: { config: text } }: Checkpoint): void {
-  const bad = (problem: string): AsdmError => new AsdmError('BAD_CONFIG', `Expected the parts of ${shownPath(where)} to fit each other but ${problem}`)
-  const unsupported = (problem: string): AsdmError => new AsdmError('UNSUPPORTED_CONFIG', `Expected ${shownPath(where)} to be a text to image model but ${problem}, which is not supported`)
+  const bad = (problem: string): AsdmError =>
+    new AsdmError('BAD_CONFIG', `Expected the parts of ${shownPath(where)} to fit each other but ${problem}`)
+  const unsupported = (problem: string): AsdmError =>
+    new AsdmError('UNSUPPORTED_CONFIG', `Expected ${shownPath(where)} to be a text to image model but ${problem}, which is not supported`)
   if (unet.crossAttentionDim !== text.hiddenSize)
-    throw bad(`the UNet attends to text features ${unet.crossAttentionDim} wide (cross_attention_dim) and the text encoder's are ${text.hiddenSize} wide (hidden_size)`)
-  if (unet.outChannels !== vae.latentChannels) throw bad(`the UNet gives ${unet.outChannels} channels (out_channels) and the VAE's latents have ${vae.latentChannels} (latent_channels)`)
+    throw bad(
+      `the UNet attends to text features ${unet.crossAttentionDim} wide (cross_attention_dim) and the text encoder's are `
+      + `${text.hiddenSize} wide (hidden_size)`,
+    )
+  if (unet.outChannels !== vae.latentChannels)
+    throw bad(
+      `the UNet gives ${unet.outChannels} channels (out_channels) and the VAE's latents have ${vae.latentChannels} (latent_channels)`,
+    )
   // Inpainting UNets also see the masked picture's latents and the mask.
   if (unet.inChannels !== vae.latentChannels && unet.inChannels !== 2 * vae.latentChannels + 1)
-    throw unsupported(`its UNet takes ${unet.inChannels} channels (in_channels), neither ${vae.latentChannels} nor, for inpainting, ${2 * vae.latentChannels + 1}`)
-  if (vae.inChannels !== 3 || vae.outChannels !== 3) throw unsupported(`its VAE's pictures have ${vae.inChannels} and ${vae.outChannels} channels instead of 3`)
+    throw unsupported(
+      `its UNet takes ${unet.inChannels} channels (in_channels), neither ${vae.latentChannels} nor, for inpainting, `
+      + `${2 * vae.latentChannels + 1}`,
+    )
+  if (vae.inChannels !== 3 || vae.outChannels !== 3)
+    throw unsupported(`its VAE's pictures have ${vae.inChannels} and ${vae.outChannels} channels instead of 3`)
 }

@@ -14,7 +14,8 @@ export interface Range {
 export function checkRange(option: string, values: number | readonly number[], { min, max }: Range, where: string): void {
   for (const value of [values].flat()) {
     if (!Number.isInteger(value) || value < min || value > max)
-      throw new AsdmError('BAD_CONFIG', `Expected ${option} of ${where} to be a whole number from ${min} to ${max} but received ${shown(value)}`)
+      throw new AsdmError('BAD_CONFIG',
+        `Expected ${option} of ${where} to be a whole number from ${min} to ${max} but received ${shown(value)}`)
   }
 }
 
@@ -36,7 +37,8 @@ export class ConfigReader {
   /** The error for a value that is legal but asks for something that asdm does not have. */
   unsupported(option: string, supported: string, value: unknown = this.json[option]): AsdmError {
     const received = Array.isArray(value) ? shownArray(value) : shown(value)
-    return new AsdmError('UNSUPPORTED_CONFIG', `Expected ${option} in ${shownPath(this.file)} to be ${supported} but received ${received}, which is not supported`)
+    return new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected ${option} in ${shownPath(this.file)} to be ${supported} but received ${received}, which is not supported`)
   }
 
   /** The raw value, marked as read. */
@@ -52,7 +54,8 @@ export class ConfigReader {
   /** A finite number. */
   number(option: string, absent: number, range: Range): number {
     const value = this.raw(option, absent)
-    if (typeof value !== 'number' || !(value >= range.min && value <= range.max)) throw this.bad(option, `a number from ${range.min} to ${range.max}`, value)
+    if (typeof value !== 'number' || !(value >= range.min && value <= range.max))
+      throw this.bad(option, `a number from ${range.min} to ${range.max}`, value)
     return value
   }
 
@@ -102,12 +105,15 @@ export class ConfigReader {
   finish(): void {
     for (const [option, value] of Object.entries(this.json)) {
       if (this.read.has(option) || option.startsWith('_') && option !== '__proto__' || value === null || value === false) continue
-      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected only known options in ${shownPath(this.file)} but received ${shown(option)} with the value ${shown(value)}, which is not supported`)
+      throw new AsdmError('UNSUPPORTED_CONFIG',
+        `Expected only known options in ${shownPath(this.file)} but received ${shown(option)} with the value ${shown(value)}, which is not `
+        + 'supported')
     }
   }
 
   private checkInteger(option: string, value: unknown, { min, max }: Range): number {
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) throw this.bad(option, `a whole number from ${min} to ${max}`, value)
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max)
+      throw this.bad(option, `a whole number from ${min} to ${max}`, value)
     return value
   }
 

@@ -65,7 +65,8 @@ export async function openTextEncoder(folder: string, options: PartOptions = {})
 }
 
 async function openPart<Config>(kind: PartKind<Config>, folder: string, options: PartOptions, mixed = false, config?: Config) {
-  if (typeof folder !== 'string' || folder === '' || folder.includes('\0')) throw new AsdmError('INVALID_ARGUMENT', `Expected the path of a ${kind.name} folder but received ${shown(folder)}`)
+  if (typeof folder !== 'string' || folder === '' || folder.includes('\0'))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected the path of a ${kind.name} folder but received ${shown(folder)}`)
   checkVariant(options.variant)
   throwIfAborted(options.signal)
   // Absolute, since the weights are read later, when the working directory may have changed.
@@ -104,7 +105,8 @@ export async function readConfigSet(folder: string): Promise<ConfigSet> {
     scheduler: await readScheduler(folder), tokenizerFolder: await findTokenizer(folder),
   }
   if (Object.values(set).every(config => config === undefined))
-    throw new AsdmError('FILE_NOT_FOUND', `Expected a diffusers folder with configs (unet/config.json and others) at ${shownPath(folder)} but it has none`)
+    throw new AsdmError('FILE_NOT_FOUND',
+      `Expected a diffusers folder with configs (unet/config.json and others) at ${shownPath(folder)} but it has none`)
   return set
 }
 
@@ -126,30 +128,42 @@ export async function openFolder(folder: string, options: OpenOptions): Promise<
   const override = options.config === undefined ? undefined : await readConfigSet(options.config)
 
   // As in diffusers, a part that lacks the variant asked for is read without it.
-  const open = <Config>(kind: PartKind<Config>, config: Config | undefined) => openPart(kind, path.join(folder, kind.name), options, true, config)
+  const open = <Config>(kind: PartKind<Config>, config: Config | undefined) =>
+    openPart(kind, path.join(folder, kind.name), options, true, config)
   const unet = await open(unetKind, override?.unet)
-  unet.part.config = await correctedUNet(unet.part.config, path.join(override?.unet === undefined ? folder : options.config!, 'unet', 'config.json'), pipeline, warnings)
+  unet.part.config = await correctedUNet(
+    unet.part.config, path.join(override?.unet === undefined ? folder : options.config!, 'unet', 'config.json'), pipeline, warnings,
+  )
   const vae = await open(vaeKind, override?.vae)
   const textEncoder = await open(textEncoderKind, override?.textEncoder)
   const parts = [unet, vae, textEncoder]
   if (options.variant !== undefined) {
     if (parts.every(({ variant }) => variant === undefined))
-      throw new AsdmError('FILE_NOT_FOUND', `Expected weights of the variant ${shown(options.variant)} in ${shownPath(folder)} but no part has any`)
+      throw new AsdmError('FILE_NOT_FOUND',
+        `Expected weights of the variant ${shown(options.variant)} in ${shownPath(folder)} but no part has any`)
     const without = parts.filter(({ variant }) => variant === undefined).map(({ name }) => name)
-    if (without.length > 0) warnings.push(`The variant ${shown(options.variant)} does not exist for ${without.join(' and ')}; the weights without a variant are used there.`)
+    if (without.length > 0)
+      warnings.push(
+        `The variant ${shown(options.variant)} does not exist for ${without.join(' and ')}; the weights without a variant are used there.`,
+      )
   } else {
-    for (const { name, variant } of parts) if (variant !== undefined) warnings.push(`The only weights of ${name} are those of the variant ${shown(variant)}; they are used.`)
+    for (const { name, variant } of parts)
+      if (variant !== undefined) warnings.push(`The only weights of ${name} are those of the variant ${shown(variant)}; they are used.`)
   }
 
   throwIfAborted(signal)
   const published = override?.scheduler ?? await readScheduler(folder)
-  if (published === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected scheduler/scheduler_config.json in ${shownPath(folder)} but there is none`)
+  if (published === undefined)
+    throw new AsdmError('FILE_NOT_FOUND', `Expected scheduler/scheduler_config.json in ${shownPath(folder)} but there is none`)
   const schedulerConfig = correctedScheduler(published, pipeline, warnings)
   const tokenizerFolder = options.tokenizer ?? await findTokenizer(folder) ?? override?.tokenizerFolder
   if (tokenizerFolder === undefined) warnings.push(`There is no tokenizer in ${shownPath(folder)}; CLIP's is used.`)
   // Of the two published text encoders, SD 2's (gelu) was trained with the window filled with "!".
   const padToken = textEncoder.part.config.hiddenAct === 'gelu' ? '!' : undefined
-  return { kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken, schedulerConfig, warnings }
+  return {
+    kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken, schedulerConfig,
+    warnings,
+  }
 }
 
 /** Latent pixels that Stable Diffusion 1 was trained at; less in an old config is a conversion's mistake. */
@@ -164,7 +178,10 @@ async function correctedUNet(config: UNetConfig, file: string, pipeline: unknown
   const { _diffusers_version: version, sample_size: size } = await readJsonObject(file)
   const [, major, minor] = (typeof version === 'string' && /^(\d+)\.(\d+)/.exec(version)) || []
   if (minor === undefined || typeof size !== 'number' || Number(major) > 0 || Number(minor) >= 9) return config
-  warnings.push(`The UNet's config says sample_size ${size} and was written by diffusers ${String(version).slice(0, 20)}; ${leastOldSampleSize} is used, as in diffusers.`)
+  warnings.push(
+    `The UNet's config says sample_size ${size} and was written by diffusers ${String(version).slice(0, 20)}; ${leastOldSampleSize} is `
+    + 'used, as in diffusers.',
+  )
   return { ...config, sampleSize: leastOldSampleSize }
 }
 
@@ -178,23 +195,32 @@ export async function checkIndex(folder: string, warnings: string[]): Promise<st
   const file = path.join(folder, 'model_index.json')
   if (!await isFile(file)) {
     if (!await isFolder(path.join(folder, 'unet'))) {
-      const hint = await isFile(path.join(folder, 'config.json')) ? '; it looks like one part, which is opened on its own (UNet, VAE, TextEncoder)' : ''
-      throw new AsdmError('FILE_NOT_FOUND', `Expected a diffusers folder with model_index.json at ${shownPath(folder)} but it has none${hint}`)
+      const hint = await isFile(path.join(folder, 'config.json'))
+        ? '; it looks like one part, which is opened on its own (UNet, VAE, TextEncoder)'
+        : ''
+      throw new AsdmError('FILE_NOT_FOUND',
+        `Expected a diffusers folder with model_index.json at ${shownPath(folder)} but it has none${hint}`)
     }
     warnings.push(`There is no model_index.json in ${shownPath(folder)}; its folders are taken as a Stable Diffusion pipeline's.`)
     return undefined
   }
   const index = await readJsonObject(file)
   if (!pipelines.includes(index._class_name as string))
-    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${shownPath(file)} to name a pipeline of Stable Diffusion 1 or 2 (${pipelines.join(', ')}) but received _class_name ${shown(index._class_name)}`)
+    throw new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected ${shownPath(file)} to name a pipeline of Stable Diffusion 1 or 2 (${pipelines.join(', ')}) but received _class_name `
+      + shown(index._class_name))
   for (const [name, value] of Object.entries(index)) {
     const empty = value === null || value === false || Array.isArray(value) && value.every(item => item === null)
     const known = Object.hasOwn(components, name)
     if (name.startsWith('_') || known && components[name] === undefined || empty && !known) continue
-    if (!known) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected only the parts of a Stable Diffusion pipeline in ${shownPath(file)} but received ${shown(name)}: ${JSON.stringify(value)?.slice(0, 80)}`)
+    if (!known)
+      throw new AsdmError('UNSUPPORTED_CONFIG',
+        `Expected only the parts of a Stable Diffusion pipeline in ${shownPath(file)} but received ${shown(name)}: `
+        + (JSON.stringify(value)?.slice(0, 80)))
     const type = Array.isArray(value) ? value[1] : value
     if (!components[name]!.includes(type as string))
-      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name} in ${shownPath(file)} to be a ${components[name]!.join(' or ')} but received ${shown(type)}`)
+      throw new AsdmError('UNSUPPORTED_CONFIG',
+        `Expected ${name} in ${shownPath(file)} to be a ${components[name]!.join(' or ')} but received ${shown(type)}`)
   }
   return index._class_name as string
 }

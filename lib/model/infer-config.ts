@@ -27,8 +27,12 @@ export class Shapes {
   /** Size of one dimension. @throws AsdmError `TENSOR_MISSING`, `TENSOR_SHAPE` */
   size(name: string, dimension: number): number {
     const shape = this.shapes.get(name)
-    if (shape === undefined) throw new AsdmError('TENSOR_MISSING', `Expected ${name} in ${shownPath(this.file)}, whose config is inferred from it, but it is not there`)
-    if (!(shape[dimension] >= 1)) throw new AsdmError('TENSOR_SHAPE', `Expected ${name} in ${shownPath(this.file)} to have at least ${dimension + 1} dimensions, none empty, but received [${shape}]`)
+    if (shape === undefined)
+      throw new AsdmError('TENSOR_MISSING',
+        `Expected ${name} in ${shownPath(this.file)}, whose config is inferred from it, but it is not there`)
+    if (!(shape[dimension] >= 1))
+      throw new AsdmError('TENSOR_SHAPE',
+        `Expected ${name} in ${shownPath(this.file)} to have at least ${dimension + 1} dimensions, none empty, but received [${shape}]`)
     return shape[dimension]
   }
 
@@ -60,19 +64,28 @@ export function inferUNetConfig(shapes: Shapes, family: Family, sampleSize: numb
     layersPerBlock.push(shapes.count(layer => `down_blocks.${stage}.resnets.${layer}.conv1.weight`))
     downCrossAttention.push(attends(shapes, `down_blocks.${stage}`, layersPerBlock[stage]))
   }
-  for (let stage = 0; stage < stages; stage++) upCrossAttention.push(attends(shapes, `up_blocks.${stage}`, layersPerBlock[stages - 1 - stage] + 1))
+  for (let stage = 0; stage < stages; stage++)
+    upCrossAttention.push(attends(shapes, `up_blocks.${stage}`, layersPerBlock[stages - 1 - stage] + 1))
   if (stages === 0) shapes.size('down_blocks.0.resnets.0.conv1.weight', 0)
 
   const hasMidBlock = shapes.has('mid_block.resnets.0.conv1.weight')
   if (hasMidBlock && !shapes.has('mid_block.attentions.0.proj_in.weight'))
-    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected the middle block in ${shownPath(shapes.file)} to hold a transformer but it has none, which is not supported`)
+    throw new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected the middle block in ${shownPath(shapes.file)} to hold a transformer but it has none, which is not supported`)
   const transformerLayersPerBlock = blockOutChannels.map((_, stage) => {
     const last = stage === stages - 1
-    const place = downCrossAttention[stage] ? `down_blocks.${stage}` : upCrossAttention[stages - 1 - stage] ? `up_blocks.${stages - 1 - stage}` : last && hasMidBlock ? 'mid_block' : undefined
+    const place = downCrossAttention[stage]
+      ? `down_blocks.${stage}`
+      : upCrossAttention[stages - 1 - stage]
+        ? `up_blocks.${stages - 1 - stage}`
+        : last && hasMidBlock
+          ? 'mid_block'
+          : undefined
     return place === undefined ? 1 : shapes.count(layer => `${place}.attentions.0.transformer_blocks.${layer}.attn1.to_q.weight`)
   })
   const place = firstTransformer(downCrossAttention, upCrossAttention, hasMidBlock)
-  if (place === undefined) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected the UNet in ${shownPath(shapes.file)} to attend to text but it has no transformer`)
+  if (place === undefined)
+    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected the UNet in ${shownPath(shapes.file)} to attend to text but it has no transformer`)
   return {
     inChannels: shapes.size('conv_in.weight', 1),
     outChannels: shapes.size('conv_out.weight', 0),
@@ -100,7 +113,9 @@ function attends(shapes: Shapes, place: string, layers: number): boolean {
   let found = 0
   for (let layer = 0; layer < layers; layer++) if (shapes.has(`${place}.attentions.${layer}.proj_in.weight`)) found++
   if (found !== 0 && found !== layers)
-    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected all or none of the ${layers} layers of ${place} in ${shownPath(shapes.file)} to hold transformers but ${found} do, which is not supported`)
+    throw new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected all or none of the ${layers} layers of ${place} in ${shownPath(shapes.file)} to hold transformers but ${found} do, which `
+      + 'is not supported')
   return found > 0
 }
 

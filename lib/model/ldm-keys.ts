@@ -4,7 +4,7 @@
  */
 
 const resnetLayers: Record<string, string> = {
-  'in_layers.0': 'norm1', 'in_layers.2': 'conv1', 'emb_layers.1': 'time_emb_proj', 'out_layers.0': 'norm2', 'out_layers.3': 'conv2', skip_connection: 'conv_shortcut',
+  'in_layers.0': 'norm1', 'in_layers.2': 'conv1', 'emb_layers.1': 'time_emb_proj', 'out_layers.0': 'norm2', 'out_layers.3': 'conv2', 'skip_connection': 'conv_shortcut',
 }
 
 const unetEnds: Record<string, string> = {
@@ -72,7 +72,10 @@ function findUnits(names: readonly string[]): Map<string, UnitKind> {
   return units
 }
 
-/** Walks the blocks in running order. A stage of the way down ends with a block that holds a downsampler, one of the way up with a block that also holds an upsampler. */
+/**
+ * Walks the blocks in running order. A stage of the way down ends with a block that holds a downsampler, one of the way up with a block
+ * that also holds an upsampler.
+ */
 function placeUnits(from: string, first: number, to: string, units: ReadonlyMap<string, UnitKind>, places: Map<string, string>): void {
   let stage = 0
   let layer = 0
@@ -126,7 +129,8 @@ function vaeName(name: string, stages: number): string {
   if (level === null || (level[1] === 'down') !== (coder === 'encoder')) return name
   const [, direction, number, block, sampler, layer] = level
   const stage = direction === 'down' ? Number(number) : stages - 1 - Number(number)
-  return `${coder}.${direction}_blocks.${stage}.${sampler === undefined ? `resnets.${Number(block)}.${shortcut(layer)}` : `${sampler}rs.0.${layer}`}`
+  return `${coder}.${direction}_blocks.${stage}.`
+    + (sampler === undefined ? `resnets.${Number(block)}.${shortcut(layer)}` : `${sampler}rs.0.${layer}`)
 }
 
 function shortcut(layer: string): string {
@@ -134,12 +138,12 @@ function shortcut(layer: string): string {
 }
 
 const openClipEnds: Record<string, string> = {
-  positional_embedding: 'embeddings.position_embedding.weight', 'token_embedding.weight': 'embeddings.token_embedding.weight',
+  'positional_embedding': 'embeddings.position_embedding.weight', 'token_embedding.weight': 'embeddings.token_embedding.weight',
   'ln_final.weight': 'final_layer_norm.weight', 'ln_final.bias': 'final_layer_norm.bias',
 }
 
 const openClipLayers: Record<string, string> = {
-  ln_1: 'layer_norm1', ln_2: 'layer_norm2', 'mlp.c_fc': 'mlp.fc1', 'mlp.c_proj': 'mlp.fc2', 'attn.out_proj': 'self_attn.out_proj',
+  'ln_1': 'layer_norm1', 'ln_2': 'layer_norm2', 'mlp.c_fc': 'mlp.fc1', 'mlp.c_proj': 'mlp.fc2', 'attn.out_proj': 'self_attn.out_proj',
 }
 
 /** What an OpenCLIP tensor is for transformers: one weight, or query, key and value stacked along the first dimension. */

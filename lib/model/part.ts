@@ -3,7 +3,10 @@ import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../
 
 /** How a checkpoint is opened. */
 export interface OpenOptions {
-  /** Which variant of the weight files (`fp16` for `diffusion_pytorch_model.fp16.safetensors`). Without it: the files without a variant, or the only variant there is. */
+  /**
+   * Which variant of the weight files (`fp16` for `diffusion_pytorch_model.fp16.safetensors`). Without it: the files without a variant, or
+   * the only variant there is.
+   */
   variant?: string
   /** A folder whose tokenizer (`vocab.json`, `merges.txt`, configs) is used instead of the checkpoint's. */
   tokenizer?: string

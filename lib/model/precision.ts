@@ -9,7 +9,9 @@ import type { UNetConfig } from '../native/configs'
  */
 export function exactUnits(config: UNetConfig): readonly string[] {
   const lastUpsampler = `up_blocks.${config.blockOutChannels.length - 2}.upsamplers`
-  return ['conv_in', 'conv_out', 'conv_shortcut', 'downsamplers', lastUpsampler, 'proj_in', 'proj_out', 'time_embedding', 'down_blocks.0.resnets']
+  return [
+    'conv_in', 'conv_out', 'conv_shortcut', 'downsamplers', lastUpsampler, 'proj_in', 'proj_out', 'time_embedding', 'down_blocks.0.resnets',
+  ]
 }
 
 /**

@@ -33,7 +33,8 @@ export function parseTextEncoderConfig(json: JsonObject, file: string): TextEnco
     throw reader.unsupported('architectures', '["CLIPTextModel"]', architectures)
   reader.only('model_type', 'clip_text_model')
   const pruned = reader.raw('pruned_heads') ?? null
-  if (pruned !== null && !(isJsonObject(pruned) && Object.keys(pruned).length === 0)) throw reader.unsupported('pruned_heads', 'empty', pruned)
+  if (pruned !== null && !(isJsonObject(pruned) && Object.keys(pruned).length === 0))
+    throw reader.unsupported('pruned_heads', 'empty', pruned)
   reader.without(...notes)
 
   const hiddenAct = reader.raw('hidden_act', 'quick_gelu')
@@ -65,5 +66,7 @@ export function checkTextEncoderConfig(config: TextEncoderConfig, where: string)
   checkRange('num_hidden_layers', config.numHiddenLayers, layers, where)
   checkRange('max_position_embeddings', config.maxPositionEmbeddings, positions, where)
   if (!Number.isInteger(numAttentionHeads) || numAttentionHeads < 1 || hiddenSize % numAttentionHeads !== 0)
-    throw new AsdmError('BAD_CONFIG', `Expected the text encoder config of ${where} to fit together but hidden_size is ${hiddenSize}, which num_attention_heads ${numAttentionHeads} does not divide`)
+    throw new AsdmError('BAD_CONFIG',
+      `Expected the text encoder config of ${where} to fit together but hidden_size is ${hiddenSize}, which num_attention_heads `
+      + `${numAttentionHeads} does not divide`)
 }

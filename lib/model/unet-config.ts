@@ -41,7 +41,8 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
   const up = reader.names('up_block_types', ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
     ['CrossAttnUpBlock2D', 'UpBlock2D'], all)
   const midBlock = reader.raw('mid_block_type', 'UNetMidBlock2DCrossAttn')
-  if (midBlock !== null && midBlock !== 'UNetMidBlock2DCrossAttn') throw reader.unsupported('mid_block_type', '"UNetMidBlock2DCrossAttn" or null', midBlock)
+  if (midBlock !== null && midBlock !== 'UNetMidBlock2DCrossAttn')
+    throw reader.unsupported('mid_block_type', '"UNetMidBlock2DCrossAttn" or null', midBlock)
 
   const headDim = reader.raw('attention_head_dim', 8)
   const headCount = reader.raw('num_attention_heads') ?? null
@@ -49,12 +50,15 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
     ? reader.perStage('attention_head_dim', headDim, stages, heads)
     : reader.perStage('num_attention_heads', headCount, stages, heads)
 
-  const transformerLayersPerBlock = reader.perStage('transformer_layers_per_block', reader.raw('transformer_layers_per_block', 1), stages, transformerLayers)
+  const transformerLayersPerBlock = reader.perStage(
+    'transformer_layers_per_block', reader.raw('transformer_layers_per_block', 1), stages, transformerLayers,
+  )
   const reverse = reader.raw('reverse_transformer_layers_per_block') ?? null
   if (reverse !== null) {
     const mirrored = [...transformerLayersPerBlock].reverse()
     const given = reader.perStage('reverse_transformer_layers_per_block', reverse, stages, transformerLayers)
-    if (given.some((count, i) => count !== mirrored[i])) throw reader.unsupported('reverse_transformer_layers_per_block', `[${mirrored}], the mirror of transformer_layers_per_block,`)
+    if (given.some((count, i) => count !== mirrored[i]))
+      throw reader.unsupported('reverse_transformer_layers_per_block', `[${mirrored}], the mirror of transformer_layers_per_block,`)
   }
 
   const features = reader.perStage('cross_attention_dim', reader.raw('cross_attention_dim', 1280), stages, featureWidths)
@@ -81,7 +85,8 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
     freqShift: reader.number('freq_shift', 0, { min: 0, max: 1 }),
   }
   const timeWidth = reader.raw('time_embedding_dim') ?? null
-  if (timeWidth !== null && timeWidth !== 4 * blockOutChannels[0]) throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]}, four times the first width,`, timeWidth)
+  if (timeWidth !== null && timeWidth !== 4 * blockOutChannels[0])
+    throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]}, four times the first width,`, timeWidth)
   const { removed, conditional } = parseSection(reader)
   if (removed.length > 0) config.removed = removed
   if (conditional.length > 0) config.conditional = conditional
@@ -115,7 +120,8 @@ function refuseUnsupported(reader: ConfigReader): void {
   reader.only('attention_type', 'default')
   reader.only('mid_block_only_cross_attention', null, false)
   reader.only('cross_attention_norm', null)
-  // Dropout is off when a model runs; attention is computed in float32 anyway; the addition_* options are read only with addition_embed_type.
+  // Dropout is off when a model runs; attention is computed in float32 anyway; the addition_* options are read only with
+  // addition_embed_type.
   reader.without('dropout', 'upcast_attention', 'addition_time_embed_dim', 'addition_embed_type_num_heads')
   // Notes that diffusers' exponential moving average leaves in the config of a fine-tuned UNet.
   reader.without('decay', 'inv_gamma', 'min_decay', 'optimization_step', 'power', 'update_after_step', 'use_ema_warmup')
@@ -137,21 +143,28 @@ function parseSection(reader: ConfigReader): { removed: string[], conditional: C
   if (section === null) return { removed: [], conditional: [] }
   if (!isJsonObject(section)) throw reader.bad('asdm', 'an object with version, and removed or conditional', section)
   if (section.version !== 1) throw reader.unsupported('asdm.version', '1', section.version)
-  for (const key of Object.keys(section)) if (!['version', 'removed', 'conditional'].includes(key)) throw reader.unsupported('asdm', 'an object with version, removed and conditional only', key)
-  if (section.removed === undefined && section.conditional === undefined) throw reader.bad('asdm', 'an object with removed or conditional', section)
+  for (const key of Object.keys(section))
+    if (!['version', 'removed', 'conditional'].includes(key))
+      throw reader.unsupported('asdm', 'an object with version, removed and conditional only', key)
+  if (section.removed === undefined && section.conditional === undefined)
+    throw reader.bad('asdm', 'an object with removed or conditional', section)
   const { removed = [], conditional = [] } = section
   if (!Array.isArray(removed) || removed.length > maxRemoved || !removed.every(isPrefix))
     throw reader.bad('asdm.removed', `a list of at most ${maxRemoved} prefixes of units`, removed)
-  if (!Array.isArray(conditional) || conditional.length > maxConditional) throw reader.bad('asdm.conditional', `a list of at most ${maxConditional} convolutions`, conditional)
+  if (!Array.isArray(conditional) || conditional.length > maxConditional)
+    throw reader.bad('asdm.conditional', `a list of at most ${maxConditional} convolutions`, conditional)
   return { removed, conditional: conditional.map((item, i) => parseConditional(reader, item, `asdm.conditional[${i}]`)) }
 }
 
 function parseConditional(reader: ConfigReader, item: unknown, where: string): ConditionalConv {
   if (!isJsonObject(item)) throw reader.bad(where, 'an object with prefix, experts and router', item)
-  for (const key of Object.keys(item)) if (!['prefix', 'experts', 'router'].includes(key)) throw reader.unsupported(where, 'an object with prefix, experts and router only', key)
+  for (const key of Object.keys(item))
+    if (!['prefix', 'experts', 'router'].includes(key))
+      throw reader.unsupported(where, 'an object with prefix, experts and router only', key)
   const { prefix, experts: count, router = 'sigmoid' } = item
   if (!isPrefix(prefix)) throw reader.bad(`${where}.prefix`, 'the prefix of a convolution', prefix)
-  if (typeof count !== 'number' || !Number.isInteger(count) || count < expertCount.min || count > expertCount.max) throw reader.bad(`${where}.experts`, `a whole number from ${expertCount.min} to ${expertCount.max}`, count)
+  if (typeof count !== 'number' || !Number.isInteger(count) || count < expertCount.min || count > expertCount.max)
+    throw reader.bad(`${where}.experts`, `a whole number from ${expertCount.min} to ${expertCount.max}`, count)
   if (router !== 'sigmoid' && router !== 'softmax') throw reader.unsupported(`${where}.router`, '"sigmoid" or "softmax"', router)
   return { prefix, experts: count, router }
 }
@@ -169,7 +182,8 @@ export function asdmSection({ removed = [], conditional = [] }: Pick<UNetConfig,
 function parseOnlyCrossAttention(reader: ConfigReader, stages: number): boolean[] {
   const value = reader.raw('only_cross_attention', false)
   const list = Array.isArray(value) ? value : new Array<unknown>(stages).fill(value)
-  if (list.length !== stages || !list.every(item => typeof item === 'boolean')) throw reader.bad('only_cross_attention', 'true or false, or a list of them, one for each stage,', value)
+  if (list.length !== stages || !list.every(item => typeof item === 'boolean'))
+    throw reader.bad('only_cross_attention', 'true or false, or a list of them, one for each stage,', value)
   return list
 }
 
@@ -180,7 +194,8 @@ function parseOnlyCrossAttention(reader: ConfigReader, stages: number): boolean[
  */
 export function checkUNetConfig(config: UNetConfig, where: string): void {
   const { blockOutChannels, attentionHeads, normNumGroups } = config
-  const bad = (problem: string): AsdmError => new AsdmError('BAD_CONFIG', `Expected the UNet config of ${where} to fit together but ${problem}`)
+  const bad = (problem: string): AsdmError =>
+    new AsdmError('BAD_CONFIG', `Expected the UNet config of ${where} to fit together but ${problem}`)
   const last = blockOutChannels.length - 1
   checkRange('the number of stages', blockOutChannels.length, stageCount, where)
   checkRange('block_out_channels', blockOutChannels, widths, where)
@@ -190,8 +205,10 @@ export function checkUNetConfig(config: UNetConfig, where: string): void {
   checkRange('transformer_layers_per_block', config.transformerLayersPerBlock, transformerLayers, where)
   checkRange('cross_attention_dim', config.crossAttentionDim, featureWidths, where)
   if (blockOutChannels[0] % 2 !== 0)
-    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected the first of block_out_channels of ${where} to be even but received ${blockOutChannels[0]}, which is not supported`)
-  if (config.freqShift >= blockOutChannels[0] / 2) throw bad(`freq_shift is ${config.freqShift} with only ${blockOutChannels[0] / 2} frequencies`)
+    throw new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected the first of block_out_channels of ${where} to be even but received ${blockOutChannels[0]}, which is not supported`)
+  if (config.freqShift >= blockOutChannels[0] / 2)
+    throw bad(`freq_shift is ${config.freqShift} with only ${blockOutChannels[0] / 2} frequencies`)
   blockOutChannels.forEach((width, stage) => {
     if (width % normNumGroups !== 0) throw bad(`block_out_channels has ${width}, which norm_num_groups ${normNumGroups} does not divide`)
     const attends = config.downCrossAttention[stage] || config.upCrossAttention[last - stage] || stage === last && config.hasMidBlock

@@ -58,9 +58,13 @@ export function checkVAEConfig(config: VAEConfig, where: string): void {
   checkRange('the number of stages', config.blockOutChannels.length, stageCount, where)
   checkRange('block_out_channels', config.blockOutChannels, widths, where)
   checkRange('layers_per_block', config.layersPerBlock, layers, where)
-  checkRange('in_channels, out_channels or latent_channels', [config.inChannels, config.outChannels, config.latentChannels], channels, where)
+  checkRange(
+    'in_channels, out_channels or latent_channels', [config.inChannels, config.outChannels, config.latentChannels], channels, where,
+  )
   for (const width of config.blockOutChannels) {
     if (width % config.normNumGroups !== 0)
-      throw new AsdmError('BAD_CONFIG', `Expected the VAE config of ${where} to fit together but block_out_channels has ${width}, which norm_num_groups ${config.normNumGroups} does not divide`)
+      throw new AsdmError('BAD_CONFIG',
+        `Expected the VAE config of ${where} to fit together but block_out_channels has ${width}, which norm_num_groups `
+        + `${config.normNumGroups} does not divide`)
   }
 }

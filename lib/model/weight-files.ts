@@ -26,7 +26,9 @@ export interface FoundWeights {
  * @param mixed take the files without a variant where the one asked for does not exist
  * @throws AsdmError `FILE_NOT_FOUND`, `UNSUPPORTED_FORMAT` where there are only pickles, and whatever the files give
  */
-export async function findWeights(folder: string, base: string, variant: string | undefined, mixed: boolean, signal?: AbortSignal): Promise<FoundWeights> {
+export async function findWeights(
+  folder: string, base: string, variant: string | undefined, mixed: boolean, signal?: AbortSignal,
+): Promise<FoundWeights> {
   const names = await list(folder)
   const plain = pickWeightFile(names, base, undefined)
   const asked = variant === undefined ? plain : pickWeightFile(names, base, variant)
@@ -35,10 +37,14 @@ export async function findWeights(folder: string, base: string, variant: string 
   if (variant !== undefined) {
     if (mixed && plain !== undefined) return readFound(path.join(folder, plain), undefined, signal)
     if (plain === undefined && variants.length === 0) throw nothingFound(folder, base, names)
-    throw new AsdmError('FILE_NOT_FOUND', `Expected weights of the variant ${shown(variant)} in ${shownPath(folder)} but it has only ${[...plain === undefined ? [] : ['those without a variant'], ...variants].join(', ')}`)
+    throw new AsdmError('FILE_NOT_FOUND',
+      `Expected weights of the variant ${shown(variant)} in ${shownPath(folder)} but it has only `
+      + [...plain === undefined ? [] : ['those without a variant'], ...variants].join(', '))
   }
   if (variants.length > 1)
-    throw new AsdmError('FILE_NOT_FOUND', `Expected ${base}.safetensors in ${shownPath(folder)} but it has only variants, name one of them as the variant: ${firstFew(variants)}`)
+    throw new AsdmError('FILE_NOT_FOUND',
+      `Expected ${base}.safetensors in ${shownPath(folder)} but it has only variants, name one of them as the variant: `
+      + firstFew(variants))
   if (variants.length === 0) throw nothingFound(folder, base, names)
   return readFound(path.join(folder, pickWeightFile(names, base, variants[0])!), variants[0], signal)
 }
@@ -57,7 +63,9 @@ async function list(folder: string): Promise<Set<string>> {
     return new Set(await readdir(folder))
   } catch (error) {
     const problem = fileError(error, folder)
-    throw problem.code === 'FILE_NOT_FOUND' ? new AsdmError('FILE_NOT_FOUND', `Expected a folder at ${shownPath(folder)} but there is none`, { cause: error }) : problem
+    throw problem.code === 'FILE_NOT_FOUND'
+      ? new AsdmError('FILE_NOT_FOUND', `Expected a folder at ${shownPath(folder)} but there is none`, { cause: error })
+      : problem
   }
 }
 
@@ -99,7 +107,8 @@ async function readFound(file: string, variant: string | undefined, signal?: Abo
 /** Reads the headers of all shards that an index names. */
 async function readShards(index: string, signal?: AbortSignal): Promise<FoundTensor[]> {
   const json = await readJsonObject(index)
-  const fail = (problem: string): AsdmError => new AsdmError('BAD_JSON', `Expected ${shownPath(index)} to be an index of safetensors shards but ${problem}`)
+  const fail = (problem: string): AsdmError =>
+    new AsdmError('BAD_JSON', `Expected ${shownPath(index)} to be an index of safetensors shards but ${problem}`)
   const map = json.weight_map
   if (!isJsonObject(map)) throw fail(`its weight_map is ${shown(map)}`)
   const listed = Object.entries(map)
@@ -116,12 +125,17 @@ async function readShards(index: string, signal?: AbortSignal): Promise<FoundTen
   for (const [shard, expected] of shards) {
     throwIfAborted(signal)
     const file = path.join(path.dirname(index), shard)
-    if (!await isFile(file)) throw new AsdmError('FILE_NOT_FOUND', `Expected the shard ${shown(shard)} that ${shownPath(index)} names but there is no such file`)
+    if (!await isFile(file))
+      throw new AsdmError('FILE_NOT_FOUND', `Expected the shard ${shown(shard)} that ${shownPath(index)} names but there is no such file`)
     const { tensors } = await readSafetensorsHeader(file)
     const missing = [...expected].filter(name => !tensors.has(name))
-    if (missing.length > 0) throw new AsdmError('TENSOR_MISSING', `Expected ${missing.length} more tensors in ${shownPath(file)}, where ${path.basename(index)} places them: ${firstFew(missing)}`)
+    if (missing.length > 0)
+      throw new AsdmError('TENSOR_MISSING',
+        `Expected ${missing.length} more tensors in ${shownPath(file)}, where ${path.basename(index)} places them: ${firstFew(missing)}`)
     const unlisted = [...tensors.keys()].filter(name => !expected.has(name))
-    if (unlisted.length > 0) throw new AsdmError('TENSOR_EXTRA', `Expected only tensors that ${path.basename(index)} places there in ${shownPath(file)} but received ${firstFew(unlisted)}`)
+    if (unlisted.length > 0)
+      throw new AsdmError('TENSOR_EXTRA',
+        `Expected only tensors that ${path.basename(index)} places there in ${shownPath(file)} but received ${firstFew(unlisted)}`)
     for (const [name, tensor] of tensors) found.push({ name, file, ...tensor })
   }
   return found

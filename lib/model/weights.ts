@@ -47,15 +47,19 @@ export function toWeightSources(part: PartName, found: Iterable<FoundTensor>, wh
     if (unused[part].test(name)) continue
     checkDType(tensor.name, tensor.dtype, where)
     if (sources.has(name))
-      throw new AsdmError('BAD_SAFETENSORS', `Expected each weight once in ${shownPath(where)} but ${shown(name)} is there twice, once under an older name`)
-    sources.set(name, { name, file: tensor.file, dtype: tensor.dtype as StoredDType, shape: tensor.shape, begin: tensor.begin, end: tensor.end })
+      throw new AsdmError('BAD_SAFETENSORS',
+        `Expected each weight once in ${shownPath(where)} but ${shown(name)} is there twice, once under an older name`)
+    sources.set(name, {
+      name, file: tensor.file, dtype: tensor.dtype as StoredDType, shape: tensor.shape, begin: tensor.begin, end: tensor.end,
+    })
   }
   return [...sources.values()]
 }
 
 function checkDType(name: string, dtype: string, where: string): void {
   if (!storedDTypes.includes(dtype))
-    throw new AsdmError('TENSOR_DTYPE', `Expected tensor ${shown(name)} in ${shownPath(where)} to be stored as F32, F16 or BF16 but received ${shown(dtype)}`)
+    throw new AsdmError('TENSOR_DTYPE',
+      `Expected tensor ${shown(name)} in ${shownPath(where)} to be stored as F32, F16 or BF16 but received ${shown(dtype)}`)
 }
 
 /**
@@ -72,15 +76,18 @@ export function matchWeights(requested: readonly WeightRequest[], sources: reado
   const extra = sources.filter(({ name }) => !wanted.has(name)).map(({ name }) => name)
   if (missing.length > 0) {
     const hint = extra.length > 0 ? `; it holds others instead: ${firstFew(extra)}` : ''
-    throw new AsdmError('TENSOR_MISSING', `Expected ${requested.length} weights in ${shownPath(where)} but ${count(missing, 'is', 'are')} missing: ${firstFew(missing)}${hint}`)
+    throw new AsdmError('TENSOR_MISSING',
+      `Expected ${requested.length} weights in ${shownPath(where)} but ${count(missing, 'is', 'are')} missing: ${firstFew(missing)}${hint}`)
   }
   const wrong = requested.filter(({ name, shape }) => !sameView(shape, byName.get(name)!.shape))
   if (wrong.length > 0) {
     const list = wrong.map(({ name, shape }) => `${name} (expected [${shape}], received [${byName.get(name)!.shape}])`)
-    throw new AsdmError('TENSOR_SHAPE', `Expected the shapes that the config gives in ${shownPath(where)} but ${count(wrong, 'differs', 'differ')}: ${firstFew(list)}`)
+    throw new AsdmError('TENSOR_SHAPE',
+      `Expected the shapes that the config gives in ${shownPath(where)} but ${count(wrong, 'differs', 'differ')}: ${firstFew(list)}`)
   }
   if (extra.length > 0)
-    throw new AsdmError('TENSOR_EXTRA', `Expected only weights that the model has in ${shownPath(where)} but ${count(extra, 'is', 'are')} not among them: ${firstFew(extra)}`)
+    throw new AsdmError('TENSOR_EXTRA',
+      `Expected only weights that the model has in ${shownPath(where)} but ${count(extra, 'is', 'are')} not among them: ${firstFew(extra)}`)
   return requested.map(({ name, shape }) => {
     const source = byName.get(name)!
     checkDType(name, source.dtype, where)

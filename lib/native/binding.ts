@@ -24,11 +24,11 @@ export interface CpuInfo {
 }
 
 /** One of the four graphs; configs are checked again natively, since the addon may be reached without the TypeScript layer. */
-export type NativeModelSpec =
-  | { kind: 'unet'; config: UNetConfig }
-  | { kind: 'vae_decoder'; config: VAEConfig }
-  | { kind: 'vae_encoder'; config: VAEConfig }
-  | { kind: 'text_encoder'; config: TextEncoderConfig }
+export type NativeModelSpec
+  = | { kind: 'unet', config: UNetConfig }
+    | { kind: 'vae_decoder', config: VAEConfig }
+    | { kind: 'vae_encoder', config: VAEConfig }
+    | { kind: 'text_encoder', config: TextEncoderConfig }
 
 export interface NativeModelOptions {
   /** Format of activations and products. */
@@ -61,7 +61,9 @@ export interface LoadResult {
   nonFinite: string[]
   /** Bytes held for packed weights. */
   weightBytes: number
-  /** What became of the packed cache: not asked for; mapped; there was none, or an unfit one, and now there is one; could not be written. */
+  /**
+   * What became of the packed cache: not asked for; mapped; there was none, or an unfit one, and now there is one; could not be written.
+   */
   cache: 'off' | 'used' | 'written' | 'replaced' | 'unwritten'
   /** What was wrong with the file that was replaced, or why none was written; else ''. */
   cacheNote: string
@@ -155,7 +157,10 @@ export interface ForwardShape {
 }
 
 export interface ForwardInputs {
-  /** UNet: `sample` [N,C,H,W], `timesteps` N numbers, `encoderHiddenStates` [N,L,D]. VAE decoder: `sample` latents. VAE encoder: `sample` image. Text encoder: `ids`, N*L of them, with `batch`. */
+  /**
+   * UNet: `sample` [N,C,H,W], `timesteps` N numbers, `encoderHiddenStates` [N,L,D]. VAE decoder: `sample` latents. VAE encoder: `sample`
+   * image. Text encoder: `ids`, N*L of them, with `batch`.
+   */
   sample?: Tensor
   timesteps?: Float32Array
   encoderHiddenStates?: Tensor
@@ -218,7 +223,10 @@ export interface PeakRequest {
 /** A call under way on a thread of the addon. */
 export type NativeCall<T> = Cancellable<T>
 
-/** One inherited feature. The prefix is cut at dots: a block (`up_blocks.2`), a layer (`up_blocks.2.1`: `resnets.1` and `attentions.1` of the block) or a unit (`….resnets.0`, `….attentions.0`, `….attn1`, `….attn2`, `….ff`). */
+/**
+ * One inherited feature. The prefix is cut at dots: a block (`up_blocks.2`), a layer (`up_blocks.2.1`: `resnets.1` and `attentions.1` of
+ * the block) or a unit (`….resnets.0`, `….attentions.0`, `….attn1`, `….attn2`, `….ff`).
+ */
 export interface InheritedFeature {
   /** Diffusers module path. */
   prefix: string
@@ -349,7 +357,8 @@ export interface NativeModel {
   /**
    * Compiles a run (UNets only): which units run at each step and which values are kept for later ones.
    * @param others further UNets that steps may name, as numbers 1, 2, …
-   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed, or the map
+   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed, or the
+   * map
    * (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
    */
   createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others?: readonly NativeModel[]): NativeRun
@@ -359,7 +368,8 @@ export interface NativeModel {
    */
   load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void, cache?: string): NativeCall<LoadResult>
   /**
-   * Instead of `load`: uses the weights of another model, which has to have all of this one's, in the same format for the same kernel set. They stay until the
+   * Instead of `load`: uses the weights of another model, which has to have all of this one's, in the same format for the same kernel set.
+   * They stay until the
    * last of both is disposed of; only the one that loaded them counts their bytes.
    * @throws AsdmError `INVALID_ARGUMENT`, at once, where the other has none loaded; as a rejection naming the weight that it lacks
    */

@@ -21,7 +21,9 @@ export interface ConditionalConv {
   router: Routing
 }
 
-/** What `graph/build_unet.cpp` needs of a `UNet2DConditionModel` config. Arrays run from the first (highest-resolution) stage to the last. */
+/**
+ * What `graph/build_unet.cpp` needs of a `UNet2DConditionModel` config. Arrays run from the first (highest-resolution) stage to the last.
+ */
 export interface UNetConfig {
   /** Channels of the input: the latents', or 9 where the UNet is made for inpainting (4 latents, the mask, 4 masked latents). */
   inChannels: number

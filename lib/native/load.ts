@@ -55,13 +55,16 @@ export function locateAddon(): LoadedAddon {
       attempts.push(`  ${label}: ${firstLine(error)}`)
     }
   }
-  throw new AsdmError('NATIVE_NOT_FOUND', `Expected a native binary of asdm for ${process.platform}-${process.arch} but none loads:\n${attempts.join('\n')}\n${remedy(forced)}`)
+  throw new AsdmError('NATIVE_NOT_FOUND',
+    `Expected a native binary of asdm for ${process.platform}-${process.arch} but none loads:\n${attempts.join('\n')}\n${remedy(forced)}`)
 }
 
 function candidates(forced: string): Candidate[] {
   if (forced !== '') return [{ source: 'environment', label: `ASDM_BINARY=${forced}`, find: () => existing(path.resolve(forced)) }]
   const name = platformPackage()
-  const list: Candidate[] = [{ source: 'package', label: `package ${name}`, find: () => unpacked(requireFromHere.resolve(`${name}/asdm.node`)) }]
+  const list: Candidate[] = [{
+    source: 'package', label: `package ${name}`, find: () => unpacked(requireFromHere.resolve(`${name}/asdm.node`)),
+  }]
   const root = packageRoot()
   if (root === undefined) return list
   for (const kind of ['Release', 'Debug']) {
@@ -95,7 +98,8 @@ function probe(file: string): void {
   // No process to be had says nothing about the binary.
   if (child.error !== undefined && child.status === null && child.signal === null) return
   if (child.signal !== null) throw new Error(`loading it in a child process ended with ${child.signal}`)
-  if (child.status !== 0) throw new Error(/^.*Error: .*$/m.exec(child.stderr)?.[0] ?? `loading it in a child process ended with code ${child.status}`)
+  if (child.status !== 0)
+    throw new Error(/^.*Error: .*$/m.exec(child.stderr)?.[0] ?? `loading it in a child process ended with code ${child.status}`)
 }
 
 function firstLine(error: unknown): string {
@@ -104,5 +108,6 @@ function firstLine(error: unknown): string {
 
 function remedy(forced: string): string {
   if (forced !== '') return 'Unset ASDM_BINARY, or set it to a binary that was built for this platform and this version of asdm.'
-  return 'Install it again with scripts enabled (npm rebuild asdm), which compiles it: this takes a C++ compiler (g++ or clang, Xcode\'s command line tools, Visual Studio\'s C++ tools), make and Python 3.'
+  return 'Install it again with scripts enabled (npm rebuild asdm), which compiles it: this takes a C++ compiler (g++ or clang, Xcode\'s '
+    + 'command line tools, Visual Studio\'s C++ tools), make and Python 3.'
 }

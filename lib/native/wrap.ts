@@ -1,5 +1,8 @@
 import { AsdmError, abortError, type ErrorCode } from '../base/errors'
-import type { Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, RunInfo, RunParts, RunStep, PeakRequest, ProgramInfo, WeightRequest } from './binding'
+import type {
+  Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel,
+  NativeModelOptions, NativeModelSpec, NativeRun, RunInfo, RunParts, RunStep, PeakRequest, ProgramInfo, WeightRequest,
+} from './binding'
 import type { WeightSource } from './configs'
 
 /** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
@@ -12,7 +15,10 @@ interface RawModel {
   tapNames(): string[]
   graph(): GraphInfo
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
-  load(sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>, cache: string | undefined): number
+  load(
+    sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>,
+    cache: string | undefined,
+  ): number
   share(other: RawModel, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
   createRun(shape: ForwardShape, steps: RunStep[], parts: RunParts | undefined, others: RawModel[]): { ids: number[], info: RunInfo }
@@ -116,8 +122,10 @@ class Model implements NativeModel {
     const at = (step: number): number => info.steps[step]?.unet ?? 0
     const run: NativeRun = {
       info,
-      probe: (step, renew, inputs) => models[at(step)].#start(settle => models[at(step)].#raw.probeRun(ids[at(step)], step, renew, inputs, settle)),
-      forward: (step, inputs, chosen = 0) => models[at(step)].#start(settle => models[at(step)].#raw.forwardRun(ids[at(step)], step, chosen, inputs, settle)),
+      probe: (step, renew, inputs) =>
+        models[at(step)].#start(settle => models[at(step)].#raw.probeRun(ids[at(step)], step, renew, inputs, settle)),
+      forward: (step, inputs, chosen = 0) =>
+        models[at(step)].#start(settle => models[at(step)].#raw.forwardRun(ids[at(step)], step, chosen, inputs, settle)),
       dispose: () => {
         abandoned.unregister(run)
         translated(free)

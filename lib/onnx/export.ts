@@ -29,7 +29,10 @@ export interface ExportOnnxOptions {
   clipSkip?: number
   /** Number format of the weights in the file; `fp32`. The graph computes in float32, whichever. */
   dtype?: 'fp32' | 'fp16' | 'bf16'
-  /** Weights in a file of their own beside the graph, named as it with `.data` behind. Left out: where they are more than the 2 GiB that one file may have. */
+  /**
+   * Weights in a file of their own beside the graph, named as it with `.data` behind. Left out: where they are more than the 2 GiB that one
+   * file may have.
+   */
   externalData?: boolean
   /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string
@@ -67,7 +70,10 @@ export interface ExportedOnnx {
   output: OnnxValue
 }
 
-const exportKeys = ['part', 'batch', 'height', 'width', 'length', 'clipSkip', 'dtype', 'externalData', 'variant', 'config', 'overwrite', 'signal', 'onProgress'] as const satisfies readonly (keyof ExportOnnxOptions)[]
+const exportKeys = [
+  'part', 'batch', 'height', 'width', 'length', 'clipSkip', 'dtype', 'externalData', 'variant', 'config', 'overwrite', 'signal',
+  'onProgress',
+] as const satisfies readonly (keyof ExportOnnxOptions)[]
 const opset = 17
 const storedDTypes = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' } as const satisfies Record<string, StoredDType>
 const dataTypeOf = { F32: 'FLOAT', F16: 'FLOAT16', BF16: 'BFLOAT16' } as const satisfies Record<StoredDType, DataType>
@@ -78,7 +84,8 @@ const pageBytes = 4096
 
 /**
  * Writes one graph of a model as an ONNX file: standard operators of version 17, feature maps [N,C,H,W], nodes and weights under diffusers'
- * names, inputs and outputs as diffusers' own exports call them. Matrices of linear layers are stored as ONNX multiplies by them, [in, out].
+ * names, inputs and outputs as diffusers' own exports call them. Matrices of linear layers are stored as ONNX multiplies by them, [in,
+ * out].
  * Weights pass through a piece at a time.
  * @param model a diffusers folder, a single file, `owner/name` on the hub, or the folder of the one part @param target the file to write
  * @throws AsdmError as `StableDiffusion.load`; `TENSOR_DTYPE` for a number that the number format cannot hold, `SHAPE_MISMATCH` for sizes
@@ -92,7 +99,8 @@ export async function exportOnnx(model: string, target: string, options: ExportO
   const sizes = Object.fromEntries((['batch', 'height', 'width', 'length'] as const).flatMap(key =>
     (given[key] === undefined ? [] : [[key, integer(given[key], key, 1, 65_536)]]))) as Partial<Record<Size, number>>
   const clipSkip = optional(given.clipSkip, value => integer(value, 'clipSkip', 0, 255)) ?? 0
-  const dtype = storedDTypes[optional(given.dtype, value => oneOf<keyof typeof storedDTypes>(value, 'dtype', ['fp32', 'fp16', 'bf16'])) ?? 'fp32']
+  const dtype = storedDTypes[optional(given.dtype, value => oneOf<keyof typeof storedDTypes>(value, 'dtype', ['fp32', 'fp16', 'bf16']))
+    ?? 'fp32']
   const externalData = optional(given.externalData, value => boolean(value, 'externalData'))
   const overwrite = optional(given.overwrite, value => boolean(value, 'overwrite')) ?? false
   const [variant, config] = (['variant', 'config'] as const).map(key => optional(given[key], value => checkPath(value, key)))
@@ -106,7 +114,8 @@ export async function exportOnnx(model: string, target: string, options: ExportO
   const { nodes, inputs, output } = writeGraph(exported, sizes, clipSkip, weights)
   const outside = externalData ?? weights.total > longestFile - (1 << 26)
   if (!outside && weights.total > longestFile - (1 << 26))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected externalData for weights of ${weights.total} bytes, which are more than an ONNX file may have`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected externalData for weights of ${weights.total} bytes, which are more than an ONNX file may have`)
   const dataFile = outside ? `${file}.data` : undefined
   for (const each of dataFile === undefined ? [file] : [file, dataFile]) await checkTarget(each, overwrite)
   const external = dataFile === undefined ? new Map<string, External>() : weights.layOut(path.basename(dataFile))
@@ -122,7 +131,9 @@ export async function exportOnnx(model: string, target: string, options: ExportO
   } catch (error) {
     for (const each of [file, `${file}.data`]) await unlink(each + temporary).catch(() => {})
     if (!isFileError(error)) throw error
-    throw fileError(error, file).code === 'FILE_NOT_FOUND' ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error }) : writeError(error, file)
+    throw fileError(error, file).code === 'FILE_NOT_FOUND'
+      ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error })
+      : writeError(error, file)
   }
   return {
     path: file, dataPath: dataFile, nodes: nodes.nodes.length, weightBytes: weights.total,
@@ -136,13 +147,18 @@ function writeGraph(part: ExportedPart, sizes: Partial<Record<Size, number>>, cl
   try {
     const graph = native.graph()
     if (clipSkip >= graph.outputs.length)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected clipSkip to be from 0 to ${graph.outputs.length - 1} for this part but received ${clipSkip}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected clipSkip to be from 0 to ${graph.outputs.length - 1} for this part but received ${clipSkip}`)
     // Sizes that do not fit the graph are refused by the rules that all of its passes are under.
     native.describe(trialShape(part, sizes))
     const nodes = new Nodes()
     weights.add(matchWeights(native.weights(), part.weights, part.path), nodes)
-    const inputs = part.inputs.map(({ name, type, shape }) => ({ name, type, shape: shape.map(size => (typeof size === 'number' ? size : sizes[size] ?? size)) }))
-    const writer = new GraphWriter(graph, nodes, use => weights.use(use), new Map(part.inputs.map(({ unit, name, shape }) => [unit, { name, rank: shape.length }])), sizes.batch)
+    const inputs = part.inputs.map(({ name, type, shape }) =>
+      ({ name, type, shape: shape.map(size => (typeof size === 'number' ? size : sizes[size] ?? size)) }))
+    const writer = new GraphWriter(
+      graph, nodes, use => weights.use(use), new Map(part.inputs.map(({ unit, name, shape }) => [unit, { name, rank: shape.length }])),
+      sizes.batch,
+    )
     const last = writer.write(graph.outputs[clipSkip])
     nodes.add('Identity', part.output.name, [last])
     return { nodes, inputs, output: { name: part.output.name, type: 'FLOAT' as const, shape: part.output.shape(sizes) } }
@@ -161,7 +177,9 @@ class WeightBytes {
   #nodes: Nodes | undefined
   #done = 0
 
-  constructor(readonly dtype: StoredDType, readonly signal: AbortSignal | undefined, readonly onProgress: ExportOnnxOptions['onProgress']) {}
+  constructor(
+    readonly dtype: StoredDType, readonly signal: AbortSignal | undefined, readonly onProgress: ExportOnnxOptions['onProgress'],
+  ) {}
 
   add(sources: readonly WeightSource[], nodes: Nodes): void {
     this.#sources = new Map(sources.map(source => [source.name, source]))
@@ -216,7 +234,9 @@ class WeightBytes {
 }
 
 /** A matrix's numbers row by row to those column by column; `shape` is what it becomes. It is the one tensor that is held whole. */
-async function* transpose(pieces: AsyncIterable<Uint8Array>, [columns, rows]: readonly number[], bytes: number): AsyncGenerator<Uint8Array> {
+async function* transpose(
+  pieces: AsyncIterable<Uint8Array>, [columns, rows]: readonly number[], bytes: number,
+): AsyncGenerator<Uint8Array> {
   const Numbers = bytes === 4 ? Uint32Array : Uint16Array
   const from = new Numbers(rows * columns)
   const place = new Uint8Array(from.buffer)
@@ -239,7 +259,8 @@ async function* transpose(pieces: AsyncIterable<Uint8Array>, [columns, rows]: re
 async function checkTarget(file: string, overwrite: boolean): Promise<void> {
   const found = await statIfAny(file)
   if (found === undefined || (found.isFile() && overwrite)) return
-  throw new AsdmError('INVALID_ARGUMENT', `Expected nothing at ${shownPath(file)} but there is a ${found.isDirectory() ? 'folder' : 'file; give overwrite to replace it'}`)
+  throw new AsdmError('INVALID_ARGUMENT',
+    `Expected nothing at ${shownPath(file)} but there is a ${found.isDirectory() ? 'folder' : 'file; give overwrite to replace it'}`)
 }
 
 async function writeFile(file: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
@@ -273,5 +294,6 @@ async function writeMessage(handle: FileHandle, { pieces }: Message): Promise<vo
 /** @param at position, or where the last write ended */
 async function writeAll(handle: FileHandle, bytes: Uint8Array, at?: number): Promise<void> {
   let done = 0
-  while (done < bytes.byteLength) done += (await handle.write(bytes, done, bytes.byteLength - done, at === undefined ? null : at + done)).bytesWritten
+  while (done < bytes.byteLength)
+    done += (await handle.write(bytes, done, bytes.byteLength - done, at === undefined ? null : at + done)).bytesWritten
 }

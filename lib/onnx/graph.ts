@@ -26,9 +26,15 @@ export class GraphWriter {
   /** The parts of a product that is several stacked ones, by their first columns. */
   readonly #parts = new Map<number, Map<number, string>>()
 
-  /** @param inputs the ranks and names of the graph's inputs in ONNX, by the names of their units @param batch samples in a pass, where that is fixed */
+  /**
+   * @param inputs the ranks and names of the graph's inputs in ONNX, by the names of their units @param batch samples in a pass, where that
+   * is fixed
+   */
   constructor(
-    readonly graph: GraphInfo, readonly nodes: Nodes, readonly useWeight: UseWeight, readonly inputs: ReadonlyMap<string, { name: string, rank: number }>, readonly batch?: number,
+    readonly graph: GraphInfo, readonly nodes: Nodes, readonly useWeight: UseWeight, readonly inputs: ReadonlyMap<string, {
+      name: string
+      rank: number
+    }>, readonly batch?: number,
   ) {}
 
   /** Writes what the value `output` needs. @returns its name */
@@ -63,7 +69,10 @@ export class GraphWriter {
       case 'CondConv': return this.#conditional(unit, id)
       case 'GroupNorm': map(); return this.#groupNorm(unit)
       case 'LayerNorm':
-        return this.nodes.add('LayerNormalization', name, [this.#value(x), ...weights.map(([part]) => this.#weight(part))], { axis: -1, epsilon: { float: attributes.eps } })
+        return this.nodes.add(
+          'LayerNormalization', name, [this.#value(x), ...weights.map(([part]) => this.#weight(part))],
+          { axis: -1, epsilon: { float: attributes.eps } },
+        )
       case 'Attention': return this.#attention(unit)
       case 'Geglu': {
         const halves = [`${name}.hidden`, `${name}.gate`]
@@ -80,7 +89,8 @@ export class GraphWriter {
       case 'Embed': return this.#embed(unit)
       case 'Timestep': return this.#timestep(unit)
       default:
-        throw new AsdmError('UNSUPPORTED_CONFIG', `Expected a graph of operations that ONNX has but ${name} is ${unit.op}, which is not supported`)
+        throw new AsdmError('UNSUPPORTED_CONFIG',
+          `Expected a graph of operations that ONNX has but ${name} is ${unit.op}, which is not supported`)
     }
   }
 
@@ -125,12 +135,17 @@ export class GraphWriter {
     const [out, inner] = weight.shape
     // A 1x1 convolution where diffusers has one, or where a feature map stays one; otherwise a product of rows.
     if (isMap && (layout === 'same' || weight.shape.length === 4)) {
-      const y = nodes.add('Conv', layout === 'same' ? name : `${name}.conv`, [value, this.#weight(weight, [out, inner, 1, 1]), ...(bias === undefined ? [] : [this.#weight(bias)])], { kernel_shape: [1, 1] })
+      const y = nodes.add(
+        'Conv', layout === 'same' ? name : `${name}.conv`,
+        [value, this.#weight(weight, [out, inner, 1, 1]), ...(bias === undefined ? [] : [this.#weight(bias)])], { kernel_shape: [1, 1] },
+      )
       return layout === 'same' ? y : this.#toSequence(y, name, out)
     }
     if (layout === 'map' && weight.shape.length === 4) {
       const maps = this.#toMap(value, `${name}.map`, inner, sizeOf!)
-      return nodes.add('Conv', name, [maps, this.#weight(weight), ...(bias === undefined ? [] : [this.#weight(bias)])], { kernel_shape: [1, 1] })
+      return nodes.add(
+        'Conv', name, [maps, this.#weight(weight), ...(bias === undefined ? [] : [this.#weight(bias)])], { kernel_shape: [1, 1] },
+      )
     }
     let x = value
     if (isMap) {
@@ -158,7 +173,10 @@ export class GraphWriter {
   }
 
   #conv({ name, inputs: [x, rowBias], weights: [[weight], [bias]], attributes: a }: GraphUnit): string {
-    const y = this.nodes.add('Conv', rowBias === undefined ? name : `${name}.conv`, [this.#resized(this.#value(x), name, a), this.#weight(weight), this.#weight(bias)], window(a))
+    const y = this.nodes.add(
+      'Conv', rowBias === undefined ? name : `${name}.conv`,
+      [this.#resized(this.#value(x), name, a), this.#weight(weight), this.#weight(bias)], window(a),
+    )
     return rowBias === undefined ? y : this.#addRow(y, name, rowBias)
   }
 
@@ -179,18 +197,29 @@ export class GraphWriter {
   }
 
   /**
-   * A convolution of experts, by rates of each sample. ONNX's convolution has one kernel for a batch, or for each of a fixed number of groups
-   * of channels: where the batch is fixed, kernels are mixed and samples become groups; where it is open, every expert convolves and the results
+   * A convolution of experts, by rates of each sample. ONNX's convolution has one kernel for a batch, or for each of a fixed number of
+   * groups
+   * of channels: where the batch is fixed, kernels are mixed and samples become groups; where it is open, every expert convolves and the
+   * results
    * are mixed, which is the same sum at the experts' number of times the arithmetic.
    */
-  #conditional({ name, inputs: [input, rowBias], weights: [[kernels], [biases], [router], [routerBias]], attributes: a }: GraphUnit, id: number): string {
+  #conditional(
+    { name, inputs: [input, rowBias], weights: [[kernels], [biases], [router], [routerBias]], attributes: a }: GraphUnit, id: number,
+  ): string {
     const { nodes, batch } = this
     const [experts, out, inner] = kernels.shape
     const { kernel, layout } = a
-    const value = this.#resized(layout === 'map' ? this.#toMap(this.#value(input), `${name}.map`, inner, a.sizeOf!) : this.#value(input), name, a)
+    const value = this.#resized(
+      layout === 'map' ? this.#toMap(this.#value(input), `${name}.map`, inner, a.sizeOf!) : this.#value(input), name, a,
+    )
     const mean = nodes.add('ReduceMean', `${name}.mean`, [value], { axes: [2, 3], keepdims: 0 })
-    const logits = nodes.add('Add', `${name}.logits`, [nodes.add('MatMul', `${name}.router`, [mean, this.#weight(router, [inner, experts], true)]), this.#weight(routerBias)])
-    const rates = a.routing === 'softmax' ? nodes.add('Softmax', `${name}.rates`, [logits], { axis: -1 }) : nodes.add('Sigmoid', `${name}.rates`, [logits])
+    const logits = nodes.add(
+      'Add', `${name}.logits`,
+      [nodes.add('MatMul', `${name}.router`, [mean, this.#weight(router, [inner, experts], true)]), this.#weight(routerBias)],
+    )
+    const rates = a.routing === 'softmax'
+      ? nodes.add('Softmax', `${name}.rates`, [logits], { axis: -1 })
+      : nodes.add('Sigmoid', `${name}.rates`, [logits])
     let y: string
     if (batch !== undefined) {
       const flat = nodes.add('MatMul', `${name}.kernels`, [rates, this.#weight(kernels, [experts, out * inner * kernel * kernel])])
@@ -205,7 +234,9 @@ export class GraphWriter {
       const size = nodes.add('Shape', `${name}.experts.size`, [each], { start: 2, end: 4 })
       y = nodes.add('Reshape', `${name}.conv`, [mixed, nodes.add('Concat', `${name}.shape`, [nodes.integers(0, out), size], { axis: 0 })])
     }
-    const bias = nodes.add('Unsqueeze', `${name}.bias.row`, [nodes.add('MatMul', `${name}.bias`, [rates, this.#weight(biases)]), nodes.integers(2, 3)])
+    const bias = nodes.add(
+      'Unsqueeze', `${name}.bias.row`, [nodes.add('MatMul', `${name}.bias`, [rates, this.#weight(biases)]), nodes.integers(2, 3)],
+    )
     if (layout !== 'sequence') this.#maps.add(id)
     y = nodes.add('Add', rowBias === undefined && layout !== 'sequence' ? name : `${name}.biased`, [y, bias])
     if (layout === 'sequence') return this.#toSequence(y, name, out)
@@ -233,7 +264,8 @@ export class GraphWriter {
     const [q, k, v] = inputs.map((id, i) => {
       const column = [a.qColumn, a.kColumn, a.vColumn][i]
       const part = this.#parts.get(id)?.get(column) ?? (column === 0 && !this.#parts.has(id) ? this.#value(id) : undefined)
-      if (part === undefined) throw new AsdmError('INTERNAL', `Expected ${name} to read whole products but it reads from column ${column} on`)
+      if (part === undefined)
+        throw new AsdmError('INTERNAL', `Expected ${name} to read whole products but it reads from column ${column} on`)
       const heads = nodes.add('Reshape', `${name}.${'qkv'[i]}.heads`, [part, nodes.integers(0, 0, a.heads, a.headDim)])
       return nodes.add('Transpose', `${name}.${'qkv'[i]}`, [heads], { perm: i === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3] })
     })
@@ -276,7 +308,9 @@ export class GraphWriter {
     const { nodes } = this
     const { name, inputs: [ids], weights: [[token], [position]] } = unit
     const tokens = nodes.add('Gather', `${name}.token_embedding`, [this.#weight(token), this.#value(ids)], { axis: 0 })
-    const positions = nodes.add('Slice', `${name}.position_embedding`, [this.#weight(position), nodes.integers(0), this.#length(unit), nodes.integers(0)])
+    const positions = nodes.add(
+      'Slice', `${name}.position_embedding`, [this.#weight(position), nodes.integers(0), this.#length(unit), nodes.integers(0)],
+    )
     return nodes.add('Add', name, [tokens, positions])
   }
 

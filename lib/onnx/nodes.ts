@@ -29,7 +29,10 @@ export class Nodes {
   readonly initializers = new Map<string, Initializer>()
 
   /** Adds a node. @param name of the node and of its output @param inputs names of values, '' for those left out */
-  add(op: string, name: string, inputs: readonly string[], attributes: Readonly<Record<string, AttributeValue>> = {}, outputs: readonly string[] = [name]): string {
+  add(
+    op: string, name: string, inputs: readonly string[], attributes: Readonly<Record<string, AttributeValue>> = {},
+    outputs: readonly string[] = [name],
+  ): string {
     const node = new Message()
     for (const input of inputs) node.text(1, input)
     for (const output of outputs) node.text(2, output)

@@ -66,7 +66,9 @@ function unetPart({ config, weights, path: where }: Part<UNetConfig>): ExportedP
       { unit: 'timesteps', name: 'timestep', type: 'FLOAT', shape: ['batch'] },
       { unit: 'encoder_hidden_states', name: 'encoder_hidden_states', type: 'FLOAT', shape: ['batch', 'length', config.crossAttentionDim] },
     ],
-    output: { name: 'out_sample', shape: ({ batch = 'batch', height = 'height', width = 'width' }) => [batch, config.outChannels, height, width] },
+    output: {
+      name: 'out_sample', shape: ({ batch = 'batch', height = 'height', width = 'width' }) => [batch, config.outChannels, height, width],
+    },
   }
 }
 
@@ -78,10 +80,14 @@ function vaePart({ config, weights, path: where }: Part<VAEConfig>, part: 'vae_d
     size === undefined ? `${decodes ? 'image' : 'latent'}_${name}` : decodes ? size * factor : Math.floor(size / factor)
   return {
     spec: { kind: part, config }, weights: decodes ? halves.decoder : halves.encoder, path: where, sizes: ['batch', 'height', 'width'],
-    inputs: [{ unit: 'sample', name: decodes ? 'latent_sample' : 'sample', type: 'FLOAT', shape: ['batch', decodes ? config.latentChannels : config.inChannels, 'height', 'width'] }],
+    inputs: [{
+      unit: 'sample', name: decodes ? 'latent_sample' : 'sample', type: 'FLOAT',
+      shape: ['batch', decodes ? config.latentChannels : config.inChannels, 'height', 'width'],
+    }],
     output: {
       name: decodes ? 'sample' : 'latent_parameters',
-      shape: ({ batch = 'batch', height, width }) => [batch, decodes ? config.outChannels : 2 * config.latentChannels, scaled(height, 'height'), scaled(width, 'width')],
+      shape: ({ batch = 'batch', height, width }) =>
+        [batch, decodes ? config.outChannels : 2 * config.latentChannels, scaled(height, 'height'), scaled(width, 'width')],
     },
   }
 }
@@ -95,15 +101,20 @@ function textEncoderPart({ config, weights, path: where }: Part<TextEncoderConfi
 }
 
 /** The sizes that are given, checked: those that the part has, and others not. */
-export function checkSizes({ sizes }: ExportedPart, part: OnnxPart, given: Readonly<Partial<Record<Size, number>>>): Partial<Record<Size, number>> {
+export function checkSizes(
+  { sizes }: ExportedPart, part: OnnxPart, given: Readonly<Partial<Record<Size, number>>>,
+): Partial<Record<Size, number>> {
   for (const size of ['batch', 'height', 'width', 'length'] as const)
     if (given[size] !== undefined && !sizes.includes(size))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected no ${size} for the part ${part}, whose sizes are ${sizes.join(', ')}, but received ${given[size]}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected no ${size} for the part ${part}, whose sizes are ${sizes.join(', ')}, but received ${given[size]}`)
   return given
 }
 
 /** A size to try a graph with: those given, others usual. */
-export function trialShape({ sizes, spec }: ExportedPart, { batch = 1, height = 64, width = 64, length }: Readonly<Partial<Record<Size, number>>>): ForwardShape {
+export function trialShape(
+  { sizes, spec }: ExportedPart, { batch = 1, height = 64, width = 64, length }: Readonly<Partial<Record<Size, number>>>,
+): ForwardShape {
   const tokens = length ?? (spec.kind === 'text_encoder' ? spec.config.maxPositionEmbeddings : 77)
   return { batch, ...(sizes.includes('height') && { height, width }), ...(sizes.includes('length') && { length: tokens }) }
 }

@@ -40,7 +40,9 @@ export function uniform({ every, ...rule }: RuleOptions & { every: number }): Ru
 }
 
 /** As many full steps as `uniform`, closer together around the fraction `center` (0) of the run, the more so the greater `power` (2). */
-export function quadratic({ every, center = 0, power = 2, ...rule }: RuleOptions & { every: number, center?: number, power?: number }): RulePlan {
+export function quadratic(
+  { every, center = 0, power = 2, ...rule }: RuleOptions & { every: number, center?: number, power?: number },
+): RulePlan {
   return rulePlan({ mode: 'quadratic', every, center, power }, rule)
 }
 
@@ -59,7 +61,9 @@ export function phases({ early, late, split = 0.5, ...rule }: RuleOptions & { ea
  * `threshold`, and no more than `most` (3) steps in a row; see {@link AdaptiveMode}.
  * @param probe the early unit; `down_blocks.0.attentions.0`, or without one `down_blocks.0.resnets.0`, if left out
  */
-export function adaptive({ threshold, most = 3, probe, ...rule }: RuleOptions & { threshold: number, most?: number, probe?: string }): PlanBuilder {
+export function adaptive(
+  { threshold, most = 3, probe, ...rule }: RuleOptions & { threshold: number, most?: number, probe?: string },
+): PlanBuilder {
   const build = (early: string): RulePlan => rulePlan({ mode: 'adaptive', threshold, most, probe: early }, rule)
   const checked = build(probe ?? 'conv_in')
   return ({ unets }) => (probe !== undefined ? checked : build(earlyUnit(factsOf(unets, rule.unet, 'adaptive').prefixes)))
@@ -80,7 +84,10 @@ function factsOf(unets: UNets, name: string | undefined, who: string): UNets[str
  * Lets features cross UNets: where `to` inherits one of the prefixes, it takes what either UNet computed last; `mutual` for both ways. See
  * {@link PlanMap}.
  */
-export function mapFeatures(from: string, to: string, prefixes: readonly (string | { from: MapEnd['prefix'], to: MapEnd['prefix'] })[], { mutual }: { mutual?: boolean } = {}): RulePlan {
+export function mapFeatures(
+  from: string, to: string, prefixes: readonly (string | { from: MapEnd['prefix'], to: MapEnd['prefix'] })[],
+  { mutual }: { mutual?: boolean } = {},
+): RulePlan {
   const maps = Array.from(prefixes, (each): PlanMap => {
     const [a, b] = typeof each === 'string' ? [each, each] : [each.from, each.to]
     return { from: { unet: from, prefix: a }, to: { unet: to, prefix: b }, ...(mutual !== undefined && { mutual }) }
@@ -149,7 +156,8 @@ export function switchUNet(unet: string, from = 0, to = 0.5): RulePlan {
 }
 
 /**
- * Inherited features go on along the line through their last two computed values instead of standing still; see {@link RulePlan.extrapolate}.
+ * Inherited features go on along the line through their last two computed values instead of standing still; see {@link
+ * RulePlan.extrapolate}.
  * To be combined with what inherits: `combine(deepcache(2, 0), extrapolate())`, or `deepcache:2,0;extrapolate` as a text.
  * @param factor of the line's slope; its default is the one that gave the nearest pictures (docs/plans.md)
  */

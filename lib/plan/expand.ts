@@ -35,7 +35,8 @@ export interface ExpandedStep {
 /**
  * A plan written out for a run.
  * @param count the run's steps @param guided whether the request is guided at all; if not, what the plan says about guidance does not count
- * @throws AsdmError `INVALID_ARGUMENT` where the plan does not fit the run: a number of steps that is not the run's, a step that it does not
+ * @throws AsdmError `INVALID_ARGUMENT` where the plan does not fit the run: a number of steps that is not the run's, a step that it does
+ * not
  * have, or something inherited that no earlier step computed
  */
 export function expandPlan(plan: Plan, count: number, guided: boolean, where = 'plan'): ExpandedStep[] {
@@ -47,8 +48,10 @@ export function expandPlan(plan: Plan, count: number, guided: boolean, where = '
 
 function expandSteps({ steps }: StepPlan, count: number, where: string): ExpandedStep[] {
   if (steps.length !== count)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.steps to hold ${count}, one for each step of this run, but received ${shown(steps.length)}`)
-  return steps.map(({ unet, inherit, guidance }) => ({ unet: unet ?? mainUNet, inherit: distinct(inherit ?? []), guidance: guidance ?? 'full' }))
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${where}.steps to hold ${count}, one for each step of this run, but received ${shown(steps.length)}`)
+  return steps.map(({ unet, inherit, guidance }) =>
+    ({ unet: unet ?? mainUNet, inherit: distinct(inherit ?? []), guidance: guidance ?? 'full' }))
 }
 
 function expandRules({ rules, guidance, unets = [], maps = [] }: RulePlan, count: number, guided: boolean, where: string): ExpandedStep[] {
@@ -71,7 +74,10 @@ function expandRules({ rules, guidance, unets = [], maps = [] }: RulePlan, count
       // A UNet's first step has only what maps give it, and nothing to measure a change by.
       if (first.has(i)) inherits[i].push(...(adaptive === undefined ? inherit.filter(each => isGiven(each, i, known, edges)) : []))
       else if (adaptive === undefined) inherits[i].push(...inherit)
-      else if (inherit.length > 0) (step.choices ??= []).push({ rule: r, threshold: adaptive.threshold, most: adaptive.most, probe: adaptive.probe, inherit: distinct(inherit) })
+      else if (inherit.length > 0)
+        (step.choices ??= []).push({
+          rule: r, threshold: adaptive.threshold, most: adaptive.most, probe: adaptive.probe, inherit: distinct(inherit),
+        })
     })
   })
   return steps.map((step, i) => ({ ...step, inherit: distinct(inherits[i]) }))
@@ -105,7 +111,8 @@ function checkSources(steps: readonly ExpandedStep[], edges: readonly MapEdge[],
   }
   const direction = steps.findIndex(({ guidance }) => guidance === 'inherit')
   if (direction >= 0 && !steps.slice(0, direction).some(({ guidance }) => guidance === 'full'))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected an earlier guided step whose direction ${where}.steps[${direction}].guidance inherits but there is none`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected an earlier guided step whose direction ${where}.steps[${direction}].guidance inherits but there is none`)
 }
 
 function distinct(inherits: readonly Inherit[]): ExpandedInherit[] {

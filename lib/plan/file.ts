@@ -36,7 +36,9 @@ export async function savePlan(plan: Plan, file: string): Promise<void> {
 export function formatPlan(plan: Plan): string {
   const checked = parsePlan(plan)
   const lines = Object.entries(checked).map(([key, value]) => {
-    const items = Array.isArray(value) && value.length > 0 ? `[\n${value.map(item => `    ${JSON.stringify(item)}`).join(',\n')}\n  ]` : JSON.stringify(value)
+    const items = Array.isArray(value) && value.length > 0
+      ? `[\n${value.map(item => `    ${JSON.stringify(item)}`).join(',\n')}\n  ]`
+      : JSON.stringify(value)
     return `  ${JSON.stringify(key)}: ${items}`
   })
   return `{\n${lines.join(',\n')}\n}\n`

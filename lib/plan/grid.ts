@@ -58,7 +58,9 @@ export function gridOf({ steps, programs, units }: RunInfo): GridRow[] {
 }
 
 const marks: Readonly<Record<Cell, string>> = { full: '█', part: '▒', inherited: '=', idle: '·', adaptive: '?' }
-const notes: Readonly<Record<Cell, string>> = { full: 'runs', part: 'runs in part', inherited: 'inherited', idle: 'not run', adaptive: 'decided when the step comes' }
+const notes: Readonly<Record<Cell, string>> = {
+  full: 'runs', part: 'runs in part', inherited: 'inherited', idle: 'not run', adaptive: 'decided when the step comes',
+}
 
 /** A plan as text: steps across, blocks down, and what each step computes. */
 export function formatGrid(grid: readonly GridRow[], steps: readonly ExpandedStep[], report: PlanReport): string {
@@ -69,14 +71,18 @@ export function formatGrid(grid: readonly GridRow[], steps: readonly ExpandedSte
   const several = names.length > 1 || names[0] !== mainUNet
   const letters = lettersOf(names)
   if (several) rows.push({ name: 'UNet', text: steps.map(({ unet }) => letters.get(unet)).join('') })
-  const tenths = (shares: readonly number[]): string => shares.map(share => (share >= 0.995 ? '█' : String(Math.floor(share * 10)))).join('')
+  const tenths = (shares: readonly number[]): string =>
+    shares.map(share => (share >= 0.995 ? '█' : String(Math.floor(share * 10)))).join('')
   if (report.least === undefined) {
     rows.push({ name: 'tenths computed', text: tenths(report.stepShares) })
   } else {
-    rows.push({ name: 'tenths at most', text: tenths(report.stepShares) }, { name: 'tenths at least', text: tenths(report.least.stepShares) })
+    rows.push({
+      name: 'tenths at most', text: tenths(report.stepShares),
+    }, { name: 'tenths at least', text: tenths(report.least.stepShares) })
   }
   const width = Math.max(...rows.map(({ name }) => name.length))
-  const ruler = steps.map((_, i) => (i % 5 === 0 ? String(Math.floor(i / 5) * 5 % 100).padEnd(5) : '')).join('').slice(0, Math.max(steps.length, 1)).trimEnd()
+  const ruler = steps.map((_, i) =>
+    (i % 5 === 0 ? String(Math.floor(i / 5) * 5 % 100).padEnd(5) : '')).join('').slice(0, Math.max(steps.length, 1)).trimEnd()
   const used = (Object.keys(marks) as Cell[]).filter(cell => cell !== 'adaptive' || grid.some(({ cells }) => cells.includes(cell)))
   return [
     `${'step'.padEnd(width)}  ${ruler}`, ...rows.map(({ name, text }) => `${name.padEnd(width)}  ${text}`), '',

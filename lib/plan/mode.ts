@@ -2,7 +2,10 @@ import { AsdmError, shown } from '../base/errors'
 
 /** Every `every`-th step is full, from the first on. */
 export interface UniformMode { mode: 'uniform', every: number }
-/** As many full steps as `uniform`, but closer together around `center`, a fraction of the run; with power 1 evenly spaced, with more ever denser. */
+/**
+ * As many full steps as `uniform`, but closer together around `center`, a fraction of the run; with power 1 evenly spaced, with more ever
+ * denser.
+ */
 export interface QuadraticMode { mode: 'quadratic', every: number, center: number, power: number }
 /** The full steps by number, counted from 0. */
 export interface ListMode { mode: 'list', full: number[] }
@@ -37,7 +40,10 @@ export type Mode = UniformMode | QuadraticMode | ListMode | WindowMode | PhasesM
 export const maxSteps = 1000
 
 /** What each mode's numbers may be: [least, most, whole]. */
-export const modeFields: Readonly<Record<Mode['mode'], Readonly<Record<string, readonly [number, number, boolean] | 'steps' | 'prefix'>>>> = {
+export const modeFields: Readonly<Record<Mode['mode'], Readonly<Record<string,
+  | readonly [number, number, boolean]
+  | 'steps'
+  | 'prefix'>>>> = {
   uniform: { every: [1, maxSteps, true] },
   quadratic: { every: [1, maxSteps, true], center: [0, 1, false], power: [1, 8, false] },
   list: { full: 'steps' },
@@ -61,7 +67,9 @@ export function fullSteps(mode: Mode, count: number, where: string): boolean[] {
     case 'list': {
       const full = new Array<boolean>(count).fill(false)
       mode.full.forEach((step, i) => {
-        if (step >= count) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.full[${i}] to be a step from 0 to ${count - 1} of this run but received ${shown(step)}`)
+        if (step >= count)
+          throw new AsdmError('INVALID_ARGUMENT',
+            `Expected ${where}.full[${i}] to be a step from 0 to ${count - 1} of this run but received ${shown(step)}`)
         full[step] = true
       })
       return full
@@ -78,7 +86,10 @@ export function fullSteps(mode: Mode, count: number, where: string): boolean[] {
   }
 }
 
-/** Evenly spaced points, drawn towards the center by the power; no two on one step. The idea is DeepCache's non-uniform 1:N (arXiv 2312.00858, section 3.3). */
+/**
+ * Evenly spaced points, drawn towards the center by the power; no two on one step. The idea is DeepCache's non-uniform 1:N (arXiv
+ * 2312.00858, section 3.3).
+ */
 function quadratic({ every, center, power }: QuadraticMode, count: number): boolean[] {
   const wanted = Math.ceil(count / every)
   const middle = center * (count - 1)
@@ -97,7 +108,9 @@ function quadratic({ every, center, power }: QuadraticMode, count: number): bool
 
 /** Which steps several modes make full: each adds its own. */
 export function anyFull(when: Mode | readonly Mode[], count: number, where: string): boolean[] {
-  const lists = Array.isArray(when) ? (when as readonly Mode[]).map((mode, i) => fullSteps(mode, count, `${where}[${i}]`)) : [fullSteps(when as Mode, count, where)]
+  const lists = Array.isArray(when)
+    ? (when as readonly Mode[]).map((mode, i) => fullSteps(mode, count, `${where}[${i}]`))
+    : [fullSteps(when as Mode, count, where)]
   return Array.from({ length: count }, (_, i) => lists.some(list => list[i]))
 }
 

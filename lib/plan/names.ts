@@ -67,7 +67,8 @@ export function checkPlanNames(plan: Plan, unets: UNets, where = 'plan'): void {
 function unetOf(name: string | undefined, unets: UNets, where: string): UNetFacts {
   const key = name ?? mainUNet
   if (Object.hasOwn(unets, key)) return unets[key]
-  throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a UNet that was loaded but received ${shown(name)}; ${nearestOf(key, Object.keys(unets))}`)
+  throw new AsdmError('INVALID_ARGUMENT',
+    `Expected ${where} to name a UNet that was loaded but received ${shown(name)}; ${nearestOf(key, Object.keys(unets))}`)
 }
 
 function checkMapEnd({ unet, prefix, feature }: MapEnd, unets: UNets, where: string): void {
@@ -77,9 +78,13 @@ function checkMapEnd({ unet, prefix, feature }: MapEnd, unets: UNets, where: str
 function checkInherit(inherit: Inherit, { prefixes }: UNetFacts, where: string): void {
   const { prefix, feature } = resolveInherit(inherit)
   if (!prefixes.has(prefix))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a block, layer or unit of the UNet but received ${shown(prefix)}; the nearest are ${nearestPrefixes(prefix, prefixes).join(', ')}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${where} to name a block, layer or unit of the UNet but received ${shown(prefix)}; the nearest are `
+      + nearestPrefixes(prefix, prefixes).join(', '))
   if (feature === 'branch' && !residualUnit.test(prefix))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to name a residual unit (resnets, attentions, attn1, attn2, ff), which alone have a branch, but received ${shown(prefix)}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${where} to name a residual unit (resnets, attentions, attn1, attn2, ff), which alone have a branch, but received `
+      + shown(prefix))
 }
 
 function nearestPrefixes(word: string, known: ReadonlySet<string>): string[] {

@@ -3,7 +3,10 @@ import { nearestOf } from '../base/options'
 import { isJsonObject } from '../files/json'
 import { checkMaps } from './maps'
 import { adaptiveOf, maxSteps, modeFields, type Mode } from './mode'
-import { mainUNet, mostExtrapolation, type Feature, type GuidanceKind, type GuidanceRule, type Inherit, type MapEnd, type Plan, type PlanMap, type PlanRule, type PlanStep, type UNetRule } from './plan'
+import {
+  mainUNet, mostExtrapolation, type Feature, type GuidanceKind, type GuidanceRule, type Inherit, type MapEnd, type Plan, type PlanMap,
+  type PlanRule, type PlanStep, type UNetRule,
+} from './plan'
 
 const maxRules = 256
 const maxInherits = 4096
@@ -22,12 +25,18 @@ export function parsePlan(value: unknown, where = 'plan'): Plan {
   const plan = object(value, where, ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'steps', 'maps', 'extrapolate'])
   if (plan.version !== 1) throw bad(`${where}.version`, '1', plan.version)
   const named = plan.name === undefined ? {} : { name: text(plan.name, `${where}.name`) }
-  if ((plan.rules === undefined) === (plan.steps === undefined)) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have either rules or steps but received ${plan.rules === undefined ? 'neither' : 'both'}`)
+  if ((plan.rules === undefined) === (plan.steps === undefined))
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${where} to have either rules or steps but received ${plan.rules === undefined ? 'neither' : 'both'}`)
   const maps = plan.maps === undefined ? {} : { maps: list(plan.maps, `${where}.maps`, maxRules, map) }
   checkMaps(maps.maps ?? [], where)
-  const extrapolate = plan.extrapolate === undefined ? {} : { extrapolate: number(plan.extrapolate, `${where}.extrapolate`, 0, mostExtrapolation, false) }
+  const extrapolate = plan.extrapolate === undefined
+    ? {}
+    : { extrapolate: number(plan.extrapolate, `${where}.extrapolate`, 0, mostExtrapolation, false) }
   if (plan.steps !== undefined) {
-    for (const key of ['guidance', 'unets']) if (plan[key] !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.${key} only beside rules, since each of ${where}.steps has its own`)
+    for (const key of ['guidance', 'unets'])
+      if (plan[key] !== undefined)
+        throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.${key} only beside rules, since each of ${where}.steps has its own`)
     const steps = list(plan.steps, `${where}.steps`, maxSteps, step)
     checkCount(steps, `${where}.steps`, maxInheritsInAll)
     return { version: 1, ...named, steps, ...maps, ...extrapolate }
@@ -44,7 +53,8 @@ export function parsePlan(value: unknown, where = 'plan'): Plan {
 
 function checkCount(items: readonly { inherit?: readonly Inherit[] }[], where: string, most: number): void {
   const count = items.reduce((sum, { inherit }) => sum + (inherit?.length ?? 0), 0)
-  if (count > most) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to inherit at most ${most} prefixes in all but received ${count}`)
+  if (count > most)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to inherit at most ${most} prefixes in all but received ${count}`)
 }
 
 function checkAdaptive(rules: readonly PlanRule[], where: string): void {
@@ -53,7 +63,9 @@ function checkAdaptive(rules: readonly PlanRule[], where: string): void {
     if (adaptiveOf(when) === undefined) return
     const count = (counts.get(unet) ?? 0) + 1
     counts.set(unet, count)
-    if (count > maxAdaptive) throw new AsdmError('INVALID_ARGUMENT', `Expected at most ${maxAdaptive} adaptive rules for the UNet ${shown(unet)} but ${where}[${i}].when is one more`)
+    if (count > maxAdaptive)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected at most ${maxAdaptive} adaptive rules for the UNet ${shown(unet)} but ${where}[${i}].when is one more`)
   })
 }
 
@@ -83,7 +95,8 @@ function inheritOf(value: unknown, where: string): Inherit {
 function guidance(value: unknown, where: string): GuidanceRule {
   const { otherwise, when } = object(value, where, ['otherwise', 'when'])
   const checked = modes(when, `${where}.when`)
-  if (adaptiveOf(checked) !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.when to have modes that are known before the run, but adaptive is not`)
+  if (adaptiveOf(checked) !== undefined)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.when to have modes that are known before the run, but adaptive is not`)
   return { otherwise: word(otherwise, `${where}.otherwise`, ['conditional', 'inherit']), when: checked }
 }
 
@@ -114,25 +127,34 @@ function modes(value: unknown, where: string): Mode | Mode[] {
   if (!Array.isArray(value)) return mode(value, where)
   if (value.length === 0) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have at least one mode but received none`)
   const all = list(value, where, 16, mode)
-  if (all.filter(each => each.mode === 'adaptive').length > 1) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have at most one adaptive mode but received several`)
+  if (all.filter(each => each.mode === 'adaptive').length > 1)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have at most one adaptive mode but received several`)
   return all
 }
 
 function mode(value: unknown, where: string): Mode {
-  if (!isJsonObject(value)) throw bad(where, `a mode, as { "mode": "uniform", "every": 3 },`, value)
+  if (!isJsonObject(value)) throw bad(where, 'a mode, as { "mode": "uniform", "every": 3 },', value)
   const name = word(value.mode, `${where}.mode`, Object.keys(modeFields) as Mode['mode'][])
   const fields = modeFields[name]
   const given = object(value, where, ['mode', ...Object.keys(fields)])
   const out: Record<string, unknown> = { mode: name }
   for (const [key, range] of Object.entries(fields))
-    out[key] = range === 'prefix' ? text(given[key], `${where}.${key}`) : range === 'steps' ? list(given[key], `${where}.${key}`, maxSteps, (item, at) => number(item, at, 0, maxSteps - 1, true)) : number(given[key], `${where}.${key}`, ...range)
-  if (name === 'window' && (out.from as number) > (out.to as number)) throw bad(`${where}.to`, `at least ${where}.from, ${String(out.from)},`, out.to)
+    out[key] = range === 'prefix'
+      ? text(given[key], `${where}.${key}`)
+      : range === 'steps'
+        ? list(given[key], `${where}.${key}`, maxSteps, (item, at) => number(item, at, 0, maxSteps - 1, true))
+        : number(given[key], `${where}.${key}`, ...range)
+  if (name === 'window' && (out.from as number) > (out.to as number))
+    throw bad(`${where}.to`, `at least ${where}.from, ${String(out.from)},`, out.to)
   return out as unknown as Mode
 }
 
 function object(value: unknown, where: string, known: readonly string[], expected = 'an object'): Record<string, unknown> {
   if (!isJsonObject(value)) throw bad(where, expected, value)
-  for (const key of Object.keys(value)) if (!known.includes(key)) throw new AsdmError('INVALID_ARGUMENT', `Expected ${where} to have only known keys but received ${shown(key)}; ${nearestOf(key, known)}`)
+  for (const key of Object.keys(value))
+    if (!known.includes(key))
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected ${where} to have only known keys but received ${shown(key)}; ${nearestOf(key, known)}`)
   // Only what the value itself holds: nothing of its prototype.
   return Object.fromEntries(known.filter(key => Object.hasOwn(value, key)).map(key => [key, value[key]]))
 }

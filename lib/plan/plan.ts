@@ -1,4 +1,7 @@
-/** A plan as JSON: which features each denoising step inherits, which UNet it runs, and whether guidance runs. Schema: `schema/plan.schema.json`. */
+/**
+ * A plan as JSON: which features each denoising step inherits, which UNet it runs, and whether guidance runs. Schema:
+ * `schema/plan.schema.json`.
+ */
 import type { Mode } from './mode'
 
 /**
@@ -16,7 +19,9 @@ export type Feature = 'output' | 'branch'
  */
 export type Inherit = string | { prefix: string, feature: Feature }
 
-/** Whether the unconditional pass runs: `full`; not at all (`conditional`); or its direction is that of the last guided step (`inherit`). */
+/**
+ * Whether the unconditional pass runs: `full`; not at all (`conditional`); or its direction is that of the last guided step (`inherit`).
+ */
 export type GuidanceKind = 'full' | 'conditional' | 'inherit'
 
 /** Prefixes that are inherited at the steps that no mode makes full. */
@@ -37,7 +42,9 @@ export interface GuidanceRule {
   when: Mode | Mode[]
 }
 
-/** The UNet of the steps between two fractions of the run: `from` (0) up to, without it, `to` (0.5). Later entries go before earlier ones. */
+/**
+ * The UNet of the steps between two fractions of the run: `from` (0) up to, without it, `to` (0.5). Later entries go before earlier ones.
+ */
 export interface UNetRule {
   /** The UNet's name: a key of `LoadOptions.unets`, or `full`. */
   unet: string
@@ -88,7 +95,8 @@ export interface RulePlan {
   /** Features stay within their UNet if left out. */
   maps?: PlanMap[]
   /**
-   * Inherited features go on along the line through their last two computed values, over time steps, with this factor of its slope (0 to 2):
+   * Inherited features go on along the line through their last two computed values, over time steps, with this factor of its slope (0 to
+   * 2):
    * `v1 + extrapolate * (t - t1) / (t1 - t0) * (v1 - v0)`. They stand still if left out or 0. With a factor of 1 the first
    * order of TaylorSeer (arXiv 2503.06923).
    */

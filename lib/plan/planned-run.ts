@@ -38,9 +38,13 @@ export class PlannedRun {
    * Compiles the steps.
    * @param shape latents, text tokens, and whether the batch has an unconditional half
    * @param plan its maps (those of UNets that do not run are none of this run's business), and whether features are extrapolated
-   * @throws AsdmError `INVALID_ARGUMENT` where something inherited has no source or a map joins what does not fit, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
+   * @throws AsdmError `INVALID_ARGUMENT` where something inherited has no source or a map joins what does not fit, `SHAPE_MISMATCH`,
+   * `OUT_OF_MEMORY`
    */
-  constructor(unets: Readonly<Record<string, UNet>>, steps: readonly ExpandedStep[], { images, guided, ...size }: Shape, { maps = [], extrapolate = 0 }: Pick<Plan, 'maps' | 'extrapolate'> = {}) {
+  constructor(
+    unets: Readonly<Record<string, UNet>>, steps: readonly ExpandedStep[], { images, guided, ...size }: Shape,
+    { maps = [], extrapolate = 0 }: Pick<Plan, 'maps' | 'extrapolate'> = {},
+  ) {
     this.#guided = guided
     this.#steps = steps
     const shape = { batch: guided ? 2 * images : images, ...size }
@@ -50,12 +54,16 @@ export class PlannedRun {
     this.#probed = steps.map(({ unet }, i) => steps.slice(i).some(step => step.unet === unet && step.choices !== undefined))
     const number = (unet: string): number => names.indexOf(unet)
     const native = steps.map(({ unet, inherit, guidance, choices }, i): RunStep => ({
-      unet: number(unet), inherit, conditionalOnly: guidance !== 'full', probe: this.#probed[i], ...(choices !== undefined && { choices: choices.map(choice => choice.inherit) }),
+      unet: number(unet), inherit, conditionalOnly: guidance !== 'full', probe: this.#probed[i], ...(choices !== undefined && {
+        choices: choices.map(choice => choice.inherit),
+      }),
     }))
-    const probes = names.map(unet => [...(adaptive.get(unet)?.values() ?? [])].map((prefix): InheritedFeature => ({ prefix, feature: 'output' })))
+    const probes = names.map(unet =>
+      [...(adaptive.get(unet)?.values() ?? [])].map((prefix): InheritedFeature => ({ prefix, feature: 'output' })))
     const joined = mapEdges(maps).filter(({ from, to }) => names.includes(from.unet) && names.includes(to.unet))
     this.#run = unets[names[0]].createRun(shape, native, {
-      probes, extrapolate, maps: joined.map(({ from, to }) => ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
+      probes, extrapolate, maps: joined.map(({ from, to }) =>
+        ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
     }, names.slice(1).map(name => unets[name]))
     try {
       const { info } = this.#run
@@ -64,7 +72,10 @@ export class PlannedRun {
       this.#fullTextMacs = main.info.constants[main.index].fullMacs
       const least = this.#count(greedy(steps))
       const textBytes = info.constants.reduce((sum, { bytes }) => sum + bytes, 0)
-      this.report = { ...this.#count(steps.map(() => 0)), keptBytes: info.keptBytes, textBytes, ...(adaptive.size > 0 && { least: { macs: least.macs, share: least.share, stepShares: least.stepShares } }) }
+      this.report = {
+        ...this.#count(steps.map(() => 0)), keptBytes: info.keptBytes, textBytes,
+        ...(adaptive.size > 0 && { least: { macs: least.macs, share: least.share, stepShares: least.stepShares } }),
+      }
     } catch (error) {
       this.dispose()
       throw error
@@ -142,9 +153,13 @@ export class PlannedRun {
     return {
       ...this.report, ...counts, stepMs: [...this.#stepMs],
       ...(this.report.least !== undefined && {
-        inheriting: this.#steps.map(({ choices = [] }, i) => choices.flatMap(({ rule }, bit) => ((this.#chosen[i] >> bit) % 2 === 1 ? [rule] : []))),
+        inheriting: this.#steps.map(({ choices = [] }, i) =>
+          choices.flatMap(({ rule }, bit) => ((this.#chosen[i] >> bit) % 2 === 1 ? [rule] : []))),
       }),
-      speedUp: { counted: counts.fullMacs / counts.macs, measured: median === undefined || total === 0 ? undefined : (median * this.#stepMs.length) / total },
+      speedUp: {
+        counted: counts.fullMacs / counts.macs,
+        measured: median === undefined || total === 0 ? undefined : (median * this.#stepMs.length) / total,
+      },
     }
   }
 

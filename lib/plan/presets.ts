@@ -1,6 +1,5 @@
 import { combine, deepcache, extrapolate, type PlanBuilder, type PlanContext } from './builders'
 import { parsePlan } from './parse'
-import type { RulePlan } from './plan'
 
 /** Plans with plain names, from the nearest to the full run to the fastest. */
 export const presetNames = ['quality', 'balanced', 'fast', 'fastest'] as const
@@ -8,7 +7,10 @@ export const presetNames = ['quality', 'balanced', 'fast', 'fastest'] as const
 /** The name of a preset. */
 export type PresetName = typeof presetNames[number]
 
-/** What a preset does with one kind of sampler, and the steps that it needs: with fewer it was measured not to beat fewer steps at equal time (docs/plans.md). */
+/**
+ * What a preset does with one kind of sampler, and the steps that it needs: with fewer it was measured not to beat fewer steps at equal
+ * time (docs/plans.md).
+ */
 export interface PresetPlan {
   /** The plan as texts spell it. */
   text: string
@@ -21,7 +23,9 @@ export interface PresetPlan {
 /** @param factor of extrapolation */
 function deepcacheFrom(leastSteps: number, interval: number, branch: number, factor: number): PresetPlan {
   const text = `deepcache:${interval},${branch}`
-  return factor === 0 ? { leastSteps, text, plan: deepcache(interval, branch) } : { leastSteps, text: `${text};extrapolate:${factor}`, plan: combine(deepcache(interval, branch), extrapolate(factor)) }
+  return factor === 0
+    ? { leastSteps, text, plan: deepcache(interval, branch) }
+    : { leastSteps, text: `${text};extrapolate:${factor}`, plan: combine(deepcache(interval, branch), extrapolate(factor)) }
 }
 
 /** The presets' plans, for samplers that draw noise between steps and for those that do not. */
@@ -38,13 +42,15 @@ export function presetPlan(name: PresetName, { stochastic }: Pick<PlanContext, '
 }
 
 /**
- * A plan by its name. All are measured: each is nearer to the full run than fewer steps of the same sampler that take as long, or, where there
+ * A plan by its name. All are measured: each is nearer to the full run than fewer steps of the same sampler that take as long, or, where
+ * there
  * are few steps, it backs off to a full run, and its plan's name says so.
  */
 export function preset(name: PresetName): PlanBuilder {
   return context => {
     const { plan, leastSteps } = presetPlan(name, context)
-    if (context.steps < leastSteps) return parsePlan({ version: 1, name: `${name}: in full, since there are fewer than ${leastSteps} steps`, rules: [] }) as RulePlan
+    if (context.steps < leastSteps)
+      return parsePlan({ version: 1, name: `${name}: in full, since there are fewer than ${leastSteps} steps`, rules: [] })
     return { ...plan(context), name }
   }
 }

@@ -1,8 +1,14 @@
-/** What a request's plan costs. Known before its first denoising step, but for what adaptive rules decide: these are taken as never inheriting. */
+/**
+ * What a request's plan costs. Known before its first denoising step, but for what adaptive rules decide: these are taken as never
+ * inheriting.
+ */
 export interface PlanReport {
   /** Multiply-accumulates of the UNet passes, and of the text's keys and values, which are computed once for each UNet. */
   macs: number
-  /** Multiply-accumulates of the same run in full, as it is without a plan: the main UNet at every step, with guidance where the request has it, the text's keys and values once. */
+  /**
+   * Multiply-accumulates of the same run in full, as it is without a plan: the main UNet at every step, with guidance where the request has
+   * it, the text's keys and values once.
+   */
   fullMacs: number
   /** `macs` over `fullMacs`. */
   share: number

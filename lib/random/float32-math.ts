@@ -16,12 +16,14 @@ const SINE = floats(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 const COSINE = floats(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
 /** ln 2 and a quarter of pi in parts, the first ones with few digits, so that whole multiples of them are exact. */
 const [LN2_HIGH, LN2_LOW] = floats(0.693359375, -2.12194440e-4) as [number, number]
-const [QUARTER_HIGH, QUARTER_MIDDLE, QUARTER_LOW] = floats(0.78515625, 2.4187564849853515625e-4, 3.77489497744594108e-8) as [number, number, number]
+const [QUARTER_HIGH, QUARTER_MIDDLE, QUARTER_LOW] = floats(
+  0.78515625, 2.4187564849853515625e-4, 3.77489497744594108e-8,
+) as [number, number, number]
 const [SQRT_HALF, FOUR_OVER_PI] = floats(Math.SQRT1_2, 4 / Math.PI) as [number, number]
 
 function polynomial(coefficients: readonly number[], x: number): number {
-  let sum = coefficients[0]!
-  for (let i = 1; i < coefficients.length; i++) sum = fused(sum, x, coefficients[i]!)
+  let sum = coefficients[0]
+  for (let i = 1; i < coefficients.length; i++) sum = fused(sum, x, coefficients[i])
   return sum
 }
 
@@ -31,8 +33,8 @@ const bits = new Int32Array(cell.buffer)
 /** The natural logarithm of a normal, positive float32 number. */
 export function log32(value: number): number {
   cell[0] = value
-  let exponent = (bits[0]! >>> 23) - 126
-  bits[0] = (bits[0]! & 0x007fffff) | 0x3f000000 // the mantissa, in [0.5, 1)
+  let exponent = (bits[0] >>> 23) - 126
+  bits[0] = (bits[0] & 0x007fffff) | 0x3f000000 // the mantissa, in [0.5, 1)
   const mantissa = cell[0]
   const small = mantissa < SQRT_HALF
   if (small) exponent -= 1

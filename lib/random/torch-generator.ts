@@ -16,7 +16,7 @@ export class TorchGenerator {
   readonly #engine = new MersenneTwister()
   /** Second value of the last pair drawn in double precision; PyTorch keeps it in the generator, across calls. */
   #nextDouble: number | undefined
-  #seed: bigint = 0n
+  #seed = 0n
 
   /** @throws AsdmError `INVALID_ARGUMENT`, see {@link manualSeed} */
   constructor(seed: number | bigint) {
@@ -111,13 +111,15 @@ function boxMuller16(data: Float32Array, start: number): void {
 export function checkSeed(seed: unknown): bigint {
   if (typeof seed === 'number' && Number.isInteger(seed) && seed >= 0 && seed <= 2 ** 53) return BigInt(seed)
   if (typeof seed === 'bigint' && seed >= 0n && seed < 2n ** 64n) return seed
-  throw new AsdmError('INVALID_ARGUMENT', `Expected a seed that is an integer from 0 to 2^53 or a bigint from 0 to 2^64 - 1 but received ${shown(seed)}`)
+  throw new AsdmError('INVALID_ARGUMENT',
+    `Expected a seed that is an integer from 0 to 2^53 or a bigint from 0 to 2^64 - 1 but received ${shown(seed)}`)
 }
 
 function checkShape(shape: unknown): number {
   const valid = Array.isArray(shape) && shape.length <= 16 && shape.every(size => Number.isInteger(size) && size > 0)
   const count = valid ? shape.reduce((product: number, size: number) => product * size, 1) : NaN
   if (!(count <= MAX_ELEMENTS))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected a shape of positive integers with at most ${MAX_ELEMENTS} elements but received ${shown(shape)}`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected a shape of positive integers with at most ${MAX_ELEMENTS} elements but received ${shown(shape)}`)
   return count
 }

@@ -13,7 +13,8 @@ export interface ParsedConfig<Options> {
 }
 
 /**
- * Every option of diffusers' scheduler classes for Stable Diffusion (`KarrasDiffusionSchedulers`, and LCM, TCD, SA-Solver beside them). A config
+ * Every option of diffusers' scheduler classes for Stable Diffusion (`KarrasDiffusionSchedulers`, and LCM, TCD, SA-Solver beside them). A
+ * config
  * keeps those of the class that it was made from, so a class passes over what only others know, as diffusers' `extract_init_dict` does.
  */
 const known = new Set([

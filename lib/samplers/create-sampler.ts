@@ -66,7 +66,8 @@ const checkpointOptions = [
  */
 export function createSampler(config: SchedulerConfig): Sampler
 /**
- * Makes a sampler by its short name, or another program's name for it (`Euler a`, `DPM++ 2M Karras`, `sample_dpmpp_2m`, a diffusers class), for a
+ * Makes a sampler by its short name, or another program's name for it (`Euler a`, `DPM++ 2M Karras`, `sample_dpmpp_2m`, a diffusers class),
+ * for a
  * checkpoint whose scheduler config is given. What that config states about the network
  * (betas, prediction type, spacing, ...) holds for the new sampler; what it leaves out takes the new class's defaults, as with diffusers'
  * `from_config`; what it states about another algorithm is left aside.
@@ -78,7 +79,7 @@ export function createSampler(nameOrConfig: string | SchedulerConfig, checkpoint
 export function createSampler(nameOrConfig: unknown, checkpointConfig?: unknown): Sampler {
   if (typeof nameOrConfig !== 'string') {
     const config = checkConfig(nameOrConfig)
-    const className = config['_class_name']
+    const className = config._class_name
     if (typeof className !== 'string')
       throw new AsdmError('BAD_CONFIG', `Expected _class_name of a scheduler config to be a text but received ${shown(className)}`)
     return construct(className, config)
@@ -88,17 +89,21 @@ export function createSampler(nameOrConfig: unknown, checkpointConfig?: unknown)
   // A class has more than one name where these settle its options; by its own name it keeps those of the config.
   const { className, settles } = name !== undefined ? named[name] : { className: nameOrConfig, settles: undefined }
   if (name === undefined && !classes.has(className)) throw unknownName(nameOrConfig)
-  const sameClass = base['_class_name'] === className
+  const sameClass = base._class_name === className
   const kept = Object.entries(base).filter(([option]) => sameClass || checkpointOptions.includes(option))
-  if (!sameClass && className === 'PNDMScheduler' && base['rescale_betas_zero_snr'] === true)
-    throw new AsdmError('UNSUPPORTED_CONFIG', 'Expected a sampler that starts from pure noise, since the checkpoint has rescale_betas_zero_snr true, but received "pndm", which cannot')
+  if (!sameClass && className === 'PNDMScheduler' && base.rescale_betas_zero_snr === true)
+    throw new AsdmError('UNSUPPORTED_CONFIG',
+      'Expected a sampler that starts from pure noise, since the checkpoint has rescale_betas_zero_snr true, but received "pndm", '
+      + 'which cannot')
   return construct(className, { ...Object.fromEntries(kept), ...settles, _class_name: className })
 }
 
 function unknownName(name: string): AsdmError {
   const nearest = nearestName(name, [...samplerNames, ...classes.keys()])
   const hint = nearest === undefined ? '' : `; did you mean ${JSON.stringify(nearest)}?`
-  return new AsdmError('INVALID_ARGUMENT', `Expected a sampler to be one of ${samplerNames.join(', ')}, or one of these in diffusers', AUTOMATIC1111's or k-diffusion's words, but received ${shown(name)}${hint}`)
+  return new AsdmError('INVALID_ARGUMENT',
+    `Expected a sampler to be one of ${samplerNames.join(', ')}, or one of these in diffusers', AUTOMATIC1111's or k-diffusion's words, `
+    + `but received ${shown(name)}${hint}`)
 }
 
 function construct(className: string, config: SchedulerConfig): Sampler {

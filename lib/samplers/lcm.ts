@@ -52,7 +52,8 @@ export class LCMSampler extends Sampler<LCMOptions> {
   protected override lay(steps: number): Course {
     const { originalSteps, trainTimesteps } = this.options
     if (steps > originalSteps)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected at most ${originalSteps} steps for lcm (original_inference_steps) but received ${steps}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected at most ${originalSteps} steps for lcm (original_inference_steps) but received ${steps}`)
     const stride = Math.floor(trainTimesteps / originalSteps)
     const timesteps = Array.from({ length: steps }, (_, i) => (originalSteps - Math.floor(i * (originalSteps / steps))) * stride - 1)
     this.checkTrained(timesteps, steps)

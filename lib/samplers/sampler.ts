@@ -47,7 +47,8 @@ export function readCommon(reader: ConfigReader, defaults: CommonDefaults): Comm
 }
 
 /**
- * The course of a run: timesteps, noisiest first, and where the sampler integrates over noise levels, those: one more, the last where it ends.
+ * The course of a run: timesteps, noisiest first, and where the sampler integrates over noise levels, those: one more, the last where it
+ * ends.
  */
 export interface Course {
   timesteps: number[]
@@ -186,7 +187,9 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     checkSameShape(output, 'the model output', sample.shape)
     if (this.#shape !== undefined) checkSameShape(sample, 'the sample', this.#shape)
     const { noise, eta } = checkOptions(options)
-    const input: StepInput = { output, sample, i, index: i + this.#begin, timestep: this.#timesteps[i], noise: undefined, eta: checkEta(eta) }
+    const input: StepInput = {
+      output, sample, i, index: i + this.#begin, timestep: this.#timesteps[i], noise: undefined, eta: checkEta(eta),
+    }
     if (this.draws(input.index, input.eta)) {
       if (noise === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected noise for step ${i} of ${this.name} but received none`)
       checkTensor(noise, 'noise')
@@ -257,16 +260,17 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     const { trainTimesteps, stepsOffset, predictionType } = this.options
     if (timesteps[0] >= trainTimesteps)
       throw new AsdmError('INVALID_ARGUMENT',
-        `Expected fewer than ${steps} steps: with steps_offset ${stepsOffset} they start at timestep ${timesteps[0]}, ` +
-        `but training ended at ${trainTimesteps - 1}`)
+        `Expected fewer than ${steps} steps: with steps_offset ${stepsOffset} they start at timestep ${timesteps[0]}, `
+        + `but training ended at ${trainTimesteps - 1}`)
     if (predictionType === 'epsilon' && this.alphasCumprod[timesteps[0]] === 0)
       throw new AsdmError('UNSUPPORTED_CONFIG',
-        `Expected prediction_type to be v_prediction or sample but received "epsilon", which says nothing at timestep ${timesteps[0]}: ` +
-        'the schedule leaves no signal there (zero terminal SNR)')
+        `Expected prediction_type to be v_prediction or sample but received "epsilon", which says nothing at timestep ${timesteps[0]}: `
+        + 'the schedule leaves no signal there (zero terminal SNR)')
   }
 
   #checkIndex(i: unknown): void {
-    if (this.#timesteps.length === 0) throw new AsdmError('INVALID_ARGUMENT', `Expected setTimesteps to be called before ${this.name} is used`)
+    if (this.#timesteps.length === 0)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected setTimesteps to be called before ${this.name} is used`)
     if (!Number.isInteger(i) || (i as number) < 0 || (i as number) >= this.#timesteps.length)
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected the step index to be an integer from 0 to ${this.#timesteps.length - 1} but received ${shown(i)}`)
@@ -278,7 +282,8 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     checkSameShape(noise, 'the noise', original.shape)
     const batch = original.shape[0] ?? 1
     const list: readonly unknown[] = Array.isArray(timesteps) ? timesteps : Array.from({ length: batch }, () => timesteps)
-    if (list.length !== batch) throw new AsdmError('INVALID_ARGUMENT', `Expected one timestep per sample, ${batch}, but received ${list.length}`)
+    if (list.length !== batch)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected one timestep per sample, ${batch}, but received ${list.length}`)
     const products = list.map(timestep => {
       if (!Number.isInteger(timestep) || (timestep as number) < 0 || (timestep as number) >= this.options.trainTimesteps)
         throw new AsdmError('INVALID_ARGUMENT',

@@ -67,7 +67,8 @@ export interface SigmaRange {
 export function readSigmaRange(reader: ConfigReader): SigmaRange {
   const sigmaMin = reader.number('sigma_min', null, 1e-6, 1e6)
   const sigmaMax = reader.number('sigma_max', null, 1e-6, 1e6)
-  if (sigmaMin !== null && sigmaMax !== null && sigmaMin >= sigmaMax) throw reader.bad('sigma_min', `below sigma_max (${sigmaMax})`, sigmaMin)
+  if (sigmaMin !== null && sigmaMax !== null && sigmaMin >= sigmaMax)
+    throw reader.bad('sigma_min', `below sigma_max (${sigmaMax})`, sigmaMin)
   return { sigmaMin, sigmaMax }
 }
 

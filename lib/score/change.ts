@@ -6,12 +6,15 @@ export interface LatentChange {
   mean: number
   /** Length of the difference of the standard deviations over that of those with the unit. */
   spread: number
-  /** Root mean square distance between latents of the same prompt and seed, over that of the standard deviations: 0 where nothing changed. */
+  /**
+   * Root mean square distance between latents of the same prompt and seed, over that of the standard deviations: 0 where nothing changed.
+   */
   distance: number
 }
 
 /**
- * Compares two lists of latents, pair by pair of the same prompt and seed. Mean and standard deviation are those of each element over the list.
+ * Compares two lists of latents, pair by pair of the same prompt and seed. Mean and standard deviation are those of each element over the
+ * list.
  * @param full with the unit; at least 2, all of one length @param without without it, as many
  */
 export function changeOf(full: readonly Float32Array[], without: readonly Float32Array[]): LatentChange {

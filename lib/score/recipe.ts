@@ -29,9 +29,12 @@ export function dropRecipe(report: ScoreReport, share: number): Recipe {
     dropped.push(prefix)
     sum += own
   }
-  if (sum < share) throw new AsdmError('INVALID_ARGUMENT', `Expected units that take ${share} of the multiply-accumulates but all that were scored take ${sum.toFixed(3)}`)
+  if (sum < share)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected units that take ${share} of the multiply-accumulates but all that were scored take ${sum.toFixed(3)}`)
   return parseRecipe({
-    version: 1, name: 'scored', description: `Leaves out what changes the latents least for what it takes, ${(100 * sum).toFixed(1)} % of the multiply-accumulates, each unit scored by itself.`,
+    version: 1, name: 'scored', description: `Leaves out what changes the latents least for what it takes, ${(100 * sum).toFixed(1)} % of `
+      + 'the multiply-accumulates, each unit scored by itself.',
     checkpoints: { sd: null }, target: { from: 'sd' }, rest: 'sd', units: Object.fromEntries(dropped.map(prefix => [prefix, { drop: true as const }])),
   })
 }

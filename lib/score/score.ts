@@ -120,13 +120,17 @@ export interface ScoreReport {
   units: UnitScore[]
 }
 
-const keys = [...runtimeKeys, 'variant', 'prompts', 'count', 'seed', 'steps', 'guidanceScale', 'sampler', 'height', 'width', 'units', 'signal', 'onProgress'] as const satisfies readonly (keyof ScoreOptions)[]
+const keys = [
+  ...runtimeKeys, 'variant', 'prompts', 'count', 'seed', 'steps', 'guidanceScale', 'sampler', 'height', 'width', 'units', 'signal',
+  'onProgress',
+] as const satisfies readonly (keyof ScoreOptions)[]
 const maxUnits = 4096
 
 /**
  * Ranks a UNet's units by how much the final latents change when each is left out, against the multiply-accumulates it takes. The idea,
  * comparing mean and spread of latents with and without an operator, is LD-Pruner's (arXiv 2404.11936, of which the abstract alone was
- * at hand; the formula, see {@link LatentChange}, is ours). Each unit is left out by itself, as a recipe's `drop` line does it, from weights that are read once; what several
+ * at hand; the formula, see {@link LatentChange}, is ours). Each unit is left out by itself, as a recipe's `drop` line does it, from
+ * weights that are read once; what several
  * do together is not measured. Same seeds, same ranking, but for `passMs`.
  * @param path as of `StableDiffusion.load`
  * @throws AsdmError as `StableDiffusion.load`; `INVALID_ARGUMENT` for units that are none or that a UNet cannot do without; an `AbortError`
@@ -140,30 +144,40 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
   const asked = optional(given.units, checkTexts)
   const signal = optional(given.signal, value => abortSignal(value, 'signal'))
   const onProgress = optional(given.onProgress, value => callback<NonNullable<ScoreOptions['onProgress']>>(value, 'onProgress'))
-  if (prompts.length * count < 2) throw new AsdmError('INVALID_ARGUMENT', 'Expected at least 2 latents, prompts times count, to compare the spread of but received 1')
+  if (prompts.length * count < 2)
+    throw new AsdmError('INVALID_ARGUMENT', 'Expected at least 2 latents, prompts times count, to compare the spread of but received 1')
   const addon = loadAddon()
   const native = parseRuntime(given, addon)
   const found = await locateModel(path, { variant: given.variant as string | undefined, signal })
   const checkpoint = await openCheckpoint(found.path, { variant: found.variant, signal })
   const { unet: part } = checkpoint
-  if (part.config.inChannels !== checkpoint.vae.config.latentChannels) throw new AsdmError('UNSUPPORTED_CONFIG', 'Expected a UNet that makes pictures of texts but this one is made for inpainting')
+  if (part.config.inChannels !== checkpoint.vae.config.latentChannels)
+    throw new AsdmError('UNSUPPORTED_CONFIG', 'Expected a UNet that makes pictures of texts but this one is made for inpainting')
   const makeSampler = () => {
-    const sampler = given.sampler === undefined ? createSampler(checkpoint.schedulerConfig) : createSampler(given.sampler as string, checkpoint.schedulerConfig)
-    sampler.setTimesteps(optional(given.steps, value => integer(value, 'steps', 1, sampler.config['num_train_timesteps'] as number)) ?? 10)
+    const sampler = given.sampler === undefined
+      ? createSampler(checkpoint.schedulerConfig)
+      : createSampler(given.sampler as string, checkpoint.schedulerConfig)
+    sampler.setTimesteps(optional(given.steps, value => integer(value, 'steps', 1, sampler.config.num_train_timesteps as number)) ?? 10)
     return sampler
   }
   const sampler = makeSampler()
-  const [height, width] = (['height', 'width'] as const).map(side => optional(given[side], value => integer(value, side, 1, 1024)) ?? part.config.sampleSize)
+  const [height, width] = (['height', 'width'] as const).map(side =>
+    optional(given[side], value => integer(value, side, 1, 1024)) ?? part.config.sampleSize)
 
   const whole = new UNet(addon, part, native)
   const encoder = new TextEncoder(addon, checkpoint.textEncoder, native)
   try {
-    const candidates = asked === undefined ? droppable(part.config, whole.tapNames()) : [...new Set(asked)].map(prefix => checkDroppable(part.config, prefix))
+    const candidates = asked === undefined
+      ? droppable(part.config, whole.tapNames())
+      : [...new Set(asked)].map(prefix => checkDroppable(part.config, prefix))
     const guided = guidanceScale > 1
     const shape = { batch: guided ? 2 : 1, height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings }
     const { macs, parameters } = whole.describe(shape)
     await encoder.loadWeights({ signal })
-    const text = await encodeText(await loadTokenizer(checkpoint), encoder, new FeatureCache(), { prompts, negativePrompts: guided ? prompts.map(() => '') : undefined, clipSkip: 0, promptWeighting: false }, () => {}, signal)
+    const text = await encodeText(
+      await loadTokenizer(checkpoint), encoder, new FeatureCache(),
+      { prompts, negativePrompts: guided ? prompts.map(() => '') : undefined, clipSkip: 0, promptWeighting: false }, () => {}, signal,
+    )
     await encoder.dispose()
     const runs = prompts.length * count
     const of = (candidates.length + 1) * runs * sampler.timesteps.length
@@ -183,7 +197,9 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
           throwIfAborted(signal)
           const scaled = steps.scaleInput(current, i)
           const begin = performance.now()
-          const { sample: output } = await unet.forward({ sample: guided ? tile(scaled, 2) : scaled, timestep, encoderHiddenStates: features, ...(signal && { signal }) })
+          const { sample: output } = await unet.forward({
+            sample: guided ? tile(scaled, 2) : scaled, timestep, encoderHiddenStates: features, ...(signal && { signal }),
+          })
           times.push(performance.now() - begin)
           const fresh = steps.needsNoise(i, { eta: 0 }) ? noise.randn(current.shape) : undefined
           current = steps.step(guided ? guide(output, guidanceScale) : output, i, current, { noise: fresh, eta: 0 })
@@ -215,7 +231,9 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
     // Equal ones keep the order of their names, so that the list does not depend on how it was sorted.
     units.sort((a, b) => a.perShare - b.perShare || (a.prefix < b.prefix ? -1 : 1))
     return {
-      version: 1, settings: { model: checkpoint.path, prompts, count, seed, steps: sampler.timesteps.length, guidanceScale, sampler: sampler.name, height, width },
+      version: 1, settings: {
+        model: checkpoint.path, prompts, count, seed, steps: sampler.timesteps.length, guidanceScale, sampler: sampler.name, height, width,
+      },
       full: { macs, parameters, passMs: full.passMs }, units,
     }
   } finally {
@@ -246,18 +264,23 @@ function canDrop(config: UNetConfig, prefix: string): AsdmError | undefined {
 
 function checkDroppable(config: UNetConfig, prefix: string): string {
   const error = canDrop(config, prefix)
-  if (error !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected units that a UNet can do without but received ${shown(prefix)}: ${error.message}`, { cause: error })
+  if (error !== undefined)
+    throw new AsdmError(
+      'INVALID_ARGUMENT', `Expected units that a UNet can do without but received ${shown(prefix)}: ${error.message}`, { cause: error },
+    )
   return prefix
 }
 
 /** Units and layers that a UNet can do without, in the order of their names. */
 function droppable(config: UNetConfig, names: readonly string[]): string[] {
-  const all = [...unetFacts(config, names).prefixes].filter(prefix => /\.(?:resnets|attentions)\.\d+$|\.(?:attn1|attn2|ff)$|^(?:down|up)_blocks\.\d+\.\d+$/.test(prefix))
+  const all = [...unetFacts(config, names).prefixes].filter(prefix =>
+    /\.(?:resnets|attentions)\.\d+$|\.(?:attn1|attn2|ff)$|^(?:down|up)_blocks\.\d+\.\d+$/.test(prefix))
   return all.sort().filter(prefix => canDrop(config, prefix) === undefined)
 }
 
 function checkTexts(value: unknown): string[] {
-  if (!Array.isArray(value) || value.length === 0 || value.length > maxUnits || !value.every(item => typeof item === 'string' && item.length <= 10_000))
+  if (!Array.isArray(value) || value.length === 0 || value.length > maxUnits
+    || !value.every(item => typeof item === 'string' && item.length <= 10_000))
     throw new AsdmError('INVALID_ARGUMENT', `Expected an array of 1 to ${maxUnits} texts but received ${shown(value)}`)
   return [...value as string[]]
 }

@@ -39,7 +39,9 @@ export class BytePairs {
    * @param merges pairs of ids and the id they make, best first; at most {@link MAX_IDS}
    * @param unknownId stands for bytes that the vocabulary lacks
    */
-  constructor(vocabulary: ReadonlyMap<string, number>, merges: readonly (readonly [left: number, right: number, merged: number])[], unknownId: number) {
+  constructor(
+    vocabulary: ReadonlyMap<string, number>, merges: readonly (readonly [left: number, right: number, merged: number])[], unknownId: number,
+  ) {
     this.#mergedIds = new Int32Array(merges.length)
     merges.forEach(([left, right, merged], rank) => {
       this.#rankOfPair.set(left * MAX_IDS + right, rank)

@@ -19,7 +19,9 @@ export interface TextRequest {
  * @param cache of this encoder's features
  */
 export async function encodeText(
-  tokenizer: Tokenizer, encoder: TextEncoder, cache: FeatureCache, request: TextRequest, onWarning: (warning: Warning) => void, signal: AbortSignal | undefined,
+  tokenizer: Tokenizer, encoder: TextEncoder, cache: FeatureCache, request: TextRequest, onWarning: (
+    warning: Warning,
+  ) => void, signal: AbortSignal | undefined,
 ): Promise<Tensor> {
   const texts = [...(request.negativePrompts ?? []), ...request.prompts]
   const distinct = [...new Set(texts)]

@@ -11,8 +11,12 @@ export async function loadTokenizer({ tokenizerFolder, padToken, textEncoder: { 
   const tokenizer = tokenizerFolder === undefined ? await Tokenizer.default({ padToken }) : await Tokenizer.load(tokenizerFolder)
   const where = tokenizerFolder === undefined ? 'the packaged CLIP tokenizer' : shownPath(tokenizerFolder)
   if (tokenizer.vocabSize > config.vocabSize)
-    throw new AsdmError('BAD_CONFIG', `Expected the tokenizer to fit the text encoder at ${shownPath(path)} but ${where} has ${tokenizer.vocabSize} tokens where the text encoder knows ${config.vocabSize}`)
+    throw new AsdmError('BAD_CONFIG',
+      `Expected the tokenizer to fit the text encoder at ${shownPath(path)} but ${where} has ${tokenizer.vocabSize} tokens where the text `
+      + `encoder knows ${config.vocabSize}`)
   if (tokenizer.windowLength > config.maxPositionEmbeddings)
-    throw new AsdmError('BAD_CONFIG', `Expected the tokenizer to fit the text encoder at ${shownPath(path)} but ${where} has a window of ${tokenizer.windowLength} tokens where the text encoder takes ${config.maxPositionEmbeddings}`)
+    throw new AsdmError('BAD_CONFIG',
+      `Expected the tokenizer to fit the text encoder at ${shownPath(path)} but ${where} has a window of ${tokenizer.windowLength} tokens `
+      + `where the text encoder takes ${config.maxPositionEmbeddings}`)
   return tokenizer
 }

@@ -124,9 +124,11 @@ export function encodeWeighted(tokenizer: Tokenizer, prompt: string): Encoding &
 export function applyPromptWeights(features: Tensor, weights: Float32Array): Tensor {
   checkTensor(features, 'features', 3)
   const [batch, length, width] = features.shape
-  if (!(weights instanceof Float32Array)) throw new AsdmError('INVALID_ARGUMENT', `Expected weights to be a Float32Array but received ${shown(weights)}`)
+  if (!(weights instanceof Float32Array))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected weights to be a Float32Array but received ${shown(weights)}`)
   if (weights.length !== length && weights.length !== batch * length)
-    throw new AsdmError('SHAPE_MISMATCH', `Expected ${length} or ${batch * length} weights for features [${features.shape}] but received ${weights.length}`)
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected ${length} or ${batch * length} weights for features [${features.shape}] but received ${weights.length}`)
   if (!weights.every(Number.isFinite)) throw new AsdmError('INVALID_ARGUMENT', 'Expected weights to be finite but received others')
 
   const data = new Float32Array(features.data.length)

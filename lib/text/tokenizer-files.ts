@@ -57,11 +57,11 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
   const added = await readOptionalJson(addedFile)
   checkOptions(config, configFile)
 
-  const decoder = config['added_tokens_decoder'] ?? savedDecoder
+  const decoder = config.added_tokens_decoder ?? savedDecoder
   const named = namedTokens(config, configFile, decoder === undefined ? map : {}, mapFile)
   const tokens = new AddedTokens(vocabulary)
   if (decoder !== undefined) {
-    tokens.addDecoder(decoder, config['added_tokens_decoder'] === undefined ? decoderFile : configFile)
+    tokens.addDecoder(decoder, config.added_tokens_decoder === undefined ? decoderFile : configFile)
   } else {
     const names = new Set(named.map(({ content }) => content))
     for (const [content, id] of checkIds(added, addedFile, vocabulary))
@@ -76,7 +76,7 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
     unknown: ids.get('unk_token')!,
     pad: ids.get('pad_token')!,
     specialTokens: tokens.list(),
-    windowLength: windowLength(config['model_max_length'], configFile),
+    windowLength: windowLength(config.model_max_length, configFile),
   }
 }
 
@@ -86,7 +86,10 @@ interface ModelFiles extends Pick<TokenizerFiles, 'vocabulary' | 'merges'> {
   decoderFile: string
 }
 
-/** Vocabulary and merges, from `vocab.json` and `merges.txt` or, where the first is missing, from `tokenizer.json`, or from the merges alone. */
+/**
+ * Vocabulary and merges, from `vocab.json` and `merges.txt` or, where the first is missing, from `tokenizer.json`, or from the merges
+ * alone.
+ */
 async function readModel(folder: string): Promise<ModelFiles> {
   const vocabularyFile = path.join(folder, 'vocab.json')
   const file = path.join(folder, 'tokenizer.json')
@@ -103,21 +106,22 @@ async function readModel(folder: string): Promise<ModelFiles> {
   const bad = (entry: string, expected: string, received: unknown): AsdmError =>
     new AsdmError('BAD_CONFIG', `Expected ${entry} in ${shownPath(file)} to be ${expected} but received ${shown(received)}`)
   if (!isJsonObject(model)) throw bad('model', 'an object', model)
-  if (model['type'] !== 'BPE' || model['end_of_word_suffix'] !== END_OF_WORD)
-    throw new AsdmError('UNSUPPORTED_CONFIG', `Expected the model of ${shownPath(file)} to be byte-pair encoding with end_of_word_suffix "${END_OF_WORD}"`)
-  if (!isJsonObject(model['vocab'])) throw bad('model.vocab', 'an object', model['vocab'])
-  if (!Array.isArray(model['merges'])) throw bad('model.merges', 'a list', model['merges'])
+  if (model.type !== 'BPE' || model.end_of_word_suffix !== END_OF_WORD)
+    throw new AsdmError('UNSUPPORTED_CONFIG',
+      `Expected the model of ${shownPath(file)} to be byte-pair encoding with end_of_word_suffix "${END_OF_WORD}"`)
+  if (!isJsonObject(model.vocab)) throw bad('model.vocab', 'an object', model.vocab)
+  if (!Array.isArray(model.merges)) throw bad('model.merges', 'a list', model.merges)
   if (!Array.isArray(added)) throw bad('added_tokens', 'a list', added)
-  const lines = model['merges'].map((merge: unknown, i) => {
+  const lines = model.merges.map((merge: unknown, i) => {
     const line = Array.isArray(merge) && merge.length === 2 ? merge.join(' ') : merge
     if (typeof line !== 'string' || line === '') throw bad(`model.merges[${i}]`, 'two tokens', merge)
     return line
   })
   const decoder = Object.fromEntries(added.map((token: unknown, i) => {
-    if (!isJsonObject(token) || typeof token['id'] !== 'number') throw bad(`added_tokens[${i}]`, 'an object with a numeric id', token)
-    return [String(token['id']), token]
+    if (!isJsonObject(token) || typeof token.id !== 'number') throw bad(`added_tokens[${i}]`, 'an object with a numeric id', token)
+    return [String(token.id), token]
   }))
-  const vocabulary = checkVocabulary(model['vocab'], file)
+  const vocabulary = checkVocabulary(model.vocab, file)
   return { vocabulary, merges: parseMerges(lines, file, vocabulary), decoder, decoderFile: file }
 }
 
@@ -129,7 +133,8 @@ function vocabularyOfMerges(lines: readonly string[], file: string): Map<string,
   const symbols = [...BYTE_CHARACTERS].sort()
   const merged = lines.filter(isMerge).map(line => line.replace(' ', ''))
   const tokens = new Set([...symbols, ...symbols.map(symbol => symbol + END_OF_WORD), ...merged, '<|startoftext|>', '<|endoftext|>'])
-  if (tokens.size > MAX_IDS) throw new AsdmError('BAD_CONFIG', `Expected merges of at most ${MAX_IDS} tokens in ${shownPath(file)} but received ${tokens.size}`)
+  if (tokens.size > MAX_IDS)
+    throw new AsdmError('BAD_CONFIG', `Expected merges of at most ${MAX_IDS} tokens in ${shownPath(file)} but received ${tokens.size}`)
   return new Map([...tokens].map((token, id) => [token, id]))
 }
 
@@ -155,7 +160,9 @@ interface NamedToken extends TokenEntry {
 
 /** The special tokens by role, in transformers' order, CLIP's where the files name none. What the map says comes before the config. */
 function namedTokens(config: JsonObject, configFile: string, map: JsonObject, mapFile: string): NamedToken[] {
-  const defaults: JsonObject = { bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>' }
+  const defaults: JsonObject = {
+    bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>',
+  }
   const named: NamedToken[] = []
   const lookUp = (name: string): { value: unknown, file: string } => {
     const inMap = map[name] !== undefined && map[name] !== null
@@ -168,7 +175,8 @@ function namedTokens(config: JsonObject, configFile: string, map: JsonObject, ma
   for (const name of ['additional_special_tokens', 'extra_special_tokens']) {
     const { value, file } = lookUp(name)
     if (value === undefined || value === null) continue
-    if (!Array.isArray(value)) throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be a list but received ${shown(value)}`)
+    if (!Array.isArray(value))
+      throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be a list but received ${shown(value)}`)
     value.forEach((entry, i) => named.push({ ...tokenEntry(entry, `${name}[${i}]`, file), name: `${name}[${i}]`, file }))
   }
   return named
@@ -186,7 +194,8 @@ class AddedTokens {
   /** Adds an entry; after one with form `final` others for its token change nothing. */
   add({ content, id, normalized, form }: TokenEntry & { id: number }, file: string): void {
     if (content === '' || /\p{White_Space}/u.test(content))
-      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected special tokens of ${shownPath(file)} without white space but received ${shown(content)}`)
+      throw new AsdmError('UNSUPPORTED_CONFIG',
+        `Expected special tokens of ${shownPath(file)} without white space but received ${shown(content)}`)
     const known = this.#tokens.get(content)
     if (known === undefined) {
       this.#tokens.set(content, { content, id, normalized, forms: new Set([form]) })
@@ -199,12 +208,14 @@ class AddedTokens {
 
   /** `added_tokens_decoder`: id to token; what it says about a token is final. */
   addDecoder(value: unknown, file: string): void {
-    if (!isJsonObject(value)) throw new AsdmError('BAD_CONFIG', `Expected added_tokens_decoder in ${shownPath(file)} to be an object but received ${shown(value)}`)
+    if (!isJsonObject(value))
+      throw new AsdmError('BAD_CONFIG', `Expected added_tokens_decoder in ${shownPath(file)} to be an object but received ${shown(value)}`)
     for (const [key, entry] of Object.entries(value)) {
       const name = `added_tokens_decoder[${shown(key)}]`
       const { content, normalized } = tokenEntry(entry, name, file)
       const id = /^\d{1,9}$/.test(key) ? Number(key) : NaN
-      if (!(id < MAX_IDS)) throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be called by a token id below ${MAX_IDS}`)
+      if (!(id < MAX_IDS))
+        throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be called by a token id below ${MAX_IDS}`)
       const known = this.vocabulary.get(content) ?? this.#tokens.get(content)?.id
       if (known !== undefined ? id !== known : this.#usedIds.has(id))
         throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to agree with the vocabulary but it is ${shown(content)}`)
@@ -217,29 +228,33 @@ class AddedTokens {
   addNamed({ name, file, ...entry }: NamedToken): number {
     const id = this.vocabulary.get(entry.content) ?? this.#tokens.get(entry.content)?.id
     if (id === undefined)
-      throw new AsdmError('BAD_CONFIG', `Expected the ${name} of ${shownPath(file)} to be in the vocabulary but ${shown(entry.content)} is not`)
+      throw new AsdmError('BAD_CONFIG',
+        `Expected the ${name} of ${shownPath(file)} to be in the vocabulary but ${shown(entry.content)} is not`)
     this.add({ ...entry, id }, file)
     return id
   }
 
   list(): SpecialToken[] {
-    return [...this.#tokens.values()].map(({ content, id, normalized }) => ({ content: normalized ? normalizeText(content) : content, id, normalized }))
+    return [...this.#tokens.values()].map(({ content, id, normalized }) =>
+      ({ content: normalized ? normalizeText(content) : content, id, normalized }))
   }
 }
 
 /** A token written as a string (looked for in the raw text) or as an object with `content` and flags. */
 function tokenEntry(value: unknown, name: string, file: string): TokenEntry {
   if (typeof value === 'string') return { content: value, normalized: false, form: 'string' }
-  if (!isJsonObject(value) || typeof value['content'] !== 'string')
-    throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be a string or an object with "content" but received ${shown(value)}`)
+  if (!isJsonObject(value) || typeof value.content !== 'string')
+    throw new AsdmError('BAD_CONFIG',
+      `Expected ${name} in ${shownPath(file)} to be a string or an object with "content" but received ${shown(value)}`)
   const flags = ['normalized', 'single_word', 'lstrip', 'rstrip'].map(flag => {
     const set = value[flag] ?? flag === 'normalized'
-    if (typeof set !== 'boolean') throw new AsdmError('BAD_CONFIG', `Expected ${name}.${flag} in ${shownPath(file)} to be true or false but received ${shown(set)}`)
+    if (typeof set !== 'boolean')
+      throw new AsdmError('BAD_CONFIG', `Expected ${name}.${flag} in ${shownPath(file)} to be true or false but received ${shown(set)}`)
     return set
   })
   // lstrip and rstrip only take white space with them, which makes no tokens in CLIP; single_word would change what is found.
   if (flags[1]) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name}.single_word in ${shownPath(file)} to be false`)
-  return { content: value['content'], normalized: flags[0], form: flags.join() }
+  return { content: value.content, normalized: flags[0], form: flags.join() }
 }
 
 /** Options that change the tokens and have one supported value. */
@@ -257,7 +272,8 @@ function checkOptions(config: JsonObject, file: string): void {
   for (const [name, values] of Object.entries(supported)) {
     const value = config[name]
     if (value !== undefined && value !== null && !values.includes(value))
-      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name} in ${shownPath(file)} to be ${values.map(shown).join(' or ')} but received ${shown(value)}`)
+      throw new AsdmError('UNSUPPORTED_CONFIG',
+        `Expected ${name} in ${shownPath(file)} to be ${values.map(shown).join(' or ')} but received ${shown(value)}`)
   }
 }
 
@@ -265,7 +281,8 @@ function checkOptions(config: JsonObject, file: string): void {
 function windowLength(value: unknown, file: string): number {
   if (value === undefined || value === null || value === 1e30) return DEFAULT_WINDOW
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 2 || value > MAX_WINDOW)
-    throw new AsdmError('BAD_CONFIG', `Expected model_max_length in ${shownPath(file)} to be an integer from 2 to ${MAX_WINDOW} but received ${shown(value)}`)
+    throw new AsdmError('BAD_CONFIG',
+      `Expected model_max_length in ${shownPath(file)} to be an integer from 2 to ${MAX_WINDOW} but received ${shown(value)}`)
   return value
 }
 
@@ -275,10 +292,12 @@ function checkIds(json: JsonObject, file: string, taken: ReadonlyMap<string, num
   const owners = new Map<number, string>([...taken].map(([token, id]) => [id, token]))
   for (const [token, id] of Object.entries(json)) {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= MAX_IDS)
-      throw new AsdmError('BAD_CONFIG', `Expected the id of ${shown(token)} in ${shownPath(file)} to be an integer from 0 to ${MAX_IDS - 1} but received ${shown(id)}`)
+      throw new AsdmError('BAD_CONFIG',
+        `Expected the id of ${shown(token)} in ${shownPath(file)} to be an integer from 0 to ${MAX_IDS - 1} but received ${shown(id)}`)
     const owner = owners.get(id)
     if ((owner !== undefined && owner !== token) || (taken.get(token) ?? id) !== id)
-      throw new AsdmError('BAD_CONFIG', `Expected one token per id but ${shownPath(file)} gives ${id} to ${shown(token)} although ${shown(owner ?? token)} is there`)
+      throw new AsdmError('BAD_CONFIG',
+        `Expected one token per id but ${shownPath(file)} gives ${id} to ${shown(token)} although ${shown(owner ?? token)} is there`)
     owners.set(id, token)
     ids.set(token, id)
   }
@@ -291,7 +310,8 @@ function parseMerges(lines: readonly string[], file: string, vocabulary: Readonl
   lines.forEach((line, index) => {
     if (!isMerge(line)) return
     const parts = line.split(' ')
-    const bad = (problem: string): AsdmError => new AsdmError('BAD_CONFIG', `Expected line ${index + 1} of ${shownPath(file)} to ${problem} but received ${shown(line)}`)
+    const bad = (problem: string): AsdmError =>
+      new AsdmError('BAD_CONFIG', `Expected line ${index + 1} of ${shownPath(file)} to ${problem} but received ${shown(line)}`)
     if (parts.length !== 2 || parts[0] === '' || parts[1] === '') throw bad('hold two tokens and one space')
     const ids = [parts[0], parts[1], parts[0] + parts[1]].map(token => vocabulary.get(token))
     const missing = ids.indexOf(undefined)
@@ -349,6 +369,8 @@ async function unpacked(stored: Uint8Array, file: string): Promise<Uint8Array> {
   try {
     return await decompress(stored, { maxOutputLength: MAX_MERGES_BYTES })
   } catch (cause) {
-    throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to be text of at most ${MAX_MERGES_BYTES} bytes compressed with brotli`, { cause })
+    throw new AsdmError(
+      'BAD_CONFIG', `Expected ${shownPath(file)} to be text of at most ${MAX_MERGES_BYTES} bytes compressed with brotli`, { cause },
+    )
   }
 }

@@ -100,7 +100,8 @@ export class Tokenizer {
   /** A window of the given tokens, at most `windowLength - 2`, between start and end, padded. */
   frame(tokens: readonly number[]): { ids: Int32Array, attentionMask: Int32Array } {
     if (!Array.isArray(tokens) || tokens.length > this.windowLength - 2 || !tokens.every(id => this.#tokenOfId[id] !== undefined))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected at most ${this.windowLength - 2} token ids below ${this.vocabSize} but received ${shown(tokens)}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected at most ${this.windowLength - 2} token ids below ${this.vocabSize} but received ${shown(tokens)}`)
     const ids = new Int32Array(this.windowLength).fill(this.pad)
     ids[0] = this.bos
     ids.set(tokens, 1)
@@ -138,7 +139,9 @@ export class Tokenizer {
     return { ids, end: text.length }
   }
 
-  /** Appends the ids of text without white space, up to `count` in all; gives the place in the normalized text of the first one left out. */
+  /**
+   * Appends the ids of text without white space, up to `count` in all; gives the place in the normalized text of the first one left out.
+   */
   #takeStretch(stretch: string, count: number, ids: number[]): number | undefined {
     for (const part of this.#normalized.split(normalizeText(stretch))) {
       if (part.id !== undefined) {
@@ -164,12 +167,14 @@ export class Tokenizer {
    * @throws AsdmError `INVALID_ARGUMENT` for anything but ids of the vocabulary
    */
   decode(ids: ArrayLike<number>, { specialTokens = false }: { specialTokens?: boolean } = {}): string {
-    if (!Array.isArray(ids) && !ArrayBuffer.isView(ids)) throw new AsdmError('INVALID_ARGUMENT', `Expected token ids but received ${shown(ids)}`)
+    if (!Array.isArray(ids) && !ArrayBuffer.isView(ids))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected token ids but received ${shown(ids)}`)
     const space = Buffer.from(' ')
     const pieces: Buffer[] = []
     for (let i = 0; i < ids.length; i++) {
       const token = this.#tokenOfId[ids[i]]
-      if (token === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(ids[i])}`)
+      if (token === undefined)
+        throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(ids[i])}`)
       const special = this.#specialIds.has(ids[i])
       if (special && !specialTokens) continue
       const { bytes, endsWord } = tokenBytes(token)

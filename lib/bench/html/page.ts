@@ -5,7 +5,9 @@ import { barChart, columnChart, legend, planChart, rooflineChart, stackChart, ty
 import { dtypeClass, kindClass, kindOrder, style } from './style'
 import { barCell, count, escaped, gigabytes, percent, table, time, type Markup } from './text'
 
-const partNames: Record<string, string> = { unet: 'UNet', 'vae-decoder': 'VAE decoder', 'text-encoder': 'text encoder', generate: 'picture' }
+const partNames: Record<string, string> = {
+  'unet': 'UNet', 'vae-decoder': 'VAE decoder', 'text-encoder': 'text encoder', 'generate': 'picture',
+}
 const shapeTitles: Record<string, string> = { sd15: 'Stable Diffusion 1.5', sd21: 'Stable Diffusion 2.1', emoji: 'the emoji model' }
 
 const shapeTitle = (shape: string): string => shapeTitles[shape] ?? shape
@@ -15,11 +17,15 @@ const classOf = ({ ours, dtype }: Pick<BenchCase, 'ours' | 'dtype'>): string => 
 const loadOf = ({ loadMs }: BenchCase): string => (loadMs > 0 ? time(loadMs) : '')
 const spreadOf = ({ values, spread }: Measured): string => (values.length > 1 ? `±${percent(spread)}` : '')
 const memoryOf = ({ peakBytes }: BenchCase): string => (peakBytes > 0 ? gigabytes(peakBytes) : '')
-const verdict = (ok: boolean, good: string, bad: string): Markup => ({ html: `<span class="${ok ? 'good' : 'bad'}">${ok ? good : bad}</span>` })
+const verdict = (ok: boolean, good: string, bad: string): Markup =>
+  ({ html: `<span class="${ok ? 'good' : 'bad'}">${ok ? good : bad}</span>` })
 
 /** A report as one HTML file that needs nothing else: styles and charts are inside, nothing is loaded, no script runs. */
 export function reportPage(report: BenchReport): string {
-  const sections = [header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), pictures(report), loads(report), goals(report), ...report.ops.length > 0 ? operations(report) : [], plans(report), checks(report), machine(report)]
+  const sections = [
+    header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), pictures(report), loads(report),
+    goals(report), ...report.ops.length > 0 ? operations(report) : [], plans(report), checks(report), machine(report),
+  ]
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -47,21 +53,33 @@ function cards({ cases, ratios, ops, size }: BenchReport): string {
   const list: { label: string, value: string, more: string }[] = []
   const unets = cases.filter(each => each.ours && each.name === 'unet')
   const fastest = [...unets].sort((a, b) => a.ms.median - b.ms.median)[0]
-  if (fastest !== undefined) list.push({ label: 'One denoising step', value: time(fastest.ms.median), more: `UNet with guidance, ${fastest.dtype}` })
+  if (fastest !== undefined)
+    list.push({ label: 'One denoising step', value: time(fastest.ms.median), more: `UNet with guidance, ${fastest.dtype}` })
   // Of our fastest, to whoever is nearest.
-  const best = ratios.filter(({ name }) => fastest !== undefined && name.startsWith(`unet ${fastest.dtype} / `)).sort((a, b) => b.value.median - a.value.median)[0]
-  if (best !== undefined) list.push({ label: best.name.replace('unet ', 'UNet: asdm '), value: `${best.value.median.toFixed(2)}`, more: ['of the time', spreadOf(best.value)].filter(text => text !== '').join(', ') })
+  const best = ratios.filter(({ name }) =>
+    fastest !== undefined && name.startsWith(`unet ${fastest.dtype} / `)).sort((a, b) => b.value.median - a.value.median)[0]
+  if (best !== undefined)
+    list.push({
+      label: best.name.replace('unet ', 'UNet: asdm '), value: best.value.median.toFixed(2),
+      more: ['of the time', spreadOf(best.value)].filter(text => text !== '').join(', '),
+    })
   const pictures = cases.filter(each => each.ours && each.name === 'generate')
   const smallest = [...pictures].sort((a, b) => a.peakBytes - b.peakBytes)[0]
-  if (smallest !== undefined) list.push({ label: `Memory for a picture of ${size}x${size}`, value: gigabytes(smallest.peakBytes), more: `the whole process, ${smallest.dtype}` })
+  if (smallest !== undefined)
+    list.push({
+      label: `Memory for a picture of ${size}x${size}`, value: gigabytes(smallest.peakBytes), more: `the whole process, ${smallest.dtype}`,
+    })
   const op = [...ops].filter(({ part }) => part === 'unet').sort((a, b) => a.passMs - b.passMs)[0]
-  if (op !== undefined) list.push({ label: 'Of what the machine can do', value: percent(op.whole.ofRoofline), more: `UNet in ${op.dtype}, all kernel calls` })
+  if (op !== undefined)
+    list.push({ label: 'Of what the machine can do', value: percent(op.whole.ofRoofline), more: `UNet in ${op.dtype}, all kernel calls` })
   if (list.length === 0) return ''
   return `<div class="cards">${list.map(({ label, value, more }) => `<div class="card"><div class="label">${escaped(label)}</div><div class="value">${escaped(value)}</div><div class="more">${escaped(more)}</div></div>`).join('')}</div>`
 }
 
 function notes({ notes: list, peers }: BenchReport): string {
-  const said = [...peers.filter(({ absent }) => absent !== undefined).map(({ name, absent }) => `Not compared with ${name}: ${absent}`), ...list]
+  const said = [
+    ...peers.filter(({ absent }) => absent !== undefined).map(({ name, absent }) => `Not compared with ${name}: ${absent}`), ...list,
+  ]
   return said.length === 0 ? '' : `<div class="notes">${said.map(note => `<p>${escaped(note)}</p>`).join('')}</div>`
 }
 
@@ -69,9 +87,13 @@ function notes({ notes: list, peers }: BenchReport): string {
 function passes({ cases, ratios, runs }: BenchReport, part: string): string {
   const chosen = cases.filter(({ name }) => name === part).sort((a, b) => a.ms.median - b.ms.median)
   if (chosen.length === 0) return ''
-  const bars: Bar[] = chosen.map(each => ({ label: contenderOf(each), value: each.ms.median, least: each.ms.least, most: each.ms.most, className: classOf(each), note: time(each.ms.median) }))
+  const bars: Bar[] = chosen.map(each =>
+    ({
+      label: contenderOf(each), value: each.ms.median, least: each.ms.least, most: each.ms.most, className: classOf(each),
+      note: time(each.ms.median),
+    }))
   const rows = chosen.map(each => [
-    contenderOf(each) + (each.version === undefined ? '' : ` (${each.version})`), time(each.ms.median), spreadOf(each.ms), `${((2 * each.macs) / each.ms.median / 1e6).toFixed(0)}`, memoryOf(each), loadOf(each),
+    contenderOf(each) + (each.version === undefined ? '' : ` (${each.version})`), time(each.ms.median), spreadOf(each.ms), ((2 * each.macs) / each.ms.median / 1e6).toFixed(0), memoryOf(each), loadOf(each),
   ])
   const relevant = ratios.filter(({ name }) => name.startsWith(`${part} `))
   return `<h2>${escaped(partNames[part])}: one pass</h2>
@@ -87,8 +109,13 @@ function pictures({ cases, size }: BenchReport): string {
   if (chosen.length === 0) return ''
   const phases = ['text', 'denoise', 'decode'] as const
   const colours: Record<string, string> = { text: 'k2', denoise: 'k0', decode: 'k1' }
-  const stacks = chosen.map(each => ({ label: contenderOf(each), note: time(each.ms.median), parts: phases.map(kind => ({ kind, ms: each.phases?.[kind] ?? 0 })) }))
-  const rows = chosen.map(each => [contenderOf(each), memoryOf(each), ...[each.phases?.text, each.phases?.step, each.phases?.decode].map(ms => (ms === undefined ? '' : time(ms))), loadOf(each)])
+  const stacks = chosen.map(each =>
+    ({ label: contenderOf(each), note: time(each.ms.median), parts: phases.map(kind => ({ kind, ms: each.phases?.[kind] ?? 0 })) }))
+  const rows = chosen.map(each =>
+    [
+      contenderOf(each), memoryOf(each),
+      ...[each.phases?.text, each.phases?.step, each.phases?.decode].map(ms => (ms === undefined ? '' : time(ms))), loadOf(each),
+    ])
   return `<h2>A whole picture</h2>
 <p class="caption">One picture of ${size}x${size} from text: the encoder, all denoising steps, the decoder.</p>
 <div class="panel">${legend(phases.map(kind => ({ className: colours[kind], label: kind })))}${stackChart('Time of a picture by phase', stacks, kind => colours[kind])}</div>
@@ -108,12 +135,19 @@ function loads({ loading, runs }: BenchReport): string {
 const kindsLegend = (used: ReadonlySet<string>): string => {
   const known = kindOrder.filter(kind => used.has(kind))
   const others = [...used].filter(kind => !(kindOrder as readonly string[]).includes(kind))
-  return legend([...known.map(kind => ({ className: kindClass(kind), label: kind })), ...others.length > 0 ? [{ className: kindClass(others[0]), label: others.join(', ') }] : []])
+  return legend([
+    ...known.map(kind => ({ className: kindClass(kind), label: kind })),
+    ...others.length > 0 ? [{ className: kindClass(others[0]), label: others.join(', ') }] : [],
+  ])
 }
 
 function operations(report: BenchReport): string[] {
   const { ops, peaks } = report
-  const stacks = ops.map(({ part, dtype, kinds, whole }) => ({ label: `${partNames[part]} ${dtype}`, note: time(whole.ms), parts: [...kinds].sort((a, b) => b.ms - a.ms).map(({ name, ms }) => ({ kind: name, ms })) }))
+  const stacks = ops.map(({ part, dtype, kinds, whole }) =>
+    ({
+      label: `${partNames[part]} ${dtype}`, note: time(whole.ms),
+      parts: [...kinds].sort((a, b) => b.ms - a.ms).map(({ name, ms }) => ({ kind: name, ms })),
+    }))
   const used = new Set(ops.flatMap(({ kinds }) => kinds.filter(({ share }) => share > 0.002).map(({ name }) => name)))
   const sections = [`<h2>Where the time goes: by op</h2>
 <p class="caption">Sums over all kernel calls of one pass, timed one by one.</p>
@@ -129,7 +163,8 @@ ${chosen.map(each => `<h3>${escaped(each.dtype)}: ${time(each.whole.ms)}</h3><di
   const roofs = Object.entries(peaks.arithmetic).map(([dtype, peak]) => ({ dtype, peak }))
   const points = ops.flatMap(each => each.shapes.filter(({ macs }) => macs > 0).map(row => ({
     x: (2 * row.macs) / row.bytes, y: row.gflops * 1e9, size: row.share, className: dtypeClass(row.dtype),
-    title: `${partNames[each.part]} ${each.dtype}: ${row.name}\n${time(row.ms)} in ${row.calls} calls, ${percent(row.share)} of the pass\n${row.gflops.toFixed(0)} GFLOP/s, ${percent(row.ofRoofline)} of the roofline`,
+    title: `${partNames[each.part]} ${each.dtype}: ${row.name}\n${time(row.ms)} in ${row.calls} calls, ${percent(row.share)} of the `
+      + `pass\n${row.gflops.toFixed(0)} GFLOP/s, ${percent(row.ofRoofline)} of the roofline`,
   })))
   sections.push(`<h2>Roofline</h2>
 <p class="caption">Each dot is a kernel at one size, as large as its share of a pass; colours are number formats. Flat lines are what the cores multiply and add at most, slopes what they copy: solid from memory, dashed within the cache. A dot far below its line could be faster; one above it is a convolution that multiplies less than a direct one.</p>
@@ -143,16 +178,24 @@ ${ops.filter(({ part }) => part !== 'text-encoder').map(shapeTable).join('\n')}`
 function shapeTable(ops: BenchOps): string {
   const saves = (row: BenchOps['shapes'][number]): number => Math.max(0, row.ms - row.boundMs) / ops.whole.ms
   const sorted = [...ops.shapes].sort((a, b) => saves(b) - saves(a))
-  const rows = sorted.map(row => [row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? `${row.gflops.toFixed(0)}` : '', count(row.bytes) + (row.bytes < 999.5 ? ' B' : 'B'), percent(row.ofRoofline), barCell(row.ofRoofline, kindClass(row.kind)), percent(saves(row))])
+  const rows = sorted.map(row =>
+    [
+      row.name, String(row.calls), row.ms.toFixed(2), percent(row.share), row.macs > 0 ? row.gflops.toFixed(0) : '',
+      count(row.bytes) + (row.bytes < 999.5 ? ' B' : 'B'), percent(row.ofRoofline), barCell(row.ofRoofline, kindClass(row.kind)),
+      percent(saves(row)),
+    ])
   const head = ['kernel and size', 'calls', 'ms', 'share', 'GFLOP/s', 'memory', 'of roofline', '', 'could save']
   const few = 12
-  return `<h3>${escaped(partNames[ops.part])} in ${escaped(ops.dtype)}</h3><div class="panel">${table(head, rows.slice(0, few))}${rows.length > few ? `<details><summary>${rows.length - few} more</summary>${table(head, rows.slice(few))}</details>` : ''}</div>`
+  return `<h3>${escaped(partNames[ops.part])} in ${escaped(ops.dtype)}</h3><div `
+    + `class="panel">${table(head, rows.slice(0, few))}`
+    + `${rows.length > few ? `<details><summary>${rows.length - few} more</summary>${table(head, rows.slice(few))}</details>` : ''}</div>`
 }
 
 function plans({ plans: list, shape, dtypes }: BenchReport): string {
   if (list.length === 0) return ''
   const judged = list.filter(({ psnr }) => psnr !== undefined)
-  const rows = list.map(({ plan, speedUp, counted, keptBytes, psnr, ssim }) => [plan, `${speedUp.toFixed(2)}x`, `${counted.toFixed(2)}x`, gigabytes(keptBytes), psnr?.toFixed(1) ?? '', ssim?.toFixed(3) ?? ''])
+  const rows = list.map(({ plan, speedUp, counted, keptBytes, psnr, ssim }) =>
+    [plan, `${speedUp.toFixed(2)}x`, `${counted.toFixed(2)}x`, gigabytes(keptBytes), psnr?.toFixed(1) ?? '', ssim?.toFixed(3) ?? ''])
   return `<h2>Plans: speed against quality</h2>
 <p class="caption">Speed is that of ${escaped(shapeTitle(shape))}'s UNet in ${escaped(dtypes[dtypes.length - 1])} over 20 steps; likeness is that of the emoji model's pictures to its own full run (PSNR), since random weights draw nothing. Right and up is better.</p>
 ${judged.length === 0 ? '' : `<div class="panel">${planChart('Plans: speed against likeness', judged.map(({ plan, speedUp, psnr }) => ({ label: plan, speedUp, psnr: psnr!, title: `${plan}: ${speedUp.toFixed(2)} times as fast, ${psnr!.toFixed(1)} dB` })))}</div>`}
@@ -161,7 +204,8 @@ ${judged.length === 0 ? '' : `<div class="panel">${planChart('Plans: speed again
 
 function goals({ goals: list }: BenchReport): string {
   if (list.length === 0) return ''
-  const shown = (value: number, unit: string): string => (unit === 'bytes' ? gigabytes(value) : unit === 'difference' ? value.toExponential(1) : value.toFixed(2))
+  const shown = (value: number, unit: string): string =>
+    (unit === 'bytes' ? gigabytes(value) : unit === 'difference' ? value.toExponential(1) : value.toFixed(2))
   return `<h2>Goals</h2>
 <div class="panel">${table(['', 'found', 'at most', ''], list.map(({ name, value, limit, unit, met }) => [name, shown(value, unit), shown(limit, unit), verdict(met, 'met', 'missed')]))}</div>
 ${list.map(missed).filter(section => section !== '').join('\n')}`
@@ -172,7 +216,11 @@ function missed({ name, missedBy }: BenchGoal): string {
   if (missedBy === undefined) return ''
   const { part, dtype, allowedMs, excessMs, ops } = missedBy
   const most = Math.max(...ops.map(op => op.ms - op.allowedMs))
-  const rows = ops.map(op => [op.dtype === dtype ? op.name : `${op.name} (${op.dtype})`, time(op.ms), time(op.allowedMs), time(op.ms - op.allowedMs), barCell((op.ms - op.allowedMs) / most, 'over')])
+  const rows = ops.map(op =>
+    [
+      op.dtype === dtype ? op.name : `${op.name} (${op.dtype})`, time(op.ms), time(op.allowedMs), time(op.ms - op.allowedMs),
+      barCell((op.ms - op.allowedMs) / most, 'over'),
+    ])
   return `<h3>Missed: ${escaped(name)}</h3>
 <p class="caption">The goal leaves ${time(allowedMs)} for the ${escaped(partNames[part])} in ${escaped(dtype)}, which takes ${time(excessMs)} more. Each kernel may take the same multiple of its least time by the roofline, so that all together just meet the goal; these are furthest above it.</p>
 <div class="panel">${table(['kernel and size', 'takes', 'may take', 'over by', ''], rows)}</div>`
@@ -185,11 +233,18 @@ function checks({ checks: list }: BenchReport): string {
 <div class="panel">${table(['result', 'against', 'difference', 'allowed', ''], list.map(({ name, against, difference, psnr, limit, ok }) => [name, against, (difference === 0 ? '0' : difference.toExponential(1)) + (psnr === undefined ? '' : ` (${psnr.toFixed(1)} dB)`), limit === 0 ? '0' : limit.toExponential(1), verdict(ok, 'ok', 'wrong')]))}</div>`
 }
 
-function machine({ machine: { cpu, features, set, cores, memoryBytes, platform, node, load }, peaks, threads, asdm, commit, date, seconds }: BenchReport): string {
+function machine(
+  { machine: { cpu, features, set, cores, memoryBytes, platform, node, load }, peaks, threads, asdm, commit, date, seconds }: BenchReport,
+): string {
   const rows = [
-    ['Processor', cpu || 'unknown'], ['Features', features.join(', ') || 'none that matter'], ['Kernel set', set], ['Threads', `${threads} of ${cores} cores`], ['Memory', gigabytes(memoryBytes)],
-    ['System', `${platform}, Node ${node}`], ['Load at the start', load.toFixed(2)], ...Object.entries(peaks.arithmetic).map(([dtype, perSecond]) => [`Most arithmetic in ${dtype}`, `${(perSecond / 1e9).toFixed(0)} GFLOP/s`]),
-    ...peaks.copy.map(({ bytes, perSecond }) => [`Copying within ${bytes >= 2 ** 20 ? `${bytes / 2 ** 20} MiB` : `${bytes / 2 ** 10} KiB`}`, `${(perSecond / 1e9).toFixed(1)} GB/s`]),
+    ['Processor', cpu || 'unknown'], [
+      'Features', features.join(', ') || 'none that matter',
+    ], ['Kernel set', set], ['Threads', `${threads} of ${cores} cores`], ['Memory', gigabytes(memoryBytes)],
+    ['System', `${platform}, Node ${node}`], ['Load at the start', load.toFixed(2)], ...Object.entries(peaks.arithmetic).map(([dtype, perSecond]) => [
+      `Most arithmetic in ${dtype}`, `${(perSecond / 1e9).toFixed(0)} GFLOP/s`,
+    ]),
+    ...peaks.copy.map(({ bytes, perSecond }) =>
+      [`Copying within ${bytes >= 2 ** 20 ? `${bytes / 2 ** 20} MiB` : `${bytes / 2 ** 10} KiB`}`, `${(perSecond / 1e9).toFixed(1)} GB/s`]),
   ]
   return `<h2>The machine</h2>
 <p class="caption">Peaks are measured in the same run: multiply-accumulates on registers, and copying (bytes read and written).</p>

@@ -29,8 +29,10 @@ export interface Markup { html: string }
 /** A table of texts and markup. */
 export function table(header: readonly string[], rows: readonly (readonly (string | Markup)[])[]): string {
   const content = (cell: string | Markup): string => (typeof cell === 'string' ? escaped(cell) : cell.html)
-  return `<table><thead><tr>${header.map(text => `<th>${escaped(text)}</th>`).join('')}</tr></thead><tbody>${rows.map(row => `<tr>${row.map(cell => `<td>${content(cell)}</td>`).join('')}</tr>`).join('')}</tbody></table>`
+  return `<table><thead><tr>${header.map(text => `<th>${escaped(text)}</th>`).join('')}</tr></thead><tbody>`
+    + `${rows.map(row => `<tr>${row.map(cell => `<td>${content(cell)}</td>`).join('')}</tr>`).join('')}</tbody></table>`
 }
 
 /** A bar of a share of its cell's width. */
-export const barCell = (share: number, className: string): Markup => ({ html: `<span class="bar ${className}" style="width:${Math.max(1, 110 * Math.max(0, Math.min(1, share))).toFixed(1)}px"></span>` })
+export const barCell = (share: number, className: string): Markup =>
+  ({ html: `<span class="bar ${className}" style="width:${Math.max(1, 110 * Math.max(0, Math.min(1, share))).toFixed(1)}px"></span>` })

@@ -23,7 +23,8 @@ const crcBytes = 1 << 20
 const mostRatio = 1032
 
 /**
- * Decodes a PNG of any colour type, depth and interlacing to RGB; alpha is left out. Inflating runs in libuv's pool, and the event loop is held
+ * Decodes a PNG of any colour type, depth and interlacing to RGB; alpha is left out. Inflating runs in libuv's pool, and the event loop is
+ * held
  * for a few milliseconds at a time. Memory is taken for the image that the header promises and nothing else, after `check` has agreed to
  * its size. A file is refused unless its critical chunks have the right order and checksums and hold exactly what the header promises;
  * bytes after its end and behind the compressed data do no harm.
@@ -31,14 +32,18 @@ const mostRatio = 1032
  * @param check is handed width and height first; it may throw
  * @throws AsdmError `UNSUPPORTED_FORMAT` when it is no PNG, `FILE_READ` when it is damaged; an `AbortError` when the signal fires
  */
-export async function decodePng(png: Uint8Array, where: string, check: (width: number, height: number) => void, signal?: AbortSignal): Promise<DecodedImage> {
+export async function decodePng(
+  png: Uint8Array, where: string, check: (width: number, height: number) => void, signal?: AbortSignal,
+): Promise<DecodedImage> {
   throwIfAborted(signal)
   if (!hasPngSignature(png)) throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${where} to be a PNG but it does not start as one`)
-  const damaged = (problem: string, cause?: unknown): AsdmError => new AsdmError('FILE_READ', `Expected ${where} to be a whole PNG but ${problem}`, { cause })
+  const damaged = (problem: string, cause?: unknown): AsdmError =>
+    new AsdmError('FILE_READ', `Expected ${where} to be a whole PNG but ${problem}`, { cause })
   const header = readHeader(png)
   if (typeof header === 'string') throw damaged(header)
   check(header.width, header.height)
-  if (dataBytes(header) > png.length * mostRatio) throw damaged(`its ${png.length} bytes cannot hold ${header.width}x${header.height} pixels`)
+  if (dataBytes(header) > png.length * mostRatio)
+    throw damaged(`its ${png.length} bytes cannot hold ${header.width}x${header.height} pixels`)
 
   const slices = new Slices(signal)
   const chunks = new ChunkOrder(header.colourType)

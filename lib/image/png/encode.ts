@@ -9,7 +9,8 @@ import { writeTexts } from './text'
 const pieceBytes = 1 << 18
 
 /**
- * Encodes RGBA (4 bytes a pixel, row-major; alpha is left out) as an RGB PNG with the given texts. Deflate runs in libuv's pool; filters are
+ * Encodes RGBA (4 bytes a pixel, row-major; alpha is left out) as an RGB PNG with the given texts. Deflate runs in libuv's pool; filters
+ * are
  * chosen on the event loop, a few milliseconds at a time.
  * @throws an `AbortError` when the signal fires
  */
@@ -43,10 +44,13 @@ export async function encodePng(
 }
 
 /**
- * The rows as RGB behind their filter bytes, in pieces. For each row the filter is chosen whose output, read as signed bytes, has the least sum of
+ * The rows as RGB behind their filter bytes, in pieces. For each row the filter is chosen whose output, read as signed bytes, has the least
+ * sum of
  * magnitudes (PNG specification, 12.7).
  */
-async function * filteredRows(rgba: Uint8ClampedArray | Uint8Array, width: number, height: number, slices: Slices): AsyncGenerator<Uint8Array> {
+async function* filteredRows(
+  rgba: Uint8ClampedArray | Uint8Array, width: number, height: number, slices: Slices,
+): AsyncGenerator<Uint8Array> {
   const bytes = width * 3
   let row = new Uint8Array(bytes + 3)
   let above = new Uint8Array(bytes + 3)
@@ -70,7 +74,9 @@ async function * filteredRows(rgba: Uint8ClampedArray | Uint8Array, width: numbe
   }
 }
 
-/** Filters `row` into `out`, filter byte first. Before `row` and `above` lie three zero bytes, so that a pixel to the left is always there. */
+/**
+ * Filters `row` into `out`, filter byte first. Before `row` and `above` lie three zero bytes, so that a pixel to the left is always there.
+ */
 function filterRow(row: Uint8Array, above: Uint8Array, out: Uint8Array): void {
   let none = 0
   let sub = 0

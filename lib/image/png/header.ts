@@ -40,8 +40,8 @@ export interface Pass {
   rowBytes: number
 }
 
-const adam7: readonly (readonly [x0: number, y0: number, dx: number, dy: number])[] =
-  [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]]
+const adam7: readonly (readonly [x0: number, y0: number, dx: number, dy: number])[]
+  = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]]
 
 /** Bytes of a file up to the end of its IHDR chunk. */
 export const headerBytes = 33
@@ -62,8 +62,9 @@ export function readHeader(png: Uint8Array): PngHeader | string {
   if (width === 0 || height === 0 || width >= 2 ** 31 || height >= 2 ** 31) return `its header gives ${width}x${height} pixels`
   const [depth, colourType, compression, filter, interlace] = first.data.subarray(8)
   const kind = colourTypes[colourType]
-  if (kind === undefined || !kind.depths.includes(depth)) return `its header gives colour type ${colourType} with ${depth} bits`
-  if (compression !== 0 || filter !== 0 || interlace > 1) return `its header gives compression ${compression}, filter ${filter}, interlace ${interlace}`
+  if (!kind?.depths.includes(depth)) return `its header gives colour type ${colourType} with ${depth} bits`
+  if (compression !== 0 || filter !== 0 || interlace > 1)
+    return `its header gives compression ${compression}, filter ${filter}, interlace ${interlace}`
   return { width, height, depth, colourType, channels: kind.channels, interlaced: interlace === 1 }
 }
 

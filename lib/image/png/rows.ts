@@ -122,7 +122,10 @@ export function dataBytes(header: PngHeader): number {
   return passesOf(header).reduce((sum, { height, rowBytes }) => sum + height * rowBytes, 0)
 }
 
-/** Undoes the filter of `row`, whose first byte says which it is, in place; `pixel` bytes are a pixel, rounded up to one (PNG specification, 9). */
+/**
+ * Undoes the filter of `row`, whose first byte says which it is, in place; `pixel` bytes are a pixel, rounded up to one (PNG specification,
+ * 9).
+ */
 function unfilter(row: Uint8Array, above: Uint8Array, bytes: number, pixel: number): void {
   const first = 1 + pixel
   switch (row[0]) {

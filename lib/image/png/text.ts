@@ -9,7 +9,8 @@ const inflateAsync = promisify(inflate)
 const maxTextBytes = 8 * 2 ** 20
 
 /**
- * The texts of a PNG by keyword, from its chunks tEXt, zTXt and iTXt; the first of a keyword counts. Damaged chunks, and compressed ones that
+ * The texts of a PNG by keyword, from its chunks tEXt, zTXt and iTXt; the first of a keyword counts. Damaged chunks, and compressed ones
+ * that
  * unpack to more than 8 MiB, are passed over.
  * @param wanted the keywords to read
  */
@@ -51,7 +52,9 @@ async function unpacked(data: Buffer): Promise<Buffer | undefined> {
   }
 }
 
-/** Text chunks: tEXt for what Latin-1 holds, else iTXt, as PIL's `PngInfo.add_text` chooses. A NUL, which neither may hold, becomes a space. */
+/**
+ * Text chunks: tEXt for what Latin-1 holds, else iTXt, as PIL's `PngInfo.add_text` chooses. A NUL, which neither may hold, becomes a space.
+ */
 export function writeTexts(texts: Readonly<Record<string, string>>): Buffer<ArrayBuffer>[] {
   return Object.entries(texts).map(([keyword, given]) => {
     const text = given.replaceAll('\0', ' ')
