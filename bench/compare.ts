@@ -3,7 +3,8 @@
  *
  *   npm run bench:compare -- [build/bench/report/report.json] [--baseline bench/baseline.json] [--write]
  *
- * Ratios to peers hold across machines better than times do, but not wholly: a baseline of another processor is said aloud. `--write` stores the
+ * Ratios to peers hold across machines better than times do, but not wholly: a baseline of another processor is said aloud. `--write`
+ * stores the
  * report's ratios as the baseline of its shape instead.
  */
 import fs from 'node:fs'
@@ -38,17 +39,20 @@ export interface Comparison {
 /** Timer and scheduling noise that even three equal values do not rule out. */
 const leastSpread = 0.01
 
-export const machineOf = ({ machine, threads }: Pick<BenchReport, 'machine' | 'threads'>): string => `${machine.cpu}, ${machine.set}, ${threads} threads`
+export const machineOf = ({ machine, threads }: Pick<BenchReport, 'machine' | 'threads'>): string =>
+  `${machine.cpu}, ${machine.set}, ${threads} threads`
 
 /**
  * What a baseline keeps of a report: the ratios to peers, and, for our own passes, their time over what the machine's peaks allow, which
  * needs no peer.
  */
 export function baselineOf(report: Pick<BenchReport, 'ratios' | 'ops' | 'cases' | 'machine' | 'threads' | 'commit' | 'date'>): Baseline {
-  const ratios: Baseline['ratios'] = Object.fromEntries(report.ratios.map(({ name, value }) => [name, { value: value.median, spread: value.spread }]))
+  const ratios: Baseline['ratios'] = Object.fromEntries(report.ratios.map(({ name, value }) =>
+    [name, { value: value.median, spread: value.spread }]))
   for (const { part, dtype, whole } of report.ops) {
     const timed = report.cases.find(each => each.ours && each.name === part && each.dtype === dtype)
-    if (timed !== undefined && whole.boundMs > 0) ratios[`${part} ${dtype} / roofline`] = { value: timed.ms.median / whole.boundMs, spread: timed.ms.spread }
+    if (timed !== undefined && whole.boundMs > 0)
+      ratios[`${part} ${dtype} / roofline`] = { value: timed.ms.median / whole.boundMs, spread: timed.ms.spread }
   }
   return { machine: machineOf(report), ...(report.commit !== undefined && { commit: report.commit }), date: report.date, ratios }
 }
@@ -59,10 +63,16 @@ export function compareRatios(stored: Baseline['ratios'], found: Baseline['ratio
     const before = Object.hasOwn(stored, name) ? stored[name] : undefined
     const now = Object.hasOwn(found, name) ? found[name] : undefined
     if (before === undefined || now === undefined)
-      return { name, ...(before && { stored: before.value }), ...(now && { found: now.value }), allowance: 0, verdict: before === undefined ? 'new' : 'not measured' }
+      return {
+        name, ...(before && { stored: before.value }), ...(now && { found: now.value }), allowance: 0,
+        verdict: before === undefined ? 'new' : 'not measured',
+      }
     const allowance = Math.max(...[before, now].map(({ value, spread }) => value * Math.max(spread, leastSpread)))
     const difference = now.value - before.value
-    return { name, stored: before.value, found: now.value, allowance, verdict: difference > allowance ? 'worse' : difference < -allowance ? 'better' : 'even' }
+    return {
+      name, stored: before.value, found: now.value, allowance,
+      verdict: difference > allowance ? 'worse' : difference < -allowance ? 'better' : 'even',
+    }
   })
 }
 
@@ -70,7 +80,9 @@ function main(): void {
   const root = packageRoot()!
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { baseline: { type: 'string', default: path.join(root, 'bench', 'baseline.json') }, write: { type: 'boolean', default: false } },
+    options: {
+      baseline: { type: 'string', default: path.join(root, 'bench', 'baseline.json') }, write: { type: 'boolean', default: false },
+    },
   })
   const file = positionals[0] ?? path.join(root, 'build', 'bench', 'report', 'report.json')
   const report = JSON.parse(fs.readFileSync(file, 'utf8')) as BenchReport
@@ -85,10 +97,17 @@ function main(): void {
   }
   const stored = baselines[report.shape]
   if (stored === undefined) throw new Error(`Expected a baseline of ${report.shape} in ${values.baseline}; --write stores one`)
-  if (stored.machine !== found.machine) console.log(`The baseline is of another machine (${stored.machine}), this report of ${found.machine}: ratios may differ for that alone.`)
+  if (stored.machine !== found.machine)
+    console.log(
+      `The baseline is of another machine (${stored.machine}), this report of ${found.machine}: ratios may differ for that alone.`,
+    )
   const rows = compareRatios(stored.ratios, found.ratios)
   const cell = (value: number | undefined): string => value?.toFixed(3) ?? ''
-  console.log(table(['ratio', 'stored', 'found', 'allowed to differ', ''], rows.map(({ name, stored: before, found: now, allowance, verdict }) => [name, cell(before), cell(now), allowance > 0 ? `±${allowance.toFixed(3)}` : '', verdict])))
+  console.log(table(
+    ['ratio', 'stored', 'found', 'allowed to differ', ''],
+    rows.map(({ name, stored: before, found: now, allowance, verdict }) =>
+      [name, cell(before), cell(now), allowance > 0 ? `±${allowance.toFixed(3)}` : '', verdict]),
+  ))
   if (rows.some(({ verdict }) => verdict === 'worse')) process.exitCode = 1
 }
 

@@ -55,7 +55,9 @@ async function measureAborts(folder: string, threads: number, count: number): Pr
   let worst = 0
   for (let i = 0; i < count; i++) {
     const controller = new AbortController()
-    const call = unet.forward({ ...unetInputs(), signal: controller.signal }).then(() => { throw new Error('the call ended before its abort') }, error => {
+    const call = unet.forward({
+      ...unetInputs(), signal: controller.signal,
+    }).then(() => { throw new Error('the call ended before its abort') }, error => {
       if (error.name !== 'AbortError') throw error
     })
     // Spread over the call, so that most kinds of layer are met; not to its very end, since a call may be faster than the timed one.
@@ -66,24 +68,34 @@ async function measureAborts(folder: string, threads: number, count: number): Pr
     worst = Math.max(worst, performance.now() - aborted)
   }
   const again = await unet.forward(unetInputs())
-  if (Buffer.compare(Buffer.from(first.sample.data.buffer), Buffer.from(again.sample.data.buffer)) !== 0) throw new Error('the model gives other bits after aborts')
+  if (Buffer.compare(Buffer.from(first.sample.data.buffer), Buffer.from(again.sample.data.buffer)) !== 0)
+    throw new Error('the model gives other bits after aborts')
   await unet.dispose()
   return { 'call ms': duration, 'worst abort ms': worst }
 }
 
 async function main(): Promise<void> {
   const { values: options } = parseArgs({
-    options: { threads: { type: 'string', default: String(os.availableParallelism()) }, aborts: { type: 'string', default: '20' }, measure: { type: 'string' } },
+    options: {
+      threads: { type: 'string', default: String(os.availableParallelism()) }, aborts: { type: 'string', default: '20' },
+      measure: { type: 'string' },
+    },
   })
   const folder = await randomModel('sd15', path.join(path.dirname(require.resolve('../../../package.json')), 'build', 'bench', 'sd15'))
   const threads = Number(options.threads)
   if (options.measure !== undefined) {
-    const measured = options.measure === 'unet' ? measureUNet(folder, threads) : options.measure === 'vae' ? measureVAE(folder, threads) : measureAborts(folder, threads, Number(options.aborts))
+    const measured = options.measure === 'unet'
+      ? measureUNet(folder, threads)
+      : options.measure === 'vae'
+        ? measureVAE(folder, threads)
+        : measureAborts(folder, threads, Number(options.aborts))
     console.log(JSON.stringify(await measured))
     return
   }
   const ask = (measure: string): Record<string, number> => {
-    const child = spawnSync(process.execPath, [__filename, '--measure', measure, '--threads', options.threads, '--aborts', options.aborts], { encoding: 'utf8' })
+    const child = spawnSync(
+      process.execPath, [__filename, '--measure', measure, '--threads', options.threads, '--aborts', options.aborts], { encoding: 'utf8' },
+    )
     if (child.status !== 0) throw new Error(`${measure} ended with ${child.status}: ${child.stderr}`)
     return JSON.parse(child.stdout.trim().split('\n').at(-1)!)
   }
@@ -92,14 +104,18 @@ async function main(): Promise<void> {
     const scale = unit === 'GiB' ? GiB : 1
     const ok = value <= limit
     if (!ok) broken++
-    console.log(`${ok ? 'ok    ' : 'BROKEN'} ${name}: ${(value / scale).toFixed(unit === 'GiB' ? 2 : 0)} ${unit} (limit ${limit / scale} ${unit})`)
+    console.log(
+      `${ok ? 'ok    ' : 'BROKEN'} ${name}: ${(value / scale).toFixed(unit === 'GiB' ? 2 : 0)} ${unit} (limit ${limit / scale} ${unit})`,
+    )
   }
   const unet = ask('unet')
   check(`UNet load, peak above ${(unet.weights / GiB).toFixed(2)} GiB of weights`, unet['load peak above weights'], 0.25 * GiB, 'GiB')
   check('UNet forward, peak above weights', unet['forward peak above weights'], GiB, 'GiB')
   check('VAE decode of 64x64 latents, peak above the loaded model', ask('vae')['decode peak above loaded'], GiB, 'GiB')
   const aborts = ask('aborts')
-  check(`abort of a UNet call of ${(aborts['call ms'] / 1000).toFixed(1)} s, worst of ${options.aborts}`, aborts['worst abort ms'], 100, 'ms')
+  check(
+    `abort of a UNet call of ${(aborts['call ms'] / 1000).toFixed(1)} s, worst of ${options.aborts}`, aborts['worst abort ms'], 100, 'ms',
+  )
   process.exitCode = broken === 0 ? 0 : 1
 }
 

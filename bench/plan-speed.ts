@@ -29,9 +29,13 @@ async function main(): Promise<void> {
   })
   const root = path.dirname(require.resolve('../../../package.json'))
   const folder = values.model ?? await randomModel(values.shape, path.join(root, 'build', 'bench', values.shape))
-  const unet = await UNet.load(path.join(folder, 'unet'), { threads: Number(values.threads), dtype: values.dtype as LoadOptions['dtype'], ...(values.model === undefined && { variant: 'fp16' }) })
+  const unet = await UNet.load(path.join(folder, 'unet'), {
+    threads: Number(values.threads), dtype: values.dtype as LoadOptions['dtype'], ...(values.model === undefined && { variant: 'fp16' }),
+  })
   const [size, steps, runs] = [values.size, values.steps, values.runs].map(Number)
-  const plans: readonly string[] = positionals.length > 0 ? positionals : [...[2, 3, 4, 5].flatMap(interval => [0, 1, 2].map(branch => `deepcache:${interval},${branch}`)), ...presetNames]
+  const plans: readonly string[] = positionals.length > 0
+    ? positionals
+    : [...[2, 3, 4, 5].flatMap(interval => [0, 1, 2].map(branch => `deepcache:${interval},${branch}`)), ...presetNames]
   const rows: string[][] = []
   for (const plan of plans) {
     const { speedUp, counted, fullMs, stepMs, keptBytes } = await timePlan(unet, plan, { size, length: 77, steps, stochastic: true }, runs)
@@ -39,8 +43,13 @@ async function main(): Promise<void> {
       (keptBytes / 2 ** 20).toFixed(1), (process.resourceUsage().maxRSS / 2 ** 10).toFixed(0)])
     process.stderr.write(`${rows[rows.length - 1].join('  ')}\n`)
   }
-  console.log(`${values.model ?? values.shape}, latents ${size}x${size} for one picture with guidance, ${steps} steps, ${values.threads} threads, ${unet.part.cpu}, ${os.cpus()[0]?.model ?? 'unknown processor'}\n`)
-  console.log(table(['plan', 'full ms', 'step 0 ms', 'step 1 ms', 'bound', 'measured', 'of the bound', `${100 * target} %`, 'kept MiB', 'peak MiB'], rows))
+  console.log(
+    `${values.model ?? values.shape}, latents ${size}x${size} for one picture with guidance, ${steps} steps, ${values.threads} threads, `
+    + `${unet.part.cpu}, ${os.cpus()[0]?.model ?? 'unknown processor'}\n`,
+  )
+  console.log(table(
+    ['plan', 'full ms', 'step 0 ms', 'step 1 ms', 'bound', 'measured', 'of the bound', `${100 * target} %`, 'kept MiB', 'peak MiB'], rows,
+  ))
   await unet.dispose()
 }
 

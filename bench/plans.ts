@@ -29,18 +29,27 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      model: { type: 'string', default: path.join(path.dirname(require.resolve('../../../package.json')), 'models', 'emoji') }, steps: { type: 'string', default: '20' },
+      model: {
+        type: 'string', default: path.join(path.dirname(require.resolve('../../../package.json')), 'models', 'emoji'),
+      }, steps: { type: 'string', default: '20' },
       prompts: { type: 'string', default: '64' }, guidance: { type: 'string', default: '3' }, sampler: { type: 'string' }, threads: { type: 'string' }, eta: { type: 'string' },
     },
   })
-  const prompts = [...things.map(thing => `a 3d emoji of ${thing}`), ...things.map(thing => `a flat emoji of ${thing}`)].slice(0, Number(values.prompts))
-  const plans: { name: string, plan: PlanSource }[] = positionals.length > 0 ? positionals.map(plan => ({ name: plan, plan })) : presetNames.map(name => ({ name, plan: (context: PlanContext) => presetPlan(name, context).plan(context) }))
+  const prompts = [
+    ...things.map(thing => `a 3d emoji of ${thing}`), ...things.map(thing => `a flat emoji of ${thing}`),
+  ].slice(0, Number(values.prompts))
+  const plans: { name: string, plan: PlanSource }[] = positionals.length > 0
+    ? positionals.map(plan => ({ name: plan, plan }))
+    : presetNames.map(name => ({ name, plan: (context: PlanContext) => presetPlan(name, context).plan(context) }))
   const sd = await StableDiffusion.load(values.model, values.threads === undefined ? {} : { threads: Number(values.threads) })
   const rows: string[][] = []
-  for (const sampler of values.sampler?.split(',') ?? [undefined]) for (const steps of values.steps.split(',').map(Number)) await compareWith(sampler, steps)
+  for (const sampler of values.sampler?.split(',') ?? [undefined])
+    for (const steps of values.steps.split(',').map(Number)) await compareWith(sampler, steps)
   await sd.dispose()
   console.log(`\nGuidance ${values.guidance}, ${prompts.length} pictures\n`)
-  console.log(table(['sampler', 'steps', 'plan', 'MACs %', 'counted', 'measured', 'kept MiB', 'PSNR', 'SSIM', 'fewer steps', 'PSNR', 'SSIM', 'plan'], rows))
+  console.log(table(
+    ['sampler', 'steps', 'plan', 'MACs %', 'counted', 'measured', 'kept MiB', 'PSNR', 'SSIM', 'fewer steps', 'PSNR', 'SSIM', 'plan'], rows,
+  ))
 
   async function compareWith(sampler: string | undefined, steps: number): Promise<void> {
     async function run(count: number, plan?: PlanSource): Promise<{ images: GeneratedImage[], statistics: RunStatistics | undefined }> {
@@ -69,8 +78,18 @@ async function main(): Promise<void> {
       const own = compare(images)
       const count = Math.min(steps, Math.max(1, Math.ceil(share * steps - 1e-9)))
       const other = await fewerSteps(count)
-      const verdict = share === 1 ? '' : own.psnr > other.psnr && own.ssim > other.ssim ? 'wins' : own.psnr < other.psnr && own.ssim < other.ssim ? 'loses' : 'even'
-      rows.push([sampler ?? 'own', String(steps), name, (100 * share).toFixed(1), speedUp.counted.toFixed(2), speedUp.measured?.toFixed(2) ?? '', (keptBytes / 2 ** 20).toFixed(2), own.psnr.toFixed(2), own.ssim.toFixed(4), String(count), other.psnr.toFixed(2), other.ssim.toFixed(4), verdict])
+      const verdict = share === 1
+        ? ''
+        : own.psnr > other.psnr && own.ssim > other.ssim
+          ? 'wins'
+          : own.psnr < other.psnr && own.ssim < other.ssim
+            ? 'loses'
+            : 'even'
+      rows.push([
+        sampler ?? 'own', String(steps), name, (100 * share).toFixed(1), speedUp.counted.toFixed(2), speedUp.measured?.toFixed(2) ?? '',
+        (keptBytes / 2 ** 20).toFixed(2), own.psnr.toFixed(2), own.ssim.toFixed(4), String(count), other.psnr.toFixed(2),
+        other.ssim.toFixed(4), verdict,
+      ])
       process.stderr.write(`${rows[rows.length - 1].join('  ')}\n`)
     }
   }

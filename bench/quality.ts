@@ -4,7 +4,8 @@
  *
  *   npm run bench:quality -- [--model emoji] [--drawings build/emoji-data] [--count 96] [--guidance 3] [--threads 2] [--json] [variant ...]
  *
- * A variant is a text of settings that differ from the plain run: 'plan=deepcache:3,0', 'sampler=dpmpp-2m steps=10', 'dtype=fp32 guidance=2'.
+ * A variant is a text of settings that differ from the plain run: 'plan=deepcache:3,0', 'sampler=dpmpp-2m steps=10', 'dtype=fp32
+ * guidance=2'.
  */
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -13,7 +14,9 @@ import { Drawings } from '../lib/eval/drawings'
 import { evaluate, type EvaluateOptions, type Evaluation } from '../lib/eval/evaluate'
 import { StableDiffusion, type LoadOptions } from '../lib/stable-diffusion'
 
-const defaultVariants = ['plan=deepcache:2,0', 'plan=deepcache:3,0', 'plan=deepcache:5,0', 'plan=guidance:0.6', 'steps=10', 'sampler=dpmpp-2m steps=10']
+const defaultVariants = [
+  'plan=deepcache:2,0', 'plan=deepcache:3,0', 'plan=deepcache:5,0', 'plan=guidance:0.6', 'steps=10', 'sampler=dpmpp-2m steps=10',
+]
 
 /** A variant's settings, apart by whether the model has to be loaded anew for them. */
 function parseVariant(text: string): { load: LoadOptions, run: EvaluateOptions } {
@@ -36,8 +39,10 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      model: { type: 'string', default: 'emoji' }, drawings: { type: 'string', default: path.join(root, 'build', 'emoji-data') }, 'no-drawings': { type: 'boolean' },
-      count: { type: 'string', default: '96' }, guidance: { type: 'string', default: '3' }, threads: { type: 'string' }, json: { type: 'boolean' },
+      'model': { type: 'string', default: 'emoji' }, 'drawings': {
+        type: 'string', default: path.join(root, 'build', 'emoji-data'),
+      }, 'no-drawings': { type: 'boolean' },
+      'count': { type: 'string', default: '96' }, 'guidance': { type: 'string', default: '3' }, 'threads': { type: 'string' }, 'json': { type: 'boolean' },
     },
   })
   const drawings = values['no-drawings'] === true ? undefined : await Drawings.open(values.drawings)
@@ -45,10 +50,14 @@ async function main(): Promise<void> {
   const variants = (positionals.length > 0 ? positionals : defaultVariants).map(text => ({ text, ...parseVariant(text) }))
   const judge = await StableDiffusion.load(values.model)
   const run = async (text: string, load: LoadOptions, options: EvaluateOptions, reference?: Evaluation): Promise<Evaluation> => {
-    const sd = await StableDiffusion.load(values.model, { ...load, ...(values.threads !== undefined && { threads: Number(values.threads) }) })
+    const sd = await StableDiffusion.load(values.model, {
+      ...load, ...(values.threads !== undefined && { threads: Number(values.threads) }),
+    })
     try {
       // One judge for all, so that the encoder looks at the drawings once, and in the same number format.
-      return await evaluate(sd, { ...common, ...options, judge: judge.vae, ...(reference && { reference }), about: { model: values.model, variant: text } })
+      return await evaluate(sd, {
+        ...common, ...options, judge: judge.vae, ...(reference && { reference }), about: { model: values.model, variant: text },
+      })
     } finally {
       await sd.dispose()
     }
@@ -66,7 +75,9 @@ async function main(): Promise<void> {
   }
   const cell = (value: number | undefined, digits: number): string => value?.toFixed(digits) ?? ''
   const { msPerPicture: { all: plainMs } } = plain.report.measured
-  console.log(table(['variant', 'ms', 'times', 'PSNR', 'SSIM', 'seen top-1', 'top-5', 'held top-1', 'top-5', 'Fréchet', 'peak MiB'], rows.map(({ text, report: { sets, measured } }) => {
+  console.log(table([
+    'variant', 'ms', 'times', 'PSNR', 'SSIM', 'seen top-1', 'top-5', 'held top-1', 'top-5', 'Fréchet', 'peak MiB',
+  ], rows.map(({ text, report: { sets, measured } }) => {
     const all = sets.all ?? sets.prompts
     return [
       text, measured.msPerPicture.all.toFixed(0), (plainMs / measured.msPerPicture.all).toFixed(2), cell(all?.likeness?.psnr.mean, 2), cell(all?.likeness?.ssim.mean, 4), cell(sets.seen?.top1, 3), cell(sets.seen?.top5, 3),

@@ -20,7 +20,8 @@ const root = packageRoot()!
 /** The commit that is checked out, with a + where files differ from it. */
 function commit(): string | undefined {
   try {
-    const git = (...args: string[]): string => execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    const git = (...args: string[]): string =>
+      execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
     return `${git('rev-parse', '--short=10', 'HEAD')}${git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+'}`
   } catch {
     return undefined
@@ -33,17 +34,21 @@ async function main(): Promise<void> {
   const work = path.join(root, 'build', 'bench')
   const command = benchOptions(new Command('bench'))
     .option('--python <command>', 'the Python to try PyTorch with', 'python3')
-    .option('--sd <command>', "the command line of stable-diffusion.cpp (sd-cli, then sd, on the PATH)")
+    .option('--sd <command>', 'the command line of stable-diffusion.cpp (sd-cli, then sd, on the PATH)')
     .option('--without <peers...>', 'peers to leave out')
     .allowExcessArguments(false)
     .action(async (flags: BenchFlags & { python: string, sd?: string, without?: string[] }) => {
       const found = commit()
       const without = flags.without ?? []
       await bench({ work, out: path.join(work, 'report'), ...flags }, {
-        signal: stop.signal, ...(found !== undefined && { commit: found }), findPeers: request => findPeers(request, { python: flags.python, without }),
+        signal: stop.signal, ...(found !== undefined && { commit: found }), findPeers: request =>
+          findPeers(request, { python: flags.python, without }),
         picturePeers: {
           names: without.includes(sdName) ? [] : [sdName],
-          find: async request => (without.includes(sdName) ? { found: [], absent: [{ name: sdName, absent: 'it was left out by --without.' }] } : sdPeer(request, flags.sd)),
+          find: async request =>
+            (without.includes(sdName)
+              ? { found: [], absent: [{ name: sdName, absent: 'it was left out by --without.' }] }
+              : sdPeer(request, flags.sd)),
         },
       })
     })

@@ -1,5 +1,6 @@
 /**
- * How far a UNet's output moves in bf16 and in 8-bit integers: by the rules of lib/model/precision.ts, with every product, and with one unit
+ * How far a UNet's output moves in bf16 and in 8-bit integers: by the rules of lib/model/precision.ts, with every product, and with one
+ * unit
  * alone in 8 bits while the rest is bf16, without float weights.
  *
  *   npm run bench:sensitivity -- [--model emoji] [--steps 10] [--threads 2] [--units] [--limit 40]
@@ -25,8 +26,12 @@ import { StableDiffusion } from '../lib/stable-diffusion'
 
 interface Bench { part: Part<UNetConfig>, inputs: ForwardInputs[], threads: number }
 
-async function run({ part, inputs, threads }: Bench, options: Pick<NativeModelOptions, 'dtype' | 'exact' | 'wide'>): Promise<Float32Array[]> {
-  const model: NativeModel = loadAddon().createModel({ kind: 'unet', config: part.config }, withPrecision({ kind: 'unet', config: part.config }, { ...options, threads, cpu: 'auto' }))
+async function run(
+  { part, inputs, threads }: Bench, options: Pick<NativeModelOptions, 'dtype' | 'exact' | 'wide'>,
+): Promise<Float32Array[]> {
+  const model: NativeModel = loadAddon().createModel(
+    { kind: 'unet', config: part.config }, withPrecision({ kind: 'unet', config: part.config }, { ...options, threads, cpu: 'auto' }),
+  )
   try {
     await model.load(matchWeights(model.weights(), part.weights, part.path)).promise
     const outputs: Float32Array[] = []
@@ -82,12 +87,15 @@ async function main(): Promise<void> {
   })
   const threads = Number(values.threads)
   const part = values.unet !== undefined ? await openUNet(values.unet) : (await openCheckpoint((await locateModel(values.model)).path)).unet
-  const inputs = values.unet !== undefined ? noiseInputs(part, Number(values.size)) : await ownInputs(values.model, Number(values.steps), threads)
+  const inputs = values.unet !== undefined
+    ? noiseInputs(part, Number(values.size))
+    : await ownInputs(values.model, Number(values.steps), threads)
   const bench = { part, inputs, threads }
   const wanted = await run(bench, { dtype: 'fp32' })
   const bf16 = relative(await run(bench, { dtype: 'bf16' }), wanted)
   const plain = relative(await run(bench, { dtype: 'bf16', wide: [] }), wanted)
-  const row = (error: number, without = plain): string[] => [error.toExponential(2), Math.sqrt(Math.max(0, error ** 2 - without ** 2)).toExponential(2)]
+  const row = (error: number, without = plain): string[] =>
+    [error.toExponential(2), Math.sqrt(Math.max(0, error ** 2 - without ** 2)).toExponential(2)]
   console.log(table(['weights', 'error', 'own'], [
     ['bf16 by the rule', ...row(bf16, bf16)],
     ['bf16 everywhere', ...row(plain)],
@@ -109,7 +117,9 @@ async function main(): Promise<void> {
   }
   const rows: { unit: string, error: number }[] = []
   for (const [unit, own] of products) {
-    rows.push({ unit, error: relative(await run(bench, { dtype: 'int8', exact: names.filter(name => !own.includes(name)), wide: [] }), wanted) })
+    rows.push({
+      unit, error: relative(await run(bench, { dtype: 'int8', exact: names.filter(name => !own.includes(name)), wide: [] }), wanted),
+    })
     process.stderr.write('.')
   }
   process.stderr.write('\n')

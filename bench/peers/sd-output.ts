@@ -13,7 +13,10 @@ export interface SdTimes {
   decode: number
 }
 
-/** `stable-diffusion.cpp version master-827-97d2990, commit 97d2990`: what stands for the version, or `undefined` where another program speaks. */
+/**
+ * `stable-diffusion.cpp version master-827-97d2990, commit 97d2990`: what stands for the version, or `undefined` where another program
+ * speaks.
+ */
 export function sdVersion(text: string): string | undefined {
   return /^stable-diffusion\.cpp version (\S+), commit \S+/m.exec(text)?.[1]
 }
@@ -41,12 +44,17 @@ export function parseSdOutput(text: string, steps: number): SdTimes | string {
   if (from === -1 || to < from) return 'no sampling'
   // Loading shows bars too, therefore only those in between.
   const perStep = [...plain.slice(from, to).matchAll(/\| (\d+)\/(\d+) - ([\d.]+)(s\/it|it\/s)/g)]
-    .filter(([, , of]) => Number(of) === steps).map(([, at, , value, unit]) => ({ at: Number(at), seconds: unit === 's/it' ? Number(value) : 1 / Number(value) }))
-  if (perStep.length !== steps || perStep.some(({ at, seconds }, i) => at !== i + 1 || !(seconds > 0) || !Number.isFinite(seconds))) return `no time for each of ${steps} steps`
+    .filter(([, , of]) => Number(of) === steps).map(([, at, , value, unit]) =>
+      ({ at: Number(at), seconds: unit === 's/it' ? Number(value) : 1 / Number(value) }))
+  if (perStep.length !== steps || perStep.some(({ at, seconds }, i) => at !== i + 1 || !(seconds > 0) || !Number.isFinite(seconds)))
+    return `no time for each of ${steps} steps`
   const sampling = sum(plain, /\bsampling completed, taking ([\d.]+)s/g)
   const text_ = sum(plain, /get_learned_condition completed, taking ([\d.]+) ?s/g)
   const decode = sum(plain, /decode_first_stage completed, taking ([\d.]+)s/g)
   if (text_ === undefined) return 'no time of the text encoder'
   if (decode === undefined) return 'no time of the decoder'
-  return { load: sum(plain, /loading tensors completed, taking ([\d.]+)s/g) ?? 0, text: text_, steps: perStep.map(({ seconds }) => seconds), sampling: sampling!, decode }
+  return {
+    load: sum(plain, /loading tensors completed, taking ([\d.]+)s/g) ?? 0, text: text_, steps: perStep.map(({ seconds }) => seconds),
+    sampling: sampling!, decode,
+  }
 }

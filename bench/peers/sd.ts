@@ -22,8 +22,9 @@ export interface SdBinary {
   help: string
 }
 
-const note = 'it runs guidance as two passes of batch 1, which its step counts together, and makes whole pictures only, each in a new process: a step is the last of its picture, decoding the first and only. ' +
-  'Its picture begins with the same noise and was compared with ours in fp32.'
+const note = 'it runs guidance as two passes of batch 1, which its step counts together, and makes whole pictures only, each in a new '
+  + 'process: a step is the last of its picture, decoding the first and only. '
+  + 'Its picture begins with the same noise and was compared with ours in fp32.'
 
 /**
  * Finds the binary.
@@ -31,7 +32,9 @@ const note = 'it runs guidance as two passes of batch 1, which its step counts t
  * @returns it, or why there is none
  */
 export function findSd(named: string | undefined, searchPath = process.env.PATH ?? ''): SdBinary | string {
-  const candidates = named !== undefined && /[\\/]/.test(named) ? [path.resolve(named)] : (named === undefined ? ['sd-cli', 'sd'] : [named]).flatMap(name => onPath(name, searchPath))
+  const candidates = named !== undefined && /[\\/]/.test(named)
+    ? [path.resolve(named)]
+    : (named === undefined ? ['sd-cli', 'sd'] : [named]).flatMap(name => onPath(name, searchPath))
   if (candidates.length === 0) return `there is no ${named ?? 'sd-cli or sd'} on the PATH; --sd names another.`
   let why = ''
   for (const file of candidates) {
@@ -52,7 +55,8 @@ export function findSd(named: string | undefined, searchPath = process.env.PATH 
 }
 
 function onPath(name: string, searchPath: string): string[] {
-  return searchPath.split(path.delimiter).filter(place => place !== '').map(place => path.join(place, process.platform === 'win32' ? `${name}.exe` : name)).filter(file => fs.existsSync(file))
+  return searchPath.split(path.delimiter).filter(place => place !== '').map(place =>
+    path.join(place, process.platform === 'win32' ? `${name}.exe` : name)).filter(file => fs.existsSync(file))
 }
 
 /** stable-diffusion.cpp on this checkpoint. */
@@ -65,7 +69,10 @@ export async function sdPeer({ checkpoint, work, threads }: PictureRequest, name
   const model = await sdModel(checkpoint, path.join(work, `${sdName}-${path.basename(checkpoint.path)}`))
   const peer: PicturePeer = {
     name: sdName, dtype: model.dtype, version: binary.version, note,
-    make: (task, file, signal) => makePicture(binary, [...sdArguments(binary, model.folder, task, file, threads), ...predictionArguments(checkpoint)], task, file, signal),
+    make: (task, file, signal) =>
+      makePicture(
+        binary, [...sdArguments(binary, model.folder, task, file, threads), ...predictionArguments(checkpoint)], task, file, signal,
+      ),
   }
   return { found: [peer], absent: [] }
 }
@@ -74,12 +81,16 @@ export async function sdPeer({ checkpoint, work, threads }: PictureRequest, name
 function unsupported({ unet }: Checkpoint): string | undefined {
   const { blockOutChannels, crossAttentionDim, layersPerBlock } = unet.config
   const known = Object.values(shapes).some(({ unet: published }) =>
-    String(published.block_out_channels) === String(blockOutChannels) && published.cross_attention_dim === crossAttentionDim && layersPerBlock.every(layers => layers === published.layers_per_block))
+    String(published.block_out_channels) === String(blockOutChannels) && published.cross_attention_dim === crossAttentionDim
+    && layersPerBlock.every(layers => layers === published.layers_per_block))
   return known ? undefined : 'it knows the published sizes of UNets only, not this one.'
 }
 
 /** Where it looks for weights in a folder of diffusers' layout. */
-const weightFiles = { unet: 'unet/diffusion_pytorch_model.safetensors', vae: 'vae/diffusion_pytorch_model.safetensors', textEncoder: 'text_encoder/model.safetensors' } as const
+const weightFiles = {
+  unet: 'unet/diffusion_pytorch_model.safetensors', vae: 'vae/diffusion_pytorch_model.safetensors',
+  textEncoder: 'text_encoder/model.safetensors',
+} as const
 
 /** A folder with the checkpoint's weights under the files' and tensors' names that it reads: links, where a file is right as it is. */
 export async function sdModel(checkpoint: Checkpoint, folder: string): Promise<{ folder: string, dtype: string }> {
@@ -114,7 +125,8 @@ function isNewer(copied: string, files: readonly string[]): boolean {
 async function copy(part: keyof typeof weightFiles, weights: readonly WeightSource[], to: string): Promise<void> {
   fs.rmSync(to, { force: true })
   await writeSafetensors(to, weights.map(({ name, dtype, shape, file, begin, end }) => ({
-    name: prefixOf(part) + name, dtype, shape, data: () => (end > begin ? fs.createReadStream(file, { start: begin, end: end - 1 }) as AsyncIterable<Uint8Array> : []),
+    name: prefixOf(part) + name, dtype, shape, data: () =>
+      (end > begin ? fs.createReadStream(file, { start: begin, end: end - 1 }) as AsyncIterable<Uint8Array> : []),
   })))
 }
 
@@ -156,12 +168,15 @@ function predictionArguments({ schedulerConfig }: Checkpoint): string[] {
 const memoryInterval = 100
 
 /** Runs it once. @throws AsdmError `INTERNAL`; an `AbortError` when the signal fires */
-export async function makePicture({ file: command }: SdBinary, args: string[], task: PictureTask, file: string, signal: AbortSignal | undefined): Promise<PeerPicture> {
+export async function makePicture(
+  { file: command }: SdBinary, args: string[], task: PictureTask, file: string, signal: AbortSignal | undefined,
+): Promise<PeerPicture> {
   fs.rmSync(file, { force: true })
   const { text, ended, peakBytes } = await runToEnd(command, args, signal)
   throwIfAborted(signal)
   const failure = (what: string): AsdmError => {
-    const last = text.replaceAll('\r', '\n').split('\n').filter(line => /ERROR|WARN|rror:/.test(line) && !line.includes('text_encoder_2')).slice(-2).join(' | ')
+    const last = text.replaceAll('\r', '\n').split('\n').filter(line =>
+      /ERROR|WARN|rror:/.test(line) && !line.includes('text_encoder_2')).slice(-2).join(' | ')
     return new AsdmError('INTERNAL', `Expected ${sdName} to make a picture but ${what}${last === '' ? '' : `: ${last}`}`)
   }
   if (ended !== 'code 0') throw failure(`it ended with ${ended}`)
@@ -175,13 +190,17 @@ export async function makePicture({ file: command }: SdBinary, args: string[], t
 }
 
 /** A process' whole output, how it ended, and the most memory it held: by /proc, where there is one. */
-function runToEnd(command: string, args: string[], signal: AbortSignal | undefined): Promise<{ text: string, ended: string, peakBytes: number }> {
+function runToEnd(
+  command: string, args: string[], signal: AbortSignal | undefined,
+): Promise<{ text: string, ended: string, peakBytes: number }> {
   return new Promise(resolve => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], windowsHide: true })
     let text = '', peakBytes = 0
     const look = (): void => {
       try {
-        peakBytes = Math.max(peakBytes, 1024 * Number(/^VmHWM:\s*(\d+) kB/m.exec(fs.readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0))
+        peakBytes = Math.max(
+          peakBytes, 1024 * Number(/^VmHWM:\s*(\d+) kB/m.exec(fs.readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0),
+        )
       } catch {
         // no such system, or it just ended
       }
@@ -195,7 +214,8 @@ function runToEnd(command: string, args: string[], signal: AbortSignal | undefin
       signal?.removeEventListener('abort', kill)
       resolve({ text, ended, peakBytes })
     }
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (piece: string) => { text = (text + piece).slice(-4_000_000) })
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (piece: string) => { text = (text + piece).slice(-4_000_000) })
     child.once('error', error => end(error.message))
     child.once('close', (code, killed) => end(killed ?? `code ${code}`))
   })

@@ -10,14 +10,18 @@ import { temporaryFolder } from '../support/temporary'
 const config: UNetConfig = { ...smallUNet, blockOutChannels: [16, 16], layersPerBlock: [2, 2], transformerLayersPerBlock: [2, 2] }
 const spelled = (prefix: string): string[] => {
   const layer = /^(.*)\.(\d+)$/.exec(prefix)
-  return layer !== null && /^(?:(?:down|up)_blocks\.\d|mid_block)$/.test(layer[1]) ? [`${layer[1]}.resnets.${layer[2]}.`, `${layer[1]}.attentions.${layer[2]}.`] : [`${prefix}.`]
+  return layer !== null && /^(?:(?:down|up)_blocks\.\d|mid_block)$/.test(layer[1])
+    ? [`${layer[1]}.resnets.${layer[2]}.`, `${layer[1]}.attentions.${layer[2]}.`]
+    : [`${prefix}.`]
 }
 const last = /\.(?:conv2|proj_out|to_out\.0|ff\.net\.2)\.(?:weight|bias)$/
 const block = 'down_blocks.0.attentions.1.transformer_blocks.1'
 
 for (const removed of [
   ['down_blocks.0.resnets.1'], ['down_blocks.0.1'], ['down_blocks.0.attentions.0'], ['up_blocks.1.attentions.2'], [block], [`${block}.attn1`], [`${block}.attn2`], [`${block}.ff`],
-  [`${block}.attn1`, `${block}.attn2`, `${block}.ff`], ['mid_block'], ['mid_block.0'], ['mid_block.resnets.1'], ['mid_block.attentions.0'], ['down_blocks.1'],
+  [
+    `${block}.attn1`, `${block}.attn2`, `${block}.ff`,
+  ], ['mid_block'], ['mid_block.0'], ['mid_block.resnets.1'], ['mid_block.attentions.0'], ['down_blocks.1'],
   ['down_blocks.1', 'mid_block', 'down_blocks.0.0', 'up_blocks.1.attentions.0', 'up_blocks.1.attentions.1.transformer_blocks.0.attn1'],
 ]) {
   test(`removing ${removed.join(', ')} equals zeroing what ends its branches, bit for bit`, async t => {
@@ -32,7 +36,9 @@ for (const removed of [
     await full.load(sources).promise
     await without.load(sources.filter(({ name }) => asked.has(name))).promise
     const inputs = {
-      sample: { data: Float32Array.from({ length: 2 * 4 * 7 * 6 }, (_, i) => Math.sin(i * 0.37)), shape: [2, 4, 7, 6] }, timesteps: Float32Array.of(3, 870),
+      sample: {
+        data: Float32Array.from({ length: 2 * 4 * 7 * 6 }, (_, i) => Math.sin(i * 0.37)), shape: [2, 4, 7, 6],
+      }, timesteps: Float32Array.of(3, 870),
       encoderHiddenStates: { data: Float32Array.from({ length: 2 * 5 * 12 }, (_, i) => Math.cos(i * 0.11)), shape: [2, 5, 12] },
     }
     const [a, b] = [await full.forward(inputs).promise, await without.forward(inputs).promise]
@@ -47,18 +53,34 @@ for (const removed of [
 
 test('what cannot be left out is named', t => {
   for (const [prefix, problem] of [
-    ['up_blocks.0.resnets.0', /up_blocks\.0\.resnets\.0, which takes 32 channels and gives 16/], ['up_blocks.0', /up_blocks\.0\.resnets\.0/], ['down_blocks.0', /down_blocks\.0\.downsamplers\.0/],
-    ['down_blocks.0.downsamplers.0', /sizes do not fit/], ['conv_in', /"conv_in", which is none/], ['down_blocks.7', /"down_blocks\.7"/], [`${block}.attn1.to_q`, /to_q", which is none/], ['', /"", which is none/],
+    [
+      'up_blocks.0.resnets.0', /up_blocks\.0\.resnets\.0, which takes 32 channels and gives 16/,
+    ], ['up_blocks.0', /up_blocks\.0\.resnets\.0/], ['down_blocks.0', /down_blocks\.0\.downsamplers\.0/],
+    [
+      'down_blocks.0.downsamplers.0', /sizes do not fit/,
+    ], ['conv_in', /"conv_in", which is none/], ['down_blocks.7', /"down_blocks\.7"/], [
+      `${block}.attn1.to_q`, /to_q", which is none/,
+    ], ['', /"", which is none/],
   ] as [string, RegExp][])
-    t.is((t.throws(() => create({ kind: 'unet', config: { ...config, removed: [prefix] } }), { message: problem }) as AsdmError).code, 'BAD_CONFIG')
-  t.throws(() => create({ kind: 'unet', config: { ...config, removed: ['mid_block', 'mid_block.0'] } }), { message: /"mid_block\.0", which is none/ })
+    t.is(
+      (t.throws(() => create({ kind: 'unet', config: { ...config, removed: [prefix] } }), { message: problem }) as AsdmError).code,
+      'BAD_CONFIG',
+    )
+  t.throws(
+    () => create({ kind: 'unet', config: { ...config, removed: ['mid_block', 'mid_block.0'] } }),
+    { message: /"mid_block\.0", which is none/ },
+  )
 })
 
 test('the asdm section of a config is read and checked', t => {
   const read = (asdm: unknown) => parseUNetConfig({ asdm }, 'config.json')
   t.deepEqual(read({ version: 1, removed: ['mid_block'] }).removed, ['mid_block'])
   t.is(read(null).removed, undefined)
-  for (const asdm of [1, [], { version: 2, removed: [] }, { version: 1 }, { version: 1, removed: 'mid_block' }, { version: 1, removed: [1] }, { version: 1, removed: ['../x'] }, { version: 1, removed: [], experts: {} }, { version: 1, removed: [], conditional: {} }, { version: 1, removed: new Array(2000).fill('a') }])
+  for (const asdm of [
+    1, [], { version: 2, removed: [] }, { version: 1 }, { version: 1, removed: 'mid_block' }, { version: 1, removed: [1] },
+    { version: 1, removed: ['../x'] }, { version: 1, removed: [], experts: {} }, { version: 1, removed: [], conditional: {} },
+    { version: 1, removed: new Array(2000).fill('a') },
+  ])
     t.throws(() => read(asdm), { instanceOf: AsdmError, message: /asdm/ })
 })
 

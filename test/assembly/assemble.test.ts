@@ -31,7 +31,10 @@ function teacherName(student: string, name: string): string {
 
 const pass = () => {
   const expected = loadExpected('sd15-tiny')
-  return { sample: expected.tensor('unet/case0/sample'), timesteps: expected.tensor('unet/case0/timesteps'), encoderHiddenStates: expected.tensor('unet/case0/encoder_hidden_states') }
+  return {
+    sample: expected.tensor('unet/case0/sample'), timesteps: expected.tensor('unet/case0/timesteps'),
+    encoderHiddenStates: expected.tensor('unet/case0/encoder_hidden_states'),
+  }
 }
 
 for (const [name, config] of [
@@ -68,7 +71,10 @@ for (const [name, config] of [
         t.true(name === 'bk-tiny' && weight.startsWith('up_blocks.0.resnets.0.') && have === 80 && want === 96)
         const each = bytes.length / rows / have
         t.is(each % width, 0)
-        bytes = Buffer.concat(Array.from({ length: rows }, (_, r) => [bytes.subarray((r * have + 64) * each, (r + 1) * have * each), bytes.subarray(r * have * each, (r + 1) * have * each)]).flat())
+        bytes = Buffer.concat(Array.from(
+          { length: rows },
+          (_, r) => [bytes.subarray((r * have + 64) * each, (r + 1) * have * each), bytes.subarray(r * have * each, (r + 1) * have * each)],
+        ).flat())
       }
       chunks.push(bytes)
       end += bytes.length
@@ -133,22 +139,48 @@ test('a mean of a checkpoint with itself is the checkpoint; slices and drops do 
 })
 
 const wrong: [string, (recipe: any) => void, ErrorCode, RegExp][] = [
-  ['unknown target', r => { r.units['up_blocks.9.resnets.0'] = { checkpoint: 'sd' } }, 'INVALID_ARGUMENT', /recipe\.units\["up_blocks\.9\.resnets\.0"\].*did you mean/],
-  ['doubled', r => { r.units = { conv_in: { checkpoint: 'sd' }, 'conv_in.bias': { checkpoint: 'sd' } } }, 'INVALID_ARGUMENT', /1 are in several: conv_in\.bias/],
+  [
+    'unknown target', r => { r.units['up_blocks.9.resnets.0'] = { checkpoint: 'sd' } }, 'INVALID_ARGUMENT',
+    /recipe\.units\["up_blocks\.9\.resnets\.0"\].*did you mean/,
+  ],
+  [
+    'doubled', r => { r.units = { 'conv_in': { checkpoint: 'sd' }, 'conv_in.bias': { checkpoint: 'sd' } } }, 'INVALID_ARGUMENT',
+    /1 are in several: conv_in\.bias/,
+  ],
   ['missing', r => { delete r.rest; r.units = { conv_in: { checkpoint: 'sd' } } }, 'TENSOR_MISSING', /have none: .*and \d+ more/],
-  ['unknown source', r => { r.units.conv_in = { checkpoint: 'sd', prefix: 'conv_inn' } }, 'TENSOR_MISSING', /conv_inn\.\w+ in the checkpoint "sd".*recipe\.units\["conv_in"\]/],
-  ['shape', r => { r.units['down_blocks.1.resnets.1'] = { checkpoint: 'sd', prefix: 'down_blocks.0.resnets.1' } }, 'TENSOR_SHAPE', /recipe\.units\["down_blocks\.1\.resnets\.1"\]/],
-  ['layer of no layer', r => { r.units['up_blocks.1.1'] = { checkpoint: 'sd', prefix: 'up_blocks.1' } }, 'INVALID_ARGUMENT', /recipe\.units\["up_blocks\.1\.1"\]\.prefix/],
-  ['slice outside', r => { r.units['conv_in.bias'] = { checkpoint: 'sd', slice: [{ axis: 0, begin: 0, end: 99 }] } }, 'TENSOR_SHAPE', /slice\[0\]/],
-  ['drop of what changes the width', r => { r.units['up_blocks.1.resnets.0'] = { drop: true } }, 'BAD_CONFIG', /recipe\.units\["up_blocks\.1\.resnets\.0"\].*up_blocks\.1\.resnets\.0, which takes 80 channels and gives 48/],
-  ['drop of what sizes need', r => { r.units['down_blocks.0.downsamplers.0'] = { drop: true } }, 'BAD_CONFIG', /down_blocks\.0\.downsamplers\.0/],
+  [
+    'unknown source', r => { r.units.conv_in = { checkpoint: 'sd', prefix: 'conv_inn' } }, 'TENSOR_MISSING',
+    /conv_inn\.\w+ in the checkpoint "sd".*recipe\.units\["conv_in"\]/,
+  ],
+  [
+    'shape', r => { r.units['down_blocks.1.resnets.1'] = { checkpoint: 'sd', prefix: 'down_blocks.0.resnets.1' } }, 'TENSOR_SHAPE',
+    /recipe\.units\["down_blocks\.1\.resnets\.1"\]/,
+  ],
+  [
+    'layer of no layer', r => { r.units['up_blocks.1.1'] = { checkpoint: 'sd', prefix: 'up_blocks.1' } }, 'INVALID_ARGUMENT',
+    /recipe\.units\["up_blocks\.1\.1"\]\.prefix/,
+  ],
+  [
+    'slice outside', r => { r.units['conv_in.bias'] = { checkpoint: 'sd', slice: [{ axis: 0, begin: 0, end: 99 }] } }, 'TENSOR_SHAPE',
+    /slice\[0\]/,
+  ],
+  [
+    'drop of what changes the width', r => { r.units['up_blocks.1.resnets.0'] = { drop: true } }, 'BAD_CONFIG',
+    /recipe\.units\["up_blocks\.1\.resnets\.0"\].*up_blocks\.1\.resnets\.0, which takes 80 channels and gives 48/,
+  ],
+  [
+    'drop of what sizes need', r => { r.units['down_blocks.0.downsamplers.0'] = { drop: true } }, 'BAD_CONFIG',
+    /down_blocks\.0\.downsamplers\.0/,
+  ],
   ['drop of a weight', r => { r.units['conv_in.bias'] = { drop: true } }, 'BAD_CONFIG', /conv_in\.bias/],
   ['stages', r => { r.target.stages = 5 }, 'INVALID_ARGUMENT', /recipe\.target\.stages/],
 ]
 for (const [name, change, code, message] of wrong) {
   test(`an assembly fails and leaves nothing: ${name}`, async t => {
     const folder = temporaryFolder(t)
-    const error = await t.throwsAsync(assemble(recipe(change), { out: path.join(folder, 'out'), checkpoints: { sd: tiny } }), { instanceOf: AsdmError, message })
+    const error = await t.throwsAsync(
+      assemble(recipe(change), { out: path.join(folder, 'out'), checkpoints: { sd: tiny } }), { instanceOf: AsdmError, message },
+    )
     t.is(error.code, code)
     t.deepEqual(fs.readdirSync(folder), [])
   })
@@ -160,9 +192,14 @@ test('links that lead out of the folder are refused, and an abort leaves nothing
   fs.symlinkSync(tiny, path.join(folder, 'recipes', 'model'), 'junction')
   const file = path.join(folder, 'recipes', 'r.json')
   fs.writeFileSync(file, JSON.stringify(recipe(r => { r.checkpoints.sd = 'model' })))
-  await t.throwsAsync(assemble(file, { out: path.join(folder, 'out') }), { instanceOf: AsdmError, message: /recipe\.checkpoints\["sd"\].*leads out/ })
+  await t.throwsAsync(assemble(file, { out: path.join(folder, 'out') }), {
+    instanceOf: AsdmError, message: /recipe\.checkpoints\["sd"\].*leads out/,
+  })
   const stop = new AbortController()
-  await t.throwsAsync(assemble(recipe(), { out: path.join(folder, 'out'), checkpoints: { sd: tiny }, signal: stop.signal, onProgress: () => stop.abort() }), { any: true, name: 'AbortError' })
+  await t.throwsAsync(
+    assemble(recipe(), { out: path.join(folder, 'out'), checkpoints: { sd: tiny }, signal: stop.signal, onProgress: () => stop.abort() }),
+    { any: true, name: 'AbortError' },
+  )
   t.deepEqual(fs.readdirSync(folder), ['recipes'])
 })
 

@@ -30,12 +30,14 @@ for (const [recipe, set] of [['bk-base', 'bk-sdm-base-tiny'], ['bk-small', 'bk-s
       teacher.up_block_types = ['UpBlock2D', ...small.up_block_types]
     }
     const model = create({ kind: 'unet', config: parseUNetConfig(teacher, 'config.json') })
-    const ours = new Map(fixtureWeights(set, 'unet', 'diffusion_pytorch_model.safetensors').map(weight => [teacherName(recipe, weight.name), weight]))
+    const ours = new Map(fixtureWeights(set, 'unet', 'diffusion_pytorch_model.safetensors').map(weight =>
+      [teacherName(recipe, weight.name), weight]))
     let used = 0
     const tensors = model.weights().map(({ name, shape }) => {
       const count = shape.reduce((a, b) => a * b, 1)
       const given = ours.get(name)
-      if (given === undefined) return { name, dtype: 'F32', shape, data: Buffer.from(Float32Array.from({ length: count }, (_, i) => Math.sin(i)).buffer) }
+      if (given === undefined)
+        return { name, dtype: 'F32', shape, data: Buffer.from(Float32Array.from({ length: count }, (_, i) => Math.sin(i)).buffer) }
       used++
       t.is(given.end - given.begin, (given.dtype === 'F32' ? 4 : 2) * count, name)
       return { name, dtype: given.dtype, shape, data: bytesOf(given) }
@@ -50,12 +52,17 @@ for (const [recipe, set] of [['bk-base', 'bk-sdm-base-tiny'], ['bk-small', 'bk-s
 
     const out = path.join(folder, 'out')
     await assemble(recipe, { out, checkpoints: { sd: from } })
-    t.deepEqual(parseUNetConfig(JSON.parse(fs.readFileSync(path.join(out, 'unet', 'config.json'), 'utf8')), 'x'), parseUNetConfig(small, 'y'))
+    t.deepEqual(
+      parseUNetConfig(JSON.parse(fs.readFileSync(path.join(out, 'unet', 'config.json'), 'utf8')), 'x'), parseUNetConfig(small, 'y'),
+    )
     const expected = loadExpected(set)
     const unet = await UNet.load(path.join(out, 'unet'))
     t.teardown(() => unet.dispose())
     for (const { name, timesteps } of expected.json.unet.cases) {
-      const { sample } = await unet.forward({ sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps, encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`) })
+      const { sample } = await unet.forward({
+        sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps,
+        encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`),
+      })
       const difference = maxAbsDiff(sample.data, expected.tensor(`unet/${name}/out`).data)
       t.true(difference <= 2e-5, `${name}: ${difference}`)
     }

@@ -8,8 +8,15 @@ import { temporaryFolder } from '../support/temporary'
 
 const good = (): any => ({
   version: 1, checkpoints: { sd: null, other: 'models/b' }, target: { from: 'sd', layersPerBlock: 1 }, rest: 'sd',
-  units: { 'up_blocks.1.1': { checkpoint: 'sd', prefix: 'up_blocks.1.2' }, mid_block: { drop: true }, conv_in: { average: [{ checkpoint: 'sd' }, { checkpoint: 'other', share: 3, slice: [{ axis: 0, begin: 0, end: 4 }] }] },
-    conv_out: { experts: [{ checkpoint: 'sd' }, { checkpoint: 'other', prefix: 'conv_in', noise: 0.5, seed: 7, fit: 'end' }], router: { activation: 'softmax', start: [0.5, 0] } },
+  units: { 'up_blocks.1.1': {
+    checkpoint: 'sd', prefix: 'up_blocks.1.2',
+  }, 'mid_block': { drop: true }, 'conv_in': {
+    average: [{ checkpoint: 'sd' }, { checkpoint: 'other', share: 3, slice: [{ axis: 0, begin: 0, end: 4 }] }],
+  },
+  'conv_out': {
+    experts: [{ checkpoint: 'sd' }, { checkpoint: 'other', prefix: 'conv_in', noise: 0.5, seed: 7, fit: 'end' }],
+    router: { activation: 'softmax', start: [0.5, 0] },
+  },
   },
 })
 
@@ -18,7 +25,8 @@ test('a recipe is copied; the shipped ones read', async t => {
   const recipe = parseRecipe(value)
   t.deepEqual(recipe, value)
   t.not(recipe.units, value.units)
-  for (const name of fs.readdirSync(repoPath('recipes'))) t.is((await loadRecipe(repoPath('recipes', name))).name, path.basename(name, '.json'))
+  for (const name of fs.readdirSync(repoPath('recipes')))
+    t.is((await loadRecipe(repoPath('recipes', name))).name, path.basename(name, '.json'))
 })
 
 const places: [string, (recipe: any) => void, RegExp][] = [
@@ -33,7 +41,10 @@ const places: [string, (recipe: any) => void, RegExp][] = [
   ['share', r => { r.units.conv_in.average[1].share = 0 }, /recipe\.units\["conv_in"\]\.average\[1\]\.share/],
   ['slice', r => { r.units['up_blocks.1.1'].slice = [{ axis: 0, begin: 4, end: 4 }] }, /slice\[0\]\.end/],
   ['no experts', r => { r.units.conv_out.experts = [] }, /recipe\.units\["conv_out"\]\.experts/],
-  ['too many experts', r => { r.units.conv_out.experts = new Array(17).fill({ checkpoint: 'sd' }) }, /recipe\.units\["conv_out"\]\.experts/],
+  [
+    'too many experts', r => { r.units.conv_out.experts = new Array(17).fill({ checkpoint: 'sd' }) },
+    /recipe\.units\["conv_out"\]\.experts/,
+  ],
   ['an expert', r => { r.units.conv_out.experts[1] = 1 }, /\["conv_out"\]\.experts\[1\]/],
   ['an expert with a share', r => { r.units.conv_out.experts[1].share = 1 }, /experts\[1\].*"share"/],
   ['noise', r => { r.units.conv_out.experts[1].noise = -1 }, /experts\[1\]\.noise/],
@@ -72,7 +83,10 @@ test('a file that is no JSON is refused', async t => {
 test('whatever comes, a recipe reads or is refused in words', t => {
   let state = 20260
   const random = (below: number): number => { state = (Math.imul(state, 1664525) + 1013904223) >>> 0; return Math.floor(state / 2 ** 32 * below) }
-  const junk = [null, undefined, NaN, Infinity, -1, 0, 1e300, '', '..', '__proto__', 'constructor', [], {}, [[]], true, Symbol('x'), 1n, () => 1, 'x'.repeat(5000), new Array(5000).fill(0), { drop: true }, new Uint8Array(3)]
+  const junk = [
+    null, undefined, NaN, Infinity, -1, 0, 1e300, '', '..', '__proto__', 'constructor', [], {}, [[]], true, Symbol('x'), 1n, () => 1,
+    'x'.repeat(5000), new Array(5000).fill(0), { drop: true }, new Uint8Array(3),
+  ]
   let refused = 0
   for (let i = 0; i < 3000; i++) {
     const recipe = good()

@@ -3,10 +3,16 @@ import { editDistance } from '../../lib/base/edit-distance'
 import { nearestName, nearestOf } from '../../lib/base/options'
 import { rounds, seeded, seedOf } from '../support/random'
 
-const keys = ['prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'width', 'height', 'count', 'latents', 'image', 'mask', 'strength', 'clipSkip', 'plan', 'signal']
+const keys = [
+  'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'width', 'height', 'count', 'latents', 'image', 'mask',
+  'strength', 'clipSkip', 'plan', 'signal',
+]
 
 test('typing errors are counted, swapped neighbours as one', t => {
-  for (const [a, b, distance] of [['', '', 0], ['', 'abc', 3], ['abc', 'abc', 0], ['abc', 'abd', 1], ['abc', 'ab', 1], ['widht', 'width', 1], ['abcd', 'badc', 2], ['ca', 'abc', 3], ['sampelr', 'sampler', 1]] as const) {
+  for (const [a, b, distance] of [
+    ['', '', 0], ['', 'abc', 3], ['abc', 'abc', 0], ['abc', 'abd', 1], ['abc', 'ab', 1], ['widht', 'width', 1], ['abcd', 'badc', 2],
+    ['ca', 'abc', 3], ['sampelr', 'sampler', 1],
+  ] as const) {
     t.is(editDistance(a, b), distance, `${a} ${b}`)
     t.is(editDistance(b, a), distance, `${b} ${a}`)
   }
@@ -27,7 +33,10 @@ test('it is what the recursive definition gives', t => {
 })
 
 test('swapped letters get a suggestion, other words none', t => {
-  for (const [typed, meant] of [['widht', 'width'], ['hieght', 'height'], ['setps', 'steps'], ['sede', 'seed'], ['sampelr', 'sampler'], ['paln', 'plan'], ['maks', 'mask'], ['guidanceSclae', 'guidanceScale'], ['Guidance-Scale', 'guidanceScale']])
+  for (const [typed, meant] of [
+    ['widht', 'width'], ['hieght', 'height'], ['setps', 'steps'], ['sede', 'seed'], ['sampelr', 'sampler'], ['paln', 'plan'],
+    ['maks', 'mask'], ['guidanceSclae', 'guidanceScale'], ['Guidance-Scale', 'guidanceScale'],
+  ])
     t.is(nearestName(typed, keys), meant)
   for (const typed of ['', 'x', 'batch', 'lora', 'scheduler']) t.is(nearestName(typed, keys), undefined, typed)
   t.is(nearestOf('etpa', ['eta', 'plan']), 'did you mean "eta"?')

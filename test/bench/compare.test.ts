@@ -11,15 +11,24 @@ const program = repoPath('build', 'ts', 'bench', 'compare.js')
 
 function compare(folder: string, ...args: string[]): Promise<{ code: number, stdout: string, stderr: string }> {
   return new Promise(resolve => {
-    execFile(process.execPath, [program, 'report.json', '--baseline', 'baseline.json', ...args], { cwd: folder }, (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }))
+    execFile(
+      process.execPath, [program, 'report.json', '--baseline', 'baseline.json', ...args], { cwd: folder },
+      (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    )
   })
 }
 
 /** A report with one ratio of three rounds, and one pass of ours over its roofline. */
-function report(folder: string, ratio: number[], ms: number[], more: Partial<Omit<BenchReport, 'version'>> & { version?: number } = {}): void {
+function report(
+  folder: string, ratio: number[], ms: number[], more: Partial<Omit<BenchReport, 'version'>> & { version?: number } = {},
+): void {
   fs.writeFileSync(path.join(folder, 'report.json'), JSON.stringify({
-    format: 'asdm-bench', version: 1, shape: 'sd15', threads: 2, date: '2030-01-01', machine: { cpu: 'X', set: 'avx2' }, ratios: [{ name: 'unet fp32 / PyTorch fp32', value: measured(ratio) }],
-    cases: [{ ours: true, name: 'unet', dtype: 'fp32', ms: measured(ms) }], ops: [{ part: 'unet', dtype: 'fp32', whole: { boundMs: 50 } }], ...more,
+    format: 'asdm-bench', version: 1, shape: 'sd15', threads: 2, date: '2030-01-01', machine: { cpu: 'X', set: 'avx2' }, ratios: [{
+      name: 'unet fp32 / PyTorch fp32', value: measured(ratio),
+    }],
+    cases: [{
+      ours: true, name: 'unet', dtype: 'fp32', ms: measured(ms),
+    }], ops: [{ part: 'unet', dtype: 'fp32', whole: { boundMs: 50 } }], ...more,
   }))
 }
 

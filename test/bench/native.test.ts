@@ -5,7 +5,9 @@ import { temporaryFolder } from '../support/temporary'
 
 const floats = (count: number, seed: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(seed + i))
 const inputs = (): ForwardInputs => ({
-  sample: { shape: [2, 4, 8, 6], data: floats(384, 1) }, timesteps: Float32Array.of(5, 5), encoderHiddenStates: { shape: [2, 3, 12], data: floats(72, 2) },
+  sample: {
+    shape: [2, 4, 8, 6], data: floats(384, 1),
+  }, timesteps: Float32Array.of(5, 5), encoderHiddenStates: { shape: [2, 3, 12], data: floats(72, 2) },
 })
 
 async function loaded(t: Parameters<typeof temporaryFolder>[0]): Promise<NativeModel> {
@@ -43,7 +45,10 @@ test('a profile has a row for each kernel call, adds up to what describe counts,
 
 test('passes of a run are profiled too, and rows are those of the units that run', async t => {
   const model = await loaded(t)
-  const run = model.createRun({ batch: 2, height: 8, width: 6, length: 3 }, [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix: 'mid_block', feature: 'output' }], conditionalOnly: false }])
+  const run = model.createRun(
+    { batch: 2, height: 8, width: 6, length: 3 },
+    [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix: 'mid_block', feature: 'output' }], conditionalOnly: false }],
+  )
   t.teardown(() => run.dispose())
   const macs: number[] = []
   for (const step of [0, 1]) {
@@ -71,12 +76,14 @@ test('profile is true or false', async t => {
 })
 
 test('what the machine does at most is something, and no more than processors can', t => {
-  const measure = (request: Partial<PeakRequest>): number => addon.measurePeak({ kind: 'fp32', cpu: 'auto', threads: 1, ms: 20, ...request })
+  const measure = (request: Partial<PeakRequest>): number =>
+    addon.measurePeak({ kind: 'fp32', cpu: 'auto', threads: 1, ms: 20, ...request })
   const fp32 = measure({})
   t.true(fp32 > 1e8 && fp32 < 1e13, String(fp32))
   const { usable, features } = addon.cpuInfo()
   for (const cpu of usable) t.true(measure({ cpu }) > 1e8, cpu)
-  // Chains that a compiler saw through would be too fast by far: eight 512-bit units at 6 GHz are beyond every core, and so are two for tiles.
+  // Chains that a compiler saw through would be too fast by far: eight 512-bit units at 6 GHz are beyond every core, and so are two for
+  // tiles.
   const wide = /^(amx|avx512)/.test(usable[0]), most = usable[0] === 'amx' ? 2 * 2 * 1024 : 8 * 2 * 64
   for (const kind of ['fp32', 'bf16', 'int8'] as const) t.true(measure({ kind }) < most * 6e9, kind)
   t.is(measure({ kind: 'bf16' }) > 0, wide && features.includes('avx512bf16'))
@@ -87,7 +94,8 @@ test('what the machine does at most is something, and no more than processors ca
 })
 
 test('measurePeak refuses what makes no sense', t => {
-  const bad = (request: Record<string, unknown>): void => void addon.measurePeak({ kind: 'fp32', cpu: 'auto', threads: 1, ms: 1, ...request } as unknown as PeakRequest)
+  const bad = (request: Record<string, unknown>): void =>
+    void addon.measurePeak({ kind: 'fp32', cpu: 'auto', threads: 1, ms: 1, ...request } as unknown as PeakRequest)
   t.throws(() => bad({ kind: 'fp64' }), { code: 'INVALID_ARGUMENT', message: /request\.kind/ })
   t.throws(() => bad({ threads: 0 }), { code: 'INVALID_ARGUMENT', message: /request\.threads/ })
   t.throws(() => bad({ ms: 1e9 }), { code: 'INVALID_ARGUMENT', message: /request\.ms/ })

@@ -13,19 +13,25 @@ import { temporaryFolder } from '../support/temporary'
 const size = 8
 
 /** A picture of levels that vary; `shift` makes another. */
-const pictureOf = (shift = 0, side = size): Picture => ({ width: side, height: side, rgba: Uint8ClampedArray.from({ length: 4 * side * side }, (_, i) => (i % 4 === 3 ? 255 : 60 + ((i * 37) % 100) + shift)) })
+const pictureOf = (shift = 0, side = size): Picture =>
+  ({
+    width: side, height: side,
+    rgba: Uint8ClampedArray.from({ length: 4 * side * side }, (_, i) => (i % 4 === 3 ? 255 : 60 + ((i * 37) % 100) + shift)),
+  })
 const plain: Picture = { width: size, height: size, rgba: new Uint8ClampedArray(4 * size * size).fill(255) }
 
 test('a picture\'s difference is relative to the reference\'s levels; what shows nothing is like nothing', t => {
   t.is(pictureDifference(pictureOf(), pictureOf()), 0)
   const black = { ...pictureOf(), rgba: pictureOf().rgba.map((value, i) => (i % 4 === 3 || i < 4 ? value : 0)) }
   t.true(pictureDifference(black, pictureOf()) > 0.9 && pictureDifference(black, pictureOf()) < 1)
-  for (const [a, b] of [[plain, pictureOf()], [pictureOf(), plain], [plain, plain], [pictureOf(0, 16), pictureOf()]]) t.true(Number.isNaN(pictureDifference(a, b)))
+  for (const [a, b] of [[plain, pictureOf()], [pictureOf(), plain], [plain, plain], [pictureOf(0, 16), pictureOf()]])
+    t.true(Number.isNaN(pictureDifference(a, b)))
 })
 
 /** Ours: a worker that gives a picture by number format, and notes its turns. */
 async function ours(folder: string, pictures: Record<string, Picture>, { unsure = false } = {}) {
-  for (const [dtype, { rgba, width, height }] of Object.entries(pictures)) fs.writeFileSync(path.join(folder, `${dtype}.png`), await encodePng(rgba as Uint8ClampedArray, width, height))
+  for (const [dtype, { rgba, width, height }] of Object.entries(pictures))
+    fs.writeFileSync(path.join(folder, `${dtype}.png`), await encodePng(rgba as Uint8ClampedArray, width, height))
   const file = path.join(folder, 'ours.js')
   fs.writeFileSync(file, `
     const fs = require('node:fs')
@@ -55,11 +61,18 @@ function peerOf(folder: string, name: string, made: () => Picture): PicturePeer 
   }
 }
 
-const emptyReport = (): BenchReport => ({ shape: 'sd15', checks: [], cases: [], ratios: [], notes: [], loading: [], ops: [] }) as unknown as BenchReport
+const emptyReport = (): BenchReport =>
+  ({ shape: 'sd15', checks: [], cases: [], ratios: [], notes: [], loading: [], ops: [] }) as unknown as BenchReport
 
-async function hold(folder: string, worker: Awaited<ReturnType<typeof ours>>, peers: PicturePeer[], dtypes: ('fp32' | 'bf16' | 'int8')[], signal?: AbortSignal) {
+async function hold(
+  folder: string, worker: Awaited<ReturnType<typeof ours>>, peers: PicturePeer[], dtypes: ('fp32' | 'bf16' | 'int8')[],
+  signal?: AbortSignal,
+) {
   const report = emptyReport()
-  await pictureContest({ report, task: pictureTask('sd15', size, {}), worker, dtypes, peers, macs: { unet: 100, decoder: 10 }, work: folder, runs: 2, signal, onProgress: () => {} })
+  await pictureContest({
+    report, task: pictureTask('sd15', size, {}), worker, dtypes, peers, macs: { unet: 100, decoder: 10 }, work: folder, runs: 2, signal,
+    onProgress: () => {},
+  })
   return { report, log: fs.readFileSync(path.join(folder, 'log'), 'utf8').trim().split(' ') }
 }
 
@@ -70,7 +83,9 @@ test('everyone makes the picture, results are compared, then all take turns', as
   // Twice each; fp32's rounds alone; then those that round, the peer's first picture being its first round's.
   t.deepEqual(log, ['fp32', 'fp32', 'fp32', 'fp32', 'bf16', 'bf16', 'int8', 'int8', 'them', 'bf16', 'int8', 'them', 'int8', 'bf16'])
   t.deepEqual(report.checks.map(({ name, against, ok }) => [name, against, ok]), [
-    ['picture asdm fp32', 'the same seed again', true], ['picture asdm bf16', 'the same seed again', true], ['picture asdm bf16', 'asdm fp32', true],
+    [
+      'picture asdm fp32', 'the same seed again', true,
+    ], ['picture asdm bf16', 'the same seed again', true], ['picture asdm bf16', 'asdm fp32', true],
     ['picture asdm int8', 'the same seed again', true], ['picture asdm int8', 'asdm fp32', true], ['picture them f16', 'asdm fp32', true],
   ])
   t.true(Math.abs(report.checks[5].psnr! - 20 * Math.log10(255 / 1)) < 1e-6)
@@ -82,7 +97,11 @@ test('everyone makes the picture, results are compared, then all take turns', as
   t.deepEqual(report.cases[1].phases, { text: 1, denoise: 14, step: 7, decode: 10.5 })
   t.like(report.cases[4], { version: '1', note: 'it is slow.', loadMs: 0, peakBytes: 0, ours: false })
   t.deepEqual(report.ratios.map(({ name, value }) => [name, value.values]), [
-    ['unet bf16 / them f16', [6 / 20, 8 / 20]], ['vae-decoder bf16 / them f16', [9 / 30, 12 / 30]], ['unet int8 / them f16', [6 / 20, 8 / 20]], ['vae-decoder int8 / them f16', [9 / 30, 12 / 30]],
+    [
+      'unet bf16 / them f16', [6 / 20, 8 / 20],
+    ], [
+      'vae-decoder bf16 / them f16', [9 / 30, 12 / 30],
+    ], ['unet int8 / them f16', [6 / 20, 8 / 20]], ['vae-decoder int8 / them f16', [9 / 30, 12 / 30]],
   ])
 })
 
@@ -90,13 +109,22 @@ test('who makes another picture has no time; who fails is told', async t => {
   const folder = temporaryFolder(t)
   const worker = await ours(folder, { fp32: pictureOf(), bf16: pictureOf(90) })
   const broken: PicturePeer = { ...peerOf(folder, 'broken', () => plain), make: async () => { throw new AsdmError('INTERNAL', 'no luck') } }
-  const { report } = await hold(folder, worker, [peerOf(folder, 'other', () => pictureOf(90)), peerOf(folder, 'plain', () => plain), peerOf(folder, 'large', () => pictureOf(0, 16)), broken], ['bf16'])
+  const { report } = await hold(
+    folder, worker,
+    [
+      peerOf(folder, 'other', () => pictureOf(90)), peerOf(folder, 'plain', () => plain), peerOf(folder, 'large', () => pictureOf(0, 16)),
+      broken,
+    ],
+    ['bf16'],
+  )
   t.deepEqual(report.cases, [])
   t.deepEqual(report.checks.map(({ name, ok }) => [name, ok]), [
     ['picture asdm fp32', true], ['picture asdm bf16', true], ['picture asdm bf16', false], ['picture other f16', false], ['picture plain f16', false], ['picture large f16', false],
   ])
   t.deepEqual(report.notes.map(note => note.split(',')[0]), [
-    'The picture of other f16 differs from ours in fp32 by more than allowed', 'The picture of plain f16 differs from ours in fp32 by more than allowed', 'The picture of large f16 differs from ours in fp32 by more than allowed', 'broken f16 failed: no luck',
+    'The picture of other f16 differs from ours in fp32 by more '
+    + 'than allowed', 'The picture of plain f16 differs from ours in fp32 by more '
+    + 'than allowed', 'The picture of large f16 differs from ours in fp32 by more than allowed', 'broken f16 failed: no luck',
   ])
   t.deepEqual(goalsOf(report), [])
 })

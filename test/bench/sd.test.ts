@@ -14,13 +14,16 @@ import { temporaryFolder } from '../support/temporary'
 /** What `sd-cli` of master-827-97d2990 printed for a picture of 128x128, without the lines that say nothing of times. */
 const recorded = [
   "[INFO ] stable-diffusion.cpp:713  - loading model from 'm'",
-  '\r  |##########                                        | 212/1130 - 1.08GB/s\x1b[K\r  |##################################################| 1130/1130 - 1.24GB/s\x1b[K',
-  '[INFO ] model_loader.cpp:1304 - loading tensors completed, taking 1.60s (read: 1.30s, memcpy: 0.00s, convert: 0.01s, copy_to_backend: 0.00s)',
+  '\r  |##########                                        | 212/1130 - 1.08GB/s\x1b[K\r  '
+  + '|##################################################| 1130/1130 - 1.24GB/s\x1b[K',
+  '[INFO ] model_loader.cpp:1304 - loading tensors completed, taking 1.60s (read: 1.30s, memcpy: 0.00s, convert: 0.01s, '
+  + 'copy_to_backend: 0.00s)',
   '[INFO ] stable-diffusion.cpp:5628 - generate_image 128x128',
   '[INFO ] stable-diffusion.cpp:4380 - sampling using Euler method',
   '[INFO ] stable-diffusion.cpp:5296 - get_learned_condition completed, taking 0.46s',
   '[INFO ] stable-diffusion.cpp:5679 - generating image: 1/1 - seed 7',
-  '\r  |=========================>                        | 1/2 - 1.76s/it\x1b[K\r  |==================================================| 2/2 - 1.70s/it\x1b[K',
+  '\r  |=========================>                        | 1/2 - 1.76s/it\x1b[K\r  |==================================================| '
+  + '2/2 - 1.70s/it\x1b[K',
   '[INFO ] stable-diffusion.cpp:5711 - sampling completed, taking 3.46s',
   '[INFO ] stable-diffusion.cpp:5723 - generating 1 latent images completed, taking 3.46s',
   '[INFO ] stable-diffusion.cpp:5321 - decoding 1 latents',
@@ -38,8 +41,12 @@ test('times are read from what stable-diffusion.cpp prints', t => {
   const fast = recorded.replace('1.70s/it', '4.00it/s').replace('1.24GB/s', '812.00it/s').replaceAll('[INFO ]', '\x1b[32m[INFO ]\x1b[0m')
   t.deepEqual((parseSdOutput(fast, 2) as { steps: number[] }).steps, [1.76, 0.25])
   for (const [text, steps, missing] of [
-    ['', 2, /no sampling/], [recorded, 3, /no time for each of 3 steps/], [recorded, 1, /no time for each of 1 steps/], [recorded.replace('1.70s/it', '0.00s/it'), 2, /no time for each/],
-    [recorded.replace('decode_first_stage', 'x'), 2, /no time of the decoder/], [recorded.replace('get_learned_condition', 'x'), 2, /no time of the text encoder/],
+    ['', 2, /no sampling/], [
+      recorded, 3, /no time for each of 3 steps/,
+    ], [recorded, 1, /no time for each of 1 steps/], [recorded.replace('1.70s/it', '0.00s/it'), 2, /no time for each/],
+    [
+      recorded.replace('decode_first_stage', 'x'), 2, /no time of the decoder/,
+    ], [recorded.replace('get_learned_condition', 'x'), 2, /no time of the text encoder/],
     [recorded.replace('sampling completed', 'sampling failed'), 2, /no sampling/],
   ] as [string, number, RegExp][]) t.regex(parseSdOutput(text, steps) as string, missing)
 })
@@ -85,14 +92,22 @@ posix('the binary is found on the PATH or by name, and must be the right one', t
   t.regex(findSd('other', both) as string, /no other on the PATH/)
 })
 
-const task: PictureTask = pictureTask('sd15', 16, { _class_name: 'PNDMScheduler', beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', skip_prk_steps: true })
+const task: PictureTask = pictureTask('sd15', 16, {
+  _class_name: 'PNDMScheduler', beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', skip_prk_steps: true,
+})
 
 test('the picture is the same for all: Euler over even steps, of the checkpoint\'s noise', t => {
-  t.deepEqual(task.sampler, { _class_name: 'EulerDiscreteScheduler', beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', timestep_spacing: 'linspace' })
+  t.deepEqual(task.sampler, {
+    _class_name: 'EulerDiscreteScheduler', beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear',
+    timestep_spacing: 'linspace',
+  })
   t.is(task.steps, 2)
   t.like(pictureTask('emoji', 64, {}), { steps: 20, sampler: undefined })
   const args = sdArguments({ help: '' }, 'm', task, 'o.png', 3).join(' ')
-  for (const part of ['--model m', '--seed 7', '--steps 2', '--cfg-scale 7.5', '--width 16', '--sampling-method euler --scheduler discrete --rng cpu', '--threads 3', '--output o.png']) t.true(args.includes(part), part)
+  for (const part of [
+    '--model m', '--seed 7', '--steps 2', '--cfg-scale 7.5', '--width 16', '--sampling-method euler --scheduler discrete --rng cpu',
+    '--threads 3', '--output o.png',
+  ]) t.true(args.includes(part), part)
   t.false(args.includes('--eager-load'))
   t.true(sdArguments({ help: '  --eager-load  load' }, 'm', task, 'o.png', 3).includes('--eager-load'))
 })
@@ -102,7 +117,11 @@ async function painter(folder: string, text: string, size = 16): Promise<string>
   const rgba = Uint8ClampedArray.from({ length: 4 * size * size }, (_, i) => (i % 4 === 3 ? 255 : i % 251))
   const png = path.join(folder, 'gradient.png')
   fs.writeFileSync(png, await encodePng(rgba, size, size))
-  return program(folder, 'sd-cli', `process.stdout.write(${JSON.stringify(text)}); fs.copyFileSync(${JSON.stringify(png)}, option('--output')); fs.writeFileSync(option('--output') + '.args', args.join(' ')); setTimeout(() => {}, 500)`)
+  return program(
+    folder, 'sd-cli',
+    `process.stdout.write(${JSON.stringify(text)}); fs.copyFileSync(${JSON.stringify(png)}, option('--output')); `
+    + 'fs.writeFileSync(option(\'--output\') + \'.args\', args.join(\' \')); setTimeout(() => {}, 500)',
+  )
 }
 
 posix('a run gives the picture, times and memory; one that fails says why', async t => {
@@ -114,8 +133,14 @@ posix('a run gives the picture, times and memory; one that fails says why', asyn
   t.like(made.picture, { width: 16, height: 16 })
   t.true(process.platform !== 'linux' || (made.peakBytes > 1e6 && made.peakBytes < 1e9), String(made.peakBytes))
   for (const [body, said] of [
-    ['console.log("[ERROR] model_loader.cpp:1 - failed to open text_encoder_2"); console.error("[ERROR] a.cpp:1 - no memory"); process.exit(1)', /ended with code 1: \[ERROR\] a\.cpp:1 - no memory$/],
-    ['process.kill(process.pid, "SIGKILL"); setInterval(() => {}, 1000)', /ended with SIGKILL/], [`process.stdout.write(${JSON.stringify(recorded)})`, /wrote none/], ['console.log("hello")', /printed no sampling/],
+    [
+      'console.log("[ERROR] model_loader.cpp:1 - failed to open text_encoder_2"); console.error("[ERROR] a.cpp:1 - no memory"); '
+      + 'process.exit(1)',
+      /ended with code 1: \[ERROR\] a\.cpp:1 - no memory$/,
+    ],
+    [
+      'process.kill(process.pid, "SIGKILL"); setInterval(() => {}, 1000)', /ended with SIGKILL/,
+    ], [`process.stdout.write(${JSON.stringify(recorded)})`, /wrote none/], ['console.log("hello")', /printed no sampling/],
   ] as [string, RegExp][]) await t.throwsAsync(run(program(folder, 'sd-cli', body)), { code: 'INTERNAL', message: said })
   await t.throwsAsync(run(path.join(folder, 'none')), { code: 'INTERNAL', message: /ENOENT/ })
 })
@@ -138,14 +163,23 @@ test('weights are handed over under the names that published files have', async 
   const checkpoint = await openCheckpoint(fixture('sd15-tiny'))
   const again = async (): Promise<string> => (await sdModel(checkpoint, path.join(folder, 'm'))).folder
   const given = await again()
-  const original = async (part: 'unet' | 'vae' | 'textEncoder'): Promise<string[]> => [...(await readSafetensorsHeader(checkpoint[part].weights[0].file)).tensors.keys()].sort()
-  const written = async (file: string): Promise<string[]> => [...(await readSafetensorsHeader(path.join(given, file))).tensors.keys()].sort()
+  const original = async (part: 'unet' | 'vae' | 'textEncoder'): Promise<string[]> =>
+    [...(await readSafetensorsHeader(checkpoint[part].weights[0].file)).tensors.keys()].sort()
+  const written = async (file: string): Promise<string[]> =>
+    [...(await readSafetensorsHeader(path.join(given, file))).tensors.keys()].sort()
   t.deepEqual(await written('unet/diffusion_pytorch_model.safetensors'), await original('unet'))
   t.deepEqual(await written('vae/diffusion_pytorch_model.safetensors'), await original('vae'))
   t.true((await written('text_encoder/model.safetensors')).every(name => name.startsWith('text_model.')))
 
   // Whatever the files were, the folder is the same model, byte for byte.
-  const bare = { ...checkpoint, textEncoder: { ...checkpoint.textEncoder, weights: checkpoint.textEncoder.weights.map((weight, i) => ({ ...weight, file: i === 0 ? path.join(folder, 'copy.safetensors') : weight.file })) } }
+  const bare = {
+    ...checkpoint,
+    textEncoder: {
+      ...checkpoint.textEncoder,
+      weights: checkpoint.textEncoder.weights.map((weight, i) =>
+        ({ ...weight, file: i === 0 ? path.join(folder, 'copy.safetensors') : weight.file })),
+    },
+  }
   fs.copyFileSync(checkpoint.textEncoder.weights[0].file, path.join(folder, 'copy.safetensors'))
   const { folder: copied } = await sdModel(bare, path.join(folder, 'copied'))
   const bytesOf = (file: string, begin: number, end: number): Buffer => fs.readFileSync(file).subarray(begin, end)
@@ -166,9 +200,20 @@ posix('models of other sizes are refused with the reason, and the peer takes the
   const request = { checkpoint, work: path.join(folder, 'work'), threads: 1 }
   t.regex((await sdPeer(request, file)).absent[0].absent, /published sizes of UNets only/)
   t.regex((await sdPeer(request, path.join(folder, 'none'))).absent[0].absent, /does not run/)
-  const config = { ...checkpoint.unet.config, blockOutChannels: [320, 640, 1280, 1280], crossAttentionDim: 768, layersPerBlock: [2, 2, 2, 2] }
+  const config = {
+    ...checkpoint.unet.config, blockOutChannels: [320, 640, 1280, 1280], crossAttentionDim: 768, layersPerBlock: [2, 2, 2, 2],
+  }
   for (const [prediction, said] of [['epsilon', 'eps'], ['v_prediction', 'v']]) {
-    const { found: [peer], absent } = await sdPeer({ ...request, checkpoint: { ...checkpoint, unet: { ...checkpoint.unet, config }, schedulerConfig: { ...checkpoint.schedulerConfig, prediction_type: prediction } } }, file)
+    const { found: [peer], absent } = await sdPeer(
+      {
+        ...request,
+        checkpoint: {
+          ...checkpoint, unet: { ...checkpoint.unet, config },
+          schedulerConfig: { ...checkpoint.schedulerConfig, prediction_type: prediction },
+        },
+      },
+      file,
+    )
     t.deepEqual(absent, [])
     t.like(peer, { name: 'stable-diffusion.cpp', version: 'master-827-97d2990' })
     const out = path.join(folder, `${prediction}.png`)

@@ -20,25 +20,50 @@ const strange: [string, unknown][] = [
   ['undefined', undefined], ['null', null], ['a number', 5], ['NaN', NaN], ['a string', 'text'], ['a boolean', true], ['a symbol', Symbol('s')],
   ['a bigint', 5n], ['a function', () => {}], ['an array', []], ['an empty object', {}], ['a null prototype', Object.create(null)],
   ['a throwing proxy', new Proxy({}, { get: throwing, has: throwing, ownKeys: throwing, getOwnPropertyDescriptor: throwing })],
-  ['a proxy of an array', new Proxy([], {})], ['a revoked proxy', (() => { const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); return proxy })()],
+  [
+    'a proxy of an array', new Proxy([], {}),
+  ], ['a revoked proxy', (() => { const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); return proxy })()],
   ['a date', new Date(0)], ['a buffer', new ArrayBuffer(8)], ['a Float64Array', new Float64Array(4)],
-  ['an object with throwing getters', Object.defineProperties({}, Object.fromEntries(['kind', 'config', 'dtype', 'threads', 'cpu', 'batch', 'ids', 'sample', 'taps'].map(key => [key, { get: throwing }])))],
+  [
+    'an object with throwing getters',
+    Object.defineProperties(
+      {},
+      Object.fromEntries([
+        'kind', 'config', 'dtype', 'threads', 'cpu', 'batch', 'ids', 'sample', 'taps',
+      ].map(key => [key, { get: throwing }])),
+    ),
+  ],
 ]
 
 test('createModel refuses a strange spec', t => {
-  for (const [name, value] of strange) refuses(t, () => addon.createModel(any(value), options), ['INVALID_ARGUMENT', 'BAD_CONFIG'], /^Expected spec/, name)
-  for (const [name, value] of strange) refuses(t, () => addon.createModel({ kind: any(value), config: unetConfig }, options), 'INVALID_ARGUMENT', /^Expected spec\.kind/, name)
-  for (const [name, value] of strange) refuses(t, () => addon.createModel({ kind: 'unet', config: any(value) }, options), ['BAD_CONFIG', 'INVALID_ARGUMENT'], /^Expected (spec\.)?config/, name)
+  for (const [name, value] of strange)
+    refuses(t, () => addon.createModel(any(value), options), ['INVALID_ARGUMENT', 'BAD_CONFIG'], /^Expected spec/, name)
+  for (const [name, value] of strange)
+    refuses(t, () => addon.createModel({ kind: any(value), config: unetConfig }, options), 'INVALID_ARGUMENT', /^Expected spec\.kind/, name)
+  for (const [name, value] of strange)
+    refuses(
+      t, () => addon.createModel({ kind: 'unet', config: any(value) }, options), ['BAD_CONFIG', 'INVALID_ARGUMENT'],
+      /^Expected (spec\.)?config/, name,
+    )
 })
 
 test('createModel refuses strange options', t => {
-  for (const [name, value] of strange) refuses(t, () => addon.createModel(specs.unet, any(value)), 'INVALID_ARGUMENT', /^Expected options/, name)
+  for (const [name, value] of strange)
+    refuses(t, () => addon.createModel(specs.unet, any(value)), 'INVALID_ARGUMENT', /^Expected options/, name)
   for (const key of ['dtype', 'threads', 'cpu'] as const)
     for (const [name, value] of strange.filter(([kind]) => kind !== 'a number' || key !== 'threads'))
-      refuses(t, () => addon.createModel(specs.unet, { ...options, [key]: value }), ['INVALID_ARGUMENT', 'UNKNOWN_CPU'], key === 'cpu' ? /cpu/ : /^Expected options\./, `${key}: ${name}`)
-  for (const threads of [0, -1, 257, 1.5, Infinity, 2 ** 53]) refuses(t, () => addon.createModel(specs.unet, { ...options, threads }), 'INVALID_ARGUMENT', /threads to be an integer from 1 to 256/, String(threads))
+      refuses(
+        t, () => addon.createModel(specs.unet, { ...options, [key]: value }), ['INVALID_ARGUMENT', 'UNKNOWN_CPU'],
+        key === 'cpu' ? /cpu/ : /^Expected options\./, `${key}: ${name}`,
+      )
+  for (const threads of [0, -1, 257, 1.5, Infinity, 2 ** 53])
+    refuses(
+      t, () => addon.createModel(specs.unet, { ...options, threads }), 'INVALID_ARGUMENT', /threads to be an integer from 1 to 256/,
+      String(threads),
+    )
   refuses(t, () => addon.createModel(specs.unet, { ...options, dtype: any('fp16') }), 'INVALID_ARGUMENT', /"fp16"/, 'fp16')
-  for (const cpu of ['', 'sse9', 'AVX2', 'x'.repeat(1000)]) refuses(t, () => addon.createModel(specs.unet, { ...options, cpu }), 'UNKNOWN_CPU', /cpu/, cpu)
+  for (const cpu of ['', 'sse9', 'AVX2', 'x'.repeat(1000)])
+    refuses(t, () => addon.createModel(specs.unet, { ...options, cpu }), 'UNKNOWN_CPU', /cpu/, cpu)
   refuses(t, () => addon.createModel(specs.unet, { ...options, cpu: 'x'.repeat(1e7) }), 'INVALID_ARGUMENT', /at most 1024 bytes/, 'long')
 })
 
@@ -48,20 +73,35 @@ test('createModel refuses each config field that is missing or of the wrong type
   const unread = ['sampleSize', 'scalingFactor', 'shiftFactor']
   for (const [kind, config] of Object.entries(configs))
     for (const key of Object.keys(config).filter(name => !unread.includes(name)))
-      for (const [name, value] of strange.filter(([kind, value]) => kind !== 'a number' && typeof value !== typeof any(config)[key] || Number.isNaN(value)))
-        refuses(t, () => addon.createModel(any({ kind, config: { ...config, [key]: value } }), options), ['BAD_CONFIG', 'INVALID_ARGUMENT', 'UNSUPPORTED_CONFIG'], new RegExp(key), `${kind} ${key}: ${name}`)
+      for (const [name, value] of strange.filter(([kind, value]) =>
+        kind !== 'a number' && typeof value !== typeof any(config)[key] || Number.isNaN(value)))
+        refuses(
+          t, () => addon.createModel(any({ kind, config: { ...config, [key]: value } }), options),
+          ['BAD_CONFIG', 'INVALID_ARGUMENT', 'UNSUPPORTED_CONFIG'], new RegExp(key), `${kind} ${key}: ${name}`,
+        )
 })
 
 test('createModel refuses absurd configs', t => {
   const unets: [string, unknown][] = [
     ['blockOutChannels', []], ['blockOutChannels', [0, 64]], ['blockOutChannels', [-32, 64]], ['blockOutChannels', [32.5, 64]], ['blockOutChannels', [2 ** 31, 64]],
-    ['blockOutChannels', Array(1e6).fill(32)], ['blockOutChannels', new Array(2 ** 32 - 1)], ['layersPerBlock', [1e9, 1]], ['layersPerBlock', [1]],
+    ['blockOutChannels', Array(1e6).fill(32)], [
+      'blockOutChannels', new Array(2 ** 32 - 1),
+    ], ['layersPerBlock', [1e9, 1]], ['layersPerBlock', [1]],
     ['attentionHeads', [0, 1]], ['attentionHeads', [7, 4]], ['normNumGroups', 0], ['normNumGroups', 7], ['normEps', -1], ['normEps', Infinity], ['inChannels', 0], ['crossAttentionDim', 0],
-    ['downCrossAttention', [true]], ['upCrossAttention', [true, false, true]], ['transformerLayersPerBlock', [2 ** 31 - 1, 1]], ['inChannels', 2 ** 31 - 1], ['blockOutChannels', [2 ** 30, 2 ** 30]],
+    ['downCrossAttention', [true]], ['upCrossAttention', [true, false, true]], [
+      'transformerLayersPerBlock', [2 ** 31 - 1, 1],
+    ], ['inChannels', 2 ** 31 - 1], ['blockOutChannels', [2 ** 30, 2 ** 30]],
   ]
   for (const [key, value] of unets)
-    refuses(t, () => addon.createModel({ kind: 'unet', config: { ...unetConfig, [key]: value } }, options), ['BAD_CONFIG', 'UNSUPPORTED_CONFIG', 'INVALID_ARGUMENT', 'OUT_OF_MEMORY'], /Expected/, `${key} ${Array.isArray(value) ? `array of ${value.length}` : String(value)}`)
-  refuses(t, () => addon.createModel({ kind: 'text_encoder', config: { ...textConfig, hiddenAct: any('relu') } }, options), ['BAD_CONFIG', 'UNSUPPORTED_CONFIG'], /relu/, 'relu')
+    refuses(
+      t, () => addon.createModel({ kind: 'unet', config: { ...unetConfig, [key]: value } }, options),
+      ['BAD_CONFIG', 'UNSUPPORTED_CONFIG', 'INVALID_ARGUMENT', 'OUT_OF_MEMORY'], /Expected/,
+      `${key} ${Array.isArray(value) ? `array of ${value.length}` : String(value)}`,
+    )
+  refuses(
+    t, () => addon.createModel({ kind: 'text_encoder', config: { ...textConfig, hiddenAct: any('relu') } }, options),
+    ['BAD_CONFIG', 'UNSUPPORTED_CONFIG'], /relu/, 'relu',
+  )
 })
 
 test('what a getter threw is the cause', t => {
@@ -78,7 +118,10 @@ test('methods refuse other objects and the class makes no models', t => {
   for (const newTarget of [model.constructor, Object, class {}]) t.throws(() => Reflect.construct(model.constructor, [], newTarget))
   t.throws(() => (model.constructor as () => void)())
   for (const method of ['weights', 'tapNames', 'describe', 'load', 'forward', 'trim', 'dispose', 'cancel'])
-    for (const self of [undefined, null, 5, {}, [], new Map(), raw, Object.create(model), Object.create(Object.getPrototypeOf(model) as object), new Proxy(model, {})])
+    for (const self of [
+      undefined, null, 5, {}, [], new Map(), raw, Object.create(model), Object.create(Object.getPrototypeOf(model) as object),
+      new Proxy(model, {}),
+    ])
       t.throws(() => (any(model)[method] as () => void).call(self), undefined, method)
   t.throws(() => model.load([], undefined), { code: 'INVALID_ARGUMENT', message: /settle/ })
   for (const call of [-1, NaN, 'x', undefined, 2 ** 60]) t.throws(() => any(model).cancel(call), { code: 'INVALID_ARGUMENT' })
@@ -91,8 +134,13 @@ test('describe refuses strange shapes', t => {
   const model = addon.createModel(specs.unet, options)
   for (const [name, value] of strange) refuses(t, () => model.describe(any(value)), 'INVALID_ARGUMENT', /^Expected shape/, name)
   for (const key of ['batch', 'height', 'width', 'length'])
-    for (const [name, value] of [...strange.filter(([name]) => name !== 'undefined' && name !== 'a number'), ['zero', 0], ['half', 0.5], ['2^31', 2 ** 31], ['-1', -1]] as [string, unknown][])
-      refuses(t, () => model.describe({ batch: 1, height: 8, width: 8, length: 5, [key]: value }), 'INVALID_ARGUMENT', new RegExp(`shape\\.${key}`), `${key} ${name}`)
+    for (const [name, value] of [
+      ...strange.filter(([name]) => name !== 'undefined' && name !== 'a number'), ['zero', 0], ['half', 0.5], ['2^31', 2 ** 31], ['-1', -1],
+    ] as [string, unknown][])
+      refuses(
+        t, () => model.describe({ batch: 1, height: 8, width: 8, length: 5, [key]: value }), 'INVALID_ARGUMENT',
+        new RegExp(`shape\\.${key}`), `${key} ${name}`,
+      )
   for (const [name, value] of strange.filter(([name]) => name !== 'undefined' && name !== 'an array'))
     refuses(t, () => model.describe({ batch: 1, height: 8, width: 8, length: 5 }, any(value)), 'INVALID_ARGUMENT', /^Expected taps/, name)
   refuses(t, () => model.describe({ batch: 1, height: 8, width: 8, length: 5 }, ['nowhere']), 'INVALID_ARGUMENT', /nowhere/, 'unknown tap')
@@ -103,11 +151,15 @@ test('describe refuses strange shapes', t => {
 test('load refuses strange sources', t => {
   const model = addon.createModel(specs.unet, options)
   const sources = writeWeights(model)
-  for (const [name, value] of strange.filter(([name]) => name !== 'an array')) refuses(t, () => model.load(any(value)), 'INVALID_ARGUMENT', /^Expected sources/, name)
+  for (const [name, value] of strange.filter(([name]) => name !== 'an array'))
+    refuses(t, () => model.load(any(value)), 'INVALID_ARGUMENT', /^Expected sources/, name)
   for (const [name, value] of strange) refuses(t, () => model.load([any(value)]), 'INVALID_ARGUMENT', /^Expected sources\[0\]/, name)
   for (const key of ['name', 'file', 'dtype', 'shape', 'begin', 'end'])
     for (const [name, value] of strange.filter(([, value]) => typeof value !== typeof any(sources[0])[key] || Number.isNaN(value)))
-      refuses(t, () => model.load([{ ...sources[0], [key]: value }]), ['INVALID_ARGUMENT', 'TENSOR_DTYPE'], new RegExp(`sources\\[0\\]\\.${key}`), `${key} ${name}`)
+      refuses(
+        t, () => model.load([{ ...sources[0], [key]: value }]), ['INVALID_ARGUMENT', 'TENSOR_DTYPE'], new RegExp(`sources\\[0\\]\\.${key}`),
+        `${key} ${name}`,
+      )
   refuses(t, () => model.load([{ ...sources[0], dtype: any('I64') }]), 'TENSOR_DTYPE', /"I64"/, 'I64')
   refuses(t, () => model.load([{ ...sources[0], file: 'a\0b' }]), 'INVALID_ARGUMENT', /NUL/, 'NUL')
   for (const [name, value] of strange.filter(([name]) => name !== 'undefined' && name !== 'a function'))
@@ -185,14 +237,26 @@ test('forward refuses tensors whose parts disagree', async t => {
   shrunk.resize(16)
   const cases: [string, unknown][] = [
     ['too few values', { data: new Float32Array(255), shape: sample.shape }], ['detached', { data: detached, shape: sample.shape }],
-    ['shrunk', { data: resizable, shape: sample.shape }], ['rank 3', { data: sample.data, shape: [4, 8, 8] }], ['rank 5', { data: sample.data, shape: [1, 1, 4, 8, 8] }],
-    ['rank 0', { data: new Float32Array(1), shape: [] }], ['channels', { data: sample.data, shape: [1, 2, 8, 16] }], ['zero', { data: new Float32Array(0), shape: [0, 4, 8, 8] }],
-    ['negative', { data: sample.data, shape: [-1, -4, 8, 8] }], ['fraction', { data: sample.data, shape: [0.5, 8, 8, 8] }], ['overflowing', { data: sample.data, shape: [2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1] }],
-    ['holes', { data: sample.data, shape: new Array(4) }], ['endless', { data: sample.data, shape: new Array(2 ** 32 - 1) }], ['odd size', zeros(1, 4, 7, 9)],
+    [
+      'shrunk', { data: resizable, shape: sample.shape },
+    ], ['rank 3', { data: sample.data, shape: [4, 8, 8] }], ['rank 5', { data: sample.data, shape: [1, 1, 4, 8, 8] }],
+    [
+      'rank 0', { data: new Float32Array(1), shape: [] },
+    ], ['channels', { data: sample.data, shape: [1, 2, 8, 16] }], ['zero', { data: new Float32Array(0), shape: [0, 4, 8, 8] }],
+    [
+      'negative', { data: sample.data, shape: [-1, -4, 8, 8] },
+    ], [
+      'fraction', { data: sample.data, shape: [0.5, 8, 8, 8] },
+    ], ['overflowing', { data: sample.data, shape: [2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1] }],
+    [
+      'holes', { data: sample.data, shape: new Array(4) },
+    ], ['endless', { data: sample.data, shape: new Array(2 ** 32 - 1) }], ['odd size', zeros(1, 4, 7, 9)],
   ]
   for (const [name, value] of cases) {
     if (name === 'odd size') { // fits the model's downsampling or is refused; never anything else
-      await model.forward({ ...good, sample: any(value) }).promise.then(out => t.deepEqual(out.sample.shape, [1, 4, 7, 9]), error => t.is((error as AsdmError).code, 'SHAPE_MISMATCH'))
+      await model.forward({ ...good, sample: any(value) }).promise.then(
+        out => t.deepEqual(out.sample.shape, [1, 4, 7, 9]), error => t.is((error as AsdmError).code, 'SHAPE_MISMATCH'),
+      )
       continue
     }
     await forwardRefuses(t, model, { ...good, sample: value }, ['SHAPE_MISMATCH', 'INVALID_ARGUMENT'], name)

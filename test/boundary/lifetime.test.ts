@@ -43,7 +43,9 @@ test('every method works while a forward runs', async t => {
 
 test('dispose while a forward runs and others wait aborts them all', async t => {
   const model = await loaded()
-  const calls = [model.forward(longInputs(model)), model.forward(unetInputs()), model.load(writeWeights(model)), model.forward(unetInputs())]
+  const calls = [
+    model.forward(longInputs(model)), model.forward(unetInputs()), model.load(writeWeights(model)), model.forward(unetInputs()),
+  ]
   await delay(50)
   model.dispose()
   model.dispose()
@@ -159,7 +161,8 @@ test('models of all kinds run side by side', async t => {
   const models = await Promise.all(Object.keys(specs).map(async kind => ({ kind, model: await loaded(kind, { threads: 2 }) })))
   const alone = new Map<string, unknown>()
   for (const { kind, model } of models) alone.set(kind, (await model.forward(inputsOf[kind]()).promise).sample)
-  const together = await Promise.all(models.flatMap(({ kind, model }) => Array.from({ length: 5 }, async () => ({ kind, sample: (await model.forward(inputsOf[kind]()).promise).sample }))))
+  const together = await Promise.all(models.flatMap(({ kind, model }) =>
+    Array.from({ length: 5 }, async () => ({ kind, sample: (await model.forward(inputsOf[kind]()).promise).sample }))))
   for (const { kind, sample } of together) t.deepEqual(sample, alone.get(kind), kind)
   for (const { model } of models) model.dispose()
 })

@@ -33,7 +33,9 @@ function installed(files: Record<string, string>): { folder: string, locate(env?
   fs.mkdirSync(own, { recursive: true })
   fs.writeFileSync(path.join(own, 'package.json'), JSON.stringify({ name: 'asdm' }))
   const compiled = path.dirname(require.resolve('../../lib/index'))
-  for (const file of ['base/errors.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js', 'native/binding.js']) {
+  for (const file of [
+    'base/errors.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js', 'native/binding.js',
+  ]) {
     fs.mkdirSync(path.dirname(path.join(own, 'dist', file)), { recursive: true })
     fs.copyFileSync(path.join(compiled, file), path.join(own, 'dist', file))
   }
@@ -47,7 +49,9 @@ function installed(files: Record<string, string>): { folder: string, locate(env?
     folder,
     locate(env = {}) {
       const { ASDM_BINARY: _, ...rest } = process.env
-      const output = execFileSync(process.execPath, ['-e', report, path.join(own, 'dist', 'native', 'load.js')], { encoding: 'utf8', env: { ...rest, ...env } })
+      const output = execFileSync(
+        process.execPath, ['-e', report, path.join(own, 'dist', 'native', 'load.js')], { encoding: 'utf8', env: { ...rest, ...env } },
+      )
       return JSON.parse(output) as Report
     },
   }
@@ -81,14 +85,20 @@ test('a prebuilt binary that crashes while loading is passed over', t => {
 test('when nothing loads, every attempt and the remedy are told', t => {
   const { name, code, message } = installed({ 'asdm/build/Release/asdm.node': 'no binary' }).locate()
   t.deepEqual([name, code], ['AsdmError', 'NATIVE_NOT_FOUND'])
-  t.true(message!.includes(platformPackage()) && /Release[\\/]asdm\.node: \S/.test(message!) && /Debug[\\/]asdm\.node: no such file/.test(message!), message)
+  t.true(
+    message!.includes(platformPackage()) && /Release[\\/]asdm\.node: \S/.test(message!)
+    && /Debug[\\/]asdm\.node: no such file/.test(message!),
+    message,
+  )
   t.regex(message!, /npm rebuild asdm.*C\+\+ compiler/)
 })
 
 test('ASDM_BINARY is used, and nothing else when it fails', t => {
   const app = installed({ 'asdm/build/Release/asdm.node': '{binary}', 'other.node': 'no binary' })
   t.is(app.locate({ ASDM_BINARY: binary }).source, 'environment')
-  for (const [given, reason] of [['/nowhere/asdm.node', 'no such file'], [path.join(app.folder, 'node_modules', 'other.node'), 'other.node']]) {
+  for (const [given, reason] of [
+    ['/nowhere/asdm.node', 'no such file'], [path.join(app.folder, 'node_modules', 'other.node'), 'other.node'],
+  ]) {
     const { code, message } = app.locate({ ASDM_BINARY: given })
     t.is(code, 'NATIVE_NOT_FOUND')
     t.true(message!.includes(`ASDM_BINARY=${given}`) && message!.includes(reason) && !message!.includes('Release'), message)
@@ -118,7 +128,8 @@ test('the addon needs nothing beyond Node-API 8 and the C++ runtime', t => {
   const symbols = nm.stdout.split('\n').map(line => line.trim().split(/\s+/)[1] ?? '')
   const own = symbols.filter(name => name.startsWith('_ZN4asdm') || name.startsWith('_ZNK4asdm'))
   t.deepEqual(own, [], 'every function of ours is linked in')
-  const ofNode = symbols.filter(name => /^(_ZN2v8|_ZN4node|uv_|node_api_)/.test(name) || name.includes('external_buffer') || name.includes('external_arraybuffer'))
+  const ofNode = symbols.filter(name =>
+    /^(_ZN2v8|_ZN4node|uv_|node_api_)/.test(name) || name.includes('external_buffer') || name.includes('external_arraybuffer'))
   t.deepEqual(ofNode, [], 'one binary serves every Node and Electron')
 })
 
@@ -131,6 +142,13 @@ test('cpuInfo tells what the loader\'s machine can do', async t => {
   if (process.platform !== 'linux' || info.cores < 2) return
   const one = await runScript('console.log(loadAddon().cpuInfo().cores)')
   t.is(Number(one.stdout), info.cores, one.stderr)
-  const bound = spawnSync('taskset', ['-c', '0', process.execPath, '-p', `require(${JSON.stringify(path.join(root, 'build', 'ts', 'lib', 'native', 'load.js'))}).loadAddon().cpuInfo().cores`], { encoding: 'utf8' })
+  const bound = spawnSync(
+    'taskset',
+    [
+      '-c', '0', process.execPath, '-p',
+      `require(${JSON.stringify(path.join(root, 'build', 'ts', 'lib', 'native', 'load.js'))}).loadAddon().cpuInfo().cores`,
+    ],
+    { encoding: 'utf8' },
+  )
   if (bound.error === undefined) t.is(bound.stdout.trim(), '1', bound.stderr)
 })

@@ -14,7 +14,9 @@ test('shapes beyond all memory are an error, and the model works after it', asyn
       t.true(error instanceof AsdmError && ['SHAPE_MISMATCH', 'OUT_OF_MEMORY', 'INVALID_ARGUMENT'].includes(error.code), String(error))
     }
   }
-  t.throws(() => model.describe({ batch: 2 ** 31 - 1, height: 2 ** 31 - 8, width: 2 ** 31 - 8, length: 2 ** 31 - 1 }), { instanceOf: AsdmError })
+  t.throws(
+    () => model.describe({ batch: 2 ** 31 - 1, height: 2 ** 31 - 8, width: 2 ** 31 - 8, length: 2 ** 31 - 1 }), { instanceOf: AsdmError },
+  )
   t.is((await model.forward(unetInputs()).promise).sample.data.length, 256)
   model.dispose()
 })
@@ -72,7 +74,8 @@ test('loads, forwards, aborts, failures and disposals leave resident memory flat
     const times = process.env.ASDM_SANITIZED === '1' ? 1 : 10
     const resident = async () => { for (let i = 0; i < 3; i++) { gc(); await support.delay(20) } return process.memoryUsage.rss() }
     // Large blocks are mapped one by one (MALLOC_MMAP_THRESHOLD_; else glibc takes them from its heap once some were freed, whose top then
-    // stays or goes by chance). Garbage collection and malloc still make single samples jump by megabytes; what leaks raises the lowest ones.
+    // stays or goes by chance). Garbage collection and malloc still make single samples jump by megabytes; what leaks raises the lowest
+    // ones.
     const lowest = async () => {
       const samples = []
       for (let sample = 0; sample < 4; sample++) { for (let i = 0; i < times; i++) await round(); samples.push(await resident()) }
@@ -90,7 +93,9 @@ test('loads, forwards, aborts, failures and disposals leave resident memory flat
 
 test('many calls at once are served', async t => {
   const model = await loaded()
-  const results = await Promise.all(Array.from({ length: 200 }, () => model.forward({ ...unetInputs(), sample: zeros(1, 4, 8, 8) }).promise))
+  const results = await Promise.all(Array.from(
+    { length: 200 }, () => model.forward({ ...unetInputs(), sample: zeros(1, 4, 8, 8) }).promise,
+  ))
   t.true(results.every(({ sample }) => sample.data.length === 256))
   model.dispose()
 })

@@ -22,7 +22,8 @@ function changed(value: unknown, random: ReturnType<typeof seeded>): unknown {
     () => true, () => Symbol('s'), () => 1n, () => () => {}, () => [], () => ({}), () => new Float32Array(3), () => new Int32Array(3), () => new Array(2 ** 32 - 1), () => random.below(100), () => random.below(2 ** 31),
     () => new Proxy({}, { get: () => { throw new Error('no') } }), () => Object.create(null),
   ]
-  if (value !== null && typeof value === 'object' && !ArrayBuffer.isView(value) && !(Array.isArray(value) && value.length > 1e5) && random.next() < 0.85) {
+  if (value !== null && typeof value === 'object' && !ArrayBuffer.isView(value) && !(Array.isArray(value) && value.length > 1e5)
+    && random.next() < 0.85) {
     const keys = Object.keys(value)
     const key = keys.length === 0 || random.next() < 0.02 ? '__proto__' : random.pick(keys)
     const copy: Record<string, unknown> = Array.isArray(value) ? ([...(value as unknown[])] as never) : { ...value }
@@ -31,7 +32,8 @@ function changed(value: unknown, random: ReturnType<typeof seeded>): unknown {
     return copy
   }
   if (ArrayBuffer.isView(value) && random.next() < 0.5) return (value as Float32Array).subarray(random.below(4))
-  if (typeof value === 'number' && random.next() < 0.5) return random.pick([value + 1, value - 1, value * 2, -value, value / 2, value + 0.25])
+  if (typeof value === 'number' && random.next() < 0.5)
+    return random.pick([value + 1, value - 1, value * 2, -value, value / 2, value + 0.25])
   return random.pick(atoms)()
 }
 
@@ -51,7 +53,11 @@ function described(what: unknown): string {
   try {
     return JSON.stringify(what, (_key, value: unknown) => {
       if (Array.isArray(value) && value.length > 1e5) return `array of ${value.length}`
-      return ['bigint', 'symbol', 'function'].includes(typeof value) ? String(value) : ArrayBuffer.isView(value) ? `view of ${value.byteLength}` : value
+      return ['bigint', 'symbol', 'function'].includes(typeof value)
+        ? String(value)
+        : ArrayBuffer.isView(value)
+          ? `view of ${value.byteLength}`
+          : value
     }).slice(0, 2000)
   } catch {
     return 'a case that cannot be shown'

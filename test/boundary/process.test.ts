@@ -74,7 +74,8 @@ test('an uncaught error in the middle of a forward ends the process as usual', a
 })
 
 test('an unknown instruction set in ASDM_CPU is an error, a known one is used', async t => {
-  const script = 'try { console.log(loadAddon().createModel(support.specs.unet, support.options).cpu) } catch (error) { console.log(error.name, error.code, error.message) }'
+  const script = 'try { console.log(loadAddon().createModel(support.specs.unet, support.options).cpu) } catch (error) { '
+    + 'console.log(error.name, error.code, error.message) }'
   const unknown = await runScript(script, { env: { ASDM_CPU: 'sse9' } })
   t.is(unknown.code, 0, unknown.stderr)
   t.regex(unknown.stdout, /^AsdmError UNKNOWN_CPU .*ASDM_CPU.*"sse9"/)

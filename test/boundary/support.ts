@@ -104,9 +104,12 @@ export interface Ended {
 
 /** Runs a script in a Node process of its own; `support` and `load` are these modules, compiled. */
 export function runScript(script: string, { env = {}, flags = [] as string[], timeout = 120_000 } = {}): Promise<Ended> {
-  const prelude = `const support = require(${JSON.stringify(__filename)}); const { loadAddon } = require(${JSON.stringify(require.resolve('../../lib/native/load'))});\n`
+  const prelude = `const support = require(${JSON.stringify(__filename)}); const { loadAddon } = `
+    + `require(${JSON.stringify(require.resolve('../../lib/native/load'))});\n`
   return new Promise(resolve => {
-    const child = execFile(process.execPath, [...flags, '-e', `${prelude}(async () => {${script}\n})()`], { env: { ...process.env, ...env }, timeout }, (_error, stdout, stderr) =>
+    const child = execFile(process.execPath, [
+      ...flags, '-e', `${prelude}(async () => {${script}\n})()`,
+    ], { env: { ...process.env, ...env }, timeout }, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr }))
   })
 }

@@ -30,7 +30,9 @@ const sources = (() => {
   }
 })()
 const start = (long: boolean): Worker =>
-  new Worker(body, { eval: true, workerData: { support: require.resolve('./support'), load: require.resolve('../../lib/native/load'), sources, long } })
+  new Worker(body, {
+    eval: true, workerData: { support: require.resolve('./support'), load: require.resolve('../../lib/native/load'), sources, long },
+  })
 
 test('several workers load and run at once; terminating one in the middle disturbs no other', async t => {
   const model = await loaded()

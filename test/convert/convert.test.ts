@@ -77,7 +77,8 @@ for (const set of sets) {
     const original = await openCheckpoint(fixture(set))
     same(t, await openCheckpoint(back.path), original)
     t.is((await openCheckpoint(back.path)).tokenizerFolder, path.join(back.path, 'tokenizer'))
-    for (const file of fs.readdirSync(fixture(set, 'tokenizer'))) t.deepEqual(fs.readFileSync(path.join(back.path, 'tokenizer', file)), fs.readFileSync(fixture(set, 'tokenizer', file)))
+    for (const file of fs.readdirSync(fixture(set, 'tokenizer')))
+      t.deepEqual(fs.readFileSync(path.join(back.path, 'tokenizer', file)), fs.readFileSync(fixture(set, 'tokenizer', file)))
     t.deepEqual(fs.readdirSync(folder).sort(), ['back', 'model.safetensors'])
 
     const expected = await picture(fixture(set))
@@ -92,8 +93,11 @@ for (const set of sets) {
     await convertModel(fixture(set), path.join(folder, 'ours.safetensors'))
     const own = (tensors: TensorToWrite[]): Map<string, unknown> =>
       // What running the model does not use is not written: position ids, OpenCLIP's last layer and its projection.
-      new Map(tensors.filter(({ name }) => !/position_ids|resblocks\.3\.|text_projection|logit_scale/.test(name)).map(({ name, ...rest }) => [name, rest]))
-    const [ours, expected] = [own(await tensorsIn(path.join(folder, 'ours.safetensors'))), own(await tensorsIn(path.join(folder, 'expected.safetensors')))]
+      new Map(tensors.filter(({ name }) =>
+        !/position_ids|resblocks\.3\.|text_projection|logit_scale/.test(name)).map(({ name, ...rest }) => [name, rest]))
+    const [ours, expected] = [
+      own(await tensorsIn(path.join(folder, 'ours.safetensors'))), own(await tensorsIn(path.join(folder, 'expected.safetensors'))),
+    ]
     t.deepEqual([...ours.keys()].sort(), [...expected.keys()].sort())
     t.deepEqual([...ours].filter(([name, tensor]) => !isDeepStrictEqual(tensor, expected.get(name))).map(([name]) => name), [])
   })
@@ -111,12 +115,17 @@ for (const set of sets) {
         t.is(fromFolder[part].weights.length, original[part].weights.length)
       }
       same(t, fromFolder, fromFile)
-      t.is(JSON.parse(fs.readFileSync(path.join(converted.path, 'text_encoder', 'config.json'), 'utf8')).dtype, { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }[stored])
+      t.is(
+        JSON.parse(fs.readFileSync(path.join(converted.path, 'text_encoder', 'config.json'), 'utf8')).dtype,
+        { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }[stored],
+      )
     }
     // Wider formats hold all of it: float32 gives the very picture; the narrow ones a near one.
     t.is(maxAbsDiff(await picture(path.join(folder, 'fp32')), await picture(fixture(set))), 0)
     // The UNet is stored as float16 (bfloat16 in the other): back from float32 it is what it was.
-    const again = await convertModel(path.join(folder, 'fp32'), path.join(folder, 'again'), { dtype: set === 'sd15-tiny' ? 'fp16' : 'bf16' })
+    const again = await convertModel(
+      path.join(folder, 'fp32'), path.join(folder, 'again'), { dtype: set === 'sd15-tiny' ? 'fp16' : 'bf16' },
+    )
     sameWeights(t, (await openCheckpoint(again.path)).unet, original.unet)
   })
 }
@@ -124,7 +133,8 @@ for (const set of sets) {
 test('averaged copies, schedules and training state are dropped, and said to be', async t => {
   const folder = temporaryFolder(t)
   const { unet, vae } = await openCheckpoint(fixture('sd21-tiny'))
-  const junk = ['model_ema.decay', 'model_ema.diffusion_modelconv', 'betas', 'first_stage_model.loss.logvar', 'something.else'].map(name => ({ name, dtype: 'F32', shape: [1], data: new Uint8Array(4) }))
+  const junk = ['model_ema.decay', 'model_ema.diffusion_modelconv', 'betas', 'first_stage_model.loss.logvar', 'something.else'].map(name =>
+    ({ name, dtype: 'F32', shape: [1], data: new Uint8Array(4) }))
   const single = path.join(folder, 'in.safetensors')
   await writeLdm('sd21-tiny', unet.config, vae.config.blockOutChannels.length, single, tensors => [...tensors, ...junk])
   const { dropped, warnings, path: out } = await convertModel(single, path.join(folder, 'out'), { config: fixture('sd21-tiny') })
@@ -148,7 +158,10 @@ test('old names and shards become current names in one file', async t => {
   const tensors = await tensorsIn(path.join(unet, 'diffusion_pytorch_model.safetensors'))
   const names = ['diffusion_pytorch_model-00001-of-00002.safetensors', 'diffusion_pytorch_model-00002-of-00002.safetensors']
   for (const [i, name] of names.entries()) await writeSafetensors(path.join(unet, name), tensors.filter((_, j) => j % 2 === i))
-  fs.writeFileSync(path.join(unet, 'diffusion_pytorch_model.safetensors.index.json'), JSON.stringify({ weight_map: Object.fromEntries(tensors.map(({ name }, j) => [name, names[j % 2]])) }))
+  fs.writeFileSync(
+    path.join(unet, 'diffusion_pytorch_model.safetensors.index.json'),
+    JSON.stringify({ weight_map: Object.fromEntries(tensors.map(({ name }, j) => [name, names[j % 2]])) }),
+  )
   fs.rmSync(path.join(unet, 'diffusion_pytorch_model.safetensors'))
   const { path: out } = await convertModel(source, path.join(folder, 'out'))
   same(t, await openCheckpoint(out), await openCheckpoint(fixture('sd15-tiny')))
@@ -164,20 +177,26 @@ test('query, key and value of different formats are joined as float32', async t 
   const source = copyCheckpoint('sd21-tiny', folder)
   const file = path.join(source, 'text_encoder', 'model.safetensors')
   const tensors = await tensorsIn(file)
-  const zeros = tensors.map(tensor => (tensor.name.endsWith('layers.0.self_attn.k_proj.weight') ? { ...tensor, dtype: 'F16', data: Buffer.alloc((tensor.data as Buffer).length / 2) } : tensor))
+  const zeros = tensors.map(tensor =>
+    (tensor.name.endsWith('layers.0.self_attn.k_proj.weight')
+      ? { ...tensor, dtype: 'F16', data: Buffer.alloc((tensor.data as Buffer).length / 2) }
+      : tensor))
   t.is(tensors[0].dtype, 'F32')
   await writeSafetensors(file, zeros)
   const { path: out } = await convertModel(source, path.join(folder, 'out.safetensors'))
   const stack = (await tensorsIn(out)).find(({ name }) => name.endsWith('resblocks.0.attn.in_proj_weight'))!
   t.is(stack.dtype, 'F32')
   t.deepEqual(stack.shape, [120, 40])
-  const part = (letter: string): Buffer => tensors.find(({ name }) => name.endsWith(`layers.0.self_attn.${letter}_proj.weight`))!.data as Buffer
+  const part = (letter: string): Buffer =>
+    tensors.find(({ name }) => name.endsWith(`layers.0.self_attn.${letter}_proj.weight`))!.data as Buffer
   t.deepEqual(stack.data, Buffer.concat([part('q'), Buffer.alloc(4 * 1600), part('v')]))
 })
 
 test('configs that are made up parse to the config that they stand for', async t => {
   for (const set of ['sd15-tiny', 'sd21-tiny', 'emoji']) {
-    const { unet, vae, textEncoder } = await openCheckpoint(set === 'emoji' ? path.join(fixture(), '..', '..', 'models', 'emoji') : fixture(set))
+    const { unet, vae, textEncoder } = await openCheckpoint(
+      set === 'emoji' ? path.join(fixture(), '..', '..', 'models', 'emoji') : fixture(set),
+    )
     t.deepEqual(parseUNetConfig(JSON.parse(JSON.stringify(unetJson(unet.config, true))), 'f'), unet.config)
     t.deepEqual(parseVAEConfig(JSON.parse(JSON.stringify(vaeJson(vae.config, 64))), 'f'), vae.config)
     t.deepEqual(parseTextEncoderConfig(JSON.parse(JSON.stringify(textEncoderJson(textEncoder.config, 'float16'))), 'f'), textEncoder.config)
@@ -187,7 +206,10 @@ test('configs that are made up parse to the config that they stand for', async t
     t.deepEqual(parseUNetConfig(JSON.parse(JSON.stringify(unetJson(config, false))), 'f'), config)
   }
   const file = path.join(temporaryFolder(t), 'model_index.json')
-  for (const [className, channels, expected] of [[undefined, 4, 'StableDiffusionPipeline'], [undefined, 9, 'StableDiffusionInpaintPipeline'], ['LatentConsistencyModelPipeline', 4, 'LatentConsistencyModelPipeline']] as const) {
+  for (const [className, channels, expected] of [
+    [undefined, 4, 'StableDiffusionPipeline'], [undefined, 9, 'StableDiffusionInpaintPipeline'],
+    ['LatentConsistencyModelPipeline', 4, 'LatentConsistencyModelPipeline'],
+  ] as const) {
     const json = modelIndexJson(className, channels, 4, 'DDIMScheduler')
     t.is(json._class_name, expected)
     fs.writeFileSync(file, JSON.stringify(json))
@@ -208,12 +230,18 @@ test('a UNet without some of its units: a folder keeps that, a single file says 
   same(t, await openCheckpoint((await convertModel(source, path.join(folder, 'copy'))).path), await openCheckpoint(source))
   const single = await convertModel(source, path.join(folder, 'x.safetensors'))
   t.regex(single.warnings.join(), /--config/)
-  same(t, await openCheckpoint((await convertModel(single.path, path.join(folder, 'back'), { config: source })).path), await openCheckpoint(source))
+  same(
+    t, await openCheckpoint((await convertModel(single.path, path.join(folder, 'back'), { config: source })).path),
+    await openCheckpoint(source),
+  )
   const { unet } = await openCheckpoint(source)
   t.deepEqual(unet.config.removed, ['up_blocks.2.attentions.1'])
   t.deepEqual(parseUNetConfig(JSON.parse(JSON.stringify(unetJson(unet.config, false))), 'f'), unet.config)
   // Without a ResNet its transformer has no block of its own to stand in.
-  await refused(t, convertModel(await cut('down_blocks.1.resnets.1'), path.join(folder, 'y.safetensors')), 'UNSUPPORTED_CONFIG', /down_blocks\.1\.attentions\.1/)
+  await refused(
+    t, convertModel(await cut('down_blocks.1.resnets.1'), path.join(folder, 'y.safetensors')), 'UNSUPPORTED_CONFIG',
+    /down_blocks\.1\.attentions\.1/,
+  )
 })
 
 test('nothing is written where a weight is missing, too many, of another shape or beyond the format', async t => {
@@ -221,18 +249,36 @@ test('nothing is written where a weight is missing, too many, of another shape o
   const { unet, vae } = await openCheckpoint(fixture('sd15-tiny'))
   const single = path.join(folder, 'in.safetensors')
   const out = path.join(folder, 'out')
-  const changed = async (change: (tensors: TensorToWrite[]) => TensorToWrite[], options: ConvertOptions, code: ErrorCode, says: RegExp): Promise<void> => {
+  const changed = async (change: (
+    tensors: TensorToWrite[],
+  ) => TensorToWrite[], options: ConvertOptions, code: ErrorCode, says: RegExp): Promise<void> => {
     await writeLdm('sd15-tiny', unet.config, vae.config.blockOutChannels.length, single, change)
-    for (const target of [out, `${out}.safetensors`]) await refused(t, convertModel(single, target, { config: fixture('sd15-tiny'), ...options }), code, says)
+    for (const target of [out, `${out}.safetensors`])
+      await refused(t, convertModel(single, target, { config: fixture('sd15-tiny'), ...options }), code, says)
     t.deepEqual(fs.readdirSync(folder), ['in.safetensors'])
   }
-  await changed(tensors => tensors.filter(({ name }) => !name.endsWith('middle_block.0.in_layers.2.weight')), {}, 'TENSOR_MISSING', /mid_block\.resnets\.0\.conv1\.weight/)
-  await changed(tensors => [...tensors, { name: 'first_stage_model.decoder.odd.weight', dtype: 'F32', shape: [1], data: new Uint8Array(4) }], {}, 'TENSOR_EXTRA', /odd/)
-  await changed(tensors => tensors.map(tensor => (tensor.name.endsWith('out.2.bias') ? { ...tensor, shape: [2], data: new Uint8Array(4) } : tensor)), {}, 'TENSOR_SHAPE', /conv_out\.bias/)
-  await changed(tensors => tensors.map(tensor => (tensor.name.endsWith('decoder.norm_out.bias') ? { ...tensor, dtype: 'I32' } : tensor)), {}, 'TENSOR_DTYPE', /I32/)
+  await changed(
+    tensors => tensors.filter(({ name }) => !name.endsWith('middle_block.0.in_layers.2.weight')), {}, 'TENSOR_MISSING',
+    /mid_block\.resnets\.0\.conv1\.weight/,
+  )
+  await changed(
+    tensors => [...tensors, { name: 'first_stage_model.decoder.odd.weight', dtype: 'F32', shape: [1], data: new Uint8Array(4) }], {},
+    'TENSOR_EXTRA', /odd/,
+  )
+  await changed(
+    tensors => tensors.map(tensor => (tensor.name.endsWith('out.2.bias') ? { ...tensor, shape: [2], data: new Uint8Array(4) } : tensor)),
+    {}, 'TENSOR_SHAPE', /conv_out\.bias/,
+  )
+  await changed(
+    tensors => tensors.map(tensor => (tensor.name.endsWith('decoder.norm_out.bias') ? { ...tensor, dtype: 'I32' } : tensor)), {},
+    'TENSOR_DTYPE', /I32/,
+  )
   const large = Buffer.alloc(16 * 4)
   large.writeFloatLE(1e6, 12)
-  await changed(tensors => tensors.map(tensor => (tensor.name.endsWith('decoder.norm_out.bias') ? { ...tensor, data: large } : tensor)), { dtype: 'fp16' }, 'TENSOR_DTYPE', /norm_out\.bias.*element 3 is 1000000|element 3 is 1000000/)
+  await changed(
+    tensors => tensors.map(tensor => (tensor.name.endsWith('decoder.norm_out.bias') ? { ...tensor, data: large } : tensor)),
+    { dtype: 'fp16' }, 'TENSOR_DTYPE', /norm_out\.bias.*element 3 is 1000000|element 3 is 1000000/,
+  )
   fs.truncateSync(single, fs.statSync(single).size - 5)
   await refused(t, convertModel(single, out), 'BAD_SAFETENSORS', /truncated/)
   await refused(t, convertModel(path.join(folder, 'none.ckpt'), out), 'FILE_NOT_FOUND', /none\.ckpt/)
@@ -259,7 +305,9 @@ test('targets', async t => {
   await convertModel(source, path.join(folder, 'new', 'deep.safetensors'), { to: 'folder' })
   t.true(fs.existsSync(path.join(folder, 'new', 'deep.safetensors', 'model_index.json')))
   await refused(t, convertModel(source, path.join(folder, 'c'), { dtype: 'int8' as 'fp16' }), 'INVALID_ARGUMENT', /dtype/)
-  await refused(t, convertModel(source, path.join(folder, 'c'), { dtypes: 'fp16' } as ConvertOptions), 'INVALID_ARGUMENT', /did you mean "dtype"/)
+  await refused(
+    t, convertModel(source, path.join(folder, 'c'), { dtypes: 'fp16' } as ConvertOptions), 'INVALID_ARGUMENT', /did you mean "dtype"/,
+  )
   await refused(t, convertModel('', path.join(folder, 'c')), 'INVALID_ARGUMENT', /path/)
   t.deepEqual(fs.readdirSync(folder).sort(), ['a.safetensors', 'empty', 'full', 'new'])
 })
@@ -279,7 +327,9 @@ test('an abort leaves nothing behind; progress counts up to the end', async t =>
     }))
     t.deepEqual(fs.readdirSync(folder), [])
     let ended = false
-    await convertModel(fixture('sd21-tiny'), path.join(folder, target), { onProgress: ({ bytesDone, bytesTotal }) => { ended = bytesDone === bytesTotal } })
+    await convertModel(
+      fixture('sd21-tiny'), path.join(folder, target), { onProgress: ({ bytesDone, bytesTotal }) => { ended = bytesDone === bytesTotal } },
+    )
     t.true(ended)
     fs.rmSync(path.join(folder, target), { recursive: true })
   }
@@ -289,22 +339,34 @@ test('an abort leaves nothing behind; progress counts up to the end', async t =>
 async function plainFolder(folder: string, family: 'sd1' | 'sd2'): Promise<string> {
   const source = copyCheckpoint(family === 'sd1' ? 'sd15-tiny' : 'sd21-tiny', folder)
   editJson(path.join(source, 'unet', 'config.json'), json => {
-    Object.assign(json, { block_out_channels: [64, 64, 64, 64], norm_num_groups: 32, attention_head_dim: family === 'sd1' ? 8 : [1, 1, 1, 1], cross_attention_dim: 64, sample_size: family === 'sd1' ? 64 : 96 })
+    Object.assign(json, {
+      block_out_channels: [64, 64, 64, 64], norm_num_groups: 32, attention_head_dim: family === 'sd1' ? 8 : [1, 1, 1, 1],
+      cross_attention_dim: 64, sample_size: family === 'sd1' ? 64 : 96,
+    })
   })
-  editJson(path.join(source, 'vae', 'config.json'), json => { Object.assign(json, { block_out_channels: [32, 32, 32, 32], norm_num_groups: 32 }) })
+  editJson(path.join(source, 'vae', 'config.json'), json => {
+    Object.assign(json, {
+      block_out_channels: [32, 32, 32, 32], norm_num_groups: 32,
+    })
+  })
   editJson(path.join(source, 'text_encoder', 'config.json'), json => { Object.assign(json, { hidden_size: 64, num_attention_heads: 1 }) })
   const random = seeded(4)
   for (const part of ['unet', 'vae', 'text_encoder']) {
     const config = JSON.parse(fs.readFileSync(path.join(source, part, 'config.json'), 'utf8'))
-    const specs: NativeModelSpec[] = part === 'unet' ? [{ kind: 'unet', config: parseUNetConfig(config, 'f') }] : part === 'text_encoder' ? [{ kind: 'text_encoder', config: parseTextEncoderConfig(config, 'f') }]
+    const specs: NativeModelSpec[] = part === 'unet' ? [{
+      kind: 'unet', config: parseUNetConfig(config, 'f'),
+    }] : part === 'text_encoder' ? [{ kind: 'text_encoder', config: parseTextEncoderConfig(config, 'f') }]
       : [{ kind: 'vae_encoder', config: parseVAEConfig(config, 'f') }, { kind: 'vae_decoder', config: parseVAEConfig(config, 'f') }]
     const tensors = specs.flatMap(spec => {
       const model = loadAddon().createModel(spec, { dtype: 'fp32', threads: 1, cpu: 'auto' })
       const wanted = model.weights()
       model.dispose()
-      return wanted.map(({ name, shape }) => ({ name, dtype: 'BF16', shape, data: Uint16Array.from({ length: elementCount(shape) }, () => 0x3c00 + random.below(256)) }))
+      return wanted.map(({ name, shape }) =>
+        ({ name, dtype: 'BF16', shape, data: Uint16Array.from({ length: elementCount(shape) }, () => 0x3c00 + random.below(256)) }))
     })
-    await writeSafetensors(path.join(source, part, part === 'text_encoder' ? 'model.safetensors' : 'diffusion_pytorch_model.safetensors'), tensors)
+    await writeSafetensors(
+      path.join(source, part, part === 'text_encoder' ? 'model.safetensors' : 'diffusion_pytorch_model.safetensors'), tensors,
+    )
   }
   return source
 }
@@ -334,7 +396,9 @@ test('2.x: whatever reading the single file without configs would get wrong is s
   // OpenCLIP's last layer counts as one that is not used, except in a file of the published size.
   t.is(single.warnings.length, 1)
   t.regex(single.warnings[0], /\(text_encoder\.numHiddenLayers\)/)
-  const { path: back } = await convertModel(single.path, path.join(folder, 'back'), { config: source, tokenizer: path.join(source, 'tokenizer') })
+  const { path: back } = await convertModel(single.path, path.join(folder, 'back'), {
+    config: source, tokenizer: path.join(source, 'tokenizer'),
+  })
   same(t, await openCheckpoint(back), await openCheckpoint(source))
   // Without a tokenizer anywhere it is CLIP's, with the window filled as 2.x does.
   fs.rmSync(path.join(source, 'tokenizer'), { recursive: true })

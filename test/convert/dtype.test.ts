@@ -43,14 +43,17 @@ function rounded(value: number, exponentBits: number, mantissaBits: number): num
   return Math.sign(value) * (result > largest ? Infinity : result)
 }
 
-const formats = { F16: { narrow: halfOfFloat, exponentBits: 5, mantissaBits: 10 }, BF16: { narrow: bfloatOfFloat, exponentBits: 8, mantissaBits: 7 } } as const
+const formats = {
+  F16: { narrow: halfOfFloat, exponentBits: 5, mantissaBits: 10 }, BF16: { narrow: bfloatOfFloat, exponentBits: 8, mantissaBits: 7 },
+} as const
 
 test('every float16 and bfloat16 becomes the float32 that it means, and comes back', t => {
   let wrong = 0
   for (let bits = 0; bits < 65_536; bits++) {
     const half = floatOf(floatOfHalf(bits))
     if (!Object.is(half, valueOf(bits, 5, 10))) wrong++
-    if (Number.isNaN(half) ? !Number.isNaN(valueOf(halfOfFloat(floatOfHalf(bits)), 5, 10)) : halfOfFloat(floatOfHalf(bits)) !== bits) wrong++
+    if (Number.isNaN(half) ? !Number.isNaN(valueOf(halfOfFloat(floatOfHalf(bits)), 5, 10)) : halfOfFloat(floatOfHalf(bits)) !== bits)
+      wrong++
     const bfloat = floatOf(bits << 16)
     if (!Object.is(bfloat, valueOf(bits, 8, 7))) wrong++
     if (!Number.isNaN(bfloat) && bfloatOfFloat(bits << 16) !== bits) wrong++
@@ -59,7 +62,8 @@ test('every float16 and bfloat16 becomes the float32 that it means, and comes ba
 })
 
 for (const [name, { narrow, exponentBits, mantissaBits }] of Object.entries(formats)) {
-  const same = (bits: number): boolean => Object.is(valueOf(narrow(bits), exponentBits, mantissaBits), rounded(floatOf(bits), exponentBits, mantissaBits))
+  const same = (bits: number): boolean =>
+    Object.is(valueOf(narrow(bits), exponentBits, mantissaBits), rounded(floatOf(bits), exponentBits, mantissaBits))
 
   test(`${name}: between any two neighbours, and in the middle of them, the nearest is taken, or the even one`, t => {
     const wrong: string[] = []
@@ -85,7 +89,8 @@ for (const [name, { narrow, exponentBits, mantissaBits }] of Object.entries(form
   })
 
   test(`${name}: NaN stays NaN, with any payload; infinity and the signs of zero stay`, t => {
-    for (const bits of [0x7f80_0001, 0x7fc0_0000, 0xffff_ffff, 0x7f80_1fff, 0xff80_0001]) t.true(Number.isNaN(valueOf(narrow(bits), exponentBits, mantissaBits)), bits.toString(16))
+    for (const bits of [0x7f80_0001, 0x7fc0_0000, 0xffff_ffff, 0x7f80_1fff, 0xff80_0001])
+      t.true(Number.isNaN(valueOf(narrow(bits), exponentBits, mantissaBits)), bits.toString(16))
     for (const value of [Infinity, -Infinity, 0, -0]) t.true(Object.is(valueOf(narrow(bitsOf(value)), exponentBits, mantissaBits), value))
   })
 }
@@ -94,7 +99,9 @@ test('known values', t => {
   for (const [value, half] of [[1, 0x3c00], [65_504, 0x7bff], [65_519.99609375, 0x7bff], [65_520, 0x7c00], [2 ** -14, 0x400], [2 ** -24, 1], [2 ** -25, 0], [2 ** -25 * (1 + 2 ** -23), 1], [3 * 2 ** -25, 2],
     [1 + 2 ** -11, 0x3c00], [1 + 3 * 2 ** -11, 0x3c02], [2 ** -14 - 2 ** -25, 0x400], [0.1, 0x2e66], [2 ** -149, 0]])
     t.is(halfOfFloat(bitsOf(value)), half, String(value))
-  for (const [value, bfloat] of [[1, 0x3f80], [1 + 2 ** -8, 0x3f80], [1 + 3 * 2 ** -8, 0x3f82], [3.4028234663852886e38, 0x7f80], [2 ** -149, 0], [0.1, 0x3dcd]])
+  for (const [value, bfloat] of [
+    [1, 0x3f80], [1 + 2 ** -8, 0x3f80], [1 + 3 * 2 ** -8, 0x3f82], [3.4028234663852886e38, 0x7f80], [2 ** -149, 0], [0.1, 0x3dcd],
+  ])
     t.is(bfloatOfFloat(bitsOf(value)), bfloat, String(value))
 })
 
@@ -125,7 +132,9 @@ async function read(folder: string, values: number[], from: StoredDType, to: Sto
   const stored = Buffer.from(convert(new Uint8Array(Float32Array.from(values).buffer), 'F32', from).bytes)
   fs.writeFileSync(file, Buffer.concat([Buffer.alloc(4), stored]))
   const pieces: Uint8Array[] = []
-  for await (const piece of readConverted([{ name: 'w', file, dtype: from, shape: [values.length], begin: 4, end: 4 + stored.length }], to, 'w', undefined)) pieces.push(piece)
+  for await (const piece of readConverted(
+    [{ name: 'w', file, dtype: from, shape: [values.length], begin: 4, end: 4 + stored.length }], to, 'w', undefined,
+  )) pieces.push(piece)
   return Buffer.concat(pieces)
 }
 

@@ -21,7 +21,8 @@ function blocks(language: string): Block[] {
 /** The rows of the table under a heading: the words in code style of each first cell. */
 function firstCells(heading: string): string[] {
   const section = readme.split(/^#+ /m).find(part => part.startsWith(heading)) ?? ''
-  return section.split('\n').filter(line => line.startsWith('| `')).flatMap(line => [...line.split('|')[1].matchAll(/`(.+?)`/g)].map(match => match[1]))
+  return section.split('\n').filter(line => line.startsWith('| `')).flatMap(line =>
+    [...line.split('|')[1].matchAll(/`(.+?)`/g)].map(match => match[1]))
 }
 
 // One after the other: each runs a model in a process of its own, on all cores.
@@ -71,7 +72,8 @@ for (const { text, line } of blocks('console'))
     const [name, ...args] = command.split(' ')
     t.is(name, 'asdm')
     const { stdout } = await run(process.execPath, [repoPath('dist', 'cli', 'main.js'), ...args], { cwd: folder })
-    const printed = stdout.replaceAll(fs.realpathSync(folder), '/home/you').replaceAll(folder, '/home/you').split('\n').map(each => plain(command, each))
+    const printed = stdout.replaceAll(fs.realpathSync(folder), '/home/you').replaceAll(folder, '/home/you')
+      .split('\n').map(each => plain(command, each))
     for (const sample of wanted.filter(each => each !== '...')) {
       // Problems that doctor finds here are none of the README's.
       if (command === 'asdm doctor' && !sample.includes(':')) continue
@@ -91,12 +93,15 @@ test('the tables list the options there are', async t => {
   const sd = await StableDiffusion.load(repoPath('models', 'emoji'), { threads: 1 })
   t.teardown(() => sd.dispose())
   t.deepEqual(firstCells('Options of `generate`').sort(), (await knownOptions(options => sd.generate(options))).sort())
-  t.deepEqual(firstCells('Options of `StableDiffusion.load').sort(), (await knownOptions(options => StableDiffusion.load('x', options))).sort())
+  t.deepEqual(
+    firstCells('Options of `StableDiffusion.load').sort(), (await knownOptions(options => StableDiffusion.load('x', options))).sort(),
+  )
   t.deepEqual(/^Samplers: (.*), for models/m.exec(readme)?.[1].replaceAll('`', '').split(', '), [...samplerNames])
 })
 
 test('the environment variables are those that are read', t => {
-  const files = ['lib', 'native', 'scripts'].flatMap(folder => fs.readdirSync(repoPath(folder), { recursive: true, encoding: 'utf8' }).map(file => repoPath(folder, file)))
+  const files = ['lib', 'native', 'scripts'].flatMap(folder =>
+    fs.readdirSync(repoPath(folder), { recursive: true, encoding: 'utf8' }).map(file => repoPath(folder, file)))
   const read = new Set<string>()
   for (const file of files.filter(name => /\.(ts|cpp|h|mjs)$/.test(name)))
     for (const match of fs.readFileSync(file, 'utf8').matchAll(/(?:\benv\.|getenv\(")((?:ASDM|HF)_\w+|JOBS)/g)) read.add(match[1])
@@ -114,7 +119,9 @@ test('links and npm scripts lead somewhere', t => {
 
 test('ARCHITECTURE.md names files and folders that exist, and every folder of the code', t => {
   const text = fs.readFileSync(repoPath('ARCHITECTURE.md'), 'utf8')
-  const named = [...text.matchAll(/(?<![\w./-])((?:lib|native|scripts|test|bench|npm|schema|models|assets|examples|recipes|docs|\.ci)\/[\w./-]*)/g)].map(match => match[1].replace(/\.$/, ''))
+  const named = [...text.matchAll(
+    /(?<![\w./-])((?:lib|native|scripts|test|bench|npm|schema|models|assets|examples|recipes|docs|\.ci)\/[\w./-]*)/g,
+  )].map(match => match[1].replace(/\.$/, ''))
   t.true(named.length > 50)
   for (const name of new Set(named)) t.true(fs.existsSync(repoPath(name)), name)
   for (const folder of ['lib', 'native', 'native/cpu'])

@@ -19,7 +19,9 @@ test("Python's random numbers", async t => {
   const random = new PythonRandom(1234)
   const values = Array.from({ length: 2000 }, () => random.random())
   t.deepEqual([...values.slice(0, 3), values[1999]], [0.9664535356921388, 0.4407325991753527, 0.007491470058587191, 0.4146034434862158])
-  t.deepEqual(new PythonRandom(5).sample(Array.from({ length: 3027 }, (_, i) => i), 96).slice(0, 8), [2551, 1046, 1468, 2828, 2670, 2171, 118, 1907])
+  t.deepEqual(
+    new PythonRandom(5).sample(Array.from({ length: 3027 }, (_, i) => i), 96).slice(0, 8), [2551, 1046, 1468, 2828, 2670, 2171, 118, 1907],
+  )
   t.deepEqual(new PythonRandom(5).sample([...'abcdefghijklmnop'], 7).join(''), 'ilfmokp')
   t.deepEqual(new PythonRandom(7).sample(Array.from({ length: 60 }, (_, i) => i), 3), [20, 9, 25])
   t.is(new PythonRandom(4294967295).random(), 0.6353574441341173)
@@ -37,7 +39,8 @@ test('which icons are drawn, and what they are called', async t => {
 test('held out: some of those that another style has, the same whatever styles are trained', async t => {
   const { heldOut, evaluationSets } = await load('captions.mjs')
   const names = Array.from({ length: 400 }, (_, i) => `thing-${i}`)
-  const of = (style: string, from: number, to: number): { style: string, name: string }[] => names.slice(from, to).map(name => ({ style, name }))
+  const of = (style: string, from: number, to: number): { style: string, name: string }[] =>
+    names.slice(from, to).map(name => ({ style, name }))
   const all = [...of('flat', 0, 300), ...of('render', 100, 400), ...of('noto', 0, 150), ...of('twemoji', 350, 400)]
   const held: Set<number> = heldOut(all)
   const first: Set<number> = heldOut(all.slice(0, 600))
@@ -67,7 +70,13 @@ function fakeTools(folder: string): void {
     if (!name.startsWith('@iconify-json/')) continue
     const icons = Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`thing-${i}`, { body: `<path d="${name.length + i}"/>` }]))
     write(`node_modules/${name}/icons.json`, JSON.stringify({ icons: { ...icons, 'flag-x': { body: '' } }, width: 32, height: 32 }))
-    write(`node_modules/${name}/info.json`, JSON.stringify({ name: `Set ${name}`, author: { name: 'Somebody', url: 'https://example.com' }, license: { title: 'MIT', spdx: 'MIT', url: 'https://example.com/licence' } }))
+    write(
+      `node_modules/${name}/info.json`,
+      JSON.stringify({
+        name: `Set ${name}`, author: { name: 'Somebody', url: 'https://example.com' },
+        license: { title: 'MIT', spdx: 'MIT', url: 'https://example.com/licence' },
+      }),
+    )
   }
   write('node_modules/emojibase-data/en/data.json', JSON.stringify([{ label: 'thing 1', tags: ['a', 'b'] }, { label: 'thing 2' }]))
   write('node_modules/sharp/index.js', `
@@ -86,13 +95,17 @@ test('the builder writes drawings that asdm eval reads, whole or not at all', as
   const folder = temporaryFolder(t)
   const [tools, out] = ['tools', 'out'].map(name => path.join(folder, name))
   fakeTools(tools)
-  const build = (...args: string[]): Promise<{ stdout: string }> => run(process.execPath, [train('data.mjs'), '--tools', tools, '--out', out, '--size', '16', ...args])
+  const build = (...args: string[]): Promise<{ stdout: string }> =>
+    run(process.execPath, [train('data.mjs'), '--tools', tools, '--out', out, '--size', '16', ...args])
   const { stdout } = await build('--limit', '4')
   t.regex(stdout, /: 16 drawings of 16x16, \d+ held out$/m)
   t.deepEqual(fs.readdirSync(out).sort(), ['LICENSES.md', 'drawings.bin', 'drawings.json'])
   const drawings = await Drawings.open(out)
   t.deepEqual([drawings.width, drawings.drawings.length], [16, 16])
-  t.deepEqual(drawings.drawings.map(({ style }) => style).join(), ['flat', 'render', 'noto', 'twemoji'].flatMap(style => [style, style, style, style]).join())
+  t.deepEqual(
+    drawings.drawings.map(({ style }) => style).join(),
+    ['flat', 'render', 'noto', 'twemoji'].flatMap(style => [style, style, style, style]).join(),
+  )
   const bytes = fs.readFileSync(path.join(out, 'drawings.bin'))
   t.is(createHash('sha256').update(bytes).digest('hex'), drawings.sha256)
   t.deepEqual([...new Set((await drawings.pixels([5]))[0])], ['@iconify-json/fluent-emoji'.length + 1])
@@ -100,7 +113,8 @@ test('the builder writes drawings that asdm eval reads, whole or not at all', as
   t.deepEqual(manifest.words, { 'thing-1': ['a', 'b'] })
   t.is(manifest.styles.noto.license.spdx, 'MIT')
   const licences = fs.readFileSync(path.join(out, 'LICENSES.md'), 'utf8')
-  for (const name of ['fluent-emoji', 'fluent-emoji-flat', 'noto', 'twemoji']) t.regex(licences, new RegExp(`npm package @iconify-json/${name} \\d`))
+  for (const name of ['fluent-emoji', 'fluent-emoji-flat', 'noto', 'twemoji'])
+    t.regex(licences, new RegExp(`npm package @iconify-json/${name} \\d`))
   // Again: it replaces itself, and is the same.
   await build('--limit', '4')
   t.deepEqual(JSON.parse(fs.readFileSync(path.join(out, 'drawings.json'), 'utf8')), manifest)

@@ -12,7 +12,10 @@ const main = repoPath('build', 'ts', 'lib', 'cli', 'main.js')
 
 function asdm(cwd: string, ...args: string[]): Promise<{ code: number, stdout: string, stderr: string }> {
   return new Promise(resolve => {
-    execFile(process.execPath, [main, ...args], { cwd, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr }))
+    execFile(
+      process.execPath, [main, ...args], { cwd, maxBuffer: 2 ** 26 },
+      (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr }),
+    )
   })
 }
 
@@ -34,14 +37,18 @@ test('eval prints a table, or JSON that is the same each time; a run that was wr
   t.is(await readSettings(path.join(folder, 'runs', 'full', 'pictures', '00000.png')), undefined)
 
   const planned = ['--plan', 'deepcache:2,0', '--json']
-  const [against, plain] = await Promise.all([asdm(folder, ...args, ...planned, '--reference', 'runs/full'), asdm(folder, ...args, ...planned, '--reference', 'plain')])
+  const [against, plain] = await Promise.all([
+    asdm(folder, ...args, ...planned, '--reference', 'runs/full'), asdm(folder, ...args, ...planned, '--reference', 'plain'),
+  ])
   t.is(plain.code, 0, plain.stderr)
   t.deepEqual(withoutTimes(plain.stdout), withoutTimes(against.stdout))
   const { sets, reference, settings } = JSON.parse(plain.stdout) as EvaluationReport
   t.is(reference?.about.model, 'emoji')
   t.is(settings.plan?.name, 'deepcache:2,0')
   t.true(sets.all!.likeness!.psnr.least > 5 && sets.all!.likeness!.psnr.least < 100 && sets.all!.top5! >= 0)
-  const shown = await asdm(folder, ...args, '--plan', 'deepcache:2,0', '--reference', 'runs/full', '--judge', repoPath('models', 'emoji', 'vae'))
+  const shown = await asdm(
+    folder, ...args, '--plan', 'deepcache:2,0', '--reference', 'runs/full', '--judge', repoPath('models', 'emoji', 'vae'),
+  )
   t.regex(shown.stdout, /PSNR +least +SSIM +least +equal$/m)
   t.regex(shown.stdout, /^PSNR and SSIM: to emoji, fp32, on \w+, 2 steps, without a plan;/m)
 })
@@ -49,7 +56,9 @@ test('eval prints a table, or JSON that is the same each time; a run that was wr
 test('without drawings there are prompts: given, or built in', async t => {
   const folder = temporaryFolder(t)
   fs.writeFileSync(path.join(folder, 'prompts.txt'), 'a cat\r\n\n a dog, left \n')
-  const given = await asdm(folder, 'eval', fixture('sd15-tiny'), '--prompts', 'prompts.txt', '-s', '1', '--seed', '3', '--json', '-W', '32', '-H', '32')
+  const given = await asdm(
+    folder, 'eval', fixture('sd15-tiny'), '--prompts', 'prompts.txt', '-s', '1', '--seed', '3', '--json', '-W', '32', '-H', '32',
+  )
   t.is(given.code, 0, given.stderr)
   const report = JSON.parse(given.stdout) as EvaluationReport
   t.deepEqual(report.pictures.map(({ prompt, seed }) => [prompt, seed]), [['a cat', 3], [' a dog, left ', 4]])
@@ -66,7 +75,10 @@ test('what is wrong is said before the model is loaded', async t => {
     t.is(stdout, '')
     t.regex(stderr, pattern)
   }
-  await code(/drawings in none but there is no such folder; in a checkout of asdm, npm run emoji:data makes build\/emoji-data \(FILE_NOT_FOUND\)/, '-d', 'none')
+  await code(
+    /drawings in none but there is no such folder; in a checkout of asdm, npm run emoji:data makes build\/emoji-data \(FILE_NOT_FOUND\)/,
+    '-d', 'none',
+  )
   await code(/none\/?.*report\.json.*FILE_NOT_FOUND/, '-r', 'none')
   await code(/Expected --plan with --reference plain/, '-r', 'plain')
   await code(/prompts\.txt.*FILE_NOT_FOUND/, '--prompts', 'prompts.txt')

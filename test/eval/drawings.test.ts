@@ -35,15 +35,25 @@ test('what is no folder of drawings is refused with the reason', async t => {
 
   const manifest = makeDrawings(folder)
   const bad: [string, unknown][] = [
-    ['format', { ...manifest, format: 'x' }], ['version', { ...manifest, version: 2 }], ['width', { ...manifest, width: 0 }], ['width', { ...manifest, width: 2 ** 40 }], ['height', { ...manifest, height: '64' }],
-    ['drawings', { ...manifest, drawings: [] }], ['drawings', { ...manifest, drawings: 'x' }], ['drawings\\[1\\]', { ...manifest, drawings: [manifest.drawings[0], 5] }],
+    ['format', { ...manifest, format: 'x' }], ['version', { ...manifest, version: 2 }], ['width', { ...manifest, width: 0 }], [
+      'width', { ...manifest, width: 2 ** 40 },
+    ], ['height', { ...manifest, height: '64' }],
+    [
+      'drawings', { ...manifest, drawings: [] },
+    ], ['drawings', { ...manifest, drawings: 'x' }], ['drawings\\[1\\]', { ...manifest, drawings: [manifest.drawings[0], 5] }],
     ['heldOut', { ...manifest, drawings: manifest.drawings.map((each: object) => ({ ...each, heldOut: 'yes' })) }],
     ['caption', { ...manifest, drawings: manifest.drawings.map((each: object) => ({ ...each, caption: undefined })) }],
     ['two drawings of one name', { ...manifest, drawings: manifest.drawings.map((each: object) => ({ ...each, name: 'same' })) }],
-    ['evaluation.seen', { ...manifest, evaluation: undefined }], ['evaluation.seen holds 99', { ...manifest, evaluation: { ...manifest.evaluation, seen: [99] } }],
-    ['not the number of a held-out', { ...manifest, evaluation: { ...manifest.evaluation, heldOut: [0] } }], ['evaluation.seen holds 0.5', { ...manifest, evaluation: { ...manifest.evaluation, seen: [0.5] } }],
+    [
+      'evaluation.seen', { ...manifest, evaluation: undefined },
+    ], ['evaluation.seen holds 99', { ...manifest, evaluation: { ...manifest.evaluation, seen: [99] } }],
+    [
+      'not the number of a held-out', { ...manifest, evaluation: { ...manifest.evaluation, heldOut: [0] } },
+    ], ['evaluation.seen holds 0.5', { ...manifest, evaluation: { ...manifest.evaluation, seen: [0.5] } }],
     ['a number twice', { ...manifest, evaluation: { ...manifest.evaluation, seen: [0, 0] } }],
-    ['pixels.file', { ...manifest, pixels: { ...manifest.pixels, file: '../../etc/passwd' } }], ['pixels.sha256', { ...manifest, pixels: { ...manifest.pixels, sha256: 7 } }],
+    [
+      'pixels.file', { ...manifest, pixels: { ...manifest.pixels, file: '../../etc/passwd' } },
+    ], ['pixels.sha256', { ...manifest, pixels: { ...manifest.pixels, sha256: 7 } }],
   ]
   for (const [problem, json] of bad) {
     writeManifest(folder, json)
@@ -67,7 +77,10 @@ test('a file of pixels that shrinks after it was opened is an error', async t =>
 })
 
 test('latents are pooled in twos and to a grid', t => {
-  const grid = (height: number, width: number, value: (y: number, x: number) => number) => ({ data: Float32Array.from({ length: height * width }, (_, i) => value(Math.floor(i / width), i % width)), shape: [1, 1, height, width] })
+  const grid = (height: number, width: number, value: (y: number, x: number) => number) =>
+    ({
+      data: Float32Array.from({ length: height * width }, (_, i) => value(Math.floor(i / width), i % width)), shape: [1, 1, height, width],
+    })
   t.deepEqual([...halve(grid(4, 6, (y, x) => 10 * y + x))], [5.5, 7.5, 9.5, 25.5, 27.5, 29.5])
   t.deepEqual([...halve(grid(3, 3, (y, x) => 10 * y + x))], [5.5])
   t.deepEqual([...toGrid(grid(8, 4, (y, x) => 10 * y + x))], [0, 1, 2, 3].flatMap(row => [0, 1, 2, 3].map(column => 20 * row + 5 + column)))

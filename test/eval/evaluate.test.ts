@@ -43,7 +43,9 @@ test('an evaluation against drawings says the same each time, and its pictures a
   const folder = temporaryFolder(t)
   makeDrawings(folder)
   const progress: EvaluateProgress[] = []
-  const first = await evaluate(sd, { ...options, drawings: folder, count: 3, about: { model: 'emoji' }, onProgress: each => progress.push(each) })
+  const first = await evaluate(sd, {
+    ...options, drawings: folder, count: 3, about: { model: 'emoji' }, onProgress: each => progress.push(each),
+  })
   const { report } = first
   t.deepEqual(report.pictures.map(({ set, style, name, seed }) => [set, style, name, seed]), [
     ['seen', 'render', 'thing-4', 1000], ['seen', 'render', 'thing-3', 1001], ['seen', 'render', 'thing-1', 1002],
@@ -76,7 +78,10 @@ test('an evaluation against drawings says the same each time, and its pictures a
   // Another instance, other threads, drawings opened before: the same numbers.
   const other = await StableDiffusion.load(repoPath('models', 'emoji'), { threads: 1 })
   t.teardown(() => other.dispose())
-  t.deepEqual(numbers(await evaluate(other, { ...options, drawings: await Drawings.open(folder), count: 3, about: { model: 'emoji' } })), numbers(first))
+  t.deepEqual(
+    numbers(await evaluate(other, { ...options, drawings: await Drawings.open(folder), count: 3, about: { model: 'emoji' } })),
+    numbers(first),
+  )
 })
 
 test('a judge other than the own VAE compares', async t => {
@@ -100,12 +105,17 @@ test('a reference run: equal runs are equal, others are as far off as PSNR and S
   t.deepEqual(again.report.pictures.map(row => row.psnr), [null, null, null])
   const planned = await evaluate(tiny, { prompts, steps: 4, seed: 5, plan: 'deepcache:2,0', reference })
   const { likeness } = planned.report.sets.prompts!
-  const expected = planned.pictures.map((picture, i) => ({ psnr: psnr(picture, reference.pictures[i]), ssim: ssim(picture, reference.pictures[i]) }))
+  const expected = planned.pictures.map((picture, i) =>
+    ({ psnr: psnr(picture, reference.pictures[i]), ssim: ssim(picture, reference.pictures[i]) }))
   t.true(expected.every(each => each.psnr > 10 && each.psnr < 90))
   t.is(likeness!.psnr.least, Math.min(...expected.map(each => each.psnr)))
   t.is(likeness!.ssim.least, Math.min(...expected.map(each => each.ssim)))
   t.true(Math.abs(likeness!.psnr.mean - (expected[0].psnr + expected[1].psnr + expected[2].psnr) / 3) < 1e-9)
-  t.true(Math.abs(255 ** 2 / 10 ** (likeness!.psnr.pooled! / 10) - expected.reduce((sum, each) => sum + 255 ** 2 / 10 ** (each.psnr / 10) / 3, 0)) < 1e-6)
+  t.true(
+    Math.abs(
+      255 ** 2 / 10 ** (likeness!.psnr.pooled! / 10) - expected.reduce((sum, each) => sum + 255 ** 2 / 10 ** (each.psnr / 10) / 3, 0),
+    ) < 1e-6,
+  )
   t.deepEqual(planned.report.pictures.map(row => row.ssim), expected.map(each => each.ssim))
   t.true(planned.report.memory.kept > 0)
   t.is(planned.report.settings.plan?.name, 'deepcache:2,0')
@@ -145,7 +155,11 @@ test('a broken run is no reference', async t => {
     fs.writeFileSync(path.join(folder, 'report.json'), JSON.stringify(json))
     return (await t.throwsAsync(loadEvaluation(folder), { instanceOf: AsdmError }))?.code
   }
-  for (const json of [{}, { ...report, version: 9 }, { ...report, pictures: [] }, { ...report, pictures: [null] }, { ...report, pictures: [{ prompt: 'x', seed: 'y' }] }, { ...report, settings: { width: 65, height: 64 } }, { ...report, settings: undefined }])
+  for (const json of [
+    {}, { ...report, version: 9 }, { ...report, pictures: [] }, { ...report, pictures: [null] },
+    { ...report, pictures: [{ prompt: 'x', seed: 'y' }] }, { ...report, settings: { width: 65, height: 64 } },
+    { ...report, settings: undefined },
+  ])
     t.is(await refused(json), 'BAD_JSON', JSON.stringify(json).slice(0, 200))
   t.is(await refused({ ...report, pictures: [...report.pictures, ...report.pictures] }), 'FILE_NOT_FOUND')
   fs.truncateSync(path.join(folder, 'pictures', '00001.png'), 100)
@@ -157,7 +171,8 @@ test('the sheet shows every picture, its mark, its drawing and its reference', a
   const folder = temporaryFolder(t)
   makeDrawings(folder)
   const evaluation = await evaluate(sd, { ...options, drawings: folder, count: 2 })
-  const sheet = async (reference?: Evaluation) => withAlpha(await decodePng(await contactSheet(evaluation, reference), 'the sheet', () => {}))
+  const sheet = async (reference?: Evaluation) =>
+    withAlpha(await decodePng(await contactSheet(evaluation, reference), 'the sheet', () => {}))
   // Two groups of two pictures, each twice as large: a row of pictures, marks, a row of drawings.
   const { width, height, rgba } = await sheet()
   t.deepEqual([width, height], [2 * 132 + 4, 2 * (2 * 132 + 6 + 12) + 4])
@@ -173,8 +188,14 @@ test('the sheet shows every picture, its mark, its drawing and its reference', a
   t.is((await sheet(evaluation)).height, height + 2 * 132)
   // Large pictures are averaged down.
   const [large, small] = [512, 128]
-  const picture = { width: large, height: large, rgba: new Uint8ClampedArray(4 * large * large).map((_, i) => (Math.floor(i / 4) % 4 < 2 ? 200 : 100)) }
-  const down = withAlpha(await decodePng(await contactSheet({ report: { ...evaluation.report, pictures: [{ set: 'prompts', prompt: 'x', seed: 1 }] }, pictures: [picture] }), 'the sheet', () => {}))
+  const picture = {
+    width: large, height: large, rgba: new Uint8ClampedArray(4 * large * large).map((_, i) => (Math.floor(i / 4) % 4 < 2 ? 200 : 100)),
+  }
+  const down = withAlpha(
+    await decodePng(await contactSheet({
+      report: { ...evaluation.report, pictures: [{ set: 'prompts', prompt: 'x', seed: 1 }] }, pictures: [picture],
+    }), 'the sheet', () => {}),
+  )
   t.is(down.width, small + 8)
   t.is(down.rgba[4 * (20 * down.width + 20)], 150)
 })
@@ -182,8 +203,13 @@ test('the sheet shows every picture, its mark, its drawing and its reference', a
 test('wrong arguments are refused; a signal stops it', async t => {
   const folder = temporaryFolder(t)
   makeDrawings(folder)
-  const code = async (given: unknown, model: unknown = sd): Promise<string | undefined> => (await t.throwsAsync(evaluate(model as StableDiffusion, given as object), { instanceOf: AsdmError }))?.code
-  for (const given of [5, { colour: 1 }, { count: 0 }, { count: 1.5 }, { seed: -1 }, { seed: 2 ** 53 }, { prompts: 'x' }, { prompts: [] }, { prompts: [5] }, { prompts: ['x'], drawings: folder }, { drawings: 5 }, { judge: {} }, { about: 5 }, { about: { x: {} } }, { onProgress: 5 }, { signal: 5 }, { steps: 0 }, { sampler: 'none' }])
+  const code = async (given: unknown, model: unknown = sd): Promise<string | undefined> =>
+    (await t.throwsAsync(evaluate(model as StableDiffusion, given as object), { instanceOf: AsdmError }))?.code
+  for (const given of [
+    5, { colour: 1 }, { count: 0 }, { count: 1.5 }, { seed: -1 }, { seed: 2 ** 53 }, { prompts: 'x' }, { prompts: [] }, { prompts: [5] },
+    { prompts: ['x'], drawings: folder }, { drawings: 5 }, { judge: {} }, { about: 5 }, { about: { x: {} } }, { onProgress: 5 },
+    { signal: 5 }, { steps: 0 }, { sampler: 'none' },
+  ])
     t.is(await code(given), 'INVALID_ARGUMENT', JSON.stringify(given))
   t.is(await code({}, {}), 'INVALID_ARGUMENT')
   // Before any picture is made.
@@ -195,7 +221,14 @@ test('wrong arguments are refused; a signal stops it', async t => {
   await aborts(t, evaluate(sd, { ...options, signal: AbortSignal.abort() }))
   for (const phase of ['generate', 'drawings', 'judge']) {
     const controller = new AbortController()
-    await aborts(t, evaluate(sd, { ...options, drawings: folder, count: 2, signal: controller.signal, onProgress: each => { if (each.phase === phase) controller.abort() } }), phase)
+    await aborts(
+      t,
+      evaluate(sd, { ...options, drawings: folder, count: 2, signal: controller.signal, onProgress: each => {
+        if (each.phase === phase)
+          controller.abort()
+      } }),
+      phase,
+    )
   }
   t.is((await evaluate(sd, { ...options, steps: 1, prompts: ['x'] })).pictures.length, 1)
 })

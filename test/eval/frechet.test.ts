@@ -17,7 +17,8 @@ for (const { counts: [one, two], size, distance } of reference.distances)
 
 test('normal distributions in one dimension: squared distances of means and of deviations', t => {
   const [a, b] = [[[1], [3], [5]], [[10], [10], [13]]]
-  const deviation = (values: number[][], mean: number): number => Math.sqrt(values.reduce((sum, [value]) => sum + (value - mean) ** 2, 0) / 2)
+  const deviation = (values: number[][], mean: number): number =>
+    Math.sqrt(values.reduce((sum, [value]) => sum + (value - mean) ** 2, 0) / 2)
   t.true(Math.abs(frechetDistance(a, b) - ((11 - 3) ** 2 + (deviation(a, 3) - deviation(b, 11)) ** 2)) < 1e-12)
 })
 
@@ -55,6 +56,7 @@ test('eigenvalues and eigenvectors give the matrix back, of any size and sign, a
 })
 
 test('what has no distance is refused', t => {
-  for (const [a, b] of [[[], [[1]]], [[[1]], []], [[[1, 2]], [[1]]], [[[]], [[]]]]) t.is(t.throws(() => frechetDistance(a, b), { instanceOf: AsdmError })?.code, 'SHAPE_MISMATCH')
+  for (const [a, b] of [[[], [[1]]], [[[1]], []], [[[1, 2]], [[1]]], [[[]], [[]]]])
+    t.is(t.throws(() => frechetDistance(a, b), { instanceOf: AsdmError })?.code, 'SHAPE_MISMATCH')
   t.is(t.throws(() => frechetDistance([[NaN]], [[1]]), { instanceOf: AsdmError })?.code, 'INVALID_ARGUMENT')
 })

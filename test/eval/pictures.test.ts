@@ -29,6 +29,9 @@ test('one level in one channel of one pixel counts as it should', t => {
 
 test('pictures that do not fit each other, or the window, are refused', t => {
   const one = picture('base', 12, 11)
-  for (const call of [() => psnr(one, picture('base', 11, 12)), () => ssim(one, picture('base', 12, 12)), () => ssim(picture('base', 10, 30), picture('base', 10, 30)), () => psnr(one, { ...one, rgba: one.rgba.slice(4) })])
+  for (const call of [
+    () => psnr(one, picture('base', 11, 12)), () => ssim(one, picture('base', 12, 12)),
+    () => ssim(picture('base', 10, 30), picture('base', 10, 30)), () => psnr(one, { ...one, rgba: one.rgba.slice(4) }),
+  ])
     t.is(t.throws(call, { instanceOf: AsdmError })?.code, 'SHAPE_MISMATCH')
 })

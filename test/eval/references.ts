@@ -26,5 +26,10 @@ export function picture(kind: string, width: number, height: number): Picture {
 
 /** Vectors that reference.py has too. */
 export function vectors(count: number, size: number, seed: number): Float64Array[] {
-  return Array.from({ length: count }, (_, i) => Float64Array.from({ length: size }, (_, j) => ((i * i * 7 + i * j * (13 + seed) + j * j * 29 + seed) % 101) / 101 - 0.5 + 0.1 * seed))
+  return Array.from(
+    { length: count },
+    (_, i) => Float64Array.from(
+      { length: size }, (_, j) => ((i * i * 7 + i * j * (13 + seed) + j * j * 29 + seed) % 101) / 101 - 0.5 + 0.1 * seed,
+    ),
+  )
 }

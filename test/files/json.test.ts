@@ -13,7 +13,10 @@ test('objects are read, with the numbers that Python writes', async t => {
   }
   t.deepEqual(await read('{"a":[1,null,"x"]}'), { a: [1, null, 'x'] })
   t.deepEqual(await read('\ufeff{}'), {})
-  t.deepEqual(await read('{"lambda_min_clipped": -Infinity, "b": Infinity, "c": NaN, "d": "NaN Infinity \\" NaN", "e": [NaN]}'), { lambda_min_clipped: -Infinity, b: Infinity, c: NaN, d: 'NaN Infinity " NaN', e: [NaN] })
+  t.deepEqual(
+    await read('{"lambda_min_clipped": -Infinity, "b": Infinity, "c": NaN, "d": "NaN Infinity \\" NaN", "e": [NaN]}'),
+    { lambda_min_clipped: -Infinity, b: Infinity, c: NaN, d: 'NaN Infinity " NaN', e: [NaN] },
+  )
   const proto = await read('{"__proto__":{"polluted":1}}')
   t.true(Object.hasOwn(proto, '__proto__'))
   t.is(({} as any).polluted, undefined)

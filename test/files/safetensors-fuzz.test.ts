@@ -23,7 +23,8 @@ test('damaged files are refused or read, never anything else', async t => {
     for (let edits = random.below(4); edits > 0; edits--) {
       const at = random.below(text.length + 1)
       const gone = random.below(3) === 0 ? random.below(12) : random.below(2)
-      text = text.slice(0, at) + (random.below(4) === 0 ? '' : random.pick([...hostile, text.slice(at, at + random.below(60))])) + text.slice(at + gone)
+      text = text.slice(0, at) + (random.below(4) === 0 ? '' : random.pick([...hostile, text.slice(at, at + random.below(60))]))
+        + text.slice(at + gone)
     }
     const bytes = Buffer.concat([Buffer.alloc(8), Buffer.from(text), Buffer.alloc(random.pick([40, 40, 40, 39, 41, 0]), 5)])
     const length = Buffer.byteLength(text)
@@ -40,7 +41,8 @@ test('damaged files are refused or read, never anything else', async t => {
       })
     } catch (error) {
       refused++
-      const known = error instanceof AsdmError && ['BAD_SAFETENSORS', 'UNSUPPORTED_FORMAT'].includes(error.code) && error.message.includes('fuzz.safetensors')
+      const known = error instanceof AsdmError && ['BAD_SAFETENSORS', 'UNSUPPORTED_FORMAT'].includes(error.code)
+        && error.message.includes('fuzz.safetensors')
       if (!known) t.fail(`round ${round}: ${error}`)
     }
   }

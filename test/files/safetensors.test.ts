@@ -28,7 +28,10 @@ const one = (fields: string): string => `{"w":{${fields}}}`
 const good = '"dtype":"F32","shape":[2],"data_offsets":[0,8]'
 
 test('reads headers that the reference library wrote', async t => {
-  for (const file of [fixture('sd15-tiny/unet/diffusion_pytorch_model.safetensors'), fixture('sd21-tiny/text_encoder/model.safetensors'), repoPath('models/emoji/unet/diffusion_pytorch_model.safetensors')]) {
+  for (const file of [
+    fixture('sd15-tiny/unet/diffusion_pytorch_model.safetensors'), fixture('sd21-tiny/text_encoder/model.safetensors'),
+    repoPath('models/emoji/unet/diffusion_pytorch_model.safetensors'),
+  ]) {
     const { tensors, metadata, fileBytes } = await readSafetensorsHeader(file)
     const bytes = fs.readFileSync(file)
     const headerBytes = Number(bytes.readBigUInt64LE(0))
@@ -38,7 +41,9 @@ test('reads headers that the reference library wrote', async t => {
     delete json.__metadata__
     t.deepEqual([...tensors.keys()], Object.keys(json))
     for (const [name, { dtype, shape, begin, end }] of tensors)
-      t.deepEqual([dtype, shape, begin - 8 - headerBytes, end - 8 - headerBytes], [json[name].dtype, json[name].shape, ...json[name].data_offsets])
+      t.deepEqual(
+        [dtype, shape, begin - 8 - headerBytes, end - 8 - headerBytes], [json[name].dtype, json[name].shape, ...json[name].data_offsets],
+      )
   }
 })
 
@@ -53,11 +58,22 @@ test('offsets are absolute', async t => {
 
 test('odd but valid headers are read', async t => {
   t.is((await readSafetensorsHeader(fileWith(t, '{}'))).tensors.size, 0)
-  t.is((await readSafetensorsHeader(fileWith(t, '{ "w" : { "shape" : [ 2 ] ,"data_offsets":[0,8],\n"dtype":"F32" } }   ', 8))).tensors.get('w')?.shape[0], 2)
-  t.deepEqual((await readSafetensorsHeader(fileWith(t, one('"dtype":"F32","shape":[],"data_offsets":[0,4]'), 4))).tensors.get('w')?.shape, [])
+  t.is(
+    (await readSafetensorsHeader(fileWith(
+      t, '{ "w" : { "shape" : [ 2 ] ,"data_offsets":[0,8],\n"dtype":"F32" } }   ', 8,
+    ))).tensors.get('w')?.shape[0],
+    2,
+  )
+  t.deepEqual(
+    (await readSafetensorsHeader(fileWith(t, one('"dtype":"F32","shape":[],"data_offsets":[0,4]'), 4))).tensors.get('w')?.shape, [],
+  )
   const empty = '"a":{"dtype":"F16","shape":[3,0],"data_offsets":[4,4]}'
   t.is((await readSafetensorsHeader(fileWith(t, `{${empty},"b":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}`, 4))).tensors.size, 2)
-  const proto = await readSafetensorsHeader(fileWith(t, `{"__proto__":{${good}},"constructor":{"dtype":"U8","shape":[1],"data_offsets":[8,9]},"__metadata__":{"__proto__":"x","a\\u0022":"\\n"}}`, 9))
+  const proto = await readSafetensorsHeader(fileWith(
+    t,
+    `{"__proto__":{${good}},"constructor":{"dtype":"U8","shape":[1],"data_offsets":[8,9]},"__metadata__":{"__proto__":"x","a\\u0022":"\\n"}}`,
+    9,
+  ))
   t.deepEqual([...proto.tensors.keys()], ['__proto__', 'constructor'])
   t.deepEqual([...proto.metadata], [['__proto__', 'x'], ['a"', '\n']])
   t.is(({} as any).dtype, undefined)
@@ -80,11 +96,19 @@ test('headers that are not the JSON of the format', async t => {
   const cases: [string | Buffer, RegExp][] = [
     ['', /does not start with \{/], ['[]', /does not start with \{/], [' {}', /does not start with \{/], ['{', /a key of the header/], ['{}}', /after the closing/],
     ['null', /does not start/], ['{"w":null}', /tensor "w"/], ['{"w":[1]}', /tensor "w"/], ['{"w":{}}', /lacks dtype/], ['{"w"', /":" expected/],
-    ['{"w":{"dtype":"F32"}}', /lacks dtype, shape or data_offsets/], ['{"w', /not valid JSON text/], ['{"\\q":1}', /not valid JSON text/], ['{"a\u0001":1}', /not valid JSON text/],
+    [
+      '{"w":{"dtype":"F32"}}', /lacks dtype, shape or data_offsets/,
+    ], ['{"w', /not valid JSON text/], ['{"\\q":1}', /not valid JSON text/], ['{"a\u0001":1}', /not valid JSON text/],
     [Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]), /not UTF-8/], ['{"w\\', /not valid JSON text/],
     [`{"w":{${good}},"w":{${good}}}`, /tensor "w" twice/], [`{"w":{${good}},"\\u0077":{${good}}}`, /tensor "w" twice/],
-    ['{"__metadata__":{},"__metadata__":{}}', /"__metadata__" twice/], ['{"__metadata__":{"a":"b","a":"c"}}', /key "a" twice/], ['{"__metadata__":{"a":1}}', /metadata "a"/], ['{"__metadata__":"x"}', /__metadata__/],
-    [one(`${good},"more":1`), /unknown field "more"/], [one(`${good},"shape":[2]`), /repeated field "shape"/], [one(`${good},`), /a key of tensor "w"/],
+    [
+      '{"__metadata__":{},"__metadata__":{}}', /"__metadata__" twice/,
+    ], [
+      '{"__metadata__":{"a":"b","a":"c"}}', /key "a" twice/,
+    ], ['{"__metadata__":{"a":1}}', /metadata "a"/], ['{"__metadata__":"x"}', /__metadata__/],
+    [
+      one(`${good},"more":1`), /unknown field "more"/,
+    ], [one(`${good},"shape":[2]`), /repeated field "shape"/], [one(`${good},`), /a key of tensor "w"/],
   ]
   for (const [header, says] of cases) await refused(t, fileWith(t, header, 8), says)
 })
@@ -114,7 +138,8 @@ test('entries that contradict themselves', async t => {
     ['"dtype":"U8","shape":[9007199254740991],"data_offsets":[0,9007199254740991]', /after the end of the file/],
   ]
   for (const [fields, says] of cases) await refused(t, fileWith(t, one(fields), 8), says)
-  const two = (a: number[], b: number[]): string => `{"a":{"dtype":"U8","shape":[${a[1] - a[0]}],"data_offsets":[${a}]},"b":{"dtype":"U8","shape":[${b[1] - b[0]}],"data_offsets":[${b}]}}`
+  const two = (a: number[], b: number[]): string =>
+    `{"a":{"dtype":"U8","shape":[${a[1] - a[0]}],"data_offsets":[${a}]},"b":{"dtype":"U8","shape":[${b[1] - b[0]}],"data_offsets":[${b}]}}`
   await refused(t, fileWith(t, two([0, 6], [4, 8]), 8), /tensor "b" begins at 4, inside the one before, which ends at 6/)
   await refused(t, fileWith(t, two([0, 8], [0, 8]), 8), /tensor "b" begins at 0, inside/)
   await refused(t, fileWith(t, two([0, 3], [4, 8]), 8), /gap of 1 bytes before tensor "b"/)
@@ -158,8 +183,10 @@ test('what is written is read again', async t => {
     yield Uint8Array.of(3)
   }
   await writeSafetensors(file, [
-    tensor('odd', 'U8', [3], slowly), tensor('b', 'F32', [2, 3], floats), tensor('a', 'F32', [0], new Float32Array()), tensor('scalar', 'F16', [], Uint16Array.of(0x3c00)), tensor('__proto__', 'I64', [1], BigInt64Array.of(-1n)),
-  ], { format: 'pt', 'ünï"': 'x\ny' })
+    tensor('odd', 'U8', [3], slowly), tensor('b', 'F32', [2, 3], floats), tensor('a', 'F32', [0], new Float32Array()), tensor(
+      'scalar', 'F16', [], Uint16Array.of(0x3c00),
+    ), tensor('__proto__', 'I64', [1], BigInt64Array.of(-1n)),
+  ], { 'format': 'pt', 'ünï"': 'x\ny' })
   const { tensors, metadata, fileBytes } = await readSafetensorsHeader(file)
   t.deepEqual([...metadata], [['format', 'pt'], ['ünï"', 'x\ny']])
   t.deepEqual([...tensors.keys()], ['__proto__', 'a', 'b', 'scalar', 'odd'])
@@ -196,14 +223,18 @@ test('a failed write leaves the old file and nothing else', async t => {
   await fails([tensor('a', 'F64', [2 ** 30, 2 ** 30], byte)], /impossible shape/)
   await fails([tensor('\ud800', 'U8', [1], byte)], /not a name/)
   await fails([tensor('a', 'U8', [1], byte)], /metadata are not all text/, { a: 1 })
-  await t.throwsAsync(writeSafetensors(file, [tensor('a', 'U8', [1], () => { throw new Error('source broke') })]), { message: 'source broke' })
+  await t.throwsAsync(
+    writeSafetensors(file, [tensor('a', 'U8', [1], () => { throw new Error('source broke') })]), { message: 'source broke' },
+  )
   t.deepEqual(fs.readdirSync(folder), ['out.safetensors'])
   const controller = new AbortController()
   const abort = (): Uint8Array[] => {
     controller.abort('enough')
     return [byte]
   }
-  const aborted = await t.throwsAsync(writeSafetensors(file, [tensor('a', 'U8', [1], abort)], {}, { signal: controller.signal }), { name: 'AbortError', any: true } as any)
+  const aborted = await t.throwsAsync(
+    writeSafetensors(file, [tensor('a', 'U8', [1], abort)], {}, { signal: controller.signal }), { name: 'AbortError', any: true } as any,
+  )
   t.is((aborted as any).cause, 'enough')
   t.deepEqual(fs.readFileSync(file), before)
   t.deepEqual(fs.readdirSync(folder), ['out.safetensors'])

@@ -32,7 +32,10 @@ for (const set of ['sd15-tiny', 'bk-sdm-base-tiny', 'sd21-tiny'])
     for (const cpu of runner.sets('bf16')) {
       const unet = await UNet.load(fixture(set, 'unet'), { dtype: 'bf16', threads: 2, cpu })
       for (const { name, timesteps } of expected.json.unet.cases) {
-        const given = { sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps, encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`) }
+        const given = {
+          sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps,
+          encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`),
+        }
         const difference = relativeRms((await unet.forward(given)).sample.data, expected.tensor(`unet/${name}/out`).data)
         t.true(difference <= bound, `${cpu} ${name}: ${difference}`)
         t.true(difference > 1e-4, `${cpu} ${name}: bfloat16 was not used`)
@@ -53,7 +56,9 @@ for (const set of ['sd15-tiny', 'sd21-tiny'])
     }
     const text = relativeRms(await encode('bf16'), await encode('fp32'))
     t.true(text <= 1e-2 && text > 1e-4, `text ${text}`)
-    const latents = { shape: [1, 4, 8, 8], data: randomFloats(256, 5) }, picture = { shape: [1, 3, 32, 32], data: randomFloats(3072, 6, 0.5) }
+    const latents = {
+        shape: [1, 4, 8, 8], data: randomFloats(256, 5),
+      }, picture = { shape: [1, 3, 32, 32], data: randomFloats(3072, 6, 0.5) }
     const both = async (dtype: 'fp32' | 'bf16') => {
       const vae = await VAE.load(fixture(set, 'vae'), { dtype, threads: 2 })
       const decoded = await vae.decode(latents), { mean } = await vae.encode(picture)
@@ -67,7 +72,8 @@ for (const set of ['sd15-tiny', 'sd21-tiny'])
     })
   })
 
-const same = (a: Float32Array, b: Float32Array): boolean => Buffer.compare(Buffer.from(a.buffer, a.byteOffset, a.byteLength), Buffer.from(b.buffer, b.byteOffset, b.byteLength)) === 0
+const same = (a: Float32Array, b: Float32Array): boolean =>
+  Buffer.compare(Buffer.from(a.buffer, a.byteOffset, a.byteLength), Buffer.from(b.buffer, b.byteOffset, b.byteLength)) === 0
 
 async function model(threads: number): Promise<NativeModel> {
   const { config, weights } = await openUNet(fixture('sd15-tiny', 'unet'))
@@ -98,7 +104,10 @@ test('a step that inherits from one with the same inputs differs by roundings on
   const names = unet.tapNames().filter(name => /^(up_blocks|down_blocks|mid_block)/.test(name))
   for (const prefix of names.filter((_, i) => i % 4 === 0)) {
     const inherit = [{ prefix, feature: 'output' as const }]
-    const run = unet.createRun({ batch: 2, height: 8, width: 8, length: 5 }, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }, { inherit, conditionalOnly: false }])
+    const run = unet.createRun(
+      { batch: 2, height: 8, width: 8, length: 5 },
+      [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }, { inherit, conditionalOnly: false }],
+    )
     const passes: Float32Array[] = []
     for (let step = 0; step < 3; step++) passes.push((await run.forward(step, inputs).promise).sample.data)
     // What is kept is rounded where it might have been fused or have had a low part.
@@ -127,7 +136,10 @@ test('random graphs: poisoned memory and threads change no bit; fusing and taps 
 })
 
 test('the shipped model draws 16 pictures as in float32, to 35 dB in the mean', async t => {
-  const prompts = ['red apple', 'cat face', 'green tree', 'house', 'blue car', 'star', 'rocket', 'pizza', 'dog', 'sun', 'full moon', 'heart', 'fire', 'flag', 'fish', 'bird']
+  const prompts = [
+    'red apple', 'cat face', 'green tree', 'house', 'blue car', 'star', 'rocket', 'pizza', 'dog', 'sun', 'full moon', 'heart', 'fire',
+    'flag', 'fish', 'bird',
+  ]
   const draw = async (dtype: 'fp32' | 'bf16') => {
     const sd = await StableDiffusion.load(repoPath('models', 'emoji'), { dtype, threads: 2 })
     const pictures: Uint8ClampedArray[] = []

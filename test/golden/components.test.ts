@@ -7,7 +7,9 @@ import { Tokenizer } from '../../lib/text/tokenizer'
 import { fixture, loadExpected, maxAbsDiff } from '../support/fixtures'
 import { slice } from '../support/pipeline'
 
-const within = (t: { true(actual: boolean, message?: string): void }, actual: ArrayLike<number>, wanted: ArrayLike<number>, bound: number, what: string): void => {
+const within = (t: { true(
+  actual: boolean, message?: string,
+): void }, actual: ArrayLike<number>, wanted: ArrayLike<number>, bound: number, what: string): void => {
   const difference = maxAbsDiff(actual, wanted)
   t.true(difference <= bound, `${what}: ${difference} is above ${bound}`)
 }

@@ -32,7 +32,9 @@ function psnr(a: Uint8ClampedArray, b: Uint8ClampedArray): number {
 }
 
 const request = {
-  prompt: ['a 3d emoji of red apple', 'a flat emoji of rocket', 'a 3d emoji of octopus', 'a flat emoji of snowman'], steps: 8, seed: 3, guidanceScale: 3, sampler: 'ddim' as const,
+  prompt: [
+    'a 3d emoji of red apple', 'a flat emoji of rocket', 'a 3d emoji of octopus', 'a flat emoji of snowman',
+  ], steps: 8, seed: 3, guidanceScale: 3, sampler: 'ddim' as const,
 }
 
 test('the shipped model in int8: each pass within 3e-2 of fp32, pictures above 28 dB', async t => {
@@ -58,7 +60,8 @@ test('the shipped model in int8: each pass within 3e-2 of fp32, pictures above 2
     t.true(error <= 3e-2 && error > 1e-3, `${error} at time step ${inputs.timestep as number}`)
   }
   const pictures = await small.generate(request)
-  for (const [i, { rgba }] of pictures.entries()) t.true(psnr(rgba, wanted[i].rgba) >= 28, `${request.prompt[i]}: ${psnr(rgba, wanted[i].rgba)} dB`)
+  for (const [i, { rgba }] of pictures.entries())
+    t.true(psnr(rgba, wanted[i].rgba) >= 28, `${request.prompt[i]}: ${psnr(rgba, wanted[i].rgba)} dB`)
 })
 
 // Small models of random weights.
@@ -68,7 +71,10 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-base-tiny', 'bk-sdm-small-t
     const unet = await UNet.load(fixture(set, 'unet'), { dtype: 'int8', threads: 2 })
     t.teardown(() => unet.dispose())
     for (const { name, timesteps } of expected.json.unet.cases) {
-      const { sample } = await unet.forward({ sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps, encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`) })
+      const { sample } = await unet.forward({
+        sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps,
+        encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`),
+      })
       const error = relative(sample.data, expected.tensor(`unet/${name}/out`).data)
       t.true(error <= 3e-2, `${name}: ${error}`)
     }
@@ -78,7 +84,10 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-base-tiny', 'bk-sdm-small-t
 function tinyPass(): UNetInputs {
   const expected = loadExpected('sd15-tiny')
   const [{ name, timesteps }] = expected.json.unet.cases
-  return { sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps, encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`) }
+  return {
+    sample: expected.tensor(`unet/${name}/sample`), timestep: timesteps,
+    encoderHiddenStates: expected.tensor(`unet/${name}/encoder_hidden_states`),
+  }
 }
 
 test('threads change nothing, and sets agree as far as bf16 lets them', async t => {
@@ -107,11 +116,18 @@ test('a sample in int8 does not depend on its neighbours in the batch', async t 
   const { sample, timestep, encoderHiddenStates } = tinyPass()
   const unet = await UNet.load(fixture('sd15-tiny', 'unet'), { dtype: 'int8', threads: 2 })
   t.teardown(() => unet.dispose())
-  const half = (tensor: typeof sample, factor: number) => ({ shape: [1, ...tensor.shape.slice(1)], data: tensor.data.slice(0, tensor.data.length / tensor.shape[0]).map(value => value * factor) })
-  const twice = (a: typeof sample, b: typeof sample) => ({ shape: [2, ...a.shape.slice(1)], data: Float32Array.from([...a.data, ...b.data]) })
+  const half = (tensor: typeof sample, factor: number) =>
+    ({
+      shape: [1, ...tensor.shape.slice(1)], data: tensor.data.slice(0, tensor.data.length / tensor.shape[0]).map(value => value * factor),
+    })
+  const twice = (a: typeof sample, b: typeof sample) =>
+    ({ shape: [2, ...a.shape.slice(1)], data: Float32Array.from([...a.data, ...b.data]) })
   const time = typeof timestep === 'number' ? timestep : timestep[0]
   const one = await unet.forward({ sample: half(sample, 1), timestep: time, encoderHiddenStates: half(encoderHiddenStates, 1) })
-  const two = await unet.forward({ sample: twice(half(sample, 1), half(sample, 40)), timestep: time, encoderHiddenStates: twice(half(encoderHiddenStates, 1), half(encoderHiddenStates, -30)) })
+  const two = await unet.forward({
+    sample: twice(half(sample, 1), half(sample, 40)), timestep: time,
+    encoderHiddenStates: twice(half(encoderHiddenStates, 1), half(encoderHiddenStates, -30)),
+  })
   t.is(maxAbsDiff(two.sample.data.slice(0, one.sample.data.length), one.sample.data), 0)
 })
 
@@ -119,7 +135,9 @@ test('the rule: which weights are 8-bit integers', async t => {
   const addon = loadAddon()
   const part = await openUNet(fixture('sd15-tiny', 'unet'))
   const bytes = async (dtype: 'bf16' | 'int8', exact?: readonly string[], wide?: readonly string[]): Promise<number> => {
-    const model = addon.createModel({ kind: 'unet', config: part.config }, { dtype, threads: 1, cpu: 'portable', ...(exact && { exact }), ...(wide && { wide }) })
+    const model = addon.createModel({ kind: 'unet', config: part.config }, {
+      dtype, threads: 1, cpu: 'portable', ...(exact && { exact }), ...(wide && { wide }),
+    })
     try {
       return (await model.load(matchWeights(model.weights(), part.weights, part.path)).promise).weightBytes
     } finally {
@@ -145,7 +163,9 @@ test('text encoder and VAE stay in bf16', async t => {
   const [a, b] = await Promise.all((['bf16', 'int8'] as const).map(async dtype => {
     const encoder = await TextEncoder.load(fixture('sd15-tiny', 'text_encoder'), { dtype, threads: 1 })
     const vae = await VAE.load(fixture('sd15-tiny', 'vae'), { dtype, threads: 1 })
-    const features = await encoder.encode(tokens), image = await vae.decode({ data: Float32Array.from({ length: 4 * 8 * 8 }, (_, i) => Math.sin(i)), shape: [1, 4, 8, 8] })
+    const features = await encoder.encode(tokens), image = await vae.decode({
+      data: Float32Array.from({ length: 4 * 8 * 8 }, (_, i) => Math.sin(i)), shape: [1, 4, 8, 8],
+    })
     await Promise.all([encoder.dispose(), vae.dispose()])
     return { features, image }
   }))

@@ -35,7 +35,9 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
         ? [expected.tensor('pipeline/initial_noise'), ...tensors(run.tensors, 'noises')]
         : [expected.tensor(`${run.tensors}/posterior_noise`), expected.tensor(`${run.tensors}/noise`)]
       const noise = new NoiseList(drawn)
-      const input = run.strength === undefined ? {} : { image: toSigned(expected.tensor(`${run.tensors}/input_image`)), strength: run.strength }
+      const input = run.strength === undefined
+        ? {}
+        : { image: toSigned(expected.tensor(`${run.tensors}/input_image`)), strength: run.strength }
       const { steps, latents, rgba } = await runWithNoise(sd, {
         prompt, negativePrompt, guidanceScale, steps: run.num_inference_steps, sampler: run.scheduler, width, height, ...input,
       }, noise)

@@ -12,16 +12,22 @@ const places = [
   'conv_in', 'down_blocks.0.resnets.0.conv1', 'down_blocks.0.resnets.0.conv2', 'down_blocks.1.resnets.0.conv_shortcut', 'down_blocks.0.downsamplers.0.conv', 'mid_block.resnets.1.conv2',
   'up_blocks.0.upsamplers.0.conv', 'up_blocks.0.resnets.0.conv1', 'down_blocks.0.attentions.1.proj_in', 'mid_block.attentions.0.proj_out', 'conv_out',
 ]
-const conditional = (router: ConditionalConv['router'] = 'sigmoid'): ConditionalConv[] => places.map((prefix, i) => ({ prefix, experts: 1 + (i % 4), router }))
+const conditional = (router: ConditionalConv['router'] = 'sigmoid'): ConditionalConv[] =>
+  places.map((prefix, i) => ({ prefix, experts: 1 + (i % 4), router }))
 const inputs = (batch = 2, from = 0) => ({
-  sample: { data: Float32Array.from({ length: batch * 4 * 7 * 6 }, (_, i) => Math.sin((i + from * 4 * 7 * 6) * 0.37)), shape: [batch, 4, 7, 6] }, timesteps: new Float32Array(batch).fill(870),
-  encoderHiddenStates: { data: Float32Array.from({ length: batch * 5 * 12 }, (_, i) => Math.cos((i + from * 5 * 12) * 0.11)), shape: [batch, 5, 12] },
+  sample: {
+    data: Float32Array.from({ length: batch * 4 * 7 * 6 }, (_, i) => Math.sin((i + from * 4 * 7 * 6) * 0.37)), shape: [batch, 4, 7, 6],
+  }, timesteps: new Float32Array(batch).fill(870),
+  encoderHiddenStates: {
+    data: Float32Array.from({ length: batch * 5 * 12 }, (_, i) => Math.cos((i + from * 5 * 12) * 0.11)), shape: [batch, 5, 12],
+  },
 })
 const bits = ({ data }: { data: Float32Array }): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')
 
 /** The numbers of the plain model, by place in a tensor. */
 const number = (i: number, name: string): number => Math.sin(i * 1.7 + name.length * 3 + name.charCodeAt(name.length - 8)) / 4
-const counts = (model: NativeModel): Map<string, number> => new Map(model.weights().map(({ name, shape }) => [name, shape.reduce((a, b) => a * b, 1)]))
+const counts = (model: NativeModel): Map<string, number> =>
+  new Map(model.weights().map(({ name, shape }) => [name, shape.reduce((a, b) => a * b, 1)]))
 
 async function plain(t: ExecutionContext, more: object = {}): Promise<NativeModel> {
   const model = create({ kind: 'unet', config }, more)
@@ -30,7 +36,9 @@ async function plain(t: ExecutionContext, more: object = {}): Promise<NativeMode
 }
 
 /** Expert `chosen(experts)` holds the plain model's kernel, the others something else; the routers give it alone a rate. */
-async function fixedAtOne(t: ExecutionContext, router: ConditionalConv['router'], chosen: (experts: number) => number, more: object = {}): Promise<NativeModel> {
+async function fixedAtOne(
+  t: ExecutionContext, router: ConditionalConv['router'], chosen: (experts: number) => number, more: object = {},
+): Promise<NativeModel> {
   const list = conditional(router)
   const model = create({ kind: 'unet', config: { ...config, conditional: list } }, more)
   const all = counts(model)
@@ -65,7 +73,9 @@ for (const [router, dtype] of [['sigmoid', 'fp32'], ['softmax', 'fp32'], ['sigmo
 
 async function routed(t: ExecutionContext, more: object = {}): Promise<NativeModel> {
   const model = create({ kind: 'unet', config: { ...config, conditional: conditional() } }, more)
-  await model.load(writeWeights(temporaryFolder(t), model, (i, name) => number(i, name) * (name.endsWith('.router.weight') ? 8 : 1))).promise
+  await model.load(writeWeights(
+    temporaryFolder(t), model, (i, name) => number(i, name) * (name.endsWith('.router.weight') ? 8 : 1),
+  )).promise
   return model
 }
 
@@ -103,8 +113,14 @@ test('int8 leaves them in bf16', async t => {
 test('plans take it as the convolution of its name', async t => {
   const model = await routed(t)
   const wanted = (await model.forward(inputs()).promise).sample
-  for (const prefix of ['down_blocks.0.resnets.0', 'down_blocks.0.downsamplers.0', 'mid_block', 'up_blocks.0.resnets.0.conv1', 'down_blocks.0.attentions.1.proj_in']) {
-    const run = model.createRun({ batch: 2, height: 7, width: 6, length: 5 }, [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }])
+  for (const prefix of [
+    'down_blocks.0.resnets.0', 'down_blocks.0.downsamplers.0', 'mid_block', 'up_blocks.0.resnets.0.conv1',
+    'down_blocks.0.attentions.1.proj_in',
+  ]) {
+    const run = model.createRun(
+      { batch: 2, height: 7, width: 6, length: 5 },
+      [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }],
+    )
     t.true(run.info.steps[1].variants[0].macs < run.info.steps[0].variants[0].macs)
     for (const step of [0, 1]) t.is(bits((await run.forward(step, inputs()).promise).sample), bits(wanted), prefix)
     run.dispose()
@@ -113,35 +129,82 @@ test('plans take it as the convolution of its name', async t => {
 })
 
 test('weights are named under the convolution; parameters and multiply-accumulates are counted', t => {
-  const model = create({ kind: 'unet', config: { ...config, conditional: [{ prefix: 'down_blocks.1.resnets.0.conv1', experts: 3, router: 'softmax' }] } })
+  const model = create({
+    kind: 'unet', config: { ...config, conditional: [{ prefix: 'down_blocks.1.resnets.0.conv1', experts: 3, router: 'softmax' }] },
+  })
   const at = 'down_blocks.1.resnets.0.conv1'
   t.deepEqual(model.weights().filter(({ name }) => name.startsWith(at)), [
-    { name: `${at}.experts.weight`, shape: [3, 16, 8, 3, 3] }, { name: `${at}.experts.bias`, shape: [3, 16] }, { name: `${at}.router.weight`, shape: [3, 8] }, { name: `${at}.router.bias`, shape: [3] },
+    {
+      name: `${at}.experts.weight`, shape: [3, 16, 8, 3, 3],
+    }, {
+      name: `${at}.experts.bias`, shape: [3, 16],
+    }, { name: `${at}.router.weight`, shape: [3, 8] }, { name: `${at}.router.bias`, shape: [3] },
   ])
   const row = model.describe({ batch: 2, height: 8, width: 8, length: 5 }).units.find(({ name }) => name === at)
-  t.deepEqual(row, { name: at, op: 'CondConv', shape: [2, 4, 4, 16], parameters: 3 * (16 * 72 + 16 + 8 + 1), macs: 2 * 16 * 16 * 72 + 2 * 3 * 16 * 72 + 2 * 3 * 8 })
+  t.deepEqual(row, {
+    name: at, op: 'CondConv', shape: [2, 4, 4, 16], parameters: 3 * (16 * 72 + 16 + 8 + 1),
+    macs: 2 * 16 * 16 * 72 + 2 * 3 * 16 * 72 + 2 * 3 * 8,
+  })
   model.dispose()
 })
 
 test('what is no convolution, or is named twice, is refused by name', t => {
   const make = (...list: unknown[]) => create({ kind: 'unet', config: { ...config, conditional: list as ConditionalConv[] } })
   const good = { prefix: 'conv_in', experts: 2, router: 'sigmoid' }
-  for (const prefix of ['conv_inn', '', 'down_blocks.0', 'down_blocks.0.resnets.0', 'time_embedding.linear_1', 'down_blocks.0.resnets.0.norm1', 'down_blocks.0.resnets.0.conv_shortcut', 'conv_in.weight', 'x'.repeat(900)])
-    t.is((t.throws(() => make({ ...good, prefix }), { message: new RegExp(`config\\.conditional .*"${prefix.slice(0, 100)}`) }) as AsdmError).code, 'BAD_CONFIG')
+  for (const prefix of [
+    'conv_inn', '', 'down_blocks.0', 'down_blocks.0.resnets.0', 'time_embedding.linear_1', 'down_blocks.0.resnets.0.norm1',
+    'down_blocks.0.resnets.0.conv_shortcut', 'conv_in.weight', 'x'.repeat(900),
+  ])
+    t.is(
+      (t.throws(
+        () => make({ ...good, prefix }), { message: new RegExp(`config\\.conditional .*"${prefix.slice(0, 100)}`) },
+      ) as AsdmError).code,
+      'BAD_CONFIG',
+    )
   t.throws(() => make(good, good), { message: /each once, but received "conv_in"/ })
-  t.throws(() => create({ kind: 'unet', config: { ...config, removed: ['mid_block.0'], conditional: [{ ...good, prefix: 'mid_block.resnets.0.conv1' }] as ConditionalConv[] } }), { message: /"mid_block\.resnets\.0\.conv1"/ })
-  t.throws(() => create({ kind: 'unet', config: { ...config, useLinearProjection: true, conditional: [{ ...good, prefix: 'mid_block.attentions.0.proj_in' }] as ConditionalConv[] } }), { message: /proj_in"/ })
-  for (const experts of [0, 17, -1, 1.5, NaN, 1e9, '2', null]) t.throws(() => make({ ...good, experts }), { message: /config\.conditional.*experts/ })
-  for (const router of ['relu', '', null, 1, undefined]) t.throws(() => make({ ...good, router }), { message: /config\.conditional.*router/ })
-  for (const list of [1, 'conv_in', {}, [1], [null], [[]], new Array(5000).fill(good)]) t.throws(() => create({ kind: 'unet', config: { ...config, conditional: list as never } }), { message: /config\.conditional/ })
+  t.throws(
+    () => create({
+      kind: 'unet',
+      config: { ...config, removed: ['mid_block.0'], conditional: [{ ...good, prefix: 'mid_block.resnets.0.conv1' }] as ConditionalConv[] },
+    }),
+    { message: /"mid_block\.resnets\.0\.conv1"/ },
+  )
+  t.throws(
+    () => create({
+      kind: 'unet',
+      config: {
+        ...config, useLinearProjection: true, conditional: [{ ...good, prefix: 'mid_block.attentions.0.proj_in' }] as ConditionalConv[],
+      },
+    }),
+    { message: /proj_in"/ },
+  )
+  for (const experts of [0, 17, -1, 1.5, NaN, 1e9, '2', null])
+    t.throws(() => make({ ...good, experts }), { message: /config\.conditional.*experts/ })
+  for (const router of ['relu', '', null, 1, undefined])
+    t.throws(() => make({ ...good, router }), { message: /config\.conditional.*router/ })
+  for (const list of [1, 'conv_in', {}, [1], [null], [[]], new Array(5000).fill(good)])
+    t.throws(() => create({ kind: 'unet', config: { ...config, conditional: list as never } }), { message: /config\.conditional/ })
 })
 
 test('the asdm section names them, and what is wrong in it is told', t => {
   const read = (list: unknown) => parseUNetConfig({ asdm: { version: 1, conditional: list } } as never, 'config.json').conditional
-  t.deepEqual(read([{ prefix: 'conv_in', experts: 4 }, { prefix: 'conv_out', experts: 1, router: 'softmax' }]), [{ prefix: 'conv_in', experts: 4, router: 'sigmoid' }, { prefix: 'conv_out', experts: 1, router: 'softmax' }])
+  t.deepEqual(
+    read([{ prefix: 'conv_in', experts: 4 }, { prefix: 'conv_out', experts: 1, router: 'softmax' }]),
+    [{ prefix: 'conv_in', experts: 4, router: 'sigmoid' }, { prefix: 'conv_out', experts: 1, router: 'softmax' }],
+  )
   t.is(read([]), undefined)
   for (const [list, place] of [
-    [1, /asdm\.conditional in/], [new Array(2000).fill({}), /asdm\.conditional in/], [[1], /asdm\.conditional\[0\] in/], [[{ prefix: 'a', experts: 2 }, {}], /asdm\.conditional\[1\]\.prefix/], [[{ prefix: '../a', experts: 2 }], /\[0\]\.prefix/],
-    [[{ prefix: 'a', experts: 17 }], /\[0\]\.experts/], [[{ prefix: 'a', experts: '2' }], /\[0\]\.experts/], [[{ prefix: 'a' }], /\[0\]\.experts/], [[{ prefix: 'a', experts: 2, router: 'relu' }], /\[0\]\.router/], [[{ prefix: 'a', experts: 2, k: 1 }], /"k"/],
+    [1, /asdm\.conditional in/], [
+      new Array(2000).fill({}), /asdm\.conditional in/,
+    ], [[1], /asdm\.conditional\[0\] in/], [
+      [{ prefix: 'a', experts: 2 }, {}], /asdm\.conditional\[1\]\.prefix/,
+    ], [[{ prefix: '../a', experts: 2 }], /\[0\]\.prefix/],
+    [
+      [{ prefix: 'a', experts: 17 }], /\[0\]\.experts/,
+    ], [
+      [{ prefix: 'a', experts: '2' }], /\[0\]\.experts/,
+    ], [[{ prefix: 'a' }], /\[0\]\.experts/], [
+      [{ prefix: 'a', experts: 2, router: 'relu' }], /\[0\]\.router/,
+    ], [[{ prefix: 'a', experts: 2, k: 1 }], /"k"/],
   ] as [unknown, RegExp][]) t.throws(() => read(list), { instanceOf: AsdmError, message: place })
 })

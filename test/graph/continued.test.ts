@@ -30,7 +30,8 @@ const half = ({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs): 
 })
 
 const output = (prefix: string): InheritedFeature => ({ prefix, feature: 'output' })
-const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: number): Promise<Float32Array> => (await run.forward(step, given, chosen).promise).sample.data
+const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: number): Promise<Float32Array> =>
+  (await run.forward(step, given, chosen).promise).sample.data
 
 /** What a half of the batch computed last, and before that. */
 type Line = { time: number, value: Float32Array }[]
@@ -48,7 +49,9 @@ const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 }
 
 // conv_out is affine in what enters it, so of these features the whole result lies on the line.
-for (const [dtype, prefix, bound] of [['fp32', 'conv_out', 1e-6], ['fp32', 'conv_norm_out', 1e-5], ['bf16', 'conv_norm_out', 1e-2]] as const) {
+for (const [dtype, prefix, bound] of [
+  ['fp32', 'conv_out', 1e-6], ['fp32', 'conv_norm_out', 1e-5], ['bf16', 'conv_norm_out', 1e-2],
+] as const) {
   test(`${dtype}: ${prefix} goes on along the line through its last two values, the halves of the batch apart`, async t => {
     const unet = await model(dtype)
     const random = seeded(seedOf(5))
@@ -58,7 +61,10 @@ for (const [dtype, prefix, bound] of [['fp32', 'conv_out', 1e-6], ['fp32', 'conv
       const times = Array.from({ length: 9 }, (_, i) => 900 - 100 * i + (i > 0 && random.below(5) === 0 ? 100 : 0))
       const steps = Array.from({ length: 9 }, (_, i): RunStep => {
         const kind = i === 0 ? 0 : random.below(4)
-        return { inherit: kind === 1 ? [output(prefix)] : [], conditionalOnly: i > 0 && random.below(3) === 0, ...(kind === 2 && { choices: [[output(prefix)]] }) }
+        return {
+          inherit: kind === 1 ? [output(prefix)] : [], conditionalOnly: i > 0 && random.below(3) === 0,
+          ...(kind === 2 && { choices: [[output(prefix)]] }),
+        }
       })
       const run = unet.createRun(shape, steps, { extrapolate: factor })
       const lines: Line[] = [[], []]
@@ -104,14 +110,20 @@ for (const dtype of ['fp32', 'bf16', 'int8'] as const) {
 
 test('features that a map hands from one UNet to another lie on one line; what a probe computes is fresh', async t => {
   const [one, two] = await Promise.all([model(), model()])
-  const maps = [{ from: { ...output('up_blocks.1'), unet: 0 }, to: { ...output('up_blocks.1'), unet: 1 } }, { from: { ...output('up_blocks.1'), unet: 1 }, to: { ...output('up_blocks.1'), unet: 0 } }]
+  const maps = [
+    { from: { ...output('up_blocks.1'), unet: 0 }, to: { ...output('up_blocks.1'), unet: 1 } },
+    { from: { ...output('up_blocks.1'), unet: 1 }, to: { ...output('up_blocks.1'), unet: 0 } },
+  ]
   const inherits = [[], [], [output('up_blocks.1')], [], [output('up_blocks.1')], [output('up_blocks.1')]]
   const steps = inherits.map((inherit, i): RunStep => ({ inherit, conditionalOnly: false, unet: [0, 1, 0, 0, 1, 0][i] }))
   const joint = one.createRun(shape, steps, { maps, extrapolate: 1 }, [two])
   const single = one.createRun(shape, steps.map(({ unet: _, ...step }) => step), { extrapolate: 1 })
   const still = one.createRun(shape, steps.map(({ unet: _, ...step }) => step))
   for (const i of steps.keys()) {
-    const [a, b, c] = [await out(joint, i, inputs(i, 900 - 100 * i)), await out(single, i, inputs(i, 900 - 100 * i)), await out(still, i, inputs(i, 900 - 100 * i))]
+    const [a, b, c] = [
+      await out(joint, i, inputs(i, 900 - 100 * i)), await out(single, i, inputs(i, 900 - 100 * i)),
+      await out(still, i, inputs(i, 900 - 100 * i)),
+    ]
     t.deepEqual(a, b)
     t.is(distance(b, c) > 1e-6, inherits[i].length > 0, `step ${i}`)
   }
@@ -129,6 +141,9 @@ test('features that a map hands from one UNet to another lie on one line; what a
 test('factors that are none are refused', async t => {
   const unet = await model()
   for (const extrapolate of [-0.1, 2.01, NaN, Infinity, '1', null, {}])
-    t.throws(() => unet.createRun(shape, [{ inherit: [], conditionalOnly: false }], { extrapolate: extrapolate as never }), { code: 'INVALID_ARGUMENT', message: /extrapolate/ })
+    t.throws(
+      () => unet.createRun(shape, [{ inherit: [], conditionalOnly: false }], { extrapolate: extrapolate as never }),
+      { code: 'INVALID_ARGUMENT', message: /extrapolate/ },
+    )
   unet.dispose()
 })

@@ -18,7 +18,8 @@ test('every half-precision number is read exactly, by every set', t => {
     const { values, finite } = graphs.convert('F16', bytes, set)
     t.is(values.length, 65536)
     t.false(finite)
-    for (let i = 0; i < 65536; i++) if (!Object.is(values[i], half(i))) return t.fail(`${set} 0x${i.toString(16)}: ${values[i]}, expected ${half(i)}`)
+    for (let i = 0; i < 65536; i++)
+      if (!Object.is(values[i], half(i))) return t.fail(`${set} 0x${i.toString(16)}: ${values[i]}, expected ${half(i)}`)
   }
 })
 

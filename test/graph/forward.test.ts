@@ -8,7 +8,8 @@ import { temporaryFolder } from '../support/temporary'
 import { addon, create, fixtureWeights, options, smallText, smallUNet, writeWeights } from './support'
 
 const config = (...parts: string[]): Record<string, never> => JSON.parse(fs.readFileSync(fixture(...parts, 'config.json'), 'utf8'))
-const tensor = (shape: number[]) => ({ shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.cos(i * i)) })
+const tensor = (shape: number[]) =>
+  ({ shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.cos(i * i)) })
 const buffer = ({ data }: { data: Float32Array }): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
 
 for (const set of ['sd15-tiny', 'sd21-tiny']) {
@@ -17,7 +18,9 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
     const vae = parseVAEConfig(config(set, 'vae'), 'config.json')
     const sources = fixtureWeights(set, 'vae', 'diffusion_pytorch_model.safetensors')
     let hooks = 0
-    for (const [kind, direction, input, part] of [['vae_decoder', 'decode', 'latents', /^(decoder|post_quant_conv)\./], ['vae_encoder', 'encode', 'image', /^(encoder|quant_conv)\./]] as const) {
+    for (const [kind, direction, input, part] of [
+      ['vae_decoder', 'decode', 'latents', /^(decoder|post_quant_conv)\./], ['vae_encoder', 'encode', 'image', /^(encoder|quant_conv)\./],
+    ] as const) {
       const model = create({ kind, config: vae })
       await model.load(sources.filter(({ name }) => part.test(name))).promise
       for (const { name, hooks: taps } of expected.json.vae[direction]) {
@@ -45,7 +48,9 @@ test('every kernel set gives the reference, each with the same bits for any numb
   for (const cpu of addon.cpuInfo().usable) {
     const results: Buffer[] = []
     for (const threads of [1, 2, 5]) {
-      const model = addon.createModel({ kind: 'unet', config: parseUNetConfig(config(set, 'unet'), 'config.json') }, { ...options, cpu, threads })
+      const model = addon.createModel(
+        { kind: 'unet', config: parseUNetConfig(config(set, 'unet'), 'config.json') }, { ...options, cpu, threads },
+      )
       t.is(model.cpu, cpu)
       await model.load(sources).promise
       const { sample } = await model.forward({
@@ -98,9 +103,13 @@ test('samples of a batch do not see each other', async t => {
   const folder = temporaryFolder(t)
   const model = await loaded(folder)
   const both = (await model.forward(inputs).promise).sample
-  const half = (value: { shape: number[], data: Float32Array }, i: number) => ({ shape: [1, ...value.shape.slice(1)], data: value.data.slice(i * value.data.length / 2, (i + 1) * value.data.length / 2) })
+  const half = (value: { shape: number[], data: Float32Array }, i: number) =>
+    ({ shape: [1, ...value.shape.slice(1)], data: value.data.slice(i * value.data.length / 2, (i + 1) * value.data.length / 2) })
   for (const i of [0, 1]) {
-    const alone = await model.forward({ sample: half(inputs.sample!, i), timesteps: inputs.timesteps!.slice(i, i + 1), encoderHiddenStates: half(inputs.encoderHiddenStates!, i) }).promise
+    const alone = await model.forward({
+      sample: half(inputs.sample!, i), timesteps: inputs.timesteps!.slice(i, i + 1),
+      encoderHiddenStates: half(inputs.encoderHiddenStates!, i),
+    }).promise
     t.true(maxAbsDiff(alone.sample.data, half(both, i).data) < 1e-6)
   }
   model.dispose()
@@ -120,7 +129,8 @@ test('inputs that do not fit are refused, saying what was expected', async t => 
     [{ encoderHiddenStates: tensor([1, 3, 12]) }, 'SHAPE_MISMATCH', /encoderHiddenStates/],
     [{ taps: ['nowhere'] }, 'INVALID_ARGUMENT', /nowhere/],
   ]
-  for (const [changes, code, message] of cases) await t.throwsAsync(async () => model.forward({ ...inputs, ...changes }).promise, { code, message })
+  for (const [changes, code, message] of cases)
+    await t.throwsAsync(async () => model.forward({ ...inputs, ...changes }).promise, { code, message })
   await t.notThrowsAsync(model.forward(inputs).promise)
   model.dispose()
 })
@@ -147,9 +157,17 @@ test('the text encoder: ids, lengths and clipSkip are checked; shorter texts are
 
 test('more memory than the machine has is an error, and the model works on', async t => {
   const folder = temporaryFolder(t)
-  const model = create({ kind: 'vae_decoder', config: { inChannels: 3, outChannels: 3, latentChannels: 1, blockOutChannels: [256, 256, 256], layersPerBlock: 1, normNumGroups: 4, useQuantConv: false, usePostQuantConv: false, midBlockAddAttention: false, scalingFactor: 1, shiftFactor: 0 } })
+  const model = create({
+    kind: 'vae_decoder',
+    config: {
+      inChannels: 3, outChannels: 3, latentChannels: 1, blockOutChannels: [256, 256, 256], layersPerBlock: 1, normNumGroups: 4,
+      useQuantConv: false, usePostQuantConv: false, midBlockAddAttention: false, scalingFactor: 1, shiftFactor: 0,
+    },
+  })
   await model.load(writeWeights(folder, model)).promise
-  await t.throwsAsync(model.forward({ sample: { shape: [1, 1, 4096, 4096], data: new Float32Array(4096 * 4096) } }).promise, { code: 'OUT_OF_MEMORY' })
+  await t.throwsAsync(
+    model.forward({ sample: { shape: [1, 1, 4096, 4096], data: new Float32Array(4096 * 4096) } }).promise, { code: 'OUT_OF_MEMORY' },
+  )
   t.deepEqual((await model.forward({ sample: tensor([1, 1, 2, 2]) }).promise).sample.shape, [1, 3, 8, 8])
   model.dispose()
 })

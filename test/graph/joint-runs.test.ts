@@ -33,11 +33,13 @@ const half = ({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs): 
 
 const output = (prefix: string): InheritedFeature => ({ prefix, feature: 'output' })
 const full: RunStep = { inherit: [], conditionalOnly: false }
-const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: number): Promise<Float32Array> => (await run.forward(step, given, chosen).promise).sample.data
+const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: number): Promise<Float32Array> =>
+  (await run.forward(step, given, chosen).promise).sample.data
 
 /** Prefixes of every level, each with the features it can give. */
 function choices(unet: NativeModel): InheritedFeature[] {
-  return unet.tapNames().filter(name => /^(down_block|up_block|mid_block|conv_norm_out|conv_out)/.test(name)).flatMap(name => [output(name), ...(/(resnets\.\d+|attentions\.\d+|attn1|attn2|ff)$/.test(name) ? [{ prefix: name, feature: 'branch' as const }] : [])])
+  return unet.tapNames().filter(name => /^(down_block|up_block|mid_block|conv_norm_out|conv_out)/.test(name)).flatMap(name =>
+    [output(name), ...(/(resnets\.\d+|attentions\.\d+|attn1|attn2|ff)$/.test(name) ? [{ prefix: name, feature: 'branch' as const }] : [])])
 }
 
 for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {
@@ -55,7 +57,14 @@ for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {
       }))
       const chosen = steps.map(step => random.below(2 ** (step.choices?.length ?? 0)))
       const run = unet.createRun(shape, steps, probe === undefined ? undefined : { probes: [[output(probe)]] })
-      const plain = unet.createRun(shape, steps.map((step, i) => ({ inherit: [...step.inherit, ...(step.choices ?? []).filter((_, bit) => (chosen[i] >> bit) % 2 === 1).flat()], conditionalOnly: step.conditionalOnly })))
+      const plain = unet.createRun(
+        shape,
+        steps.map((step, i) =>
+          ({
+            inherit: [...step.inherit, ...(step.choices ?? []).filter((_, bit) => (chosen[i] >> bit) % 2 === 1).flat()],
+            conditionalOnly: step.conditionalOnly,
+          })),
+      )
       for (const [i, step] of steps.entries()) {
         const given = step.conditionalOnly ? half(inputs(set, 10 * round + i)) : inputs(set, 10 * round + i)
         if (step.probe === true) t.is((await run.probe(i, i === 0 ? [] : [0], given).promise).length, 1)
@@ -74,18 +83,25 @@ for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {
 test('a probe computes nothing twice, and what it computes is fresh', async t => {
   const unet = await model('sd15-tiny')
   const early = 'down_blocks.0.attentions.0'
-  const run = unet.createRun(shape, [{ ...full, probe: true }, { inherit: [output('up_blocks.2'), output(early)], conditionalOnly: false, probe: true }], { probes: [[output(early)]] })
+  const run = unet.createRun(
+    shape, [{ ...full, probe: true }, { inherit: [output('up_blocks.2'), output(early)], conditionalOnly: false, probe: true }],
+    { probes: [[output(early)]] },
+  )
   const [a, b] = [inputs('sd15-tiny', 1), inputs('sd15-tiny', 2)]
   const { steps, programs, fullMacs, units } = run.info
   t.is(steps[0].variants[0].macs, fullMacs[0])
   const [probe, rest] = [programs[steps[0].probe!], programs[steps[0].variants[0].program]]
   t.deepEqual([...probe, ...rest].sort(), [...units[0]].sort())
-  t.true(probe.some(name => name.startsWith('conv_in')) && probe.every(name => /^(conv_in|time_|down_blocks\.0\.(resnets|attentions)\.0)/.test(name)))
+  t.true(
+    probe.some(name => name.startsWith('conv_in'))
+    && probe.every(name => /^(conv_in|time_|down_blocks\.0\.(resnets|attentions)\.0)/.test(name)),
+  )
   t.deepEqual(await run.probe(0, [], a).promise, [Infinity])
   t.deepEqual(await out(run, 0, a), (await unet.forward(a).promise).sample.data)
   const [change] = await run.probe(1, [0], b).promise
   const taps = await Promise.all([a, b].map(async each => (await unet.forward({ ...each, taps: [early] }).promise).taps[early].data))
-  const sum = (list: Float32Array, other?: Float32Array): number => list.reduce((total, value, i) => total + Math.abs(value - (other?.[i] ?? 0)), 0)
+  const sum = (list: Float32Array, other?: Float32Array): number =>
+    list.reduce((total, value, i) => total + Math.abs(value - (other?.[i] ?? 0)), 0)
   t.true(Math.abs(change - sum(taps[1], taps[0]) / sum(taps[0])) < 1e-6, `${change}`)
   const plain = unet.createRun(shape, [full, { inherit: [output('up_blocks.2')], conditionalOnly: false }])
   await out(plain, 0, a)
@@ -122,9 +138,15 @@ for (const dtype of ['fp32', 'bf16'] as const) {
     const random = seeded(seedOf(17))
     for (let round = 0; round < rounds(dtype === 'fp32' ? 10 : 5); round++) {
       const inherits = Array.from({ length: 1 + random.below(3) }, () => random.pick(all))
-      const steps = Array.from({ length: 7 }, (_, i): RunStep => ({ inherit: i === 0 || random.below(3) === 0 ? [] : inherits, conditionalOnly: i > 0 && random.below(4) === 0, unet: random.below(2) }))
+      const steps = Array.from(
+        { length: 7 },
+        (_, i): RunStep => ({
+          inherit: i === 0 || random.below(3) === 0 ? [] : inherits, conditionalOnly: i > 0 && random.below(4) === 0, unet: random.below(2),
+        }),
+      )
       const distinct = [...new Map(inherits.map(each => [JSON.stringify(each), each])).values()]
-      const maps = distinct.flatMap(each => [[0, 1], [1, 0]].map(([from, to]) => ({ from: { ...each, unet: from }, to: { ...each, unet: to } })))
+      const maps = distinct.flatMap(each =>
+        [[0, 1], [1, 0]].map(([from, to]) => ({ from: { ...each, unet: from }, to: { ...each, unet: to } })))
       let joint: NativeRun
       try {
         joint = one.createRun(shape, steps, { maps }, [two])
@@ -153,12 +175,16 @@ for (const dtype of ['fp32', 'bf16'] as const) {
 
 test('a map goes one way', async t => {
   const unet = await model('sd15-tiny')
-  const step = (number: number, inherit: boolean): RunStep => ({ inherit: inherit ? [output('up_blocks.2')] : [], conditionalOnly: false, unet: number })
+  const step = (number: number, inherit: boolean): RunStep =>
+    ({ inherit: inherit ? [output('up_blocks.2')] : [], conditionalOnly: false, unet: number })
   const maps = [{ from: { ...output('up_blocks.2'), unet: 0 }, to: { ...output('up_blocks.2'), unet: 1 } }]
   // 0 computes, 1 takes it over; 1 computes, 0 has its own still; 1 has its newer own; 0 computes, 1 takes that.
   const steps = [step(0, false), step(1, true), step(1, false), step(0, true), step(1, true), step(0, false), step(1, true)]
   const run = unet.createRun(shape, steps, { maps }, [unet])
-  t.deepEqual(run.info.steps.map(({ variants }) => variants[0].inherited.map(({ source, unet: number }) => [source, number]).flat()), [[], [0, 0], [], [0, 0], [2, 1], [], [5, 0]])
+  t.deepEqual(
+    run.info.steps.map(({ variants }) => variants[0].inherited.map(({ source, unet: number }) => [source, number]).flat()),
+    [[], [0, 0], [], [0, 0], [2, 1], [], [5, 0]],
+  )
   const given = steps.map((_, i) => inputs('sd15-tiny', i))
   for (const [i, source] of [0, 0, 2, 0, 2, 5, 5].entries()) {
     const plain = unet.createRun(shape, [full, { inherit: steps[i].inherit, conditionalOnly: false }])
@@ -166,8 +192,12 @@ test('a map goes one way', async t => {
     t.deepEqual(await out(run, i, given[i]), await out(plain, 1, given[i]), `step ${i}`)
     plain.dispose()
   }
-  t.throws(() => unet.createRun(shape, [step(1, false), step(0, true)], { maps }, [unet]), { code: 'INVALID_ARGUMENT', message: /step 1 inherits by "up_blocks.2".*none did/ })
-  t.throws(() => unet.createRun(shape, [step(0, false), step(1, true)], {}, [unet]), { code: 'INVALID_ARGUMENT', message: /step 1 inherits/ })
+  t.throws(() => unet.createRun(shape, [step(1, false), step(0, true)], { maps }, [unet]), {
+    code: 'INVALID_ARGUMENT', message: /step 1 inherits by "up_blocks.2".*none did/,
+  })
+  t.throws(() => unet.createRun(shape, [step(0, false), step(1, true)], {}, [unet]), {
+    code: 'INVALID_ARGUMENT', message: /step 1 inherits/,
+  })
   unet.dispose()
 })
 
@@ -179,22 +209,41 @@ test('what cannot be joined is refused by its number', async t => {
   const refused = (maps: unknown, code: string, message: RegExp, second = unet): void => {
     t.throws(() => unet.createRun(shape, steps, { maps: maps as never }, [second]), { code, message })
   }
-  refused([fits, { from: end(0, 'mid_block'), to: end(1, 'up_blocks.3') }], 'SHAPE_MISMATCH', /maps\[1\] to join values of the same shape but mid_block\S* is \[2,1,1,32\] and up_blocks\.3\S* is \[2,8,8,32\]/)
-  refused([{ from: end(0, 'down_blocks.0'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[0\] to join prefixes of equally many values but "down_blocks\.0" has \d and "mid_block" 1/)
+  refused(
+    [fits, { from: end(0, 'mid_block'), to: end(1, 'up_blocks.3') }], 'SHAPE_MISMATCH',
+    /maps\[1\] to join values of the same shape but mid_block\S* is \[2,1,1,32\] and up_blocks\.3\S* is \[2,8,8,32\]/,
+  )
+  refused(
+    [{ from: end(0, 'down_blocks.0'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT',
+    /maps\[0\] to join prefixes of equally many values but "down_blocks\.0" has \d and "mid_block" 1/,
+  )
   refused([{ from: end(0, 'up_blocks.7'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT', /"up_blocks\.7" in maps\[0\]/)
   refused([{ from: end(0, 'mid_block'), to: end(0, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[0\] to join two of 2 UNets/)
   refused([{ from: end(2, 'mid_block'), to: end(0, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[0\] to join two of 2 UNets/)
-  refused([fits, { from: end(0, 'mid_block'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[1\] to give mid_block\S* one value of each UNet/)
+  refused(
+    [fits, { from: end(0, 'mid_block'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT',
+    /maps\[1\] to give mid_block\S* one value of each UNet/,
+  )
   refused([fits], 'INVALID_ARGUMENT', /"mid_block" in maps\[0\]/, other)
-  for (const wrong of [5, [null], [{}], [{ from: end(0, 'mid_block') }], [{ from: end(-1, 'x'), to: end(1, 'x') }], [{ from: { ...end(0, 'x'), feature: 3 }, to: end(1, 'x') }]]) refused(wrong, 'INVALID_ARGUMENT', /Expected/)
+  for (const wrong of [
+    5, [null], [{}], [{ from: end(0, 'mid_block') }], [{ from: end(-1, 'x'), to: end(1, 'x') }],
+    [{ from: { ...end(0, 'x'), feature: 3 }, to: end(1, 'x') }],
+  ]) refused(wrong, 'INVALID_ARGUMENT', /Expected/)
   const choice = [output('mid_block')]
   const wrongSteps: [unknown[], RegExp][] = [
-    [[{ ...full, unet: 2 }], /one of 2 UNets at step 0/], [[{ ...full, choices: new Array(5).fill(choice) }], /choices/], [[{ ...full, choices: 3 }], /choices/], [[{ ...full, probe: true }], /probes of the UNet.*step 0/],
-    [[{ ...full, probe: 1 }], /probe/], [[full, ...new Array(200).fill({ ...full, choices: new Array(4).fill(choice) })], /at most 2048 passes/], [[{ ...full, choices: [choice] }], /step 0 inherits by "mid_block".*none did/],
+    [
+      [{ ...full, unet: 2 }], /one of 2 UNets at step 0/,
+    ], [
+      [{ ...full, choices: new Array(5).fill(choice) }], /choices/,
+    ], [[{ ...full, choices: 3 }], /choices/], [[{ ...full, probe: true }], /probes of the UNet.*step 0/],
+    [[{ ...full, probe: 1 }], /probe/], [
+      [full, ...new Array(200).fill({ ...full, choices: new Array(4).fill(choice) })], /at most 2048 passes/,
+    ], [[{ ...full, choices: [choice] }], /step 0 inherits by "mid_block".*none did/],
     // Nothing is sure to have computed it: the second step may have inherited, and the conditional-only ones lack a half.
     [[{ inherit: [], conditionalOnly: true }, { ...full, choices: [choice] }], /step 1 inherits by "mid_block" for the unconditional half/],
   ]
-  for (const [list, message] of wrongSteps) t.throws(() => unet.createRun(shape, list as never, {}, [unet]), { code: 'INVALID_ARGUMENT', message }, String(message))
+  for (const [list, message] of wrongSteps)
+    t.throws(() => unet.createRun(shape, list as never, {}, [unet]), { code: 'INVALID_ARGUMENT', message }, String(message))
   t.throws(() => unet.createRun(shape, [full], { probes: [[output('nothing')]] }), { code: 'INVALID_ARGUMENT', message: /"nothing"/ })
   t.throws(() => unet.createRun(shape, [full], { probes: 3 as never }), { code: 'INVALID_ARGUMENT' })
   other.dispose()
@@ -205,7 +254,10 @@ test('what cannot be joined is refused by its number', async t => {
 test('turns: probes before their pass, choices that there are, UNets by their steps; aborts break the run', async t => {
   const unet = await model('sd15-tiny')
   const given = inputs('sd15-tiny', 1)
-  const steps: RunStep[] = [{ ...full, probe: true }, { inherit: [], choices: [[output('mid_block')]], conditionalOnly: false, probe: true, unet: 0 }, { ...full, unet: 1 }]
+  const steps: RunStep[] = [
+    { ...full, probe: true }, { inherit: [], choices: [[output('mid_block')]], conditionalOnly: false, probe: true, unet: 0 },
+    { ...full, unet: 1 },
+  ]
   const run = unet.createRun(shape, steps, { probes: [[output('conv_in')]] }, [unet])
   await t.throwsAsync(run.forward(0, given).promise, { message: /probe of step 0 before/ })
   await t.throwsAsync(run.probe(0, [0], given).promise, { message: /nothing to renew/ })

@@ -4,14 +4,17 @@ import { graphs, placementFaults, type Lifetime } from '../support/graph-runner'
 
 // A value is read in a later step than the one that writes it.
 const someValues: fc.Arbitrary<Lifetime[]> = fc.array(fc.record({
-  first: fc.nat({ max: 30 }), length: fc.integer({ min: 1, max: 12 }), bytes: fc.oneof(fc.integer({ min: 1, max: 5000 }), fc.constantFrom(64, 4096)), over: fc.nat(),
+  first: fc.nat({ max: 30 }), length: fc.integer({ min: 1, max: 12 }), bytes: fc.oneof(
+    fc.integer({ min: 1, max: 5000 }), fc.constantFrom(64, 4096),
+  ), over: fc.nat(),
 }), { maxLength: 40 }).map(list => {
   const values: Lifetime[] = []
   for (const { first, length, bytes, over } of [...list].sort((a, b) => a.first - b.first)) {
     // Every third value continues an earlier one that nobody continues yet.
     const before = values.length === 0 ? -1 : over % values.length
     const continues = over % 3 === 0 && before >= 0 && !values.some(value => value.takesOver === before)
-    if (continues) values.push({ first: values[before].last, last: values[before].last + length, bytes: values[before].bytes, takesOver: before })
+    if (continues)
+      values.push({ first: values[before].last, last: values[before].last + length, bytes: values[before].bytes, takesOver: before })
     else values.push({ first, last: first + length, bytes, takesOver: -1 })
   }
   return values
@@ -34,7 +37,9 @@ test('the arena is no larger than what has to live together, where that is easy 
 test('the smallest gap that fits is taken', t => {
   const { offsets } = graphs.place([
     { first: 0, last: 9, bytes: 1024, takesOver: -1 }, { first: 0, last: 1, bytes: 768, takesOver: -1 },
-    { first: 0, last: 9, bytes: 512, takesOver: -1 }, { first: 0, last: 1, bytes: 256, takesOver: -1 }, { first: 0, last: 9, bytes: 192, takesOver: -1 },
+    {
+      first: 0, last: 9, bytes: 512, takesOver: -1,
+    }, { first: 0, last: 1, bytes: 256, takesOver: -1 }, { first: 0, last: 9, bytes: 192, takesOver: -1 },
     { first: 2, last: 3, bytes: 128, takesOver: -1 },
   ])
   t.is(offsets[5], offsets[3])

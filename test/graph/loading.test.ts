@@ -9,7 +9,10 @@ import { create, smallText, smallUNet, writeWeights } from './support'
 
 const text = (): NativeModel => create({ kind: 'text_encoder', config: smallText })
 const ids = Int32Array.of(1, 2, 3)
-const failsWith = async (t: { throwsAsync: Function, regex: Function }, model: NativeModel, sources: WeightSource[], code: string, message: RegExp): Promise<void> => {
+const failsWith = async (t: {
+  throwsAsync: Function
+  regex: Function
+}, model: NativeModel, sources: WeightSource[], code: string, message: RegExp): Promise<void> => {
   const error = await t.throwsAsync(model.load(sources).promise, { code })
   t.regex(error.message, message)
   await t.throwsAsync(model.forward({ ids, batch: 1 }).promise, { code: 'INVALID_ARGUMENT' }, 'no weights are held')
@@ -19,7 +22,8 @@ test('wrong sources are refused by name, and the model can be loaded afterwards'
   const folder = temporaryFolder(t)
   const model = text()
   const good = writeWeights(folder, model)
-  const change = (index: number, changes: Partial<WeightSource>): WeightSource[] => good.map((source, i) => (i === index ? { ...source, ...changes } : source))
+  const change = (index: number, changes: Partial<WeightSource>): WeightSource[] =>
+    good.map((source, i) => (i === index ? { ...source, ...changes } : source))
   const { name, begin, end } = good[2]
   const escaped = new RegExp(name.replaceAll('.', '\\.'))
   await failsWith(t, model, [], 'TENSOR_MISSING', /and \d+ more/)
@@ -51,7 +55,14 @@ test('a file that has become shorter is an error', async t => {
 test('NaN and infinity are reported, and are no failure', async t => {
   const folder = temporaryFolder(t)
   const model = text()
-  const { nonFinite, weightBytes } = await model.load(writeWeights(folder, model, (i, name) => (name === 'final_layer_norm.bias' && i === 3 ? NaN : name.endsWith('layers.1.mlp.fc1.weight') && i === 100 ? -Infinity : 0.1))).promise
+  const { nonFinite, weightBytes } = await model.load(writeWeights(
+    folder, model,
+    (i, name) => (name === 'final_layer_norm.bias' && i === 3
+      ? NaN
+      : name.endsWith('layers.1.mlp.fc1.weight') && i === 100
+        ? -Infinity
+        : 0.1),
+  )).promise
   t.deepEqual(nonFinite, ['encoder.layers.1.mlp.fc1.weight', 'final_layer_norm.bias'])
   t.true(weightBytes > 0)
   model.dispose()
@@ -88,7 +99,8 @@ test('a load that is cancelled between its end and the news of it leaves no weig
   const folder = temporaryFolder(t)
   const model = text()
   const sources = writeWeights(folder, model)
-  const untilEnded = (): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300) // the event loop hears of nothing meanwhile
+  const untilEnded = (): unknown =>
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300) // the event loop hears of nothing meanwhile
   const call = model.load(sources)
   untilEnded()
   call.cancel()

@@ -31,7 +31,10 @@ for (const set of sets) {
       values += Object.keys(taps.outputs).length
       t.is(separate.fused, 0)
     }
-    t.true(fused > 100 && gated > 20 && inPlace > 100 && values > 1000, `the graphs are worth testing: ${fused} fused, ${gated} of them gated, ${inPlace} in place, ${values} values`)
+    t.true(
+      fused > 100 && gated > 20 && inPlace > 100 && values > 1000,
+      `the graphs are worth testing: ${fused} fused, ${gated} of them gated, ${inPlace} in place, ${values} values`,
+    )
   })
 }
 

@@ -2,7 +2,9 @@ import test from 'ava'
 import fc from 'fast-check'
 import { graphs } from '../support/graph-runner'
 
-/** Straight from the definition: a unit is needed if it is an output or some unit that runs reads it; it runs if needed and not inherited. */
+/**
+ * Straight from the definition: a unit is needed if it is an output or some unit that runs reads it; it runs if needed and not inherited.
+ */
 function naive(inputs: number[][], outputs: number[], inherited: number[]): { run: boolean[], read: boolean[] } {
   const needed = (unit: number): boolean => outputs.includes(unit) || inputs.some((list, reader) => list.includes(unit) && runs(reader))
   const runs = (unit: number): boolean => !inherited.includes(unit) && needed(unit)

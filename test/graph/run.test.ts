@@ -36,7 +36,8 @@ function part({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs, f
 
 const full: RunStep = { inherit: [], conditionalOnly: false }
 const step = (inherit: RunStep['inherit'], conditionalOnly = false): RunStep => ({ inherit, conditionalOnly })
-const same = (a: Float32Array, b: Float32Array): boolean => Buffer.compare(Buffer.from(a.buffer, a.byteOffset, a.byteLength), Buffer.from(b.buffer, b.byteOffset, b.byteLength)) === 0
+const same = (a: Float32Array, b: Float32Array): boolean =>
+  Buffer.compare(Buffer.from(a.buffer, a.byteOffset, a.byteLength), Buffer.from(b.buffer, b.byteOffset, b.byteLength)) === 0
 
 /** Prefixes of every level that the model has, each with the features it can give. */
 function choices(unet: NativeModel): RunStep['inherit'] {
@@ -59,7 +60,10 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-tiny-tiny']) {
     const all = choices(unet)
     let state = 7
     const random = (): number => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 4294967296
-    const sets = [...all.filter((_, i) => i % 3 === 0).map(one => [one]), ...Array.from({ length: 16 }, () => all.filter(() => random() < [0.03, 0.2, 0.6][Math.floor(random() * 3)]))]
+    const sets = [
+      ...all.filter((_, i) => i % 3 === 0).map(one => [one]),
+      ...Array.from({ length: 16 }, () => all.filter(() => random() < [0.03, 0.2, 0.6][Math.floor(random() * 3)])),
+    ]
     let saved = 0
     for (const inherit of sets) {
       const run = unet.createRun(shape, [full, step(inherit)])
@@ -104,7 +108,8 @@ test('an inherited feature is the earlier one: the step differs from a full one,
   t.deepEqual(run.info.steps[1].variants[0].inherited.map(value => value.source), [0])
   // What runs is conv_in, the skips of the first block and the last up block: its counted share of the whole.
   const units = unet.describe(shape).units
-  const runs = units.filter(unit => !unit.name.endsWith('.to_kv') && /^(conv_|time_|up_blocks\.3|down_blocks\.0\.(resnets|attentions))/.test(unit.name))
+  const runs = units.filter(unit =>
+    !unit.name.endsWith('.to_kv') && /^(conv_|time_|up_blocks\.3|down_blocks\.0\.(resnets|attentions))/.test(unit.name))
   t.is(run.info.steps[1].variants[0].macs, runs.reduce((sum, unit) => sum + unit.macs, 0))
   t.is(run.info.steps[1].variants[0].units, runs.length)
   // One value of [2, 8, 8, 64] floats: the block's output after its upsampler.
@@ -131,7 +136,10 @@ test('what a call would take in, or is taken in, can be inherited by itself', as
 test('without guidance only the conditional half runs, with its own features', async t => {
   const set = 'sd15-tiny'
   const unet = await model(set)
-  const inherit: RunStep['inherit'] = [{ prefix: 'mid_block', feature: 'output' }, { prefix: 'up_blocks.1.1', feature: 'output' }, { prefix: 'down_blocks.0.attentions.0.transformer_blocks.0.attn2', feature: 'branch' }]
+  const inherit: RunStep['inherit'] = [
+    { prefix: 'mid_block', feature: 'output' }, { prefix: 'up_blocks.1.1', feature: 'output' },
+    { prefix: 'down_blocks.0.attentions.0.transformer_blocks.0.attn2', feature: 'branch' },
+  ]
   const [a, b] = [inputs(set, 1), inputs(set, 2)]
   const run = unet.createRun(shape, [full, step(inherit, true), step([], true), step(inherit)])
   await run.forward(0, a).promise
@@ -168,11 +176,18 @@ test('what is made of the text alone is computed once, and again where the text 
     t.is(constants.macs, macs)
     t.is(fullMacs + macs, unet.describe(shape).macs)
     t.is(steps[1].variants[0].macs, fullMacs)
-    t.is(constants.bytes, made.reduce((sum, unit) => sum + Math.ceil(unit.shape.reduce((a, b) => a * b, dtype === 'bf16' ? 2 : 4) / 64) * 64, 0))
+    t.is(
+      constants.bytes,
+      made.reduce((sum, unit) => sum + Math.ceil(unit.shape.reduce((a, b) => a * b, dtype === 'bf16' ? 2 : 4) / 64) * 64, 0),
+    )
     // Two texts in turn; every pass gives what a pass by itself gives.
     const [a, b] = [inputs(set, 1), inputs(set, 2)]
-    const withText = (given: typeof a, text: typeof a, seed: number) => ({ ...inputs(set, seed), timesteps: given.timesteps, encoderHiddenStates: text.encoderHiddenStates })
-    const passes = [withText(a, a, 3), withText(b, a, 4), part(withText(a, a, 5), 1, 2), withText(a, b, 6), withText(a, b, 7), part(withText(b, a, 8), 1, 2), withText(a, b, 9)]
+    const withText = (given: typeof a, text: typeof a, seed: number) =>
+      ({ ...inputs(set, seed), timesteps: given.timesteps, encoderHiddenStates: text.encoderHiddenStates })
+    const passes = [
+      withText(a, a, 3), withText(b, a, 4), part(withText(a, a, 5), 1, 2), withText(a, b, 6), withText(a, b, 7),
+      part(withText(b, a, 8), 1, 2), withText(a, b, 9),
+    ]
     const counts: number[] = []
     for (const [i, pass] of passes.entries()) {
       const { sample, calls } = await run.forward(i, { ...pass, profile: true }).promise
@@ -210,7 +225,9 @@ test('what cannot run is refused, naming prefix and step', async t => {
   refused([full, step([], true)], /even batch/, { batch: 3 })
   refused([full], /batch/, { batch: 2 ** 30 })
   // A step that skipped a unit did not compute it: only the first step is a source for the third.
-  const run = unet.createRun(shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), step([{ prefix: 'mid_block', feature: 'output' }])])
+  const run = unet.createRun(
+    shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), step([{ prefix: 'mid_block', feature: 'output' }])],
+  )
   t.is(run.info.steps[2].variants[0].inherited[0].source, 0)
   const given = inputs('sd15-tiny', 1)
   await t.throwsAsync(run.forward(1, given).promise, { message: /step 0 of 3 to come next/ })
@@ -220,7 +237,11 @@ test('what cannot run is refused, naming prefix and step', async t => {
   run.dispose()
   run.dispose()
   await t.throwsAsync(run.forward(1, given).promise, { code: 'DISPOSED' })
-  for (const wrong of [null, 5, [null], [{ inherit: 5, conditionalOnly: false }], [{ inherit: [], conditionalOnly: 1 }], [{ inherit: [{ prefix: 3, feature: 'output' }], conditionalOnly: false }], [{ inherit: [{ prefix: 'mid_block', feature: 'x' }], conditionalOnly: false }]])
+  for (const wrong of [
+    null, 5, [null], [{ inherit: 5, conditionalOnly: false }], [{ inherit: [], conditionalOnly: 1 }],
+    [{ inherit: [{ prefix: 3, feature: 'output' }], conditionalOnly: false }],
+    [{ inherit: [{ prefix: 'mid_block', feature: 'x' }], conditionalOnly: false }],
+  ])
     t.throws(() => unet.createRun(shape, wrong as never), { code: 'INVALID_ARGUMENT' })
   unet.dispose()
   t.throws(() => unet.createRun(shape, [full]), { code: 'DISPOSED' })
@@ -242,7 +263,9 @@ test('an aborted pass breaks its run and nothing else', async t => {
 })
 
 test('threads change nothing', async t => {
-  const inherit: RunStep['inherit'] = [{ prefix: 'up_blocks.1', feature: 'output' }, { prefix: 'up_blocks.3.attentions.1.transformer_blocks.0.ff', feature: 'branch' }]
+  const inherit: RunStep['inherit'] = [
+    { prefix: 'up_blocks.1', feature: 'output' }, { prefix: 'up_blocks.3.attentions.1.transformer_blocks.0.ff', feature: 'branch' },
+  ]
   const results: Float32Array[] = []
   for (const threads of [1, 2, 5]) {
     const unet = await model('sd15-tiny', threads)

@@ -5,7 +5,9 @@ import { create, smallUNet, writeWeights } from './support'
 
 const config: UNetConfig = { ...smallUNet, blockOutChannels: [8, 16], layersPerBlock: [2, 2] }
 const inputs = {
-  sample: { data: Float32Array.from({ length: 2 * 4 * 7 * 6 }, (_, i) => Math.sin(i * 0.37)), shape: [2, 4, 7, 6] }, timesteps: new Float32Array(2).fill(870),
+  sample: {
+    data: Float32Array.from({ length: 2 * 4 * 7 * 6 }, (_, i) => Math.sin(i * 0.37)), shape: [2, 4, 7, 6],
+  }, timesteps: new Float32Array(2).fill(870),
   encoderHiddenStates: { data: Float32Array.from({ length: 2 * 5 * 12 }, (_, i) => Math.cos(i * 0.11)), shape: [2, 5, 12] },
 }
 const bits = ({ data }: { data: Float32Array }): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')
@@ -17,7 +19,9 @@ for (const dtype of ['fp32', 'bf16', 'int8'] as const)
     await whole.load(sources).promise
     const wanted = (await whole.forward(inputs).promise).sample
     const changed: Partial<UNetConfig>[] = [
-      {}, { hasMidBlock: false }, { removed: ['down_blocks.0.resnets.1'] }, { removed: ['up_blocks.1.attentions.0.transformer_blocks.0.attn2', 'up_blocks.1.attentions.1.transformer_blocks.0.attn1'] },
+      {}, { hasMidBlock: false }, { removed: ['down_blocks.0.resnets.1'] }, {
+        removed: ['up_blocks.1.attentions.0.transformer_blocks.0.attn2', 'up_blocks.1.attentions.1.transformer_blocks.0.attn1'],
+      },
       { removed: ['down_blocks.0.attentions.0', 'down_blocks.0.attentions.1.transformer_blocks.0.ff'] },
     ]
     const sharing = []

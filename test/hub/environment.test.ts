@@ -33,7 +33,8 @@ test('where the hub is', t => {
 })
 
 test('offline mode and patience', t => {
-  for (const value of ['1', 'ON', 'yes', 'True']) for (const name of ['HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE']) t.true(readSettings({ [name]: value }).offline)
+  for (const value of ['1', 'ON', 'yes', 'True'])
+    for (const name of ['HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE']) t.true(readSettings({ [name]: value }).offline)
   for (const value of ['', '0', 'no', 'false', 'off']) t.false(readSettings({ HF_HUB_OFFLINE: value }).offline)
   t.is(readSettings({}).timeoutMs, 30_000)
   t.is(readSettings({ HF_HUB_DOWNLOAD_TIMEOUT: '2.5' }).timeoutMs, 2500)
@@ -61,6 +62,9 @@ test('whose token', async t => {
 })
 
 test('what may be the name of a repository', t => {
-  for (const name of ['runwayml/stable-diffusion-v1-5', 'a/b', '_x/y_1', 'SG161222/Realistic_Vision_V5.1_noVAE', 'segmind/tiny-sd', 'models/emoji']) t.true(isRepositoryName(name), name)
-  for (const name of ['emoji', './a/b', 'a/b/c', 'a\\b', 'a/b ', 'C:/b', '/a/b', 'a/', '~/b', 'a/b/', 'a/..', '../a', 'a/.b', 'a/b.']) t.false(isRepositoryName(name), name)
+  for (const name of [
+    'runwayml/stable-diffusion-v1-5', 'a/b', '_x/y_1', 'SG161222/Realistic_Vision_V5.1_noVAE', 'segmind/tiny-sd', 'models/emoji',
+  ]) t.true(isRepositoryName(name), name)
+  for (const name of ['emoji', './a/b', 'a/b/c', 'a\\b', 'a/b ', 'C:/b', '/a/b', 'a/', '~/b', 'a/b/', 'a/..', '../a', 'a/.b', 'a/b.'])
+    t.false(isRepositoryName(name), name)
 })

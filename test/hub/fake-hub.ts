@@ -13,10 +13,14 @@ export type Files = Record<string, Buffer>
 
 /** A reference checkpoint as the files of a repository, with what published ones hold besides. */
 export function checkpointFiles(set = 'sd21-tiny'): Files {
-  const files: Files = { 'README.md': Buffer.from('# tiny\n'), '.gitattributes': Buffer.from('*.safetensors filter=lfs\n'), 'unet/diffusion_pytorch_model.bin': Buffer.from('pickle') }
+  const files: Files = {
+    'README.md': Buffer.from('# tiny\n'), '.gitattributes': Buffer.from('*.safetensors filter=lfs\n'),
+    'unet/diffusion_pytorch_model.bin': Buffer.from('pickle'),
+  }
   for (const name of fs.readdirSync(fixture(set), { recursive: true, encoding: 'utf8' })) {
     const file = fixture(set, name)
-    if (fs.statSync(file).isFile() && !path.basename(name).startsWith('expected.')) files[name.split(path.sep).join('/')] = fs.readFileSync(file)
+    if (fs.statSync(file).isFile() && !path.basename(name).startsWith('expected.'))
+      files[name.split(path.sep).join('/')] = fs.readFileSync(file)
   }
   return files
 }
@@ -85,24 +89,32 @@ export class FakeHub {
     const asked: Asked = { server, url, file, range: request.headers.range, authorization: request.headers.authorization }
     this.asked.push(asked)
     if (await this.answer(request, response, asked) === true) return
-    if (url.startsWith(`/api/models/${this.repository}/revision/`)) return json(response, 200, { _id: '1', id: this.repository, sha: this.commit, private: false, gated: false })
+    if (url.startsWith(`/api/models/${this.repository}/revision/`))
+      return json(response, 200, { _id: '1', id: this.repository, sha: this.commit, private: false, gated: false })
     if (url.startsWith(`/api/models/${this.repository}/tree/${this.commit}`)) return this.#list(url, response)
     const bytes = this.files[file]
     if (bytes === undefined) return json(response, 404, { error: 'nothing here' })
-    if (server === 'hub' && isLfs(file)) return void response.writeHead(302, { location: `${this.storage}/${encodeURI(file)}`, 'x-linked-etag': `"${sha256(bytes)}"`, 'x-linked-size': bytes.length }).end()
+    if (server === 'hub' && isLfs(file))
+      return void response.writeHead(302, {
+        'location': `${this.storage}/${encodeURI(file)}`, 'x-linked-etag': `"${sha256(bytes)}"`, 'x-linked-size': bytes.length,
+      }).end()
     sendBytes(response, bytes, asked.range)
   }
 
   #list(url: string, response: http.ServerResponse): void {
     const entries: any[] = Object.entries(this.files).map(([name, bytes]) => ({
-      type: 'file', path: name, size: bytes.length, oid: gitBlob(bytes), ...(isLfs(name) && { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 } }),
+      type: 'file', path: name, size: bytes.length, oid: gitBlob(bytes), ...(isLfs(name)
+        && { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 } }),
     }))
     entries.unshift({ type: 'directory', path: 'unet', size: 0, oid: '0'.repeat(40) })
     const all = this.announce(entries)
     if (!Array.isArray(all)) return json(response, 200, all)
     const from = Number(/[?&]cursor=(\d+)/.exec(url)?.[1] ?? 0)
     const next = from + this.pageSize
-    json(response, 200, all.slice(from, next), next < all.length ? { link: `<${this.endpoint}${url.replace(/&cursor=\d+/, '')}&cursor=${next}>; rel="next"` } : {})
+    json(
+      response, 200, all.slice(from, next),
+      next < all.length ? { link: `<${this.endpoint}${url.replace(/&cursor=\d+/, '')}&cursor=${next}>; rel="next"` } : {},
+    )
   }
 }
 
@@ -113,14 +125,21 @@ export function json(response: http.ServerResponse, status: number, value: unkno
 /** A file, or the rest of it from where a range begins. */
 export function sendBytes(response: http.ServerResponse, bytes: Buffer, range: string | undefined): void {
   const start = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0)
-  if (range !== undefined && start >= bytes.length) return void response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end()
-  response.writeHead(range === undefined ? 200 : 206, { 'content-length': bytes.length - start, ...(range !== undefined && { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }) }).end(bytes.subarray(start))
+  if (range !== undefined && start >= bytes.length)
+    return void response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end()
+  response.writeHead(range === undefined ? 200 : 206, {
+    'content-length': bytes.length - start,
+    ...(range !== undefined && { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }),
+  }).end(bytes.subarray(start))
 }
 
 /** Announces the rest of a file, sends some of it, and breaks the connection. */
 export function sendAndBreak(response: http.ServerResponse, bytes: Buffer, range: string | undefined, count: number): void {
   const start = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0)
-  response.writeHead(range === undefined ? 200 : 206, { 'content-length': bytes.length - start, ...(range !== undefined && { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }) })
+  response.writeHead(range === undefined ? 200 : 206, {
+    'content-length': bytes.length - start,
+    ...(range !== undefined && { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }),
+  })
   response.write(bytes.subarray(start, start + count), () => setTimeout(() => response.destroy(), 20))
 }
 
@@ -144,12 +163,14 @@ export async function setting(t: ExecutionContext<any>, files: Files = checkpoin
   const cache = path.join(temporaryFolder(t), 'hub')
   return {
     hub, cache, folder: path.join(cache, 'models--acme--tiny'),
-    pull: (options, io = quickIO()) => pullWith(io, hub.repository, { endpoint: hub.endpoint, cache, token: false, offline: false, ...options }),
+    pull: (options, io = quickIO()) =>
+      pullWith(io, hub.repository, { endpoint: hub.endpoint, cache, token: false, offline: false, ...options }),
   }
 }
 
 /** All files below a folder, with `/`. */
 export function filesBelow(folder: string): string[] {
   if (!fs.existsSync(folder)) return []
-  return fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => !fs.lstatSync(path.join(folder, name)).isDirectory()).map(name => name.split(path.sep).join('/')).sort()
+  return fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name =>
+    !fs.lstatSync(path.join(folder, name)).isDirectory()).map(name => name.split(path.sep).join('/')).sort()
 }

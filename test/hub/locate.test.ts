@@ -12,7 +12,8 @@ const run = promisify(execFile)
 
 /** Where the model `emoji` is for a program that runs in `folder`, with the library's compiled files at `lib`; or the code of the error. */
 async function located(folder: string, lib: string, name = 'emoji'): Promise<string> {
-  const script = `require(${JSON.stringify(path.join(lib, 'hub', 'locate-model.js'))}).locateModel(${JSON.stringify(name)}).then(found => console.log(found.path), error => console.log(error.code, error.message))`
+  const script = `require(${JSON.stringify(path.join(lib, 'hub', 'locate-model.js'))}).locateModel(${JSON.stringify(name)}).then(found => `
+    + 'console.log(found.path), error => console.log(error.code, error.message))'
   return (await run(process.execPath, ['-e', script], { cwd: folder, env: { ...process.env, NODE_PATH: '' } })).stdout.trim()
 }
 
@@ -30,7 +31,8 @@ function strayLibrary(folder: string): string {
   const stray = path.join(folder, 'stray')
   fs.cpSync(repoPath('build', 'ts', 'lib'), path.join(stray, 'lib'), { recursive: true })
   fs.mkdirSync(path.join(stray, 'node_modules', '@huggingface'), { recursive: true })
-  for (const name of ['@huggingface/hub', 'pngjs']) fs.symlinkSync(repoPath('node_modules', name), path.join(stray, 'node_modules', name), 'junction')
+  for (const name of ['@huggingface/hub', 'pngjs'])
+    fs.symlinkSync(repoPath('node_modules', name), path.join(stray, 'node_modules', name), 'junction')
   return path.join(stray, 'lib')
 }
 
@@ -59,7 +61,8 @@ test('something of that name here goes first, as do paths', async t => {
   fs.mkdirSync(path.join(folder, 'emoji'))
   t.is(await located(folder, repoPath('build', 'ts', 'lib')), 'emoji')
   t.is(await located(folder, repoPath('build', 'ts', 'lib'), './emoji'), './emoji')
-  for (const name of [fixture('sd15-tiny'), './none', 'constructor', '__proto__', 'Emoji']) t.deepEqual(await locateModel(name), { path: name, variant: undefined })
+  for (const name of [fixture('sd15-tiny'), './none', 'constructor', '__proto__', 'Emoji'])
+    t.deepEqual(await locateModel(name), { path: name, variant: undefined })
 })
 
 test('the package has no revisions', async t => {

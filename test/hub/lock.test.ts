@@ -39,12 +39,14 @@ test('a holder that lives keeps its lock however long it takes', async t => {
 })
 
 test('a lock that nobody touches is taken over, by one of those who wait', async t => {
-  for (const text of [`elsewhere 1 abc`, '', 'nonsense', `${os.hostname()} ${process.pid} of-a-terminated-thread`]) {
+  for (const text of ['elsewhere 1 abc', '', 'nonsense', `${os.hostname()} ${process.pid} of-a-terminated-thread`]) {
     const file = path.join(temporaryFolder(t), 'x.lock')
     fs.writeFileSync(file, text)
     const started = performance.now()
     let inside = 0
-    await Promise.all(Array.from({ length: 4 }, () => withLock(file, io, undefined, () => {}, async () => { t.is(++inside, 1); await delay(60); inside-- })))
+    await Promise.all(Array.from(
+      { length: 4 }, () => withLock(file, io, undefined, () => {}, async () => { t.is(++inside, 1); await delay(60); inside-- }),
+    ))
     t.true(performance.now() - started > 350)
     t.deepEqual(fs.readdirSync(path.dirname(file)), [])
   }

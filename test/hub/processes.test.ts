@@ -22,7 +22,14 @@ function asdm(args: string[], env: Record<string, string>): Run {
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', text => { stdout += text })
   child.stderr.setEncoding('utf8').on('data', text => { stderr += text })
-  return { child, ended: new Promise((resolve, reject) => { child.on('error', reject).on('close', (code, signal) => resolve({ code, signal, stdout, stderr })) }) }
+  return {
+    child,
+    ended: new Promise((resolve, reject) => {
+      child.on('error', reject).on(
+        'close', (code, signal) => resolve({ code, signal, stdout, stderr }),
+      )
+    }),
+  }
 }
 
 test('asdm pull, with what the environment says', async t => {
@@ -36,7 +43,9 @@ test('asdm pull, with what the environment says', async t => {
   t.regex(run.stderr, /^acme\/tiny at 0123.*fetched\n$/)
   t.true(hub.asked.every(({ server, authorization }) => authorization === (server === 'hub' ? 'Bearer hf_from-the-file' : undefined)))
   hub.asked.length = 0
-  const again = await asdm(['pull', hub.repository, '--json', '--verify', '--no-variant', '--revision', 'main'], { ...env, HF_TOKEN: 'hf_given' }).ended
+  const again = await asdm(
+    ['pull', hub.repository, '--json', '--verify', '--no-variant', '--revision', 'main'], { ...env, HF_TOKEN: 'hf_given' },
+  ).ended
   t.is(again.code, 0, again.stderr)
   t.is(JSON.parse(again.stdout).bytesFetched, 0)
   t.true(hub.asked.every(({ authorization }) => authorization === 'Bearer hf_given'))

@@ -37,7 +37,9 @@ test('an image becomes PNG, JPEG, WebP and AVIF, as bytes and as a data: URL', a
   }
   t.deepEqual(await image.toBuffer(), await image.png())
   t.true((await image.toBuffer('jpeg', { quality: 20 })).length < (await image.toBuffer('jpeg', { quality: 95 })).length)
-  for (const wrong of [['gif'], [5], ['png', { quality: 50 }], ['jpeg', { quality: 0 }], ['jpeg', { quality: 101 }], ['jpeg', { speed: 1 }]] as const)
+  for (const wrong of [
+    ['gif'], [5], ['png', { quality: 50 }], ['jpeg', { quality: 0 }], ['jpeg', { quality: 101 }], ['jpeg', { speed: 1 }],
+  ] as const)
     t.is(await code(image.toBuffer(...wrong as unknown as ['jpeg', object])), 'INVALID_ARGUMENT')
   await t.throwsAsync(image.toBuffer('avif', { signal: AbortSignal.abort() }), { any: true, name: 'AbortError' })
 })
@@ -51,11 +53,15 @@ test('previews have the same methods', async t => {
 test('a file has the format of its extension, and never another', async t => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-save-'))
   t.teardown(() => fs.rmSync(folder, { recursive: true }))
-  for (const [name, format] of [['a.png', 'png'], ['a.PNG', 'png'], ['a', 'png'], ['a.jpg', 'jpeg'], ['b.JPEG', 'jpeg'], ['a.webp', 'webp'], ['a.avif', 'heif']])
+  for (const [name, format] of [
+    ['a.png', 'png'], ['a.PNG', 'png'], ['a', 'png'], ['a.jpg', 'jpeg'], ['b.JPEG', 'jpeg'], ['a.webp', 'webp'], ['a.avif', 'heif'],
+  ])
     t.is((await sharp(fs.readFileSync(await image.save(path.join(folder, name)))).metadata()).format, format)
   t.is((await sharp(fs.readFileSync(await image.save(path.join(folder, 'a.part'), { format: 'jpeg' }))).metadata()).format, 'jpeg')
   const before = fs.readdirSync(folder).length
-  for (const [name, options] of [['a.gif', {}], ['a.bmp', {}], ['a.jpg', { format: 'png' }], ['a.png', { format: 'webp' }], ['a.png', { quality: 5 }]] as const)
+  for (const [name, options] of [
+    ['a.gif', {}], ['a.bmp', {}], ['a.jpg', { format: 'png' }], ['a.png', { format: 'webp' }], ['a.png', { quality: 5 }],
+  ] as const)
     t.is(await code(image.save(path.join(folder, name), options as object)), 'INVALID_ARGUMENT', name)
   t.is(fs.readdirSync(folder).length, before)
 })
@@ -89,6 +95,9 @@ test('images survive structured clones and JSON, whatever their seed', async t =
     t.deepEqual(JSON.parse(JSON.stringify({ images: [one] })).images[0].width, 24)
   }
   const plain = structuredClone(image) as PlainImage
-  for (const wrong of [undefined, null, {}, 5, { ...plain, rgba: 'x' }, { ...plain, width: 25 }, { ...plain, width: NaN }, { ...plain, settings: undefined }, { ...plain, rgba: [1] }])
+  for (const wrong of [
+    undefined, null, {}, 5, { ...plain, rgba: 'x' }, { ...plain, width: 25 }, { ...plain, width: NaN }, { ...plain, settings: undefined },
+    { ...plain, rgba: [1] },
+  ])
     t.throws(() => GeneratedImage.from(wrong as PlainImage), { instanceOf: AsdmError, code: 'INVALID_ARGUMENT' })
 })

@@ -89,6 +89,9 @@ test('save writes whole files only, and says what went wrong', async t => {
   t.is((await t.throwsAsync(image.save(path.join(folder, 'taken')), { instanceOf: AsdmError })).code, 'FILE_WRITE')
   for (const wrong of ['', 'a\0b', 1, undefined, null, {}])
     t.is((await t.throwsAsync(image.save(wrong as string), { instanceOf: AsdmError })).code, 'INVALID_ARGUMENT')
-  t.is((await t.throwsAsync(image.save(file, { folder: true } as object), { instanceOf: AsdmError, message: /did you mean "folders"/ })).code, 'INVALID_ARGUMENT')
+  t.is(
+    (await t.throwsAsync(image.save(file, { folder: true } as object), { instanceOf: AsdmError, message: /did you mean "folders"/ })).code,
+    'INVALID_ARGUMENT',
+  )
   t.deepEqual(fs.readdirSync(folder).sort(), ['a.png', 'deep', 'taken'])
 })

@@ -20,7 +20,8 @@ export function specifiers(text: string): string[] {
     if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) take(node.moduleSpecifier)
     else if (ts.isImportEqualsDeclaration(node) && ts.isExternalModuleReference(node.moduleReference)) take(node.moduleReference.expression)
     else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) take(node.argument.literal)
-    else if (ts.isCallExpression(node) && (node.expression.kind === ts.SyntaxKind.ImportKeyword || node.expression.getText() === 'require')) take(node.arguments[0])
+    else if (ts.isCallExpression(node) && (node.expression.kind === ts.SyntaxKind.ImportKeyword || node.expression.getText() === 'require'))
+      take(node.arguments[0])
     ts.forEachChild(node, walk)
   }
   walk(source)
@@ -33,7 +34,8 @@ export function includes(text: string): string[] {
 }
 
 function filesUnder(root: string, folder: string, pattern: RegExp): string[] {
-  return fs.readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' }).map(file => path.posix.join(folder, file.replaceAll('\\', '/'))).filter(file => pattern.test(file)).sort()
+  return fs.readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' }).map(file =>
+    path.posix.join(folder, file.replaceAll('\\', '/'))).filter(file => pattern.test(file)).sort()
 }
 
 /** A language's files, and its arrows. An arrow that leads to no file keeps the path as it is written. */

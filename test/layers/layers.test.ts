@@ -5,7 +5,9 @@ import { includes, nativeSources, specifiers, typescriptSources } from './import
 import { circles, problems } from './rules'
 
 /** Floors from the ground up; of two, only the higher one may import the other. */
-const order = JSON.parse(fs.readFileSync(repoPath('test', 'layers', 'order.json'), 'utf8')) as Record<'lib' | 'native' | 'exceptions', string[]>
+const order = JSON.parse(fs.readFileSync(
+  repoPath('test', 'layers', 'order.json'), 'utf8',
+)) as Record<'lib' | 'native' | 'exceptions', string[]>
 
 test('each floor of lib/ imports only what stands below it, types included', t => {
   const sources = typescriptSources(root)
@@ -41,7 +43,10 @@ test('every form of import is seen', t => {
 test('a back arrow, a circle, a folder without a floor and a stale exception are named', t => {
   const floors = ['lib/low', 'lib/high', 'lib/index.ts']
   const files = ['lib/low/a.ts', 'lib/low/b.ts', 'lib/high/c.ts', 'lib/index.ts']
-  const fine = [{ from: 'lib/high/c.ts', to: 'lib/low/a.ts' }, { from: 'lib/low/a.ts', to: 'lib/low/b.ts' }, { from: 'lib/index.ts', to: 'lib/high/c.ts' }]
+  const fine = [
+    { from: 'lib/high/c.ts', to: 'lib/low/a.ts' }, { from: 'lib/low/a.ts', to: 'lib/low/b.ts' },
+    { from: 'lib/index.ts', to: 'lib/high/c.ts' },
+  ]
   t.deepEqual(problems({ files, arrows: fine }, floors), [])
   const up = { from: 'lib/low/b.ts', to: 'lib/high/c.ts' }
   t.deepEqual(problems({ files, arrows: [...fine, up] }, floors), [
@@ -49,8 +54,16 @@ test('a back arrow, a circle, a folder without a floor and a stale exception are
     'files import each other in a circle: lib/high/c.ts -> lib/low/a.ts -> lib/low/b.ts -> lib/high/c.ts',
   ])
   t.deepEqual(problems({ files, arrows: [{ from: 'lib/high/c.ts', to: 'lib/index.ts' }] }, floors, ['lib/high/c.ts -> lib/index.ts']), [])
-  t.deepEqual(problems({ files, arrows: fine }, floors, ['lib/low/b.ts -> lib/high/c.ts']), ['the exception lib/low/b.ts -> lib/high/c.ts is not needed any more: take it out of test/layers/order.json'])
-  t.deepEqual(problems({ files: [...files, 'lib/low/deep/d.ts'], arrows: [] }, floors), ['lib/low/deep has no floor: put it into test/layers/order.json'])
-  t.deepEqual(problems({ files, arrows: [{ from: 'lib/low/a.ts', to: 'test/x' }] }, floors), ['lib/low/a.ts -> test/x leads out of the house'])
+  t.deepEqual(
+    problems({ files, arrows: fine }, floors, ['lib/low/b.ts -> lib/high/c.ts']),
+    ['the exception lib/low/b.ts -> lib/high/c.ts is not needed any more: take it out of test/layers/order.json'],
+  )
+  t.deepEqual(
+    problems({ files: [...files, 'lib/low/deep/d.ts'], arrows: [] }, floors),
+    ['lib/low/deep has no floor: put it into test/layers/order.json'],
+  )
+  t.deepEqual(
+    problems({ files, arrows: [{ from: 'lib/low/a.ts', to: 'test/x' }] }, floors), ['lib/low/a.ts -> test/x leads out of the house'],
+  )
   t.deepEqual(circles([{ from: 'b', to: 'a' }, { from: 'a', to: 'b' }, { from: 'c', to: 'c' }]), ['a -> b -> a'])
 })

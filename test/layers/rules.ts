@@ -45,17 +45,20 @@ export function problems({ files, arrows }: Sources, order: readonly string[], e
   const homeless = new Set(files.filter(file => floorOf(file, order) < 0).map(file => path.posix.dirname(file)))
   for (const folder of homeless) found.push(`${folder} has no floor: put it into test/layers/order.json`)
   const known = new Set(files)
-  for (const entry of order) if (!files.some(file => file === entry || path.posix.dirname(file) === entry)) found.push(`${entry} has a floor, and no files`)
+  for (const entry of order)
+    if (!files.some(file => file === entry || path.posix.dirname(file) === entry)) found.push(`${entry} has a floor, and no files`)
   for (const arrow of arrows) {
     if (!known.has(arrow.to)) {
       found.push(`${written(arrow)} leads out of the house`)
       continue
     }
     const [from, to] = [floorOf(arrow.from, order), floorOf(arrow.to, order)]
-    if (from >= 0 && to > from && !exceptions.includes(written(arrow))) found.push(`${written(arrow)} leads up: ${order[to]} stands above ${order[from]}`)
+    if (from >= 0 && to > from && !exceptions.includes(written(arrow)))
+      found.push(`${written(arrow)} leads up: ${order[to]} stands above ${order[from]}`)
   }
   for (const circle of circles(arrows)) found.push(`files import each other in a circle: ${circle}`)
   const there = new Set(arrows.map(written))
-  for (const exception of exceptions) if (!there.has(exception)) found.push(`the exception ${exception} is not needed any more: take it out of test/layers/order.json`)
+  for (const exception of exceptions)
+    if (!there.has(exception)) found.push(`the exception ${exception} is not needed any more: take it out of test/layers/order.json`)
   return [...new Set(found)]
 }

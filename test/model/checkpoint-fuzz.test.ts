@@ -13,8 +13,13 @@ const notOurs = ['INTERNAL', 'OUT_OF_MEMORY', 'INVALID_ARGUMENT']
 test('folders with damaged JSON', async t => {
   const folder = copyCheckpoint('sd15-tiny', temporaryFolder(t))
   const random = seeded(seedOf(11))
-  const files = ['model_index.json', 'unet/config.json', 'vae/config.json', 'text_encoder/config.json', 'scheduler/scheduler_config.json'].map(file => path.join(folder, file))
-  const pieces = ['{', '}', '[', ']', '"', ',', ':', 'null', 'NaN', '-Infinity', '1e999', '-1', '\\', '\u0000', '"__proto__":{"a":1},', 'true', '0', '99999999999']
+  const files = [
+    'model_index.json', 'unet/config.json', 'vae/config.json', 'text_encoder/config.json', 'scheduler/scheduler_config.json',
+  ].map(file => path.join(folder, file))
+  const pieces = [
+    '{', '}', '[', ']', '"', ',', ':', 'null', 'NaN', '-Infinity', '1e999', '-1', '\\', '\u0000', '"__proto__":{"a":1},', 'true', '0',
+    '99999999999',
+  ]
   let opened = 0
   for (let round = 0; round < rounds(250); round++) {
     const file = random.pick(files)
@@ -50,7 +55,10 @@ test('single files with damaged names, shapes and dtypes', async t => {
   const file = path.join(folder, 'fuzz.safetensors')
   const codes = new Set<string>()
   for (let round = 0; round < rounds(150); round++) {
-    const entries: Record<string, { dtype: string, shape: number[] }> = Object.fromEntries(names.map(name => [name, { dtype: 'F16', shape: header[name].shape }]))
+    const entries: Record<string, {
+      dtype: string
+      shape: number[]
+    }> = Object.fromEntries(names.map(name => [name, { dtype: 'F16', shape: header[name].shape }]))
     for (let edits = 1 + random.below(4); edits > 0; edits--) {
       const name = random.pick(names)
       const kind = random.below(5)
@@ -58,12 +66,14 @@ test('single files with damaged names, shapes and dtypes', async t => {
       if (kind === 0) delete entries[name]
       else if (kind === 1) entries[name.replace(/\d+/, () => String(random.pick([0, 1, 2, 5, 99, 999])))] = { dtype: 'F16', shape }
       else if (kind === 2) entries[name] = { dtype: 'F16', shape: shape.slice(0, random.below(shape.length + 1)) }
-      else if (kind === 3) entries[name] = { dtype: 'F16', shape: shape.map((size: number) => random.pick([size, 0, 1, 2 ** 40])).concat(0) }
+      else if (kind === 3)
+        entries[name] = { dtype: 'F16', shape: shape.map((size: number) => random.pick([size, 0, 1, 2 ** 40])).concat(0) }
       else entries[name] = { dtype: random.pick(['I64', 'F64', 'U8', 'BF16', 'F32']), shape }
     }
     let next = 0
     const width = (dtype: string): number => Number(/\d+$/.exec(dtype)![0]) / 8
-    const text = Buffer.from(JSON.stringify(Object.fromEntries(Object.entries(entries).filter(([, { shape }]) => Number.isSafeInteger(shape.reduce((a, b) => a * b, 8))).map(([name, { dtype, shape }]) => {
+    const text = Buffer.from(JSON.stringify(Object.fromEntries(Object.entries(entries).filter(([, { shape }]) =>
+      Number.isSafeInteger(shape.reduce((a, b) => a * b, 8))).map(([name, { dtype, shape }]) => {
       const begin = next
       next += shape.reduce((a, b) => a * b, width(dtype))
       return [name, { dtype, shape, data_offsets: [begin, next] }]

@@ -35,16 +35,22 @@ export function editJson(file: string, change: (json: any) => void): void {
 }
 
 /** Writes a reference checkpoint as one file with the original names; `change` may alter the tensors first. */
-export async function writeLdm(set: string, unet: UNetConfig, vaeStages: number, file: string, change: (tensors: TensorToWrite[]) => TensorToWrite[] = same => same, metadata = {}): Promise<void> {
+export async function writeLdm(
+  set: string, unet: UNetConfig, vaeStages: number, file: string, change: (tensors: TensorToWrite[]) => TensorToWrite[] = same => same,
+  metadata = {},
+): Promise<void> {
   const out: TensorToWrite[] = []
-  for (const tensor of await tensorsIn(fixture(set, 'unet/diffusion_pytorch_model.safetensors'))) out.push({ ...tensor, name: ldmUNetName(tensor.name, unet.layersPerBlock, unet.upCrossAttention) })
+  for (const tensor of await tensorsIn(fixture(set, 'unet/diffusion_pytorch_model.safetensors')))
+    out.push({ ...tensor, name: ldmUNetName(tensor.name, unet.layersPerBlock, unet.upCrossAttention) })
   for (const tensor of await tensorsIn(fixture(set, 'vae/diffusion_pytorch_model.safetensors'))) {
     // The original writes the attention's matrices as 1x1 convolutions.
     const matrix = tensor.name.includes('mid_block.attentions') && tensor.shape.length === 2
     out.push({ ...tensor, name: ldmVAEName(tensor.name, vaeStages), shape: matrix ? [...tensor.shape, 1, 1] : tensor.shape })
   }
   const text = await tensorsIn(fixture(set, 'text_encoder/model.safetensors'))
-  out.push(...set === 'sd21-tiny' ? openClip(text) : text.map(tensor => ({ ...tensor, name: `cond_stage_model.transformer.${tensor.name}` })))
+  out.push(
+    ...set === 'sd21-tiny' ? openClip(text) : text.map(tensor => ({ ...tensor, name: `cond_stage_model.transformer.${tensor.name}` })),
+  )
   await writeSafetensors(file, change(out), metadata)
 }
 
@@ -55,7 +61,10 @@ function openClip(text: TensorToWrite[]): TensorToWrite[] {
   const all = [...text]
   for (const tensor of text) {
     if (tensor.name.includes(`layers.${layers - 1}.`))
-      all.push({ ...tensor, name: tensor.name.replace(`layers.${layers - 1}.`, `layers.${layers}.`), data: Buffer.alloc((tensor.data as Buffer).length, 0x3f) })
+      all.push({
+        ...tensor, name: tensor.name.replace(`layers.${layers - 1}.`, `layers.${layers}.`),
+        data: Buffer.alloc((tensor.data as Buffer).length, 0x3f),
+      })
   }
   const out: TensorToWrite[] = []
   for (const tensor of all) {
@@ -65,7 +74,10 @@ function openClip(text: TensorToWrite[]): TensorToWrite[] {
       continue
     }
     const stack = ['q', 'k', 'v'].map(letter => all.find(({ name }) => name === tensor.name.replace('q_proj', `${letter}_proj`))!)
-    out.push({ name: openClipName(tensor.name), dtype: tensor.dtype, shape: [3 * tensor.shape[0], ...tensor.shape.slice(1)], data: Buffer.concat(stack.map(({ data }) => data as Buffer)) })
+    out.push({
+      name: openClipName(tensor.name), dtype: tensor.dtype, shape: [3 * tensor.shape[0], ...tensor.shape.slice(1)],
+      data: Buffer.concat(stack.map(({ data }) => data as Buffer)),
+    })
   }
   const width = text.find(({ name }) => name === 'final_layer_norm.weight')!.shape[0]
   out.push({ name: 'cond_stage_model.model.text_projection', dtype: 'F32', shape: [width, width], data: Buffer.alloc(4 * width * width) })

@@ -19,7 +19,10 @@ test('scheduler configs are corrected as by diffusers\' pipelines', t => {
       if (option === 'clip_sample' && pipeline === 'StableDiffusionInpaintPipeline') t.is(corrected[option], false)
       // What is left out and not corrected takes the class's default, here and there.
       else if (corrected[option] !== undefined) t.is(corrected[option], value, JSON.stringify({ pipeline, config, option }))
-      else t.true(pipeline.startsWith('LatentConsistency') || option === 'skip_prk_steps' && value === false, JSON.stringify({ pipeline, config, option }))
+      else t.true(
+        pipeline.startsWith('LatentConsistency') || option === 'skip_prk_steps' && value === false,
+        JSON.stringify({ pipeline, config, option }),
+      )
     }
   }
 })
@@ -35,7 +38,9 @@ test('the sample size of old UNet configs is corrected as by diffusers\' pipelin
   }
 })
 
-const network = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', prediction_type: 'v_prediction', set_alpha_to_one: false }
+const network = {
+  beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', prediction_type: 'v_prediction', set_alpha_to_one: false,
+}
 
 test('a folder that leaves clip_sample and steps_offset out draws what it draws with both told', async t => {
   const folder = copyCheckpoint('sd21-tiny', temporaryFolder(t))
@@ -43,7 +48,9 @@ test('a folder that leaves clip_sample and steps_offset out draws what it draws 
     fs.writeFileSync(path.join(folder, 'scheduler/scheduler_config.json'), JSON.stringify({ ...network, ...config }))
     const warnings: string[] = []
     await using sd = await StableDiffusion.load(folder, { threads: 1, onWarning: ({ message }) => warnings.push(message) })
-    const [image] = await sd.generate({ prompt: 'a cat', steps: 6, seed: 3, width: 64, height: 64, ...(sampler !== undefined && { sampler }) })
+    const [image] = await sd.generate({
+      prompt: 'a cat', steps: 6, seed: 3, width: 64, height: 64, ...(sampler !== undefined && { sampler }),
+    })
     return { bytes: Buffer.from(image.rgba).toString('base64'), warnings }
   }
   for (const name of ['DDIMScheduler', 'DDPMScheduler']) {
@@ -63,6 +70,8 @@ test('a folder that leaves clip_sample and steps_offset out draws what it draws 
   fs.writeFileSync(path.join(folder, 'scheduler/scheduler_config.json'), JSON.stringify({ ...network, _class_name: 'DDIMScheduler' }))
   await using sd = await StableDiffusion.load(folder, { threads: 1, onWarning: () => {} })
   t.like(sd.schedulerConfig, { clip_sample: false, steps_offset: 1 })
-  const [clipped] = await sd.generate({ prompt: 'a cat', steps: 6, seed: 3, width: 64, height: 64, sampler: { ...network, _class_name: 'DDIMScheduler' } })
+  const [clipped] = await sd.generate({
+    prompt: 'a cat', steps: 6, seed: 3, width: 64, height: 64, sampler: { ...network, _class_name: 'DDIMScheduler' },
+  })
   t.like(clipped.settings.sampler, { clip_sample: true, steps_offset: 0 })
 })

@@ -12,7 +12,8 @@ import { bytesOf, copyCheckpoint, editJson, tensorsIn } from './checkpoints'
 async function refused(t: ExecutionContext, opening: Promise<unknown>, code: ErrorCode, ...says: (string | RegExp)[]): Promise<void> {
   const error = await t.throwsAsync(opening, { instanceOf: AsdmError })
   t.is(error?.code, code, error?.message)
-  for (const part of says) t.true(typeof part === 'string' ? error!.message.includes(part) : part.test(error!.message), `${part} in: ${error!.message}`)
+  for (const part of says)
+    t.true(typeof part === 'string' ? error!.message.includes(part) : part.test(error!.message), `${part} in: ${error!.message}`)
 }
 
 const open = (folder: string, options?: OpenOptions) => openCheckpoint(folder, options)
@@ -28,14 +29,20 @@ test('a folder with the names of the 1.x repositories', async t => {
   t.is(checkpoint.unet.config.crossAttentionDim, checkpoint.textEncoder.config.hiddenSize)
   const text = checkpoint.textEncoder.weights.map(({ name }) => name)
   t.is(text.length, 36)
-  t.true(['embeddings.token_embedding.weight', 'embeddings.position_embedding.weight', 'encoder.layers.1.self_attn.q_proj.bias', 'final_layer_norm.weight'].every(name => text.includes(name)))
+  t.true([
+    'embeddings.token_embedding.weight', 'embeddings.position_embedding.weight', 'encoder.layers.1.self_attn.q_proj.bias',
+    'final_layer_norm.weight',
+  ].every(name => text.includes(name)))
   t.false(text.some(name => name.startsWith('text_model') || name.includes('position_ids')))
   const vae = checkpoint.vae.weights.map(({ name }) => name)
   t.is(vae.length, 244)
   t.false(vae.some(name => /query|\.key\.|value|proj_attn/.test(name)))
   // The old name's bytes are under the new name.
-  const original = (await tensorsIn(fixture('sd15-tiny/vae/diffusion_pytorch_model.safetensors'))).find(({ name }) => name === 'decoder.mid_block.attentions.0.proj_attn.weight')!
-  t.deepEqual(bytesOf(checkpoint.vae.weights.find(({ name }) => name === 'decoder.mid_block.attentions.0.to_out.0.weight')!), original.data as Buffer)
+  const original = (await tensorsIn(fixture('sd15-tiny/vae/diffusion_pytorch_model.safetensors'))).find(({ name }) =>
+    name === 'decoder.mid_block.attentions.0.proj_attn.weight')!
+  t.deepEqual(
+    bytesOf(checkpoint.vae.weights.find(({ name }) => name === 'decoder.mid_block.attentions.0.to_out.0.weight')!), original.data as Buffer,
+  )
   t.true(checkpoint.unet.weights.every(({ dtype, file }) => dtype === 'F16' && path.isAbsolute(file)))
 })
 
@@ -43,16 +50,23 @@ test('a folder as current versions save it, and the shipped model', async t => {
   const now = await open(fixture('sd21-tiny'))
   const old = await open(fixture('sd15-tiny'))
   // Shortcuts depend on the widths, which differ.
-  const vae = ({ vae: { weights } }: typeof now): string[] => weights.map(({ name }) => name).filter(name => !name.includes('shortcut')).sort()
+  const vae = ({ vae: { weights } }: typeof now): string[] =>
+    weights.map(({ name }) => name).filter(name => !name.includes('shortcut')).sort()
   t.deepEqual(vae(now), vae(old))
   t.true(now.unet.weights.every(({ dtype }) => dtype === 'BF16'))
-  t.deepEqual(now.textEncoder.weights.filter(({ name }) => !name.includes('layers.2')).map(({ name }) => name).sort(), old.textEncoder.weights.map(({ name }) => name).sort())
+  t.deepEqual(
+    now.textEncoder.weights.filter(({ name }) => !name.includes('layers.2')).map(({ name }) => name).sort(),
+    old.textEncoder.weights.map(({ name }) => name).sort(),
+  )
   t.deepEqual((await open(repoPath('models/emoji'))).warnings, [])
 })
 
 test('parts on their own', async t => {
   const unet = await openUNet(fixture('bk-sdm-tiny-tiny/unet'))
-  t.deepEqual([unet.config.blockOutChannels, unet.weights[0].dtype, path.basename(unet.path)], [[16, 24, 32], 'BF16', 'diffusion_pytorch_model.safetensors'])
+  t.deepEqual(
+    [unet.config.blockOutChannels, unet.weights[0].dtype, path.basename(unet.path)],
+    [[16, 24, 32], 'BF16', 'diffusion_pytorch_model.safetensors'],
+  )
   t.is((await openVAE(fixture('sd15-tiny/vae'))).config.layersPerBlock, 2)
   t.is((await openTextEncoder(fixture('sd21-tiny/text_encoder'))).config.numHiddenLayers, 3)
   await refused(t, openUNet(fixture('sd15-tiny')), 'FILE_NOT_FOUND', 'config.json')
@@ -83,12 +97,16 @@ test('variants', async t => {
   const only = await open(folder)
   t.is(path.basename(only.unet.path), 'diffusion_pytorch_model.fp16.safetensors')
   t.regex(only.warnings.join(), /only weights of unet.*"fp16"/)
-  fs.copyFileSync(path.join(folder, 'unet/diffusion_pytorch_model.fp16.safetensors'), path.join(folder, 'unet/diffusion_pytorch_model.non_ema.safetensors'))
+  fs.copyFileSync(
+    path.join(folder, 'unet/diffusion_pytorch_model.fp16.safetensors'),
+    path.join(folder, 'unet/diffusion_pytorch_model.non_ema.safetensors'),
+  )
   await refused(t, open(folder), 'FILE_NOT_FOUND', 'fp16, non_ema')
   t.is(path.basename((await open(folder, { variant: 'non_ema' })).unet.path), 'diffusion_pytorch_model.non_ema.safetensors')
   await refused(t, open(folder, { variant: 'bf16' }), 'FILE_NOT_FOUND', '"bf16"', 'fp16, non_ema')
   rename('unet/diffusion_pytorch_model.non_ema.safetensors', 'unet/other.safetensors')
-  for (const variant of ['../x', 'a/b', '', '.fp16', 3, null, 'a\0']) await refused(t, open(folder, { variant } as any), 'INVALID_ARGUMENT', 'variant')
+  for (const variant of ['../x', 'a/b', '', '.fp16', 3, null, 'a\0'])
+    await refused(t, open(folder, { variant } as any), 'INVALID_ARGUMENT', 'variant')
 })
 
 /** Splits a file of a copied checkpoint into shards with an index. */
@@ -106,8 +124,14 @@ async function shard(folder: string, file: string, names: [string, string], inde
 
 test('shards', async t => {
   const folder = copyCheckpoint('sd15-tiny', temporaryFolder(t))
-  await shard(folder, unetFile, ['diffusion_pytorch_model-00001-of-00002.safetensors', 'diffusion_pytorch_model-00002-of-00002.safetensors'], 'diffusion_pytorch_model.safetensors.index.json')
-  await shard(folder, textFile, ['model.fp16-00001-of-00002.safetensors', 'model.fp16-00002-of-00002.safetensors'], 'model.safetensors.index.fp16.json')
+  await shard(
+    folder, unetFile, ['diffusion_pytorch_model-00001-of-00002.safetensors', 'diffusion_pytorch_model-00002-of-00002.safetensors'],
+    'diffusion_pytorch_model.safetensors.index.json',
+  )
+  await shard(
+    folder, textFile, ['model.fp16-00001-of-00002.safetensors', 'model.fp16-00002-of-00002.safetensors'],
+    'model.safetensors.index.fp16.json',
+  )
   const whole = await open(fixture('sd15-tiny'))
   for (const variant of [undefined, 'fp16']) {
     const checkpoint = await open(folder, { variant })
@@ -122,16 +146,24 @@ test('shards', async t => {
 
 test('bad indexes', async t => {
   const folder = copyCheckpoint('sd15-tiny', temporaryFolder(t))
-  const [first, second] = ['diffusion_pytorch_model-00001-of-00002.safetensors', 'diffusion_pytorch_model-00002-of-00002.safetensors'] as const
+  const [first, second] = [
+    'diffusion_pytorch_model-00001-of-00002.safetensors', 'diffusion_pytorch_model-00002-of-00002.safetensors',
+  ] as const
   const map = await shard(folder, unetFile, [first, second], 'diffusion_pytorch_model.safetensors.index.json')
   const index = path.join(folder, 'unet/diffusion_pytorch_model.safetensors.index.json')
   const write = (json: unknown): void => fs.writeFileSync(index, JSON.stringify(json))
   const inFirst = Object.keys(map)[0]
-  for (const hostile of ['../vae/diffusion_pytorch_model.safetensors', '/etc/passwd', 'C:\\x.safetensors', 'C:x.safetensors', '..\\x.safetensors', 'sub/x.safetensors', '..safetensors', 'x.bin', '', '.', null, 3, ['x'], 'x\0.safetensors']) {
+  for (const hostile of [
+    '../vae/diffusion_pytorch_model.safetensors', '/etc/passwd', 'C:\\x.safetensors', 'C:x.safetensors', '..\\x.safetensors',
+    'sub/x.safetensors', '..safetensors', 'x.bin', '', '.', null, 3, ['x'], 'x\0.safetensors',
+  ]) {
     write({ weight_map: { ...map, [inFirst]: hostile } })
     await refused(t, open(folder), 'BAD_JSON', 'index.json', inFirst)
   }
-  for (const wrong of [{}, { weight_map: [] }, { weight_map: null }, { weight_map: {} }, { weight_map: 'x' }, { weight_map: Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [i, `${i}.safetensors`])) }]) {
+  for (const wrong of [
+    {}, { weight_map: [] }, { weight_map: null }, { weight_map: {} }, { weight_map: 'x' },
+    { weight_map: Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [i, `${i}.safetensors`])) },
+  ]) {
     write(wrong)
     await refused(t, open(folder), 'BAD_JSON', 'index.json')
   }
@@ -158,7 +190,10 @@ test('bad indexes', async t => {
 test('pickles are refused with the reason and the way out', async t => {
   const folder = copyCheckpoint('sd15-tiny', temporaryFolder(t))
   fs.renameSync(path.join(folder, unetFile), path.join(folder, 'unet/diffusion_pytorch_model.bin'))
-  await refused(t, open(folder), 'UNSUPPORTED_FORMAT', 'diffusion_pytorch_model.bin', 'any code', 'python -c', 'save_file', 'diffusion_pytorch_model.safetensors')
+  await refused(
+    t, open(folder), 'UNSUPPORTED_FORMAT', 'diffusion_pytorch_model.bin', 'any code', 'python -c', 'save_file',
+    'diffusion_pytorch_model.safetensors',
+  )
   for (const name of ['v1.ckpt', 'model.pt', 'model.PTH', 'x.bin']) {
     fs.writeFileSync(path.join(folder, name), 'x')
     await refused(t, open(path.join(folder, name)), 'UNSUPPORTED_FORMAT', name, 'any code', 'python -c')
@@ -178,15 +213,23 @@ test('model_index.json', async t => {
     editJson(index, change)
     return open(folder)
   }
-  for (const name of ['StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline', 'LatentConsistencyModelPipeline']) t.truthy(await withIndex(json => { json._class_name = name }))
-  for (const name of ['StableDiffusionXLPipeline', 'StableDiffusion3Pipeline', 'AltDiffusionPipeline', 'OnnxStableDiffusionPipeline', ['x', 'StableDiffusionPipeline'], null, undefined, 3])
+  for (const name of ['StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline', 'LatentConsistencyModelPipeline'])
+    t.truthy(await withIndex(json => { json._class_name = name }))
+  for (const name of [
+    'StableDiffusionXLPipeline', 'StableDiffusion3Pipeline', 'AltDiffusionPipeline', 'OnnxStableDiffusionPipeline',
+    ['x', 'StableDiffusionPipeline'], null, undefined, 3,
+  ])
     await refused(t, withIndex(json => { json._class_name = name }), 'UNSUPPORTED_CONFIG', 'model_index.json', '_class_name')
   t.truthy(await withIndex(json => {
     Object.assign(json, {
-      safety_checker: ['stable_diffusion', 'StableDiffusionSafetyChecker'], feature_extractor: ['transformers', 'CLIPImageProcessor'], requires_safety_checker: true, text_encoder_2: [null, null], image_encoder: ['transformers', 'X'],
+      safety_checker: [
+        'stable_diffusion', 'StableDiffusionSafetyChecker',
+      ], feature_extractor: ['transformers', 'CLIPImageProcessor'], requires_safety_checker: true, text_encoder_2: [null, null], image_encoder: ['transformers', 'X'],
     })
   }))
-  await refused(t, withIndex(json => { json.text_encoder_2 = ['transformers', 'CLIPTextModelWithProjection'] }), 'UNSUPPORTED_CONFIG', 'text_encoder_2')
+  await refused(
+    t, withIndex(json => { json.text_encoder_2 = ['transformers', 'CLIPTextModelWithProjection'] }), 'UNSUPPORTED_CONFIG', 'text_encoder_2',
+  )
   await refused(t, withIndex(json => { json.unet = ['diffusers', 'UNetMotionModel'] }), 'UNSUPPORTED_CONFIG', 'unet', '"UNetMotionModel"')
   await refused(t, withIndex(json => { json.text_encoder = [null, null] }), 'UNSUPPORTED_CONFIG', 'text_encoder')
   await refused(t, withIndex(json => { json.vae = 'AutoencoderTiny' }), 'UNSUPPORTED_CONFIG', 'vae')
@@ -214,10 +257,19 @@ test('parts that are missing, damaged, or do not fit each other', async t => {
     fs.mkdirSync(path.join(folder, unetFile))
   }, 'FILE_READ', 'it is a folder')
   await damaged(folder => fs.writeFileSync(path.join(folder, 'vae/config.json'), '[]'), 'BAD_JSON', 'vae')
-  await damaged(folder => editJson(path.join(folder, 'text_encoder/config.json'), json => { json.hidden_size = 64 }), 'BAD_CONFIG', 'cross_attention_dim', '64 wide')
-  await damaged(folder => editJson(path.join(folder, 'vae/config.json'), json => { json.latent_channels = 8 }), 'BAD_CONFIG', 'latent_channels')
-  await damaged(folder => editJson(path.join(folder, 'unet/config.json'), json => { json.in_channels = 8 }), 'UNSUPPORTED_CONFIG', 'in_channels', '9')
-  await damaged(folder => editJson(path.join(folder, 'vae/config.json'), json => { json.in_channels = 4 }), 'UNSUPPORTED_CONFIG', '4 and 3 channels')
+  await damaged(
+    folder => editJson(path.join(folder, 'text_encoder/config.json'), json => { json.hidden_size = 64 }), 'BAD_CONFIG',
+    'cross_attention_dim', '64 wide',
+  )
+  await damaged(
+    folder => editJson(path.join(folder, 'vae/config.json'), json => { json.latent_channels = 8 }), 'BAD_CONFIG', 'latent_channels',
+  )
+  await damaged(
+    folder => editJson(path.join(folder, 'unet/config.json'), json => { json.in_channels = 8 }), 'UNSUPPORTED_CONFIG', 'in_channels', '9',
+  )
+  await damaged(
+    folder => editJson(path.join(folder, 'vae/config.json'), json => { json.in_channels = 4 }), 'UNSUPPORTED_CONFIG', '4 and 3 channels',
+  )
   const folder = copyCheckpoint('sd15-tiny', temporaryFolder(t))
   editJson(path.join(folder, 'unet/config.json'), json => { json.in_channels = 9 })
   t.is((await open(folder)).unet.config.inChannels, 9)
@@ -227,9 +279,13 @@ test('tensors that are dropped, unreadable, or there twice', async t => {
   const folder = copyCheckpoint('sd15-tiny', temporaryFolder(t))
   const file = path.join(folder, textFile)
   const tensors = await tensorsIn(file)
-  const add = async (name: string, dtype = 'F32', bytes = 4): Promise<void> => writeSafetensors(file, [...tensors, { name, dtype, shape: [1], data: new Uint8Array(bytes) }])
+  const add = async (name: string, dtype = 'F32', bytes = 4): Promise<void> =>
+    writeSafetensors(file, [...tensors, { name, dtype, shape: [1], data: new Uint8Array(bytes) }])
   const names = (await open(folder)).textEncoder.weights.map(({ name }) => name).sort()
-  for (const [name, dtype, bytes] of [['text_projection.weight'], ['logit_scale'], ['text_model.vision_model.x'], ['visual_projection.weight'], ['embeddings.position_ids', 'I64', 8]] as const) {
+  for (const [name, dtype, bytes] of [
+    ['text_projection.weight'], ['logit_scale'], ['text_model.vision_model.x'], ['visual_projection.weight'],
+    ['embeddings.position_ids', 'I64', 8],
+  ] as const) {
     await add(name, dtype, bytes)
     t.deepEqual((await open(folder)).textEncoder.weights.map(({ name }) => name).sort(), names, name)
   }
@@ -271,7 +327,8 @@ test('tokenizer and config folders', async t => {
 })
 
 test('paths that are none', async t => {
-  for (const wrong of [undefined, null, 3, '', {}, [], 'a\0b', Symbol('x')]) await refused(t, open(wrong as any), 'INVALID_ARGUMENT', 'path')
+  for (const wrong of [undefined, null, 3, '', {}, [], 'a\0b', Symbol('x')])
+    await refused(t, open(wrong as any), 'INVALID_ARGUMENT', 'path')
   await refused(t, open(fixture('none')), 'FILE_NOT_FOUND', 'none')
   await refused(t, open(fixture('none.safetensors')), 'FILE_NOT_FOUND', 'none.safetensors')
 })

@@ -7,7 +7,8 @@ import { loadAddon } from '../../lib/native/load'
 import { fixture, repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
 
-const values = (shape: number[]): Tensor => ({ shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.sin(i * 7.3)) })
+const values = (shape: number[]): Tensor =>
+  ({ shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.sin(i * 7.3)) })
 
 /** A UNet's folder of its own, to be written to. */
 function unetFolder(t: ExecutionContext): string {
@@ -34,7 +35,9 @@ async function load(folder: string, options: { dtype?: DType, cpu?: string, pack
 }
 
 async function bitsOf(unet: UNet): Promise<string> {
-  const { sample } = await unet.forward({ sample: values([1, 4, 8, 8]), timestep: 321, encoderHiddenStates: values([1, 7, unet.config.crossAttentionDim]) })
+  const { sample } = await unet.forward({
+    sample: values([1, 4, 8, 8]), timestep: 321, encoderHiddenStates: values([1, 7, unet.config.crossAttentionDim]),
+  })
   return Buffer.from(sample.data.buffer).toString('hex')
 }
 
@@ -63,7 +66,10 @@ for (const cpu of loadAddon().cpuInfo().usable)
 test('a whole model draws the same picture from caches, twice at once, and reads pictures with the encoder that was cached', async t => {
   const folder = temporaryFolder(t)
   fs.cpSync(fixture('sd15-tiny'), folder, { recursive: true })
-  const request = { prompt: 'a cat', steps: 2, seed: 5, width: 32, height: 32, image: { data: new Uint8Array(32 * 32 * 3).fill(90), width: 32, height: 32 }, strength: 0.8 }
+  const request = {
+    prompt: 'a cat', steps: 2, seed: 5, width: 32, height: 32, image: { data: new Uint8Array(32 * 32 * 3).fill(90), width: 32, height: 32 },
+    strength: 0.8,
+  }
   const draw = async (sd: StableDiffusion): Promise<Buffer> => (await sd.generate(request))[0].png()
   const outcomes = (sd: StableDiffusion) => [sd.textEncoder, sd.unet, sd.vae].map(part => part.packedCache?.outcome)
   const plainModel = await StableDiffusion.load(folder, { threads: 2 })
@@ -77,7 +83,10 @@ test('a whole model draws the same picture from caches, twice at once, and reads
   await first.dispose()
 
   const seen: number[] = []
-  const both = await Promise.all([0, 1].map(() => StableDiffusion.load(folder, { threads: 1, packedCache: true, onProgress: ({ bytesDone, bytesTotal }) => seen.push(bytesDone / bytesTotal) })))
+  const both = await Promise.all([0, 1].map(() =>
+    StableDiffusion.load(folder, {
+      threads: 1, packedCache: true, onProgress: ({ bytesDone, bytesTotal }) => seen.push(bytesDone / bytesTotal),
+    })))
   for (const sd of both) t.deepEqual(outcomes(sd), ['used', 'used', 'used'])
   t.is(Math.max(...seen), 1)
   for (const picture of await Promise.all(both.map(draw))) t.deepEqual(picture, wanted)
@@ -120,7 +129,10 @@ test('a cache of another number format, kernel set or model is not taken', async
     if (foreign.file === cache!.file) continue
     fs.copyFileSync(foreign.file, cache!.file)
     const again = await load(folder)
-    t.deepEqual([again.cache?.outcome, again.cache?.reason, again.bits], ['replaced', 'it is of another model or other kernels', wanted], `${best} ${JSON.stringify(options)}`)
+    t.deepEqual(
+      [again.cache?.outcome, again.cache?.reason, again.bits], ['replaced', 'it is of another model or other kernels', wanted],
+      `${best} ${JSON.stringify(options)}`,
+    )
   }
 })
 
@@ -136,7 +148,10 @@ test('files that are damaged, cut, grown or none at all are written anew', async
   let state = 1
   const random = (below: number) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % below
   const cases: [string, Buffer][] = [
-    ['empty', Buffer.alloc(0)], ['short', Buffer.from('ASDMPACK')], ['noise', altered(bytes => { for (let i = 0; i < 4096; i++) bytes[i] = random(256) })],
+    ['empty', Buffer.alloc(0)], ['short', Buffer.from('ASDMPACK')], ['noise', altered(bytes => {
+      for (let i = 0; i < 4096; i++)
+        bytes[i] = random(256)
+    })],
     ['another version', altered(bytes => { bytes.writeBigUInt64LE(2n, 8) })], ['grown', Buffer.concat([whole, Buffer.alloc(64)])],
     ['zeros', Buffer.alloc(whole.length)], ['only its header', whole.subarray(0, 4096)],
     ...[1, 57, 4095, 4096, 4097, 8192, whole.length - 1].map((length): [string, Buffer] => [`cut to ${length}`, whole.subarray(0, length)]),
@@ -184,7 +199,9 @@ test('a disk without room is a warning, and leaves nothing behind', async t => {
       await unet.dispose()
     })`
   // A limit on files stands in for the disk.
-  const printed = execFileSync('sh', ['-c', 'trap "" XFSZ; ulimit -f 64; exec "$0" -e "$1"', process.execPath, script], { encoding: 'utf8', cwd: repoPath() })
+  const printed = execFileSync(
+    'sh', ['-c', 'trap "" XFSZ; ulimit -f 64; exec "$0" -e "$1"', process.execPath, script], { encoding: 'utf8', cwd: repoPath() },
+  )
   t.is(printed, 'PACKED_CACHE\nunwritten\n')
   t.deepEqual(fs.readdirSync(folder).sort(), ['config.json', 'diffusion_pytorch_model.safetensors'])
 })
@@ -196,7 +213,11 @@ test('several writers at once, in one process and in others', async t => {
     const { UNet } = require(${JSON.stringify(path.join(__dirname, '../../lib/index'))})
     void (async () => { for (let i = 0; i < 8; i++) { const unet = await UNet.load(${JSON.stringify(folder)}, { packedCache: true, threads: 1 }); await unet.dispose(); try { require('fs').rmSync(unet.packedCache.file, { force: true }) } catch (error) { if (process.platform !== 'win32') throw error } } })()` // Windows keeps what others have mapped
   const { execFile } = await import('node:child_process')
-  const others = Array.from({ length: 2 }, () => new Promise<void>((resolve, reject) => execFile(process.execPath, ['-e', script], error => (error === null ? resolve() : reject(error)))))
+  const others = Array.from(
+    { length: 2 },
+    () => new Promise<void>((resolve, reject) =>
+      execFile(process.execPath, ['-e', script], error => (error === null ? resolve() : reject(error)))),
+  )
   const rounds = async (): Promise<void> => {
     for (let i = 0; i < 6; i++) for (const { bits, cache } of await Promise.all([0, 1, 2].map(() => load(folder)))) {
       t.is(bits, wanted)
@@ -236,7 +257,9 @@ test('an abort leaves no half of a file', async t => {
   const folder = unetFolder(t)
   for (const delay of [0, 1, 3, 6, 10]) {
     const controller = new AbortController()
-    const loading = UNet.load(folder, { packedCache: true, threads: 1, signal: controller.signal }).then(unet => unet.dispose(), error => t.is((error as Error).name, 'AbortError'))
+    const loading = UNet.load(folder, { packedCache: true, threads: 1, signal: controller.signal }).then(
+      unet => unet.dispose(), error => t.is((error as Error).name, 'AbortError'),
+    )
     setTimeout(() => controller.abort(), delay)
     await loading
     t.deepEqual(fs.readdirSync(folder).filter(name => name.endsWith('.tmp')), [])
@@ -246,6 +269,10 @@ test('an abort leaves no half of a file', async t => {
 })
 
 test('packedCache is a boolean', async t => {
-  await t.throwsAsync(UNet.load(fixture('sd15-tiny', 'unet'), { packedCache: 'yes' as never }), { code: 'INVALID_ARGUMENT', message: /packedCache/ })
-  await t.throwsAsync(StableDiffusion.load(fixture('sd15-tiny'), { packedCache: 1 as never }), { code: 'INVALID_ARGUMENT', message: /packedCache/ })
+  await t.throwsAsync(UNet.load(
+    fixture('sd15-tiny', 'unet'), { packedCache: 'yes' as never },
+  ), { code: 'INVALID_ARGUMENT', message: /packedCache/ })
+  await t.throwsAsync(StableDiffusion.load(
+    fixture('sd15-tiny'), { packedCache: 1 as never },
+  ), { code: 'INVALID_ARGUMENT', message: /packedCache/ })
 })

@@ -178,7 +178,8 @@ function write(t: ExecutionContext, tensors: Tensors, metadata: Record<string, s
 }
 
 const parameters = (checkpoint: Checkpoint): number[] =>
-  [checkpoint.unet, checkpoint.vae, checkpoint.textEncoder].map(({ weights }) => weights.reduce((sum, { shape }) => sum + elementCount(shape), 0))
+  [checkpoint.unet, checkpoint.vae, checkpoint.textEncoder].map(({ weights }) =>
+    weights.reduce((sum, { shape }) => sum + elementCount(shape), 0))
 
 test('Stable Diffusion 1.5', async t => {
   const tensors: Tensors = new Map()
@@ -193,7 +194,9 @@ test('Stable Diffusion 1.5', async t => {
     useLinearProjection: false, onlyCrossAttention: [false, false, false, false], downsamplePadding: 1, flipSinToCos: true, freqShift: 0,
   })
   t.deepEqual(checkpoint.vae.config, {
-    inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [128, 256, 512, 512], layersPerBlock: 2, normNumGroups: 32, useQuantConv: true, usePostQuantConv: true,
+    inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [
+      128, 256, 512, 512,
+    ], layersPerBlock: 2, normNumGroups: 32, useQuantConv: true, usePostQuantConv: true,
     midBlockAddAttention: true, scalingFactor: 0.18215, shiftFactor: 0,
   })
   t.deepEqual(checkpoint.textEncoder.config, {
@@ -212,11 +215,17 @@ test('Stable Diffusion 2.1', async t => {
   const checkpoint = await openCheckpoint(write(t, tensors))
   t.deepEqual(parameters(checkpoint), [865_910_724, 83_653_863, 340_387_840])
   const { blockOutChannels, attentionHeads, crossAttentionDim, useLinearProjection, sampleSize } = checkpoint.unet.config
-  t.deepEqual([blockOutChannels, attentionHeads, crossAttentionDim, useLinearProjection, sampleSize], [[320, 640, 1280, 1280], [5, 10, 20, 20], 1024, true, 96])
+  t.deepEqual(
+    [blockOutChannels, attentionHeads, crossAttentionDim, useLinearProjection, sampleSize],
+    [[320, 640, 1280, 1280], [5, 10, 20, 20], 1024, true, 96],
+  )
   t.deepEqual(checkpoint.textEncoder.config, {
     vocabSize: 49408, hiddenSize: 1024, intermediateSize: 4096, numHiddenLayers: 23, numAttentionHeads: 16, maxPositionEmbeddings: 77, hiddenAct: 'gelu', layerNormEps: 1e-5,
   })
-  t.deepEqual([checkpoint.schedulerConfig._class_name, checkpoint.schedulerConfig.prediction_type, checkpoint.padToken], ['DDIMScheduler', 'v_prediction', '!'])
+  t.deepEqual(
+    [checkpoint.schedulerConfig._class_name, checkpoint.schedulerConfig.prediction_type, checkpoint.padToken],
+    ['DDIMScheduler', 'v_prediction', '!'],
+  )
   t.regex(checkpoint.warnings.join(), /v is assumed/)
 
   // A file that says what it predicts.

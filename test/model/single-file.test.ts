@@ -55,16 +55,21 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
     const family = set === 'sd21-tiny' ? 'sd2' : 'sd1'
     const heads = (width: number): number => (family === 'sd2' ? width / 64 : 8)
     // Heads and groups cannot be seen: they are the published models'.
-    t.deepEqual(inferUNetConfig(new Shapes(unet.weights, 'f'), family, 16), { ...folder.unet.config, normNumGroups: 32, attentionHeads: folder.unet.config.blockOutChannels.map(heads) })
+    t.deepEqual(inferUNetConfig(
+      new Shapes(unet.weights, 'f'), family, 16,
+    ), { ...folder.unet.config, normNumGroups: 32, attentionHeads: folder.unet.config.blockOutChannels.map(heads) })
     t.deepEqual(inferVAEConfig(new Shapes(vae.weights, 'f')), { ...folder.vae.config, normNumGroups: 32 })
-    t.deepEqual(inferTextEncoderConfig(new Shapes(textEncoder.weights, 'f'), family), { ...folder.textEncoder.config, numAttentionHeads: folder.textEncoder.config.hiddenSize / 64 })
+    t.deepEqual(inferTextEncoderConfig(
+      new Shapes(textEncoder.weights, 'f'), family,
+    ), { ...folder.textEncoder.config, numAttentionHeads: folder.textEncoder.config.hiddenSize / 64 })
   })
 }
 
 for (const set of ['bk-sdm-base-tiny', 'bk-sdm-small-tiny', 'bk-sdm-tiny-tiny']) {
   test(`${set}: names and config of fewer layers, stages, no mid block`, async t => {
     const { config, weights } = await openUNet(fixture(set, 'unet'))
-    const old = weights.map(({ name }) => ldmUNetName(name, config.layersPerBlock, config.upCrossAttention).replace('model.diffusion_model.', ''))
+    const old = weights.map(({ name }) =>
+      ldmUNetName(name, config.layersPerBlock, config.upCrossAttention).replace('model.diffusion_model.', ''))
     t.is(new Set(old).size, weights.length)
     const names = unetNames(old)
     t.deepEqual(old.map(name => names.get(name)), weights.map(({ name }) => name))
@@ -85,7 +90,9 @@ test('the last OpenCLIP layer is left out, or what the config leaves out', async
 })
 
 test('text encoder names without text_model., and with position ids', async t => {
-  const file = await ldmFile(t, 'sd15-tiny', tensors => tensors.map(tensor => ({ ...tensor, name: tensor.name.replace('transformer.text_model.', 'transformer.') })))
+  const file = await ldmFile(
+    t, 'sd15-tiny', tensors => tensors.map(tensor => ({ ...tensor, name: tensor.name.replace('transformer.text_model.', 'transformer.') })),
+  )
   const { textEncoder } = await openAs(file, 'sd15-tiny')
   const folder = await openCheckpoint(fixture('sd15-tiny'))
   t.deepEqual(contents(textEncoder), contents(folder.textEncoder))
@@ -105,11 +112,15 @@ test('what published files hold beside the model is not used', async t => {
 
 test('extra and missing tensors of a part reach the match under a name one can find', async t => {
   const folder = await openCheckpoint(fixture('sd15-tiny'))
-  const extra = await openAs(await ldmFile(t, 'sd15-tiny', tensors => [...tensors, junk('model.diffusion_model.input_blocks.1.0.odd.weight')]), 'sd15-tiny')
+  const extra = await openAs(
+    await ldmFile(t, 'sd15-tiny', tensors => [...tensors, junk('model.diffusion_model.input_blocks.1.0.odd.weight')]), 'sd15-tiny',
+  )
   const error = t.throws(() => matchWeights(folder.unet.weights, extra.unet.weights, 'f'), { instanceOf: AsdmError })
   t.is(error?.code, 'TENSOR_EXTRA')
   t.true(error!.message.includes('input_blocks.1.0.odd.weight'))
-  const fewer = await openAs(await ldmFile(t, 'sd15-tiny', tensors => tensors.filter(({ name }) => !name.includes('middle_block.2.in_layers.2'))), 'sd15-tiny')
+  const fewer = await openAs(
+    await ldmFile(t, 'sd15-tiny', tensors => tensors.filter(({ name }) => !name.includes('middle_block.2.in_layers.2'))), 'sd15-tiny',
+  )
   const missing = t.throws(() => matchWeights(folder.unet.weights, fewer.unet.weights, 'f'), { instanceOf: AsdmError })
   t.is(missing?.code, 'TENSOR_MISSING')
   t.true(missing!.message.includes('mid_block.resnets.1.conv1.weight'))
@@ -118,11 +129,18 @@ test('extra and missing tensors of a part reach the match under a name one can f
 test('v_pred and ztsnr tensors say what the UNet predicts and how its noise schedule ends', async t => {
   const mark = (name: string): TensorToWrite => ({ name, dtype: 'F32', shape: [0], data: new Uint8Array(0) })
   const configs = temporaryFolder(t)
-  for (const part of ['unet', 'vae', 'text_encoder']) fs.cpSync(path.join(fixture('sd15-tiny'), part, 'config.json'), path.join(configs, part, 'config.json'))
-  const config = async (...markers: string[]) => (await openCheckpoint(await ldmFile(t, 'sd15-tiny', tensors => [...tensors, ...markers.map(mark)]), { config: configs })).schedulerConfig
+  for (const part of ['unet', 'vae', 'text_encoder'])
+    fs.cpSync(path.join(fixture('sd15-tiny'), part, 'config.json'), path.join(configs, part, 'config.json'))
+  const config = async (...markers: string[]) =>
+    (await openCheckpoint(
+      await ldmFile(t, 'sd15-tiny', tensors => [...tensors, ...markers.map(mark)]), { config: configs },
+    )).schedulerConfig
   t.like(await config(), { _class_name: 'PNDMScheduler', prediction_type: undefined })
   t.like(await config('v_pred'), { _class_name: 'PNDMScheduler', prediction_type: 'v_prediction' })
-  t.like(await config('v_pred', 'ztsnr'), { _class_name: 'DDIMScheduler', prediction_type: 'v_prediction', rescale_betas_zero_snr: true, timestep_spacing: 'trailing', clip_sample: false })
+  t.like(await config('v_pred', 'ztsnr'), {
+    _class_name: 'DDIMScheduler', prediction_type: 'v_prediction', rescale_betas_zero_snr: true, timestep_spacing: 'trailing',
+    clip_sample: false,
+  })
 })
 
 test('files that are something else', async t => {
@@ -142,15 +160,23 @@ test('files that are something else', async t => {
   await refused(t, named(), 'UNSUPPORTED_FORMAT', 'model.diffusion_model.*')
   await refused(t, named('model.diffusion_model.x'), 'TENSOR_MISSING', 'VAE')
   await refused(t, named('model.diffusion_model.x', 'first_stage_model.x'), 'TENSOR_MISSING', 'text encoder')
-  await refused(t, named('model.diffusion_model.x', 'first_stage_model.x', 'cond_stage_model.transformer.x', 'cond_stage_model.model.x'), 'TENSOR_EXTRA', 'one text encoder')
-  await refused(t, named('model.diffusion_model.x', 'first_stage_model.x', 'cond_stage_model.transformer.x'), 'TENSOR_MISSING', 'down_blocks.0.resnets.0.conv1.weight', 'inferred')
+  await refused(
+    t, named('model.diffusion_model.x', 'first_stage_model.x', 'cond_stage_model.transformer.x', 'cond_stage_model.model.x'),
+    'TENSOR_EXTRA', 'one text encoder',
+  )
+  await refused(
+    t, named('model.diffusion_model.x', 'first_stage_model.x', 'cond_stage_model.transformer.x'), 'TENSOR_MISSING',
+    'down_blocks.0.resnets.0.conv1.weight', 'inferred',
+  )
   await named('x').catch(() => {})
   await refused(t, openCheckpoint(file, { variant: 'fp16' }), 'INVALID_ARGUMENT', 'no variant')
 })
 
 test('hostile shapes', async t => {
-  const reshaped = (pattern: RegExp, shape: number[], data = new Uint8Array()): Change => tensors => tensors.map(tensor => (pattern.test(tensor.name) ? { ...tensor, shape, data } : tensor))
-  const inferred = async (change: Change, code: ErrorCode, ...says: string[]): Promise<void> => refused(t, openCheckpoint(await ldmFile(t, 'sd15-tiny', change)), code, ...says)
+  const reshaped = (pattern: RegExp, shape: number[], data = new Uint8Array()): Change =>
+    tensors => tensors.map(tensor => (pattern.test(tensor.name) ? { ...tensor, shape, data } : tensor))
+  const inferred = async (change: Change, code: ErrorCode, ...says: string[]): Promise<void> =>
+    refused(t, openCheckpoint(await ldmFile(t, 'sd15-tiny', change)), code, ...says)
   await inferred(reshaped(/input_blocks\.1\.0\.in_layers\.2\.weight/, [1e9, 0]), 'BAD_CONFIG', 'block_out_channels', '1000000000')
   await inferred(reshaped(/input_blocks\.1\.0\.in_layers\.2\.weight/, [0, 3]), 'TENSOR_SHAPE', 'down_blocks.0.resnets.0.conv1.weight')
   await inferred(reshaped(/input_blocks\.0\.0\.weight/, [2], new Uint8Array(4)), 'TENSOR_SHAPE', 'conv_in.weight')
@@ -161,6 +187,9 @@ test('hostile shapes', async t => {
   await refused(t, openAs(stacked, 'sd21-tiny'), 'TENSOR_SHAPE', 'in_proj_weight', 'stack 3')
   const uneven = await ldmFile(t, 'sd21-tiny', reshaped(/resblocks\.0\.attn\.in_proj_bias/, [4], new Uint8Array(16)))
   await refused(t, openAs(uneven, 'sd21-tiny'), 'TENSOR_SHAPE', 'in_proj_bias', '[4]')
-  const whole = await ldmFile(t, 'sd15-tiny', tensors => tensors.map(tensor => (tensor.name.endsWith('out.2.bias') ? { ...tensor, dtype: 'I32', data: new Uint8Array(16) } : tensor)))
+  const whole = await ldmFile(
+    t, 'sd15-tiny',
+    tensors => tensors.map(tensor => (tensor.name.endsWith('out.2.bias') ? { ...tensor, dtype: 'I32', data: new Uint8Array(16) } : tensor)),
+  )
   await refused(t, openAs(whole, 'sd15-tiny'), 'TENSOR_DTYPE', 'I32')
 })

@@ -3,9 +3,12 @@ import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import { currentName, matchWeights, splitVAEWeights } from '../../lib/model/weights'
 import type { WeightSource } from '../../lib/native/configs'
 
-const source = (name: string, shape: number[], dtype = 'F32'): WeightSource => ({ name, file: 'f', dtype: dtype as 'F32', shape, begin: 0, end: 4 * shape.reduce((a, b) => a * b, 1) })
+const source = (name: string, shape: number[], dtype = 'F32'): WeightSource =>
+  ({ name, file: 'f', dtype: dtype as 'F32', shape, begin: 0, end: 4 * shape.reduce((a, b) => a * b, 1) })
 
-function refused(t: ExecutionContext, requested: { name: string, shape: number[] }[], sources: WeightSource[], code: ErrorCode, ...says: string[]): void {
+function refused(
+  t: ExecutionContext, requested: { name: string, shape: number[] }[], sources: WeightSource[], code: ErrorCode, ...says: string[]
+): void {
   const error = t.throws(() => matchWeights(requested, sources, 'model.safetensors'), { instanceOf: AsdmError })
   t.is(error?.code, code, error?.message)
   for (const part of ['model.safetensors', ...says]) t.true(error!.message.includes(part), `${part} in: ${error!.message}`)
@@ -14,7 +17,13 @@ function refused(t: ExecutionContext, requested: { name: string, shape: number[]
 test('sources come in the order and with the shapes of the requests', t => {
   const requested = [{ name: 'b', shape: [2, 3] }, { name: 'a', shape: [4, 4, 1, 1] }, { name: 'c', shape: [1] }]
   const matched = matchWeights(requested, [source('c', [1], 'F16'), source('a', [4, 4]), source('b', [2, 3, 1, 1], 'BF16')], 'f')
-  t.deepEqual(matched.map(({ name, shape, dtype }) => ({ name, shape, dtype })), [{ name: 'b', shape: [2, 3], dtype: 'BF16' }, { name: 'a', shape: [4, 4, 1, 1], dtype: 'F32' }, { name: 'c', shape: [1], dtype: 'F16' }])
+  t.deepEqual(
+    matched.map(({ name, shape, dtype }) => ({ name, shape, dtype })),
+    [
+      { name: 'b', shape: [2, 3], dtype: 'BF16' }, { name: 'a', shape: [4, 4, 1, 1], dtype: 'F32' },
+      { name: 'c', shape: [1], dtype: 'F16' },
+    ],
+  )
   t.deepEqual(matchWeights([], [], 'f'), [])
 })
 
@@ -26,14 +35,19 @@ test('what does not match', t => {
   refused(t, [{ name: 'w', shape: [4, 4] }], [source('w', [4, 4, 3, 3])], 'TENSOR_SHAPE', '[4,4,3,3]')
   refused(t, [{ name: 'w', shape: [2, 8] }], [source('w', [8, 2])], 'TENSOR_SHAPE', '[8,2]')
   refused(t, [{ name: 'w', shape: [4, 4] }], [source('w', [1, 4, 4])], 'TENSOR_SHAPE', '[1,4,4]')
-  refused(t, [{ name: 'w', shape: [2] }], [source('w', [2]), source('lora', [2]), source('x', [1])], 'TENSOR_EXTRA', '2 are not among them: lora, x')
+  refused(
+    t, [{ name: 'w', shape: [2] }], [source('w', [2]), source('lora', [2]), source('x', [1])], 'TENSOR_EXTRA',
+    '2 are not among them: lora, x',
+  )
   refused(t, [{ name: 'w', shape: [2] }], [source('w', [2], 'I8')], 'TENSOR_DTYPE', '"w"', 'I8')
   refused(t, [{ name: '__proto__', shape: [2] }], [], 'TENSOR_MISSING', '__proto__')
 })
 
 test('a VAE in halves', t => {
   const names = (sources: WeightSource[]): string[] => sources.map(({ name }) => name)
-  const { decoder, encoder } = splitVAEWeights(['encoder.conv_in.weight', 'quant_conv.bias', 'decoder.conv_in.weight', 'post_quant_conv.bias', 'stray'].map(name => source(name, [1])))
+  const { decoder, encoder } = splitVAEWeights([
+    'encoder.conv_in.weight', 'quant_conv.bias', 'decoder.conv_in.weight', 'post_quant_conv.bias', 'stray',
+  ].map(name => source(name, [1])))
   t.deepEqual(names(decoder), ['decoder.conv_in.weight', 'post_quant_conv.bias', 'stray'])
   t.deepEqual(names(encoder), ['encoder.conv_in.weight', 'quant_conv.bias', 'stray'])
 })

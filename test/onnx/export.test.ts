@@ -18,7 +18,9 @@ import { temporaryFolder } from '../support/temporary'
 
 test('every weight is there once, as it is stored or transposed', async t => {
   const folder = temporaryFolder(t)
-  const written = await exportOnnx(fixture('sd15-tiny'), path.join(folder, 'unet.onnx'), { part: 'unet', batch: 2, height: 8, width: 8, length: 77 })
+  const written = await exportOnnx(fixture('sd15-tiny'), path.join(folder, 'unet.onnx'), {
+    part: 'unet', batch: 2, height: 8, width: 8, length: 77,
+  })
   const model = readOnnx(written.path)
   t.is(model.opset, 17)
   t.is(model.nodes.length, written.nodes)
@@ -45,7 +47,10 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-base-tiny', 'bk-sdm-small-t
     const { json, tensor } = loadExpected(set)
     const { path: file } = await exportOnnx(fixture(set, 'unet'), path.join(temporaryFolder(t), 'a.onnx'), { part: 'unet' })
     const model = readOnnx(file)
-    t.deepEqual(model.inputs.map(({ shape }) => shape.filter(size => typeof size === 'string')), [['batch', 'height', 'width'], ['batch'], ['batch', 'length']])
+    t.deepEqual(
+      model.inputs.map(({ shape }) => shape.filter(size => typeof size === 'string')),
+      [['batch', 'height', 'width'], ['batch'], ['batch', 'length']],
+    )
     // One picture of the smaller models, whose graphs lack units that these have.
     for (const { name, timesteps } of json.unet.cases.slice(0, set === 'sd21-tiny' ? 2 : 1)) {
       const [sample, text] = [tensor(`unet/${name}/sample`), tensor(`unet/${name}/encoder_hidden_states`)]
@@ -60,10 +65,13 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
   // Both sets' VAEs are alike; the smaller pictures will do.
   if (set === 'sd21-tiny') test(`${set}: the VAE's two files`, async t => {
     const folder = temporaryFolder(t)
-    const model = async (part: 'vae_decoder' | 'vae_encoder') => readOnnx((await exportOnnx(fixture(set), path.join(folder, `${part}.onnx`), { part, batch: 1 })).path)
+    const model = async (part: 'vae_decoder' | 'vae_encoder') =>
+      readOnnx((await exportOnnx(fixture(set), path.join(folder, `${part}.onnx`), { part, batch: 1 })).path)
     const [decoder, encoder] = [await model('vae_decoder'), await model('vae_encoder')]
     const { name: decode } = json.vae.decode[1]
-    within(t, runOnnx(decoder, { latent_sample: tensor(`vae/${decode}/latents`) }).outputs.sample, tensor(`vae/${decode}/image`), 2e-5, decode)
+    within(
+      t, runOnnx(decoder, { latent_sample: tensor(`vae/${decode}/latents`) }).outputs.sample, tensor(`vae/${decode}/image`), 2e-5, decode,
+    )
     const { name: encode } = json.vae.encode[1]
     const mean = tensor(`vae/${encode}/mean`)
     const { latent_parameters: moments } = runOnnx(encoder, { sample: tensor(`vae/${encode}/image`) }).outputs
@@ -75,8 +83,13 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
     const { ids } = json.text_encoder
     for (const [name, clipSkip] of [['last_hidden_state', 0], ['clip_skip_1', 1]] as const) {
       const wanted = tensor(`text_encoder/${name}`)
-      const { path: file } = await exportOnnx(fixture(set), path.join(folder, `${name}.onnx`), { part: 'text_encoder', clipSkip, ...(clipSkip === 1 && { length: wanted.shape[1] }) })
-      within(t, runOnnx(readOnnx(file), { input_ids: { shape: wanted.shape.slice(0, 2), data: ids.flat() } }).outputs.last_hidden_state, wanted, 2e-5, name)
+      const { path: file } = await exportOnnx(fixture(set), path.join(folder, `${name}.onnx`), {
+        part: 'text_encoder', clipSkip, ...(clipSkip === 1 && { length: wanted.shape[1] }),
+      })
+      within(
+        t, runOnnx(readOnnx(file), { input_ids: { shape: wanted.shape.slice(0, 2), data: ids.flat() } }).outputs.last_hidden_state, wanted,
+        2e-5, name,
+      )
     }
   })
 }
@@ -84,11 +97,19 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
 test('conditional convolutions: mixed kernels with a fixed batch, mixed results with an open one, as our own UNet has them', async t => {
   const folder = temporaryFolder(t)
   // One of every kind: plain, with a time embedding, of a sequence and to one, resized, with steps of 2.
-  const places = ['down_blocks.0.resnets.0.conv1', 'down_blocks.0.resnets.0.conv2', 'down_blocks.0.downsamplers.0.conv', 'down_blocks.0.attentions.0.proj_in', 'mid_block.attentions.0.proj_out', 'up_blocks.0.upsamplers.0.conv', 'conv_out']
+  const places = [
+    'down_blocks.0.resnets.0.conv1', 'down_blocks.0.resnets.0.conv2', 'down_blocks.0.downsamplers.0.conv',
+    'down_blocks.0.attentions.0.proj_in', 'mid_block.attentions.0.proj_out', 'up_blocks.0.upsamplers.0.conv', 'conv_out',
+  ]
   const units = Object.fromEntries(places.map((prefix, i) => [prefix, {
-    experts: [{ checkpoint: 'sd' }, { checkpoint: 'sd', noise: 0.5 }, { checkpoint: 'sd', noise: 0.5 }].slice(0, 2 + (i % 2)), router: { activation: i % 3 === 0 ? 'softmax' : 'sigmoid' },
+    experts: [{ checkpoint: 'sd' }, { checkpoint: 'sd', noise: 0.5 }, { checkpoint: 'sd', noise: 0.5 }].slice(0, 2 + (i % 2)), router: {
+      activation: i % 3 === 0 ? 'softmax' : 'sigmoid',
+    },
   }]))
-  await assemble({ version: 1, checkpoints: { sd: null }, target: { from: 'sd' }, rest: 'sd', units } as Recipe, { out: path.join(folder, 'model'), checkpoints: { sd: fixture('sd15-tiny') } })
+  await assemble(
+    { version: 1, checkpoints: { sd: null }, target: { from: 'sd' }, rest: 'sd', units } as Recipe,
+    { out: path.join(folder, 'model'), checkpoints: { sd: fixture('sd15-tiny') } },
+  )
   const file = path.join(folder, 'model', 'unet', 'diffusion_pytorch_model.safetensors')
   trainRouters(file, await readSafetensorsHeader(file))
   const random = new TorchGenerator(3)
@@ -97,11 +118,16 @@ test('conditional convolutions: mixed kernels with a fixed batch, mixed results 
   const wanted = (await unet.forward({ sample, timestep: 500, encoderHiddenStates: text })).sample
   await unet.dispose()
   for (const batch of [2, undefined]) {
-    const { path: file } = await exportOnnx(path.join(folder, 'model'), path.join(folder, `${batch}.onnx`), { part: 'unet', ...(batch && { batch }) })
+    const { path: file } = await exportOnnx(
+      path.join(folder, 'model'), path.join(folder, `${batch}.onnx`), { part: 'unet', ...(batch && { batch }) },
+    )
     const model = readOnnx(file)
     t.is(model.nodes.filter(({ op }) => op === 'ReduceMean').length, places.length)
     t.is(model.nodes.filter(({ op, attributes }) => op === 'Conv' && attributes.group === 2).length, batch === 2 ? places.length : 0)
-    within(t, runOnnx(model, { sample, timestep: { shape: [2], data: [500, 500] }, encoder_hidden_states: text }).outputs.out_sample, wanted, 2e-5, String(batch))
+    within(
+      t, runOnnx(model, { sample, timestep: { shape: [2], data: [500, 500] }, encoder_hidden_states: text }).outputs.out_sample, wanted,
+      2e-5, String(batch),
+    )
   }
 })
 
@@ -139,7 +165,9 @@ test('number formats and a file of weights: the same numbers, rounded; in pages;
       t.true(model.constants.get(name)!.data.every((value, i) => Math.abs(value - data[i]) <= Math.abs(data[i]) * width + 2 ** -25), name)
     }
     const random = new TorchGenerator(1)
-    const feeds = { sample: random.randn([1, 4, 4, 4]), timestep: { shape: [1], data: [10] }, encoder_hidden_states: random.randn([1, 3, 48]) }
+    const feeds = {
+      sample: random.randn([1, 4, 4, 4]), timestep: { shape: [1], data: [10] }, encoder_hidden_states: random.randn([1, 3, 48]),
+    }
     const [a, b] = [plain, model].map(each => runOnnx(each, feeds).outputs.out_sample.data)
     t.true(maxAbsDiff(a, b) < 0.1)
   }
@@ -179,8 +207,13 @@ test('what cannot be written is refused, and leaves nothing behind', async t => 
 test('the command says what it wrote', async t => {
   const folder = temporaryFolder(t)
   const main = path.join(__dirname, '..', '..', 'lib', 'cli', 'main.js')
-  const args = ['export-onnx', '--model', fixture('sd15-tiny'), '--part', 'unet', '--batch', '2', '--height', '8', '--width', '8', '--out', path.join(folder, 'unet.onnx'), '--external-data']
+  const args = [
+    'export-onnx', '--model', fixture('sd15-tiny'), '--part', 'unet', '--batch', '2', '--height', '8', '--width', '8', '--out',
+    path.join(folder, 'unet.onnx'), '--external-data',
+  ]
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [main, ...args])
   t.is(stdout, `${path.join(folder, 'unet.onnx')}\n${path.join(folder, 'unet.onnx.data')}\n`)
-  t.regex(stderr, /nodes, weights .* sample \[2, 4, 8, 8\], timestep \[2\], encoder_hidden_states \[2, length, 48\] -> out_sample \[2, 4, 8, 8\]/)
+  t.regex(
+    stderr, /nodes, weights .* sample \[2, 4, 8, 8\], timestep \[2\], encoder_hidden_states \[2, length, 48\] -> out_sample \[2, 4, 8, 8\]/,
+  )
 })

@@ -125,7 +125,10 @@ function check(t: { fail(message: string): void }, s: Shape, plain: Inputs) {
 test('any head width and any number of keys', t => {
   for (const headDim of [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 40, 64, 80, 127, 128, 129, 160])
     for (const kLength of [1, 3, 4, 5, 7, 8, 9, 77, 127, 128, 129])
-      check(t, shape({ heads: 2, qLength: (kLength * 7 + headDim) % 53 + 1, kLength, headDim }), inputs(shape({ heads: 2, qLength: (kLength * 7 + headDim) % 53 + 1, kLength, headDim }), headDim * kLength))
+      check(
+        t, shape({ heads: 2, qLength: (kLength * 7 + headDim) % 53 + 1, kLength, headDim }),
+        inputs(shape({ heads: 2, qLength: (kLength * 7 + headDim) % 53 + 1, kLength, headDim }), headDim * kLength),
+      )
   t.pass()
 })
 
@@ -161,7 +164,8 @@ test('causal ignores whatever finite comes later', t => {
   const end = row * s.ldo + s.headDim
   for (const format of formats) {
     const before = runEverywhere('attention', { ...s, ...given }, format), after = runEverywhere('attention', { ...s, ...changed }, format)
-    before.forEach(({ set, y }, i) => t.deepEqual(Buffer.from(y.buffer, 0, end * 4), Buffer.from(after[i].y.buffer, 0, end * 4), `${set} ${format}`))
+    before.forEach(({ set, y }, i) =>
+      t.deepEqual(Buffer.from(y.buffer, 0, end * 4), Buffer.from(after[i].y.buffer, 0, end * 4), `${set} ${format}`))
   }
 })
 
@@ -199,12 +203,16 @@ test('a row has the same bits alone and among others', t => {
 })
 
 test('samples do not depend on each other', t => {
-  const s = shape({ batch: 3, heads: 2, qLength: 61, kLength: 90, headDim: 24, ldq: 48, ldk: 48, ldv: 48, ldo: 48 }), given = rounded(inputs(s, 17))
+  const s = shape({
+      batch: 3, heads: 2, qLength: 61, kLength: 90, headDim: 24, ldq: 48, ldk: 48, ldv: 48, ldo: 48,
+    }), given = rounded(inputs(s, 17))
   for (const format of formats) {
     const whole = runEverywhere('attention', { ...s, ...given }, format)
     for (let b = 0; b < 3; b++) {
       const part = (values: Float32Array) => values.slice(b * values.length / 3, (b + 1) * values.length / 3)
-      runEverywhere('attention', { ...s, batch: 1, q: part(given.q), k: part(given.k), v: part(given.v) }, format).forEach(({ set, y }, i) =>
+      runEverywhere(
+        'attention', { ...s, batch: 1, q: part(given.q), k: part(given.k), v: part(given.v) }, format,
+      ).forEach(({ set, y }, i) =>
         t.is(maxAbsDiff(y, part(whole[i].y)), 0, `${set} ${format} ${b}`))
     }
   }
@@ -213,7 +221,8 @@ test('samples do not depend on each other', t => {
 test('NaN goes where softmax sends it', t => {
   const s = shape({ qLength: 20, kLength: 150, headDim: 5, ldo: 5 }), clean = inputs(s, 14)
   const isNaNs = (given: Inputs) => formats.flatMap(format =>
-    runEverywhere('attention', { ...s, ...given }, format).map(({ set, y }) => ({ set: `${set} ${format}`, nan: [...y].map(value => Number.isNaN(value)) })))
+    runEverywhere('attention', { ...s, ...given }, format).map(({ set, y }) =>
+      ({ set: `${set} ${format}`, nan: [...y].map(value => Number.isNaN(value)) })))
   const poisoned = (name: keyof Inputs, at: number) => {
     const copy = { ...clean, [name]: clean[name].slice() }
     copy[name][at] = NaN
@@ -237,10 +246,12 @@ test('keys with a score of -inf have no weight; a row of nothing else is NaN', t
     v: Float32Array.from({ length: 2 * few.ldv + 2 }, (_, i) => given.v[visible[Math.floor(i / few.ldv)] * s.ldv + (i % few.ldv)] ?? 0),
   })
   for (const format of formats)
-    for (const { set, y } of runEverywhere('attention', { ...s, ...given }, format)) t.is(complaint(s, set, format, y, want), null, `${set} ${format}`)
+    for (const { set, y } of runEverywhere('attention', { ...s, ...given }, format))
+      t.is(complaint(s, set, format, y, want), null, `${set} ${format}`)
   for (const j of visible) given.k[j * s.ldk] = -Infinity
   for (const format of formats)
-    for (const { set, y } of runEverywhere('attention', { ...s, ...given }, format)) t.true(Number.isNaN(y[0]) && Number.isNaN(y[1]), `${set} ${format}`)
+    for (const { set, y } of runEverywhere('attention', { ...s, ...given }, format))
+      t.true(Number.isNaN(y[0]) && Number.isNaN(y[1]), `${set} ${format}`)
 })
 
 test('equals PyTorch', t => {

@@ -38,8 +38,12 @@ function ratesOf(a: Arguments, sample: number) {
     mean[i] += value
     size[i] += Math.abs(value)
   }
-  const z = Array.from({ length: a.experts }, (_, e) => mean.reduce((sum, value, i) => sum + value * a.routerWeight[e * a.c + i], a.routerBias[e]))
-  const away = Array.from({ length: a.experts }, (_, e) => size.reduce((sum, value, i) => sum + 72 * EPS * value * Math.abs(a.routerWeight[e * a.c + i]), 0))
+  const z = Array.from(
+    { length: a.experts }, (_, e) => mean.reduce((sum, value, i) => sum + value * a.routerWeight[e * a.c + i], a.routerBias[e]),
+  )
+  const away = Array.from(
+    { length: a.experts }, (_, e) => size.reduce((sum, value, i) => sum + 72 * EPS * value * Math.abs(a.routerWeight[e * a.c + i]), 0),
+  )
   const exps = z.map(value => Math.exp(value - Math.max(...z)))
   const rates = a.softmax ? exps.map(value => value / exps.reduce((x, y) => x + y)) : z.map(value => 1 / (1 + Math.exp(-value)))
   return { rates, away: rates.map((rate, e) => 2 * EPS * rate + (a.softmax ? 2 * Math.max(...away) * rate : away[e] / 4)) }
@@ -88,12 +92,15 @@ function checkIn(dtype: keyof typeof formats, s: Shape): string | undefined {
   }
   for (const { set, y } of runEverywhere('condConv', a, dtype))
     for (let at = 0; at < want.length; at++)
-      if (!(Math.abs(y[at] - want[at]) <= allowed[at])) return `${dtype} ${set} ${JSON.stringify(s)}: element ${at} is ${y[at]}, not ${want[at]} within ${allowed[at]}`
+      if (!(Math.abs(y[at] - want[at]) <= allowed[at]))
+        return `${dtype} ${set} ${JSON.stringify(s)}: element ${at} is ${y[at]}, not ${want[at]} within ${allowed[at]}`
   return undefined
 }
 
 test('3x3, odd numbers of channels and experts', t => {
-  for (const c of [1, 3, 17]) for (const co of [1, 4, 33]) for (const experts of [1, 2, 3, 5]) t.is(check({ n: 2, h: 5, w: 7, c, co, kernel: 3, pad: 1, experts, bias: true }), undefined)
+  for (const c of [1, 3, 17])
+    for (const co of [1, 4, 33])
+      for (const experts of [1, 2, 3, 5]) t.is(check({ n: 2, h: 5, w: 7, c, co, kernel: 3, pad: 1, experts, bias: true }), undefined)
 })
 
 test('16 experts, softmax, without a bias', t => {
@@ -115,13 +122,20 @@ test('1x1, stride 2, no padding, resized, in place', t => {
   t.is(check({ n: 3, h: 5, w: 3, c: 11, co: 34, kernel: 1, experts: 3, bias: true, residual: true }), undefined)
   for (const h of [4, 9]) t.is(check({ n: 2, h, w: 6, c: 7, co: 12, kernel: 3, pad: 1, stride: 2, experts: 3, bias: true }), undefined)
   t.is(check({ n: 2, h: 6, w: 6, c: 7, co: 12, kernel: 3, experts: 3 }), undefined)
-  for (const resize of [[10, 14], [9, 13], [5, 14]] as [number, number][]) t.is(check({ n: 2, h: 5, w: 7, c: 6, co: 18, kernel: 3, pad: 1, resize, experts: 3, bias: true }), undefined)
-  t.is(check({ n: 3, h: 3, w: 3, c: 5, co: 33, kernel: 3, pad: 1, experts: 4, bias: true, rowBias: true, residual: true, inPlace: true }), undefined)
+  for (const resize of [[10, 14], [9, 13], [5, 14]] as [number, number][])
+    t.is(check({ n: 2, h: 5, w: 7, c: 6, co: 18, kernel: 3, pad: 1, resize, experts: 3, bias: true }), undefined)
+  t.is(
+    check({ n: 3, h: 3, w: 3, c: 5, co: 33, kernel: 3, pad: 1, experts: 4, bias: true, rowBias: true, residual: true, inPlace: true }),
+    undefined,
+  )
 })
 
 test("maps and channels that Winograd's algorithm takes: tasks of several samples, odd sizes, resized", t => {
   t.is(check({ n: 3, h: 13, w: 11, c: 10, co: 35, kernel: 3, pad: 1, experts: 3, bias: true, rowBias: true, residual: true }), undefined)
-  t.is(check({ n: 2, h: 7, w: 8, c: 101, co: 19, kernel: 3, pad: 1, experts: 4, softmax: true, bias: true, residual: true, inPlace: true }), undefined)
+  t.is(
+    check({ n: 2, h: 7, w: 8, c: 101, co: 19, kernel: 3, pad: 1, experts: 4, softmax: true, bias: true, residual: true, inPlace: true }),
+    undefined,
+  )
   t.is(check({ n: 2, h: 5, w: 7, c: 11, co: 18, kernel: 3, pad: 1, resize: [9, 13], experts: 2, bias: true }), undefined)
   t.is(check({ n: 1, h: 37, w: 34, c: 8, co: 7, kernel: 3, pad: 1, experts: 6 }), undefined)
   t.is(check({ n: 11, h: 7, w: 6, c: 70, co: 20, kernel: 3, pad: 1, experts: 3, bias: true }), undefined)
@@ -137,7 +151,9 @@ test('random shapes', t => {
   fc.assert(fc.property(
     fc.record({
       n: fc.integer({ min: 1, max: 4 }), h: small, w: small, c: fc.integer({ min: 1, max: 40 }), co: fc.integer({ min: 1, max: 40 }), kernel: fc.constantFrom(1, 3), stride: fc.integer({ min: 1, max: 2 }),
-      pad: fc.nat(1), resize: fc.option(fc.tuple(small, small), { nil: undefined }), experts: fc.integer({ min: 1, max: 6 }), softmax: fc.boolean(), bias: fc.boolean(), rowBias: fc.boolean(), residual: fc.boolean(),
+      pad: fc.nat(1), resize: fc.option(
+        fc.tuple(small, small), { nil: undefined },
+      ), experts: fc.integer({ min: 1, max: 6 }), softmax: fc.boolean(), bias: fc.boolean(), rowBias: fc.boolean(), residual: fc.boolean(),
     }),
     shape => {
       const { outH, outW } = makeArguments(shape)
@@ -151,19 +167,27 @@ test('random shapes', t => {
 
 const bits = (values: Float32Array): string => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('hex')
 /** A router that gives the experts these rates whatever comes. */
-const fixed = (a: Arguments, rates: number[]): Arguments => ({ ...a, routerWeight: new Float32Array(a.routerWeight.length), routerBias: Float32Array.from(rates, rate => (rate === 1 ? 128 : rate === 0 ? -128 : Math.log(rate / (1 - rate)))) })
+const fixed = (a: Arguments, rates: number[]): Arguments =>
+  ({
+    ...a, routerWeight: new Float32Array(a.routerWeight.length),
+    routerBias: Float32Array.from(rates, rate => (rate === 1 ? 128 : rate === 0 ? -128 : Math.log(rate / (1 - rate)))),
+  })
 
 test('one expert of rate 1 is the plain convolution by it, bit for bit, whatever the others hold', t => {
   for (const [c, h] of [[3, 5], [140, 5], [3, 9], [70, 9], [3, 90]]) for (const softmax of [false, true]) {
-    const a = { ...makeArguments({ n: 3, h, w: 7, c, co: 37, kernel: 3, pad: 1, experts: 3, bias: true, rowBias: true, residual: true }), softmax }
+    const a = {
+      ...makeArguments({ n: 3, h, w: 7, c, co: 37, kernel: 3, pad: 1, experts: 3, bias: true, rowBias: true, residual: true }), softmax,
+    }
     const per = a.weight.length / 3
     for (const chosen of [0, 1, 2]) {
-      const weight = a.weight.map((value, i) => (Math.floor(i / per) === chosen ? (i % 7 === 0 ? -0 : value) : i % 2 === 0 ? NaN : Infinity))
+      const weight = a.weight.map((value, i) =>
+        (Math.floor(i / per) === chosen ? (i % 7 === 0 ? -0 : value) : i % 2 === 0 ? NaN : Infinity))
       const bias = a.bias!.map((value, i) => (Math.floor(i / 37) === chosen ? value : NaN))
       const one = fixed({ ...a, weight, bias }, [0, 1, 2].map(e => (e === chosen ? 1 : 0)))
       const wanted = { ...a, weight: weight.slice(chosen * per, (chosen + 1) * per), bias: bias.slice(chosen * 37, (chosen + 1) * 37) }
       for (const dtype of formatNames)
-        for (const { set, y } of runEverywhere('condConv', one, dtype)) t.is(bits(y), bits(runner.run('conv', set, 1, wanted, dtype)), `${dtype} ${set}`)
+        for (const { set, y } of runEverywhere('condConv', one, dtype))
+          t.is(bits(y), bits(runner.run('conv', set, 1, wanted, dtype)), `${dtype} ${set}`)
     }
   }
 })
@@ -172,9 +196,16 @@ test('an expert of rate 0 is not looked at; without any rate only the row bias i
   const a = makeArguments({ n: 2, h: 5, w: 6, c: 8, co: 20, kernel: 3, pad: 1, experts: 3, bias: true, rowBias: true })
   const per = a.weight.length / 3
   const two = fixed(a, [0.25, 0, 0.5])
-  const without = { ...two, experts: 2, weight: Float32Array.from([...a.weight.slice(0, per), ...a.weight.slice(2 * per)]), bias: Float32Array.from([...a.bias!.slice(0, 20), ...a.bias!.slice(40)]), routerWeight: new Float32Array(16), routerBias: Float32Array.of(two.routerBias[0], two.routerBias[2]) }
-  for (const { set, y } of runEverywhere('condConv', { ...two, weight: a.weight.map((value, i) => (Math.floor(i / per) === 1 ? NaN : value)) })) t.is(bits(y), bits(runner.run('condConv', set, 1, without)), set)
-  for (const { set, y } of runEverywhere('condConv', { ...fixed(a, [0, 0, 0]), weight: a.weight.map(() => Infinity) })) t.deepEqual([...y], [...y].map((_, i) => a.rowBias![Math.floor(i / (30 * 20)) * 20 + (i % 20)]), set)
+  const without = {
+    ...two, experts: 2, weight: Float32Array.from([...a.weight.slice(0, per), ...a.weight.slice(2 * per)]),
+    bias: Float32Array.from([...a.bias!.slice(0, 20), ...a.bias!.slice(40)]), routerWeight: new Float32Array(16),
+    routerBias: Float32Array.of(two.routerBias[0], two.routerBias[2]),
+  }
+  for (const { set, y } of runEverywhere('condConv', {
+    ...two, weight: a.weight.map((value, i) => (Math.floor(i / per) === 1 ? NaN : value)),
+  })) t.is(bits(y), bits(runner.run('condConv', set, 1, without)), set)
+  for (const { set, y } of runEverywhere('condConv', { ...fixed(a, [0, 0, 0]), weight: a.weight.map(() => Infinity) }))
+    t.deepEqual([...y], [...y].map((_, i) => a.rowBias![Math.floor(i / (30 * 20)) * 20 + (i % 20)]), set)
 })
 
 test("a sample's result depends neither on the samples beside it nor on whether their rates are like its own", t => {
@@ -199,12 +230,15 @@ test('a NaN in one sample stays in it', t => {
   for (const c of [5, 9]) {
     const a = makeArguments({ n: 3, h: 7, w: 7, c, co: 21, kernel: 3, pad: 1, experts: 3 })
     a.x[a.x.length / 3 + 9] = NaN
-    for (const { set, y } of formatNames.flatMap(dtype => runEverywhere('condConv', a, dtype))) t.true(y.every((value, at) => Number.isNaN(value) === (Math.floor(at / (y.length / 3)) === 1)), set)
+    for (const { set, y } of formatNames.flatMap(dtype => runEverywhere('condConv', a, dtype)))
+      t.true(y.every((value, at) => Number.isNaN(value) === (Math.floor(at / (y.length / 3)) === 1)), set)
   }
 })
 
 const toLast = (x: Float32Array, [, c, h, w]: number[]) =>
-  Float32Array.from({ length: x.length }, (_, i) => x[Math.floor(i / (c * h * w)) * c * h * w + (i % c) * h * w + (Math.floor(i / c) % (h * w))])
+  Float32Array.from(
+    { length: x.length }, (_, i) => x[Math.floor(i / (c * h * w)) * c * h * w + (i % c) * h * w + (Math.floor(i / c) % (h * w))],
+  )
 
 test("cond_conv equals PyTorch's", t => {
   const { tensor } = loadExpected('ops')

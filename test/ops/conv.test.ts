@@ -5,7 +5,8 @@ import { loadExpected, maxAbsDiff } from '../support/fixtures'
 import { BF16_EPS, everySet, formatNames, randomFloats, roundToBf16, runEverywhere, runner } from '../support/op-runner'
 
 test('3x3, same size', t => {
-  for (const c of [1, 3, 4, 5, 17]) for (const co of [1, 3, 4, 9, 33]) t.is(check({ n: 2, h: 5, w: 7, c, co, ...three, bias: true }), undefined)
+  for (const c of [1, 3, 4, 5, 17])
+    for (const co of [1, 3, 4, 9, 33]) t.is(check({ n: 2, h: 5, w: 7, c, co, ...three, bias: true }), undefined)
   for (const size of [1, 2, 3, 13]) t.is(check({ n: 1, h: size, w: 3, c: 6, co: 16, ...three }), undefined)
   t.is(check({ n: 1, h: 37, w: 41, c: 4, co: 5, ...three, bias: true }), undefined)
 })
@@ -66,7 +67,8 @@ test('random shapes', t => {
 
 test('a fused residual and time embedding equal separate additions bit for bit', t => {
   for (const c of [7, 100])
-    for (const { set, fused, separate } of fusedAndSeparate({ n: 2, h: 5, w: 6, c, co: 37, ...three })) t.is(maxAbsDiff(fused, separate), 0, set)
+    for (const { set, fused, separate } of fusedAndSeparate({ n: 2, h: 5, w: 6, c, co: 37, ...three }))
+      t.is(maxAbsDiff(fused, separate), 0, set)
 })
 
 test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
@@ -83,12 +85,17 @@ test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
       for (let i = 0; i < count; i++) {
         const want = parts[i] + parts[count + i] + a.residual![i] + residualLow[i]
         const size = Math.abs(parts[i]) + Math.abs(want)
-        if (!(Math.abs(y[i] - want) <= 1.01 * BF16_EPS * Math.abs(want) + size * 2 ** -15)) t.fail(`${set} c ${c} co ${co}: ${i} is ${y[i]}, not ${want}`)
-        if (!(Math.abs(y[i] + y[count + i] - want) <= size * 2 ** -15)) t.fail(`${set} c ${c} co ${co}: ${i} is ${y[i]} + ${y[count + i]}, not ${want}`)
+        if (!(Math.abs(y[i] - want) <= 1.01 * BF16_EPS * Math.abs(want) + size * 2 ** -15))
+          t.fail(`${set} c ${c} co ${co}: ${i} is ${y[i]}, not ${want}`)
+        if (!(Math.abs(y[i] + y[count + i] - want) <= size * 2 ** -15))
+          t.fail(`${set} c ${c} co ${co}: ${i} is ${y[i]} + ${y[count + i]}, not ${want}`)
       }
       t.is(maxAbsDiff(runner.run('conv', set, 5, { ...a, residualLow, low: true }, 'bf16'), y), 0)
       const { inPlace: _, ...apart } = a
-      t.is(maxAbsDiff(runner.run('conv', set, 1, { ...apart, residualLow }, 'bf16'), y.slice(0, count)), 0, 'a low part that is not wanted changes nothing')
+      t.is(
+        maxAbsDiff(runner.run('conv', set, 1, { ...apart, residualLow }, 'bf16'), y.slice(0, count)), 0,
+        'a low part that is not wanted changes nothing',
+      )
     }
   }
 })
@@ -116,7 +123,9 @@ test('a NaN pixel reaches its neighbourhood and nothing else', t => {
 })
 
 const toLast = (x: Float32Array, [, c, h, w]: number[]) =>
-  Float32Array.from({ length: x.length }, (_, i) => x[Math.floor(i / (c * h * w)) * c * h * w + (i % c) * h * w + (Math.floor(i / c) % (h * w))])
+  Float32Array.from(
+    { length: x.length }, (_, i) => x[Math.floor(i / (c * h * w)) * c * h * w + (i % c) * h * w + (Math.floor(i / c) % (h * w))],
+  )
 
 const fixtures = loadExpected('ops')
 for (const name of Object.keys(fixtures.json.ops).filter(name => name.startsWith('conv2d_'))) {
@@ -127,7 +136,9 @@ for (const name of Object.keys(fixtures.json.ops).filter(name => name.startsWith
     for (const result of runEverywhere('conv', {
       n: x.shape[0], c: x.shape[1], h: x.shape[2], w: x.shape[3], co: weight.shape[0], kernelH: weight.shape[2], kernelW: weight.shape[3],
       outH: y.shape[2], outW: y.shape[3], stride: fixtures.json.ops[name].stride, padTop: top, padLeft: left,
-      x: toLast(x.data, x.shape), weight: weight.data, bias: fixtures.has(`${name}/bias`) ? fixtures.tensor(`${name}/bias`).data : undefined,
+      x: toLast(x.data, x.shape), weight: weight.data, bias: fixtures.has(`${name}/bias`)
+        ? fixtures.tensor(`${name}/bias`).data
+        : undefined,
     })) t.true(maxAbsDiff(result.y, want) <= 1e-5 * Math.max(1, ...want.map(Math.abs)), result.set)
   })
 }

@@ -17,7 +17,8 @@ for (const [name, reference] of Object.entries(activations)) {
         const x = inFormat(format, randomFloats(count, count, 4))
         for (const { set, y } of runEverywhere('activation', { x, activation: name }, format)) {
           for (let i = 0; i < count; i++)
-            if (!(Math.abs(y[i] - reference(x[i])) <= 6 * EPS * Math.max(1, Math.abs(x[i])) + eps * Math.abs(reference(x[i])))) t.fail(`${set} ${format} ${count}: ${name}(${x[i]}) = ${y[i]}`)
+            if (!(Math.abs(y[i] - reference(x[i])) <= 6 * EPS * Math.max(1, Math.abs(x[i])) + eps * Math.abs(reference(x[i]))))
+              t.fail(`${set} ${format} ${count}: ${name}(${x[i]}) = ${y[i]}`)
         }
       }
     }
@@ -32,7 +33,10 @@ for (const [name, reference] of Object.entries(activations)) {
         for (let i = 0; i < x.length; i++) {
           const expected = Number.isNaN(x[i]) ? NaN : reference(x[i])
           if (Number.isNaN(expected)) t.true(Number.isNaN(y[i]), `${set} ${format} ${x[i]}`)
-          else t.true(Math.abs(y[i] - expected) <= 6 * EPS * Math.max(1, Math.abs(x[i])) + eps * Math.abs(expected), `${set} ${format}: ${name}(${x[i]}) = ${y[i]}`)
+          else t.true(
+            Math.abs(y[i] - expected) <= 6 * EPS * Math.max(1, Math.abs(x[i])) + eps * Math.abs(expected),
+            `${set} ${format}: ${name}(${x[i]}) = ${y[i]}`,
+          )
         }
       }
     }
@@ -41,7 +45,8 @@ for (const [name, reference] of Object.entries(activations)) {
   test(`${name} equals PyTorch's`, t => {
     const expected = loadExpected('ops')
     const x = expected.tensor(`${name}/x`).data, want = expected.tensor(`${name}/y`).data
-    for (const { set, y } of runEverywhere('activation', { x, activation: name })) t.true(maxAbsDiff(y, want) <= 1e-5 * Math.max(1, ...want.map(Math.abs)), set)
+    for (const { set, y } of runEverywhere('activation', { x, activation: name }))
+      t.true(maxAbsDiff(y, want) <= 1e-5 * Math.max(1, ...want.map(Math.abs)), set)
   })
 }
 
@@ -53,7 +58,8 @@ test('geglu gates the first half with gelu of the second', t => {
         for (let i = 0; i < rows; i++)
           for (let j = 0; j < inner; j++) {
             const value = x[i * 2 * inner + j], gate = x[i * 2 * inner + inner + j], want = value * activations.gelu(gate)
-            if (!(Math.abs(y[i * inner + j] - want) <= 8 * EPS * Math.max(1, Math.abs(gate)) * Math.max(1, Math.abs(value)) + eps * Math.abs(want)))
+            if (!(Math.abs(y[i * inner + j] - want) <= 8 * EPS * Math.max(1, Math.abs(gate)) * Math.max(1, Math.abs(value))
+              + eps * Math.abs(want)))
               t.fail(`${set} ${format} [${rows}, ${inner}] at ${i}, ${j}`)
           }
       }
@@ -75,7 +81,10 @@ test('add rounds once', t => {
 test('bf16 results are rounded to nearest even, to infinity beyond the largest, and NaN stays NaN', t => {
   const ulp = 2 ** -7, most = 2 ** 127 * (2 - ulp)
   const a = Float32Array.of(1, 1 + ulp, 1 + 2 * ulp, 1, 1, -1 - ulp, most, most, -most, Infinity, Infinity, NaN, 1, -0, 0, 3, 2 ** -126)
-  const b = Float32Array.of(ulp / 2, ulp / 2, ulp / 2, ulp / 2 + ulp / 256, ulp / 2 - ulp / 256, -ulp / 2, 2 ** 118, 2 ** 119, -(2 ** 119), 1, -Infinity, 1, NaN, -0, -0, -3, 2 ** -126)
+  const b = Float32Array.of(
+    ulp / 2, ulp / 2, ulp / 2, ulp / 2 + ulp / 256, ulp / 2 - ulp / 256, -ulp / 2, 2 ** 118, 2 ** 119, -(2 ** 119), 1, -Infinity, 1, NaN,
+    -0, -0, -3, 2 ** -126,
+  )
   const want = inFormat('bf16', a.map((value, i) => value + b[i]))
   t.true(want.includes(Infinity) && want.includes(-Infinity) && want[0] === 1 && want[1] === 1 + 2 * ulp)
   for (const { set, y } of runEverywhere('add', { a, b }, 'bf16')) t.deepEqual([...y], [...want], set)
@@ -91,9 +100,13 @@ test('concat and layout changes are exact', t => {
       })
       for (const { y } of runEverywhere('concat', { a, b, rows, ca, cb }, format)) if (maxAbsDiff(y, joined) !== 0) return false
       const n = 2, x = inFormat(format, randomFloats(n * rows * ca, 3))
-      const last = Float32Array.from({ length: x.length }, (_, i) => x[Math.floor(i / (rows * ca)) * rows * ca + (i % ca) * rows + (Math.floor(i / ca) % rows)])
-      for (const { y } of runEverywhere('toChannelsLast', { x, n, c: ca, pixels: rows }, format)) if (maxAbsDiff(y, last) !== 0) return false
-      for (const { y } of runEverywhere('toChannelsFirst', { x: last, n, c: ca, pixels: rows }, format)) if (maxAbsDiff(y, x) !== 0) return false
+      const last = Float32Array.from(
+        { length: x.length }, (_, i) => x[Math.floor(i / (rows * ca)) * rows * ca + (i % ca) * rows + (Math.floor(i / ca) % rows)],
+      )
+      for (const { y } of runEverywhere('toChannelsLast', { x, n, c: ca, pixels: rows }, format))
+        if (maxAbsDiff(y, last) !== 0) return false
+      for (const { y } of runEverywhere('toChannelsFirst', { x: last, n, c: ca, pixels: rows }, format))
+        if (maxAbsDiff(y, x) !== 0) return false
     }
     return true
   }), { seed: 5, numRuns: 60 })
@@ -156,5 +169,8 @@ test('timestep features equal PyTorch\'s and the formula', t => {
 
 test('a sentinel that is touched is seen', t => {
   // Two values where the op believes there are four: the read stays inside the margin, the write does not.
-  t.throws(() => runner.run('concat', runner.sets()[0], 1, { a: Float32Array.of(1), b: Float32Array.of(2), rows: 1, ca: 1, cb: 1, yCount: 1 }), { message: /outside its output/ })
+  t.throws(
+    () => runner.run('concat', runner.sets()[0], 1, { a: Float32Array.of(1), b: Float32Array.of(2), rows: 1, ca: 1, cb: 1, yCount: 1 }),
+    { message: /outside its output/ },
+  )
 })

@@ -74,9 +74,12 @@ function checkLinear(m: number, n: number, k: number, options: Options = {}): st
         const got = y[i * ldy + j], expected = rounded[i * n + j]
         // An activation's own error may turn the rounding the other way: one unit of bfloat16, 2^-7 of the value at most.
         const bound = activation ? Math.abs(expected) * 2 ** -7 + 1e-6 : 0
-        if (!(Object.is(got, expected) || Math.abs(got - expected) <= bound)) return `${set} m ${m} n ${n} k ${k} ${JSON.stringify({ ...options, x: undefined, weight: undefined })}: [${i}, ${j}] is ${got}, not ${expected}`
+        if (!(Object.is(got, expected) || Math.abs(got - expected) <= bound))
+          return `${set} m ${m} n ${n} k ${k} ${JSON.stringify({ ...options, x: undefined, weight: undefined })}: [${i}, ${j}] is ${got}, `
+            + `not ${expected}`
       }
-      for (let j = n; j < ldy && i * ldy + j < y.length; j++) if (!Number.isNaN(y[i * ldy + j])) return `${set}: wrote between rows ${i} and ${i + 1}`
+      for (let j = n; j < ldy && i * ldy + j < y.length; j++)
+        if (!Number.isNaN(y[i * ldy + j])) return `${set}: wrote between rows ${i} and ${i + 1}`
     }
   }
   return undefined
@@ -87,8 +90,10 @@ test('small shapes, bit for bit', t => {
 })
 
 test('shapes around tile heights, panel widths, slots and k blocks', t => {
-  for (const m of [5, 6, 7, 14, 15, 29]) for (const n of [15, 16, 17, 31, 32, 33, 65]) t.is(checkLinear(m, n, 37, { bias: true }), undefined)
-  for (const k of [63, 64, 65, 511, 513, 1023, 1025, 1281, 2049, 2561, 2562, 2563]) t.is(checkLinear(5, 35, k, { bias: true, residual: true }), undefined)
+  for (const m of [5, 6, 7, 14, 15, 29])
+    for (const n of [15, 16, 17, 31, 32, 33, 65]) t.is(checkLinear(m, n, 37, { bias: true }), undefined)
+  for (const k of [63, 64, 65, 511, 513, 1023, 1025, 1281, 2049, 2561, 2562, 2563])
+    t.is(checkLinear(5, 35, k, { bias: true, residual: true }), undefined)
 })
 
 test('several tasks in both directions', t => {
@@ -135,13 +140,16 @@ test('NaN and infinity make NaN of their row or feature, and of nothing else', t
     x[3 * k + 7] = bad
     weight[20 * k + 1] = bad
     for (const { set, y } of runEverywhere('linear', { m, n, k, x, weight }, 'int8'))
-      for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) t.is(Number.isNaN(y[i * n + j]), i === 3 || j === 20, `${set} ${bad} [${i}, ${j}]`)
+      for (let i = 0; i < m; i++)
+        for (let j = 0; j < n; j++) t.is(Number.isNaN(y[i * n + j]), i === 3 || j === 20, `${set} ${bad} [${i}, ${j}]`)
   }
 })
 
 interface ConvShape { n: number, h: number, w: number, c: number, co: number, kernelH: number, kernelW: number, stride?: number, padTop?: number, padLeft?: number, outH: number, outW: number, resizeH?: number, resizeW?: number }
 
-function checkConv(shape: ConvShape, extras: { bias?: boolean, rowBias?: boolean, residual?: boolean, inPlace?: boolean, silu?: boolean } = {}): string | undefined {
+function checkConv(
+  shape: ConvShape, extras: { bias?: boolean, rowBias?: boolean, residual?: boolean, inPlace?: boolean, silu?: boolean } = {},
+): string | undefined {
   const { n, h, w, c, co, kernelH, kernelW, stride = 1, padTop = 0, padLeft = 0, outH, outW, resizeH, resizeW } = shape
   const k = kernelH * kernelW * c, pixels = h * w * c
   const noise = randomFloats(n * pixels, 1)
@@ -153,37 +161,55 @@ function checkConv(shape: ConvShape, extras: { bias?: boolean, rowBias?: boolean
   const samples = Array.from({ length: n }, (_, i) => quantise(x.subarray(i * pixels, (i + 1) * pixels)))
   const features = Array.from({ length: co }, (_, o) => quantiseWeights(weight.subarray(o * k, (o + 1) * k)))
   const want = new Float32Array(n * outH * outW * co)
-  for (let s = 0, at = 0; s < n; s++) for (let oy = 0; oy < outH; oy++) for (let ox = 0; ox < outW; ox++) for (let o = 0; o < co; o++, at++) {
-    let sum = 0
-    for (let kh = 0; kh < kernelH; kh++) for (let kw = 0; kw < kernelW; kw++) {
-      let y = oy * stride - padTop + kh, xx = ox * stride - padLeft + kw
-      if (y < 0 || xx < 0 || y >= (resizeH ?? h) || xx >= (resizeW ?? w)) continue
-      if (resizeH !== undefined) y = Math.floor(y * h / resizeH)
-      if (resizeW !== undefined) xx = Math.floor(xx * w / resizeW)
-      for (let i = 0; i < c; i++) sum += (samples[s].codes[(y * w + xx) * c + i] - samples[s].zero) * features[o].codes[(i * kernelH + kh) * kernelW + kw]
+  for (let s = 0, at = 0; s < n; s++)
+    for (let oy = 0; oy < outH; oy++) for (let ox = 0; ox < outW; ox++) for (let o = 0; o < co; o++, at++) {
+      let sum = 0
+      for (let kh = 0; kh < kernelH; kh++) for (let kw = 0; kw < kernelW; kw++) {
+        let y = oy * stride - padTop + kh, xx = ox * stride - padLeft + kw
+        if (y < 0 || xx < 0 || y >= (resizeH ?? h) || xx >= (resizeW ?? w)) continue
+        if (resizeH !== undefined) y = Math.floor(y * h / resizeH)
+        if (resizeW !== undefined) xx = Math.floor(xx * w / resizeW)
+        for (let i = 0; i < c; i++)
+          sum += (samples[s].codes[(y * w + xx) * c + i] - samples[s].zero) * features[o].codes[(i * kernelH + kh) * kernelW + kw]
+      }
+      const value = finish(sum, samples[s], features[o], bias?.[o], rowBias?.[s * co + o])
+      want[at] = residual ? f(value + residual[at]) : value
     }
-    const value = finish(sum, samples[s], features[o], bias?.[o], rowBias?.[s * co + o])
-    want[at] = residual ? f(value + residual[at]) : value
-  }
   const rounded = roundToBf16(want)
   for (const { set, y } of runEverywhere('conv', { ...shape, x, weight, bias, rowBias, residual, inPlace: extras.inPlace }, 'int8')) {
     const wrong = y.findIndex((value, i) => value !== rounded[i])
-    if (wrong >= 0 || y.length !== rounded.length) return `${set} ${JSON.stringify({ shape, extras })}: element ${wrong} is ${y[wrong]}, not ${rounded[wrong]}`
+    if (wrong >= 0 || y.length !== rounded.length)
+      return `${set} ${JSON.stringify({ shape, extras })}: element ${wrong} is ${y[wrong]}, not ${rounded[wrong]}`
   }
   return undefined
 }
 
 test('3x3 convolutions, padded, bit for bit', t => {
-  for (const c of [1, 3, 8, 33]) for (const co of [1, 5, 32, 37]) t.is(checkConv({ n: 2, h: 5, w: 7, c, co, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: 5, outW: 7 }, { bias: true }), undefined)
-  t.is(checkConv({ n: 1, h: 9, w: 6, c: 300, co: 34, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: 9, outW: 6 }, { bias: true, silu: true }), undefined)
+  for (const c of [1, 3, 8, 33])
+    for (const co of [1, 5, 32, 37])
+      t.is(
+        checkConv({ n: 2, h: 5, w: 7, c, co, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: 5, outW: 7 }, { bias: true }), undefined,
+      )
+  t.is(
+    checkConv(
+      { n: 1, h: 9, w: 6, c: 300, co: 34, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: 9, outW: 6 }, { bias: true, silu: true },
+    ),
+    undefined,
+  )
 })
 
 test('strides, uneven padding, other kernels, resized inputs', t => {
   t.is(checkConv({ n: 1, h: 8, w: 9, c: 6, co: 10, kernelH: 3, kernelW: 3, stride: 2, padTop: 1, padLeft: 1, outH: 4, outW: 5 }), undefined)
   t.is(checkConv({ n: 2, h: 8, w: 8, c: 6, co: 10, kernelH: 3, kernelW: 3, stride: 2, outH: 4, outW: 4 }, { silu: true }), undefined)
   t.is(checkConv({ n: 1, h: 6, w: 5, c: 7, co: 3, kernelH: 2, kernelW: 4, padLeft: 2, outH: 5, outW: 5 }), undefined)
-  t.is(checkConv({ n: 2, h: 3, w: 4, c: 9, co: 8, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, resizeH: 6, resizeW: 8, outH: 6, outW: 8 }), undefined)
-  t.is(checkConv({ n: 1, h: 3, w: 4, c: 5, co: 8, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, resizeH: 5, resizeW: 7, outH: 5, outW: 7 }), undefined)
+  t.is(
+    checkConv({ n: 2, h: 3, w: 4, c: 9, co: 8, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, resizeH: 6, resizeW: 8, outH: 6, outW: 8 }),
+    undefined,
+  )
+  t.is(
+    checkConv({ n: 1, h: 3, w: 4, c: 5, co: 8, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, resizeH: 5, resizeW: 7, outH: 5, outW: 7 }),
+    undefined,
+  )
 })
 
 test('time embedding and residual', t => {
@@ -196,7 +222,10 @@ test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
   for (const [n, activation] of [[64, undefined], [37, undefined], [64, 'silu']] as const) for (const inPlace of [false, true]) {
     const m = 17, k = 90, count = m * n
     const residual = roundToBf16(randomFloats(count, 7)), residualLow = roundToBf16(randomFloats(count, 8, 2 ** -9)), zero = new Float32Array(count)
-    const args = { m, n, k, x: roundToBf16(randomFloats(m * k, 1)), weight: randomFloats(n * k, 2), bias: randomFloats(n, 3), inPlace, ...(activation && { activation }) }
+    const args = {
+      m, n, k, x: roundToBf16(randomFloats(m * k, 1)), weight: randomFloats(n * k, 2), bias: randomFloats(n, 3), inPlace,
+      ...(activation && { activation }),
+    }
     for (const set of everySet('int8')) {
       const parts = runner.run('linear', set, 2, { ...args, residual: zero, residualLow: zero, low: true }, 'int8')
       const y = runner.run('linear', set, 2, { ...args, residual, residualLow, low: true }, 'int8')
@@ -209,16 +238,25 @@ test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
       }
       t.is(far, 0, `${set} n ${n}`)
       const { inPlace: _, ...apart } = args
-      t.is(maxAbsDiff(runner.run('linear', set, 1, { ...apart, residual, residualLow }, 'int8'), y.slice(0, count)), 0, 'a low part that is not wanted changes nothing')
+      t.is(
+        maxAbsDiff(runner.run('linear', set, 1, { ...apart, residual, residualLow }, 'int8'), y.slice(0, count)), 0,
+        'a low part that is not wanted changes nothing',
+      )
     }
   }
   const shape = { n: 2, h: 5, w: 6, c: 20, co: 37, kernelH: 3, kernelW: 3, padTop: 1, padLeft: 1, outH: 5, outW: 6 }, count = 2 * 5 * 6 * 37
-  const args = { ...shape, x: roundToBf16(randomFloats(1200, 1)), weight: randomFloats(37 * 180, 2), residual: roundToBf16(randomFloats(count, 3)), residualLow: roundToBf16(randomFloats(count, 4, 2 ** -9)) }
+  const args = {
+    ...shape, x: roundToBf16(randomFloats(1200, 1)), weight: randomFloats(37 * 180, 2), residual: roundToBf16(randomFloats(count, 3)),
+    residualLow: roundToBf16(randomFloats(count, 4, 2 ** -9)),
+  }
   for (const set of everySet('int8')) {
-    const alone = runner.run('conv', set, 2, { ...args, residual: undefined, residualLow: undefined, low: true }, 'int8'), y = runner.run('conv', set, 2, { ...args, low: true }, 'int8')
+    const alone = runner.run(
+        'conv', set, 2, { ...args, residual: undefined, residualLow: undefined, low: true }, 'int8',
+      ), y = runner.run('conv', set, 2, { ...args, low: true }, 'int8')
     for (let i = 0; i < count; i++) {
       const want = alone[i] + alone[count + i] + args.residual[i] + args.residualLow[i]
-      if (!(Math.abs(y[i] + y[count + i] - want) <= (Math.abs(alone[i]) + Math.abs(want)) * 2 ** -15)) t.fail(`${set}: ${i} is ${y[i]} + ${y[count + i]}, not ${want}`)
+      if (!(Math.abs(y[i] + y[count + i] - want) <= (Math.abs(alone[i]) + Math.abs(want)) * 2 ** -15))
+        t.fail(`${set}: ${i} is ${y[i]} + ${y[count + i]}, not ${want}`)
     }
   }
 })

@@ -20,7 +20,9 @@ function checkIn(dtype: keyof typeof formats, m: number, n: number, k: number, o
   const x = read(randomFloats((m - 1) * ldx + k, m * 7 + k)), weight = read(randomFloats(n * k, n * 3 + k))
   const bias = options.bias ? randomFloats(n, 5) : undefined
   const residual = options.residual ? read(randomFloats((m - 1) * ldr + n, 6)) : undefined
-  for (const { set, y } of runEverywhere('linear', { m, n, k, x, weight, bias, residual, ldx, ldy, ldr, inPlace: options.inPlace, ...(activation && { activation }) }, dtype)) {
+  for (const { set, y } of runEverywhere(
+    'linear', { m, n, k, x, weight, bias, residual, ldx, ldy, ldr, inPlace: options.inPlace, ...(activation && { activation }) }, dtype,
+  )) {
     const where = `${dtype} ${set} m ${m} n ${n} k ${k} ${JSON.stringify(options)}`
     let total = 0
     for (let i = 0; i < m; i++) {
@@ -48,7 +50,8 @@ function checkIn(dtype: keyof typeof formats, m: number, n: number, k: number, o
         if (!(error <= bound)) return `${where}: [${i}, ${j}] is ${y[i * ldy + j]}, not ${want}`
         total += error / (size + 1)
       }
-      for (let j = n; j < ldy && i * ldy + j < y.length; j++) if (!Number.isNaN(y[i * ldy + j])) return `${where}: wrote between rows ${i} and ${i + 1}`
+      for (let j = n; j < ldy && i * ldy + j < y.length; j++)
+        if (!Number.isNaN(y[i * ldy + j])) return `${where}: wrote between rows ${i} and ${i + 1}`
     }
     const mean = total / (m * n)
     if (!(mean <= (activation ? 8 : 2) * Math.sqrt(k) * EPS + 0.4 * store)) return `${where}: mean error ${mean}`
@@ -61,7 +64,8 @@ test('every small m, n, k', t => {
 })
 
 test('shapes around tile heights, panel widths and k blocks', t => {
-  for (const m of [1, 5, 6, 7, 14, 15, 17, 29]) for (const n of [15, 16, 17, 31, 32, 33, 65]) t.is(check(m, n, 37, { bias: true }), undefined)
+  for (const m of [1, 5, 6, 7, 14, 15, 17, 29])
+    for (const n of [15, 16, 17, 31, 32, 33, 65]) t.is(check(m, n, 37, { bias: true }), undefined)
   for (const k of [255, 256, 257, 511, 512, 513, 1031]) t.is(check(5, 35, k, { bias: true, residual: true }), undefined)
 })
 

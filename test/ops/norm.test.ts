@@ -8,7 +8,9 @@ const formats: Format[] = ['fp32', 'bf16']
 interface Affine { x: Float32Array, gamma: Float32Array, beta: Float32Array }
 
 function affine(count: number, c: number, seed: number, mean = 0, deviation = 1): Affine {
-  return { x: randomFloats(count, seed, deviation).map(value => value + mean), gamma: randomFloats(c, seed + 1), beta: randomFloats(c, seed + 2) }
+  return {
+    x: randomFloats(count, seed, deviation).map(value => value + mean), gamma: randomFloats(c, seed + 1), beta: randomFloats(c, seed + 2),
+  }
 }
 
 /** (x - mean) / sqrt(variance + eps) of the elements that `indices` names, in float64, two passes. */
@@ -51,7 +53,8 @@ function checkGroupNorm(t: { fail(message: string): void }, s: Group, plain: Aff
     for (const inPlace of [false, true])
       for (const { set, y } of runEverywhere('groupNorm', { ...s, ...given, inPlace }, format)) {
         const message = complaint(format, y, z, given, s.silu, 2)
-        if (message !== null) t.fail(`${set} ${format} [${s.n}, ${s.rows}, ${s.c}] in ${s.groups}${inPlace ? ', in place' : ''}: ${message}`)
+        if (message !== null)
+          t.fail(`${set} ${format} [${s.n}, ${s.rows}, ${s.c}] in ${s.groups}${inPlace ? ', in place' : ''}: ${message}`)
       }
   }
 }
@@ -65,13 +68,15 @@ const groupShapes: [number, number, number, number][] = [
 
 for (const silu of [false, true])
   test(`group norm ${silu ? 'with SiLU ' : ''}of any shape`, t => {
-    for (const [n, rows, c, groups] of groupShapes) checkGroupNorm(t, { n, rows, c, groups, eps: 1e-5, silu }, affine(n * rows * c, c, rows + c))
+    for (const [n, rows, c, groups] of groupShapes)
+      checkGroupNorm(t, { n, rows, c, groups, eps: 1e-5, silu }, affine(n * rows * c, c, rows + c))
     t.pass()
   })
 
 test('group norm of means far above the deviation, and of outliers', t => {
   const s = { n: 1, rows: 300, c: 48, groups: 4, eps: 1e-6, silu: false }
-  for (const [mean, deviation] of [[100, 1], [-3000, 0.5], [1e5, 1], [1e6, 10]]) checkGroupNorm(t, s, affine(s.rows * s.c, s.c, 5, mean, deviation))
+  for (const [mean, deviation] of [[100, 1], [-3000, 0.5], [1e5, 1], [1e6, 10]])
+    checkGroupNorm(t, s, affine(s.rows * s.c, s.c, 5, mean, deviation))
   // Channels of one group with different means, and one huge first element.
   const given = affine(s.rows * s.c, s.c, 6)
   for (let i = 0; i < given.x.length; i++) given.x[i] += (i % s.c) * 100
@@ -87,7 +92,11 @@ test('group norm of constants gives beta', t => {
       given.x = inFormat(format, given.x.fill(value))
       const eps = format === 'fp32' ? EPS : BF16_EPS
       for (const { set, y } of runEverywhere('groupNorm', { n: 1, rows: 50, c: 24, groups: 3, eps: 1e-5, silu: false, ...given }, format))
-        t.true(y.every((result, i) => Math.abs(result - given.beta[i % 24]) <= 1e-3 * EPS * Math.abs(value) + eps * Math.abs(given.beta[i % 24])), `${set} ${format} ${value}`)
+        t.true(
+          y.every((result, i) =>
+            Math.abs(result - given.beta[i % 24]) <= 1e-3 * EPS * Math.abs(value) + eps * Math.abs(given.beta[i % 24])),
+          `${set} ${format} ${value}`,
+        )
     }
   }
 })
@@ -107,7 +116,9 @@ test('layer norm of any width', t => {
     [9, 65], [300, 127], [4, 320], [30, 768], [60, 1280], [2, 5003], [2, 40001]]) {
     for (const [mean, deviation] of [[0, 1], [-1000, 2]]) {
       for (const format of formats) {
-        const plain = affine(rows * c, c, c, mean, deviation), given = { ...plain, x: inFormat(format, plain.x) }, z = new Float64Array(rows * c)
+        const plain = affine(rows * c, c, c, mean, deviation), given = {
+            ...plain, x: inFormat(format, plain.x),
+          }, z = new Float64Array(rows * c)
         for (let row = 0; row < rows; row++) standardise(given.x, Array.from({ length: c }, (_, j) => row * c + j), 1e-5, z)
         for (const inPlace of [false, true])
           for (const { set, y } of runEverywhere('layerNorm', { rows, c, eps: 1e-5, ...given, inPlace }, format)) {
@@ -135,7 +146,8 @@ test('equal PyTorch', t => {
     const { data, shape: [n, c, h, w] } = expected.tensor(`${name}/x`)
     const rows = h * w, { groups, eps } = expected.json.ops[name]
     // [n, c, pixels] -> [n, pixels, c]
-    const last = (values: Float32Array) => Float32Array.from(values, (_, i) => values[(Math.floor(i / (rows * c)) * c + (i % c)) * rows + (Math.floor(i / c) % rows)])
+    const last = (values: Float32Array) =>
+      Float32Array.from(values, (_, i) => values[(Math.floor(i / (rows * c)) * c + (i % c)) * rows + (Math.floor(i / c) % rows)])
     const want = last(expected.tensor(`${name}/y`).data)
     const given = { x: last(data), gamma: expected.tensor(`${name}/weight`).data, beta: expected.tensor(`${name}/bias`).data }
     for (const { set, y } of runEverywhere('groupNorm', { n, rows, c, groups, eps, silu: name.includes('silu'), ...given }))

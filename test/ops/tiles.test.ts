@@ -49,7 +49,9 @@ test('pairs of bfloat16: even and odd elements of k apart, from zero, then both 
 test('small results become zero, large ones infinite', t => {
   const run = (x: number, y: number, sum = 0) => new Float32Array(runner.tiles([
     shapes([1, 0, 0, 0, 1, 0, 1], [4, 0, 0, 0, 4, 0, 4]),
-    ['load', 0, floatRows(Float32Array.of(sum), 1)], ['load', 4, bf16Rows(Float32Array.of(x, 0), 2)], ['load', 6, bf16Rows(Float32Array.of(y, 0), 2)],
+    [
+      'load', 0, floatRows(Float32Array.of(sum), 1),
+    ], ['load', 4, bf16Rows(Float32Array.of(x, 0), 2)], ['load', 6, bf16Rows(Float32Array.of(y, 0), 2)],
     ['dotBf16', 0, 4, 6], ['store', 0],
   ]).stored[0].buffer)[0]
   t.is(run(2 ** -64, 2 ** -64), 0)
@@ -60,7 +62,9 @@ test('small results become zero, large ones infinite', t => {
 })
 
 test('unsigned bytes by signed ones, modulo 2^32', t => {
-  const left = Uint8Array.from({ length: 1024 }, (_, i) => (i * 37 + 11) & 255), right = Uint8Array.from({ length: 1024 }, (_, i) => (i * 101 + 7) & 255)
+  const left = Uint8Array.from(
+      { length: 1024 }, (_, i) => (i * 37 + 11) & 255,
+    ), right = Uint8Array.from({ length: 1024 }, (_, i) => (i * 101 + 7) & 255)
   const sums = new Int32Array(256).fill(0x7fffff00)
   const { fault, stored } = runner.tiles([
     shapes([16, 0, 0, 0, 16, 0, 16], [64, 0, 0, 0, 64, 0, 64]),
@@ -71,7 +75,8 @@ test('unsigned bytes by signed ones, modulo 2^32', t => {
   for (let i = 0; i < 16; i++) {
     for (let j = 0; j < 16; j++) {
       let sum = 0x7fffff00
-      for (let k = 0; k < 16; k++) for (let byte = 0; byte < 4; byte++) sum = (sum + left[i * 64 + 4 * k + byte] * ((right[k * 64 + 4 * j + byte] << 24) >> 24)) | 0
+      for (let k = 0; k < 16; k++)
+        for (let byte = 0; byte < 4; byte++) sum = (sum + left[i * 64 + 4 * k + byte] * ((right[k * 64 + 4 * j + byte] << 24) >> 24)) | 0
       t.is(got[i * 16 + j], sum)
     }
   }

@@ -6,7 +6,8 @@ import { BF16_EPS, EPS, everySet, randomFloats, roundToBf16, runEverywhere, runn
 import { activations } from '../support/references'
 
 const sum = (a: Float32Array, b: Float32Array) => Float32Array.from(a, (value, i) => value + b[i])
-const lowOf = (values: Float32Array, seed: number) => roundToBf16(Float32Array.from(randomFloats(values.length, seed), (value, i) => value * values[i] * 2 ** -10))
+const lowOf = (values: Float32Array, seed: number) =>
+  roundToBf16(Float32Array.from(randomFloats(values.length, seed), (value, i) => value * values[i] * 2 ** -10))
 
 /** Weights that bfloat16 could not hold. */
 const weightsOf = (count: number, seed: number) => randomFloats(count, seed)
@@ -26,7 +27,9 @@ function complaint(y: Float32Array, want: ArrayLike<number>, size: ArrayLike<num
   return undefined
 }
 
-function checkLinear(m: number, n: number, k: number, options: { activation?: string, residual?: boolean, inPlace?: boolean, low?: boolean } = {}): string | undefined {
+function checkLinear(
+  m: number, n: number, k: number, options: { activation?: string, residual?: boolean, inPlace?: boolean, low?: boolean } = {},
+): string | undefined {
   const ldx = k + 3
   const x = roundToBf16(randomFloats((m - 1) * ldx + k, m + k)), xLow = options.low === false ? undefined : lowOf(x, 3)
   const weight = weightsOf(n * k, n + k), bias = randomFloats(n, 5)
@@ -46,7 +49,10 @@ function checkLinear(m: number, n: number, k: number, options: { activation?: st
       want[at] = total + (residual?.[at] ?? 0) + (residualLow?.[at] ?? 0)
       size[at] = 1.2 * terms + Math.abs(want[at]) + Math.abs(total)
     }
-  const args = { m, n, k, ldx, x, xLow, weight, bias, residual, residualLow, inPlace: options.inPlace, low: true, wide: true, ...(options.activation && { activation: options.activation }) }
+  const args = {
+    m, n, k, ldx, x, xLow, weight, bias, residual, residualLow, inPlace: options.inPlace, low: true, wide: true,
+    ...(options.activation && { activation: options.activation }),
+  }
   for (const { set, y } of runEverywhere('linear', args, 'bf16')) {
     const message = complaint(y, want, size, k)
     if (message !== undefined) return `${set} m ${m} n ${n} k ${k} ${JSON.stringify(options)}: ${message}`
@@ -114,11 +120,16 @@ test('norms read low parts: as the same numbers in float32, but for one rounding
           const count = op === 'groupNorm' ? rows * c / groups : c, slack = 4 * 2 ** -5 / Math.sqrt(count)
           y.forEach((value, i) => {
             const size = Math.abs(gamma[i % c])
-            if (!(Math.abs(value - want[i]) <= 1.2 * (slack * 2 * size) + BF16_EPS * (Math.abs(want[i]) + size) * 1.2)) t.fail(`${op} ${set} ${i}: ${value}, not ${want[i]}`)
+            if (!(Math.abs(value - want[i]) <= 1.2 * (slack * 2 * size) + BF16_EPS * (Math.abs(want[i]) + size) * 1.2))
+              t.fail(`${op} ${set} ${i}: ${value}, not ${want[i]}`)
           })
-          const off = Math.sqrt(y.reduce((total, value, i) => total + (value - want[i]) ** 2, 0) / y.reduce((total, value) => total + value * value, 0))
+          const off = Math.sqrt(
+            y.reduce((total, value, i) => total + (value - want[i]) ** 2, 0) / y.reduce((total, value) => total + value * value, 0),
+          )
           const without = runner.run(op, set, 1, { ...args, x }, 'bf16')
-          const offWithout = Math.sqrt(without.reduce((total, value, i) => total + (value - want[i]) ** 2, 0) / y.reduce((total, value) => total + value * value, 0))
+          const offWithout = Math.sqrt(
+            without.reduce((total, value, i) => total + (value - want[i]) ** 2, 0) / y.reduce((total, value) => total + value * value, 0),
+          )
           t.true(off < offWithout / 2.5, `${op} ${set}: ${off} with, ${offWithout} without`)
         }
     }
@@ -143,7 +154,8 @@ test('a sum reads low parts, taking missing ones for zeros, and keeps that of it
 test('concat joins low parts, taking missing ones for zeros; the way in keeps what rounding takes', t => {
   const rows = 7, ca = 5, cb = 3, a = roundToBf16(randomFloats(rows * ca, 1)), b = roundToBf16(randomFloats(rows * cb, 2))
   const aLow = lowOf(a, 3), bLow = lowOf(b, 4), zero = (x: Float32Array) => x.map(() => 0)
-  const join = (p: Float32Array, q: Float32Array) => Array.from({ length: rows }, (_, row) => [...p.slice(row * ca, (row + 1) * ca), ...q.slice(row * cb, (row + 1) * cb)]).flat()
+  const join = (p: Float32Array, q: Float32Array) =>
+    Array.from({ length: rows }, (_, row) => [...p.slice(row * ca, (row + 1) * ca), ...q.slice(row * cb, (row + 1) * cb)]).flat()
   for (const [p, q] of [[aLow, bLow], [aLow, undefined], [undefined, bLow]])
     for (const { set, y } of runEverywhere('concat', { a, b, rows, ca, cb, aLow: p, bLow: q, low: true }, 'bf16'))
       t.deepEqual([...y], [...join(a, b), ...join(p ?? zero(a), q ?? zero(b))], set)
@@ -152,7 +164,8 @@ test('concat joins low parts, taking missing ones for zeros; the way in keeps wh
   for (const { set, y } of runEverywhere('toChannelsLast', { x, n: 2, c: 5, pixels: 33, low: true }, 'bf16'))
     for (let i = 0; i < x.length; i++) {
       if (!(Math.abs(y[i] - at(i)) <= BF16_EPS * Math.abs(at(i)))) t.fail(`${set} ${i}`)
-      if (!(Math.abs(y[i] + y[x.length + i] - at(i)) <= BF16_EPS ** 2 * Math.abs(at(i)))) t.fail(`${set} ${i}: ${y[i]} + ${y[x.length + i]}, not ${at(i)}`)
+      if (!(Math.abs(y[i] + y[x.length + i] - at(i)) <= BF16_EPS ** 2 * Math.abs(at(i))))
+        t.fail(`${set} ${i}: ${y[i]} + ${y[x.length + i]}, not ${at(i)}`)
     }
   t.pass()
 })

@@ -82,7 +82,8 @@ test('random shapes', t => {
 
 test('a fused residual and time embedding equal separate additions bit for bit', t => {
   for (const c of [9, 100])
-    for (const { set, fused, separate } of fusedAndSeparate({ n: 2, h: 9, w: 7, c, co: 37, ...three })) t.is(maxAbsDiff(fused, separate), 0, set)
+    for (const { set, fused, separate } of fusedAndSeparate({ n: 2, h: 9, w: 7, c, co: 37, ...three }))
+      t.is(maxAbsDiff(fused, separate), 0, set)
 })
 
 test('a sample\'s result does not depend on the samples beside it', t => {

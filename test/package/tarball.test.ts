@@ -27,7 +27,9 @@ function cleanEnv(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
 
 async function runNpm(folder: string, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
   const [command, ...prefix] = npm
-  return (await run(command, [...prefix, ...args, ...quiet], { cwd: folder, env, maxBuffer: 2 ** 26, shell: process.platform === 'win32' && prefix.length === 0 })).stdout
+  return (await run(command, [...prefix, ...args, ...quiet], {
+    cwd: folder, env, maxBuffer: 2 ** 26, shell: process.platform === 'win32' && prefix.length === 0,
+  })).stdout
 }
 
 let folder = ''
@@ -38,9 +40,13 @@ test.before('pack and install', async t => {
   t.timeout(600_000)
   folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-package-')))
   // Lifecycle scripts are left out: dist/ was compiled by `npm ci` and a test must not rewrite it.
-  packed = (JSON.parse(await runNpm(root, ['pack', '--json', '--ignore-scripts', `--pack-destination=${folder}`], cleanEnv())) as Packed[])[0]
+  packed = (JSON.parse(
+    await runNpm(root, ['pack', '--json', '--ignore-scripts', `--pack-destination=${folder}`], cleanEnv()),
+  ) as Packed[])[0]
   fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', private: true }))
-  await runNpm(folder, ['install', '--no-package-lock', `./${packed.filename}`], cleanEnv(whole ? { ASDM_BINARY: '' } : { ASDM_BINARY: binary }))
+  await runNpm(
+    folder, ['install', '--no-package-lock', `./${packed.filename}`], cleanEnv(whole ? { ASDM_BINARY: '' } : { ASDM_BINARY: binary }),
+  )
 })
 
 test.after.always('remove', () => fs.rmSync(folder, { recursive: true, force: true }))
@@ -55,20 +61,39 @@ async function node(file: string, content: string): Promise<string> {
 test.serial('the tarball holds what is needed and no more', t => {
   const files = packed.files.map(file => file.path)
   t.true(packed.size < 5e6, `${packed.size} bytes`)
-  for (const needed of ['package.json', 'binding.gyp', 'CMakeLists.txt', 'native/sources.json', 'native/napi/addon.cpp', 'native/runtime/model.h', 'scripts/install.mjs', 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/native/load.js'])
+  for (const needed of [
+    'package.json', 'binding.gyp', 'CMakeLists.txt', 'native/sources.json', 'native/napi/addon.cpp', 'native/runtime/model.h',
+    'scripts/install.mjs', 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/native/load.js',
+  ])
     t.true(files.includes(needed), needed)
   t.true(files.some(file => file.startsWith('assets/clip-tokenizer/')))
   const sources = JSON.parse(fs.readFileSync(repoPath('native', 'sources.json'), 'utf8')) as Record<string, string[]>
   for (const file of [...sources.library, ...sources.addon]) t.true(files.includes(file), file)
-  t.deepEqual(files.filter(file => /\.(safetensors|node|ckpt|png|o|a)$|^(test|models|build|bench|npm|node_modules|native\/testing)\//.test(file)), [])
+  t.deepEqual(
+    files.filter(file => /\.(safetensors|node|ckpt|png|o|a)$|^(test|models|build|bench|npm|node_modules|native\/testing)\//.test(file)), [],
+  )
 })
 
 test.serial('require and import give the same exports', async t => {
-  const required = await node('required.cjs', 'console.log(Object.keys(require(\'asdm\')).filter(name => name !== \'default\').sort().join())')
-  const imported = await node('imported.mjs', 'import * as asdm from \'asdm\'; console.log(Object.keys(asdm).filter(name => !/^(default|module\\.exports|__esModule)$/.test(name)).sort().join())')
+  const required = await node(
+    'required.cjs', 'console.log(Object.keys(require(\'asdm\')).filter(name => name !== \'default\').sort().join())',
+  )
+  const imported = await node(
+    'imported.mjs',
+    'import * as asdm from \'asdm\'; console.log(Object.keys(asdm).filter(name => '
+    + '!/^(default|module\\.exports|__esModule)$/.test(name)).sort().join())',
+  )
   t.is(imported, required)
-  for (const name of ['StableDiffusion', 'UNet', 'VAE', 'TextEncoder', 'Tokenizer', 'createSampler', 'AsdmError']) t.true(required.split(',').includes(name), name)
-  t.is(await node('named.mjs', 'import { StableDiffusion, AsdmError } from \'asdm\'; console.log(typeof StableDiffusion.load, new AsdmError(\'INTERNAL\', \'x\') instanceof Error)'), 'function true')
+  for (const name of ['StableDiffusion', 'UNet', 'VAE', 'TextEncoder', 'Tokenizer', 'createSampler', 'AsdmError'])
+    t.true(required.split(',').includes(name), name)
+  t.is(
+    await node(
+      'named.mjs',
+      'import { StableDiffusion, AsdmError } from \'asdm\'; console.log(typeof StableDiffusion.load, new AsdmError(\'INTERNAL\', \'x\') '
+      + 'instanceof Error)',
+    ),
+    'function true',
+  )
 })
 
 test.serial('the installed addon loads and computes', async t => {
@@ -99,13 +124,18 @@ test.serial('a prebuilt binary beside it is used, and nothing is compiled', asyn
   fs.copyFileSync(binary, path.join(platform, 'asdm.node'))
   const kind = `${process.platform}${libc() === 'musl' ? 'musl' : ''}-${process.arch}`
   fs.copyFileSync(repoPath('npm', kind, 'package.json'), path.join(platform, 'package.json'))
-  const [{ filename, files }] = JSON.parse(await runNpm(platform, ['pack', '--json', `--pack-destination=${folder}`], cleanEnv())) as Packed[]
+  const [{ filename, files }] = JSON.parse(
+    await runNpm(platform, ['pack', '--json', `--pack-destination=${folder}`], cleanEnv()),
+  ) as Packed[]
   t.deepEqual(files.map(file => file.path).sort(), ['asdm.node', 'package.json'])
   fs.writeFileSync(path.join(project, 'package.json'), JSON.stringify({ name: 'prebuilt', version: '1.0.0', private: true }))
   await runNpm(project, ['install', '--no-package-lock', `../${filename}`, `../${packed.filename}`], cleanEnv({ ASDM_BINARY: '' }))
   t.false(fs.existsSync(path.join(project, 'node_modules', 'asdm', 'build')))
-  const script = 'const { locateAddon } = require(require("path").resolve("node_modules/asdm/dist/native/load.js")); console.log(JSON.stringify(locateAddon()))'
-  const { source, file } = JSON.parse((await run(process.execPath, ['-e', script], { cwd: project, env: cleanEnv({ ASDM_BINARY: '' }) })).stdout) as { source: string, file: string }
+  const script = 'const { locateAddon } = require(require("path").resolve("node_modules/asdm/dist/native/load.js")); '
+    + 'console.log(JSON.stringify(locateAddon()))'
+  const { source, file } = JSON.parse(
+    (await run(process.execPath, ['-e', script], { cwd: project, env: cleanEnv({ ASDM_BINARY: '' }) })).stdout,
+  ) as { source: string, file: string }
   t.is(source, 'package')
   t.true(file.includes(platformPackage().replace('/', path.sep)), file)
 })
@@ -128,14 +158,20 @@ async function main(): Promise<number> {
 main().catch((error: unknown) => { if (error instanceof AsdmError) console.log(error.code) })
 `
 
-for (const [resolution, module, file] of [['node16', 'node16', 'program.mts'], ['node16', 'node16', 'program.cts'], ['bundler', 'esnext', 'program.ts']]) {
+for (const [resolution, module, file] of [
+  ['node16', 'node16', 'program.mts'], ['node16', 'node16', 'program.cts'], ['bundler', 'esnext', 'program.ts'],
+]) {
   test.serial(`types check with moduleResolution ${resolution} in ${file}`, async t => {
     t.timeout(120_000)
     fs.writeFileSync(path.join(folder, file), program)
     const types = path.join(root, 'node_modules', '@types')
-    const args = [repoPath('node_modules', 'typescript', 'bin', 'tsc'), '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable',
-      '--module', module, '--moduleResolution', resolution, '--typeRoots', types, '--types', 'node', file]
-    const outcome = await run(process.execPath, args, { cwd: folder, env: cleanEnv() }).then(() => '', error => String((error as { stdout: string }).stdout))
+    const args = [repoPath(
+      'node_modules', 'typescript', 'bin', 'tsc',
+    ), '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable',
+    '--module', module, '--moduleResolution', resolution, '--typeRoots', types, '--types', 'node', file]
+    const outcome = await run(process.execPath, args, { cwd: folder, env: cleanEnv() }).then(
+      () => '', error => String((error as { stdout: string }).stdout),
+    )
     t.is(outcome, '')
   })
 }
@@ -164,7 +200,16 @@ export async function show(sd: StableDiffusion, canvas: HTMLCanvasElement, optio
 test.serial('images fit the DOM types', async t => {
   t.timeout(120_000)
   fs.writeFileSync(path.join(folder, 'dom.ts'), domProgram)
-  const args = [repoPath('node_modules', 'typescript', 'bin', 'tsc'), '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable,dom,dom.asynciterable',
-    '--module', 'esnext', '--moduleResolution', 'bundler', '--typeRoots', path.join(root, 'node_modules', '@types'), '--types', 'node', 'dom.ts']
-  t.is(await run(process.execPath, args, { cwd: folder, env: cleanEnv() }).then(() => '', error => String((error as { stdout: string }).stdout)), '')
+  const args = [repoPath(
+    'node_modules', 'typescript', 'bin', 'tsc',
+  ), '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable,dom,dom.asynciterable',
+  '--module', 'esnext', '--moduleResolution', 'bundler', '--typeRoots', path.join(
+    root, 'node_modules', '@types',
+  ), '--types', 'node', 'dom.ts']
+  t.is(
+    await run(process.execPath, args, { cwd: folder, env: cleanEnv() }).then(
+      () => '', error => String((error as { stdout: string }).stdout),
+    ),
+    '',
+  )
 })

@@ -37,8 +37,12 @@ test('a seed is drawn and reported where none is given', async t => {
 test('a picture knows its settings, and they make it again', async t => {
   const [, image] = await sd.generate({ prompt: 'heart', steps: 2, seed: 2n ** 40n, count: 2 })
   const { prompt, negativePrompt, guidanceScale, steps, sampler, eta, seed, width, height, count, clipSkip, promptWeighting, index } = image.settings
-  t.like(image.settings, { prompt: 'heart', negativePrompt: '', guidanceScale: 7.5, steps: 2, eta: 0, seed: 2n ** 40n, width: 64, height: 64, count: 2, index: 1 })
-  const again = await sd.generate({ prompt, negativePrompt, guidanceScale, steps, sampler, eta, seed, width, height, count, clipSkip, promptWeighting })
+  t.like(image.settings, {
+    prompt: 'heart', negativePrompt: '', guidanceScale: 7.5, steps: 2, eta: 0, seed: 2n ** 40n, width: 64, height: 64, count: 2, index: 1,
+  })
+  const again = await sd.generate({
+    prompt, negativePrompt, guidanceScale, steps, sampler, eta, seed, width, height, count, clipSkip, promptWeighting,
+  })
   t.deepEqual(again[index].rgba, image.rgba)
 })
 
@@ -93,7 +97,9 @@ test('breaking out of the steps ends the request', async t => {
 })
 
 test('an error in a callback rejects the call, and the model works on', async t => {
-  await t.throwsAsync(sd.generate({ ...request, onProgress: () => { throw new Error('from the callback') } }), { message: 'from the callback' })
+  await t.throwsAsync(
+    sd.generate({ ...request, onProgress: () => { throw new Error('from the callback') } }), { message: 'from the callback' },
+  )
   t.deepEqual((await sd.generate(request))[0].rgba, wanted)
 })
 
@@ -102,12 +108,18 @@ test('a request can be aborted before it begins and in each phase', async t => {
   await aborts(t, sd.generate({ ...request, signal: AbortSignal.abort(reason) }))
   for (const phase of ['text', 'denoise', 'decode'] as const) {
     const controller = new AbortController()
-    const error = await aborts(t, sd.generate({ ...request, signal: controller.signal, onProgress: step => { if (step.phase === phase) controller.abort(reason) } }))
+    const error = await aborts(t, sd.generate({ ...request, signal: controller.signal, onProgress: step => {
+      if (step.phase === phase)
+        controller.abort(reason)
+    } }))
     t.is(error.cause, reason, phase)
   }
   for (const [phase, delayMs] of [['text', 0], ['denoise', 2], ['denoise', 10], ['decode', 1]] as const) {
     const controller = new AbortController()
-    const call = sd.generate({ ...request, count: 3, signal: controller.signal, onProgress: step => { if (step.phase === phase) setTimeout(() => controller.abort(), delayMs) } })
+    const call = sd.generate({ ...request, count: 3, signal: controller.signal, onProgress: step => {
+      if (step.phase === phase)
+        setTimeout(() => controller.abort(), delayMs)
+    } })
     await aborts(t, call, `${phase} after ${delayMs} ms`)
   }
   const late = new AbortController()
@@ -133,7 +145,10 @@ test('calls queue in order, and aborted ones leave the queue at once', async t =
   const order: string[] = []
   const controller = new AbortController()
   const call = (name: string, signal?: AbortSignal): Promise<unknown> =>
-    sd.generate({ ...request, signal, onProgress: step => { if (step.phase === 'done' || step.phase === 'text') order.push(`${name} ${step.phase}`) } })
+    sd.generate({ ...request, signal, onProgress: step => {
+      if (step.phase === 'done' || step.phase === 'text')
+        order.push(`${name} ${step.phase}`)
+    } })
   const first = call('first')
   const second = call('second', controller.signal)
   const third = call('third')
@@ -176,13 +191,22 @@ test('dispose stops what is under way, and later calls say so', async t => {
   await t.throwsAsync(other.textEncoder.encode(other.tokenizer.encode('x')), disposed)
   await t.throwsAsync(other.vae.decode({ data: new Float32Array(256), shape: [1, 4, 8, 8] }), disposed)
   await t.throwsAsync(other.vae.encode({ data: new Float32Array(3 * 64), shape: [1, 3, 8, 8] }), disposed)
-  await t.throwsAsync(other.unet.forward({ sample: { data: new Float32Array(256), shape: [1, 4, 8, 8] }, timestep: 1, encoderHiddenStates: { data: new Float32Array(128), shape: [1, 1, 128] } }), disposed)
+  await t.throwsAsync(
+    other.unet.forward({
+      sample: { data: new Float32Array(256), shape: [1, 4, 8, 8] }, timestep: 1,
+      encoderHiddenStates: { data: new Float32Array(128), shape: [1, 1, 128] },
+    }),
+    disposed,
+  )
   t.throws(() => other.unet.tapNames(), disposed)
 })
 
 test('dispose inside of a steps loop ends it', async t => {
   const other = await StableDiffusion.load(emoji, { threads: 1 })
-  const error = await aborts(t, (async () => { for await (const step of other.steps(request)) if (step.phase === 'denoise') await other.dispose() })())
+  const error = await aborts(t, (async () => {
+    for await (const step of other.steps(request))
+      if (step.phase === 'denoise') await other.dispose()
+  })())
   t.is((error.cause as AsdmError).code, 'DISPOSED')
 })
 

@@ -28,7 +28,9 @@ test('memory stays flat over 50 generations', async t => {
 })
 
 /** Starts a worker; gives it and a promise for what it sends. */
-function start(data: { times: number, steps: number, side: number }): { worker: Worker, loaded: Promise<void>, pictures: Promise<string[]> } {
+function start(
+  data: { times: number, steps: number, side: number },
+): { worker: Worker, loaded: Promise<void>, pictures: Promise<string[]> } {
   const worker = new Worker(script('generate-worker.js'), { workerData: data })
   const pictures: string[] = []
   let markLoaded = (): void => {}
@@ -53,6 +55,9 @@ test('several worker threads generate at once, and ending one in the middle leav
   await victim.worker.terminate()
   t.deepEqual(await victim.pictures, [])
   for (const { pictures } of others) t.deepEqual(await pictures, [expected, expected])
-  t.is(Buffer.from((await sd.generate({ prompt: 'a flat emoji of rocket', guidanceScale: 3, steps: 2, seed: 5 }))[0].rgba).toString('base64'), expected)
+  t.is(
+    Buffer.from((await sd.generate({ prompt: 'a flat emoji of rocket', guidanceScale: 3, steps: 2, seed: 5 }))[0].rgba).toString('base64'),
+    expected,
+  )
   await sd.dispose()
 })

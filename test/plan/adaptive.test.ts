@@ -15,7 +15,9 @@ let sd: StableDiffusion
 test.before(async () => { sd = await StableDiffusion.load(emoji, { threads: 1, unets: { twin: emoji } }) })
 test.after.always(async () => { await sd?.dispose() })
 
-async function run(plan: PlanSource | undefined, model = sd, more: object = {}): Promise<{ rgba: Uint8ClampedArray, report?: PlanReport, statistics?: RunStatistics }> {
+async function run(
+  plan: PlanSource | undefined, model = sd, more: object = {},
+): Promise<{ rgba: Uint8ClampedArray, report?: PlanReport, statistics?: RunStatistics }> {
   let report: PlanReport | undefined, statistics: RunStatistics | undefined
   const [image] = await model.generate({
     ...settings, ...more, ...(plan !== undefined && { plan }),
@@ -47,7 +49,10 @@ test('the threshold decides, up to the longest run; the cost is a range before a
 })
 
 test('between them it depends on the pictures, is the same again and with other threads, and is a list of steps then', async t => {
-  const plan = combine(adaptive({ threshold: 0.3, most: 3, inherit: ['up_blocks.2'] }), adaptive({ threshold: 0.15, most: 3, probe: 'conv_in', inherit: ['mid_block'], warmup: 3 }), gateGuidance(0.7, 'inherit'))
+  const plan = combine(
+    adaptive({ threshold: 0.3, most: 3, inherit: ['up_blocks.2'] }),
+    adaptive({ threshold: 0.15, most: 3, probe: 'conv_in', inherit: ['mid_block'], warmup: 3 }), gateGuidance(0.7, 'inherit'),
+  )
   const first = await run(plan)
   const row = rows(first.statistics!)
   t.regex(row, /#.*[01]/)
@@ -60,12 +65,18 @@ test('between them it depends on the pictures, is the same again and with other 
   t.is(rows(threaded.statistics!), row)
   t.deepEqual(threaded.rgba, first.rgba)
   await other.dispose()
-  const steps = first.statistics!.inheriting!.map((rules, i) => ({ inherit: rules.map(rule => ['up_blocks.2', 'mid_block'][rule]), guidance: i / 8 >= 0.7 ? 'inherit' as const : 'full' as const }))
+  const steps = first.statistics!.inheriting!.map((rules, i) =>
+    ({ inherit: rules.map(rule => ['up_blocks.2', 'mid_block'][rule]), guidance: i / 8 >= 0.7 ? 'inherit' as const : 'full' as const }))
   t.deepEqual((await run({ version: 1, steps })).rgba, first.rgba)
 })
 
 test('a UNet measures at its own steps; features cross with a map, which makes twins one', async t => {
-  const uniform = { version: 1 as const, rules: [{ inherit, when: { mode: 'uniform' as const, every: 4 } }, { inherit, when: { mode: 'uniform' as const, every: 4 }, unet: 'twin' }] }
+  const uniform = {
+    version: 1 as const,
+    rules: [
+      { inherit, when: { mode: 'uniform' as const, every: 4 } }, { inherit, when: { mode: 'uniform' as const, every: 4 }, unet: 'twin' },
+    ],
+  }
   const unets = [{ unet: 'twin', from: 0.25, to: 0.7 }]
   const end = (unet: string) => ({ unet, prefix: inherit[0] })
   const joined = await run({ ...uniform, unets, maps: [{ from: end('full'), to: end('twin'), mutual: true }] })
@@ -81,13 +92,19 @@ test('a UNet measures at its own steps; features cross with a map, which makes t
   t.is(oneWay.statistics!.macs, joined.statistics!.macs)
   const adaptiveTwin = await run(combine(adaptive({ threshold: 1000, most: 9, inherit, unet: 'twin' }), { version: 1, rules: [], unets }))
   t.is(rows(adaptiveTwin.statistics!), '# # # 0 0 0 # #')
-  await t.throwsAsync(run({ ...uniform, unets, maps: [{ from: end('full'), to: { unet: 'twin', prefix: 'mid_block' } }] }), { code: 'SHAPE_MISMATCH', message: /maps\[0\]/ })
+  await t.throwsAsync(
+    run({ ...uniform, unets, maps: [{ from: end('full'), to: { unet: 'twin', prefix: 'mid_block' } }] }),
+    { code: 'SHAPE_MISMATCH', message: /maps\[0\]/ },
+  )
 })
 
 test('an abort in the middle of adaptive steps leaves the model as it was', async t => {
   const before = (await run(adaptive({ threshold: 0.3, inherit }))).rgba
   const stop = new AbortController()
-  const ended = sd.generate({ ...settings, plan: adaptive({ threshold: 0.3, inherit }), signal: stop.signal, onProgress: step => { if (step.phase === 'denoise' && step.index === 3) stop.abort() } })
+  const ended = sd.generate({
+    ...settings, plan: adaptive({ threshold: 0.3, inherit }), signal: stop.signal,
+    onProgress: step => { if (step.phase === 'denoise' && step.index === 3) stop.abort() },
+  })
   t.is(await ended.then(() => '', (error: Error) => error.name), 'AbortError')
   t.deepEqual((await run(adaptive({ threshold: 0.3, inherit }))).rgba, before)
 })
@@ -101,7 +118,9 @@ test('presets inherit, with samplers that draw no noise along lines, and back of
       const { leastSteps, text } = presetPlan(name, { stochastic })
       t.is(resolve(leastSteps, stochastic).name, name)
       t.true(inherits(resolve(leastSteps, stochastic), leastSteps))
-      t.deepEqual(resolve(leastSteps, stochastic), { ...resolvePlan(text, { unets: { full: facts }, steps: leastSteps, stochastic }) as RulePlan, name })
+      t.deepEqual(resolve(leastSteps, stochastic), {
+        ...resolvePlan(text, { unets: { full: facts }, steps: leastSteps, stochastic }) as RulePlan, name,
+      })
       const plan = resolve(leastSteps - 1, stochastic)
       t.is(plan.name, `${name}: in full, since there are fewer than ${leastSteps} steps`)
       t.false(inherits(plan, leastSteps - 1))

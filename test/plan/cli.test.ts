@@ -8,7 +8,8 @@ import { temporaryFolder } from '../support/temporary'
 
 const main = path.join(__dirname, '..', '..', 'lib', 'cli', 'main.js')
 const emoji = repoPath('models', 'emoji')
-const asdm = (...args: string[]): { status: number | null, stdout: string, stderr: string } => spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' })
+const asdm = (...args: string[]): { status: number | null, stdout: string, stderr: string } =>
+  spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' })
 
 test('plan prints a grid: steps across, blocks down', t => {
   const { status, stdout, stderr } = asdm('plan', 'deepcache:2,4;guidance:0.5', '-m', emoji, '--steps', '6')
@@ -51,7 +52,10 @@ test('further UNets: in the grid by a letter, and in pictures', async t => {
   t.regex(shown.stdout, /^UNet +llff$/m)
   t.regex(shown.stdout, /^UNets: l light {3}f full$/m)
   const files = ['a.png', 'b.png'].map(name => path.join(folder, name))
-  const made = [asdm('generate', ...flags, '-g', '3', '--seed', '1', '--plan', mapped, '-o', files[0], 'a 3d emoji of cat'), asdm('generate', ...flags, '-g', '3', '--seed', '1', '--plan', plan, '-o', files[1], 'a 3d emoji of cat')]
+  const made = [
+    asdm('generate', ...flags, '-g', '3', '--seed', '1', '--plan', mapped, '-o', files[0], 'a 3d emoji of cat'),
+    asdm('generate', ...flags, '-g', '3', '--seed', '1', '--plan', plan, '-o', files[1], 'a 3d emoji of cat'),
+  ]
   for (const { status, stderr } of made) t.is(status, 0, stderr)
   t.notDeepEqual(...files.map(file => fs.readFileSync(file)) as [Buffer, Buffer])
   for (const [args, message] of [[['--unet', 'light'], /name=path/], [['--unet', 'a=x', '--unet', 'a=y'], /a was given twice/]] as const) {
@@ -59,7 +63,10 @@ test('further UNets: in the grid by a letter, and in pictures', async t => {
     t.is(status, 2)
     t.regex(stderr, message)
   }
-  for (const [args, message] of [[['--unet', 'full=x'], /names of unets/], [['--unet', `light=${folder}`], /config\.json/], [[], /name a UNet that was loaded but received "light"/]] as const) {
+  for (const [args, message] of [
+    [['--unet', 'full=x'], /names of unets/], [['--unet', `light=${folder}`], /config\.json/],
+    [[], /name a UNet that was loaded but received "light"/],
+  ] as const) {
     const { status, stderr } = asdm('plan', mapped, '-m', emoji, ...args)
     t.is(status, 1)
     t.regex(stderr, message)
@@ -77,7 +84,9 @@ test('an adaptive plan is shown as a range', t => {
 })
 
 test('a wrong plan ends with a message and code 1', t => {
-  for (const args of [['plan', 'deepcahce:3', '-m', emoji], ['generate', '--plan', 'deepcache:3,99', '-m', emoji, 'x'], ['plan', 'missing.json', '-m', emoji]]) {
+  for (const args of [
+    ['plan', 'deepcahce:3', '-m', emoji], ['generate', '--plan', 'deepcache:3,99', '-m', emoji, 'x'], ['plan', 'missing.json', '-m', emoji],
+  ]) {
     const { status, stderr } = asdm(...args)
     t.is(status, 1)
     t.regex(stderr, /^asdm: Expected .*\((INVALID_ARGUMENT|FILE_NOT_FOUND)\)\n$/s)

@@ -14,10 +14,16 @@ let sd: StableDiffusion
 test.before(async () => { sd = await StableDiffusion.load(fixture('sd15-tiny'), { threads: 2, onWarning: () => {} }) })
 test.after.always(async () => { await sd?.dispose() })
 
-for (const [name, run] of Object.entries<{ cache_interval: number, cache_branch_id: number, max_abs_change_of_final_latents?: number }>(expected.json.runs))
+for (const [name, run] of Object.entries<{
+  cache_interval: number
+  cache_branch_id: number
+  max_abs_change_of_final_latents?: number
+}>(expected.json.runs))
   test(`${name} gives the latents and the picture of the reference package`, async t => {
     const plan = deepcache(run.cache_interval, run.cache_branch_id)
-    const { latents } = await runWithNoise(sd, { prompt, negativePrompt, guidanceScale, steps, sampler: scheduler, width: 128, height: 128, plan }, new NoiseList([noise]))
+    const { latents } = await runWithNoise(
+      sd, { prompt, negativePrompt, guidanceScale, steps, sampler: scheduler, width: 128, height: 128, plan }, new NoiseList([noise]),
+    )
     const last = latents[latents.length - 1]
     const difference = maxAbsDiff(last.data, expected.tensor(`${name}/latents`).data)
     t.true(difference < 1e-3, `latents: ${difference}`)
@@ -45,7 +51,10 @@ test('a branch names the value that enters the first layer that runs', t => {
     ['up_blocks.3.1'], ['up_blocks.3.0'], ['up_blocks.2'], ['up_blocks.2.1'], ['up_blocks.2.0'], ['up_blocks.1'],
     ['up_blocks.1.1'], ['up_blocks.1.0'], ['up_blocks.0'], ['up_blocks.0.1'], ['up_blocks.0.0'], ['mid_block'],
   ])
-  t.deepEqual([0, 1, 2, 3, 4].map(branch => inherits(branch, [1, 2], false)), [['up_blocks.1.0'], ['up_blocks.0'], ['up_blocks.0.1'], ['up_blocks.0.0'], []])
+  t.deepEqual(
+    [0, 1, 2, 3, 4].map(branch => inherits(branch, [1, 2], false)),
+    [['up_blocks.1.0'], ['up_blocks.0'], ['up_blocks.0.1'], ['up_blocks.0.0'], []],
+  )
   t.throws(() => inherits(5, [1, 2]), { code: 'INVALID_ARGUMENT', message: /from 0 to 4/ })
   t.throws(() => deepcache(0), { code: 'INVALID_ARGUMENT' })
 })

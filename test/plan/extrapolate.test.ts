@@ -10,7 +10,9 @@ test.before(async () => { sd = await StableDiffusion.load(repoPath('models', 'em
 test.after.always(async () => { await sd?.dispose() })
 
 async function rgba(plan?: PlanSource, more: object = {}): Promise<Uint8ClampedArray> {
-  const [image] = await sd.generate({ prompt: 'a 3d emoji of red apple', guidanceScale: 3, steps: 12, seed: 7, sampler: 'ddim', ...more, ...(plan !== undefined && { plan }) })
+  const [image] = await sd.generate({
+    prompt: 'a 3d emoji of red apple', guidanceScale: 3, steps: 12, seed: 7, sampler: 'ddim', ...more, ...(plan !== undefined && { plan }),
+  })
   return image.rgba
 }
 
@@ -30,7 +32,9 @@ test('a plan, a text and a combination that extrapolate are one; the last factor
 test('extrapolated pictures are nearer to the full run; a factor of 0 changes nothing', async t => {
   const prompt = ['rocket', 'octopus', 'pizza', 'crown', 'heart', 'tree', 'cat', 'dog'].map(thing => `a 3d emoji of ${thing}`)
   const batch = async (plan?: PlanSource): Promise<Uint8ClampedArray[]> =>
-    (await sd.generate({ prompt, guidanceScale: 3, steps: 20, seed: 1000, sampler: 'ddim', ...(plan !== undefined && { plan }) })).map(image => image.rgba)
+    (await sd.generate({
+      prompt, guidanceScale: 3, steps: 20, seed: 1000, sampler: 'ddim', ...(plan !== undefined && { plan }),
+    })).map(image => image.rgba)
   const [full, still, continued] = [await batch(), await batch('deepcache:2,0'), await batch('deepcache:2,0;extrapolate')]
   const mean = (pictures: Uint8ClampedArray[]): number => pictures.reduce((sum, picture, i) => sum + far(picture, full[i]) / full.length, 0)
   t.true(mean(continued) > 0 && mean(continued) < mean(still) / 2, `${mean(continued)} and ${mean(still)}`)
@@ -40,7 +44,10 @@ test('extrapolated pictures are nearer to the full run; a factor of 0 changes no
 
 test('a plan of steps extrapolates as the rules it stands for, also where guidance stops', async t => {
   const rules = combine(deepcache(3, 0), gateGuidance(0.5), extrapolate(1))
-  const steps = Array.from({ length: 12 }, (_, i) => ({ ...(i % 3 !== 0 && { inherit: ['up_blocks.3.1'] }), guidance: i < 6 ? 'full' as const : 'conditional' as const }))
+  const steps = Array.from(
+    { length: 12 },
+    (_, i) => ({ ...(i % 3 !== 0 && { inherit: ['up_blocks.3.1'] }), guidance: i < 6 ? 'full' as const : 'conditional' as const }),
+  )
   t.deepEqual(await rgba({ version: 1, steps, extrapolate: 1 }), await rgba(rules))
   t.notDeepEqual(await rgba({ version: 1, steps }), await rgba(rules))
 })

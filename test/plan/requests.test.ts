@@ -40,7 +40,9 @@ test('an empty plan gives the bits of no plan', async t => {
 })
 
 test('a request after another, or beside one of another model, gives what it gives alone', async t => {
-  const plans: Plan[] = [uniform({ every: 2, inherit: ['up_blocks.2'] }), uniform({ every: 3, inherit: ['mid_block', 'down_blocks.0.resnets.1'], warmup: 1 })]
+  const plans: Plan[] = [
+    uniform({ every: 2, inherit: ['up_blocks.2'] }), uniform({ every: 3, inherit: ['mid_block', 'down_blocks.0.resnets.1'], warmup: 1 }),
+  ]
   const alone = [await rgba({ plan: plans[0] }), await rgba({ plan: plans[1], seed: 3 })]
   t.notDeepEqual(alone[0], await rgba())
   const both = await Promise.all([rgba({ plan: plans[0] }), rgba({ plan: plans[1], seed: 3 }), rgba({ plan: plans[0] })])
@@ -55,13 +57,25 @@ test('an aborted request leaves the model as it was', async t => {
   const plan = deepcache(2, 1)
   const wanted = await rgba({ plan })
   const stop = new AbortController()
-  await aborts(t, sd.generate({ ...request, steps: 40, plan, signal: stop.signal, onProgress: step => { if (step.phase === 'denoise' && step.index === 3) stop.abort() } }))
+  await aborts(
+    t,
+    sd.generate({ ...request, steps: 40, plan, signal: stop.signal, onProgress: step => {
+      if (step.phase === 'denoise' && step.index === 3)
+        stop.abort()
+    } }),
+  )
   t.deepEqual(await rgba({ plan }), wanted)
 })
 
 test('disposing of the model in the middle of a planned request ends it', async t => {
   const other = await StableDiffusion.load(emoji, { threads: 1 })
-  await aborts(t, other.generate({ ...request, steps: 40, plan: deepcache(3), onProgress: step => { if (step.phase === 'denoise' && step.index === 2) void other.dispose() } }))
+  await aborts(
+    t,
+    other.generate({ ...request, steps: 40, plan: deepcache(3), onProgress: step => {
+      if (step.phase === 'denoise' && step.index === 2)
+        void other.dispose()
+    } }),
+  )
   await other.dispose()
   await t.throwsAsync(other.generate({ ...request, plan: deepcache(3) }), { code: 'DISPOSED' })
 })
@@ -69,7 +83,9 @@ test('disposing of the model in the middle of a planned request ends it', async 
 test('the report comes before the first step, the statistics with the last', async t => {
   const steps: Step[] = []
   for await (const step of sd.steps({ ...request, plan: combine(deepcache(3), gateGuidance(0.5)) })) steps.push(step)
-  t.deepEqual(steps.map(({ phase }) => phase), ['text', 'plan', 'denoise', 'denoise', 'denoise', 'denoise', 'denoise', 'denoise', 'decode', 'done'])
+  t.deepEqual(
+    steps.map(({ phase }) => phase), ['text', 'plan', 'denoise', 'denoise', 'denoise', 'denoise', 'denoise', 'denoise', 'decode', 'done'],
+  )
   const plan = steps[1]
   const statistics = (steps[9] as DoneStep).statistics as RunStatistics
   t.is(plan.phase, 'plan')
@@ -113,7 +129,8 @@ test('an inherited direction is that of the last guided step, along which the ne
   const outputs = []
   for (const [i, sample] of [first, first, second, second].entries()) outputs.push(await run.step(i, sample, 500, text, 3, signal))
   run.dispose()
-  const both = async (sample: Tensor): Promise<Tensor> => (await sd.unet.forward({ sample: tile(sample, 2), timestep: 500, encoderHiddenStates: text })).sample
+  const both = async (sample: Tensor): Promise<Tensor> =>
+    (await sd.unet.forward({ sample: tile(sample, 2), timestep: 500, encoderHiddenStates: text })).sample
   const [a, b] = [await both(first), await both(second)]
   const half = a.data.length / 2
   t.deepEqual(outputs[0], guide(a, 3))
@@ -128,12 +145,26 @@ test('a plan names UNets; a twin of the main one gives its bits', async t => {
   t.deepEqual(Object.keys(sd.unets), ['twin'])
   t.deepEqual(await rgba({ plan: switchUNet('twin', 0, 0.5) }), await rgba())
   // Features stay with their UNet: the first step of each is full.
-  const { statistics } = await done({ plan: combine(switchUNet('twin', 0, 0.5), uniform({ every: 3, inherit: ['up_blocks.2'] }), uniform({ every: 3, inherit: ['up_blocks.2'], unet: 'twin' })) })
+  const { statistics } = await done({
+    plan: combine(
+      switchUNet('twin', 0, 0.5), uniform({ every: 3, inherit: ['up_blocks.2'] }),
+      uniform({ every: 3, inherit: ['up_blocks.2'], unet: 'twin' }),
+    ),
+  })
   t.deepEqual(statistics!.stepShares.map(share => share === 1), [true, false, false, true, false, false])
-  await t.throwsAsync(rgba({ plan: switchUNet('twim') }), { code: 'INVALID_ARGUMENT', message: /plan\.unets\[0\]\.unet.*did you mean "twin"/ })
-  await t.throwsAsync(rgba({ plan: { version: 1, steps: [{}, { unet: 'twin', inherit: ['mid_block'] }, {}, {}, {}, {}] } }), { code: 'INVALID_ARGUMENT', message: /plan\.steps\[1\]\.inherit\[0\]/ })
-  for (const unets of [{ full: emoji }, { 'a b': emoji }, { light: 3 }, [emoji], 'x']) await t.throwsAsync(StableDiffusion.load(emoji, { unets: unets as never }), { code: 'INVALID_ARGUMENT' })
-  await t.throwsAsync(StableDiffusion.load(emoji, { unets: { light: repoPath('build', 'fixtures', 'sd15-tiny') } }), { code: 'SHAPE_MISMATCH', message: /crossAttentionDim/ })
+  await t.throwsAsync(rgba({ plan: switchUNet('twim') }), {
+    code: 'INVALID_ARGUMENT', message: /plan\.unets\[0\]\.unet.*did you mean "twin"/,
+  })
+  await t.throwsAsync(
+    rgba({ plan: { version: 1, steps: [{}, { unet: 'twin', inherit: ['mid_block'] }, {}, {}, {}, {}] } }),
+    { code: 'INVALID_ARGUMENT', message: /plan\.steps\[1\]\.inherit\[0\]/ },
+  )
+  for (const unets of [{ full: emoji }, { 'a b': emoji }, { light: 3 }, [emoji], 'x'])
+    await t.throwsAsync(StableDiffusion.load(emoji, { unets: unets as never }), { code: 'INVALID_ARGUMENT' })
+  await t.throwsAsync(
+    StableDiffusion.load(emoji, { unets: { light: repoPath('build', 'fixtures', 'sd15-tiny') } }),
+    { code: 'SHAPE_MISMATCH', message: /crossAttentionDim/ },
+  )
 })
 
 test('the plan is in the picture, whose settings make it again', async t => {

@@ -10,7 +10,10 @@ import { fixture, repoPath } from '../support/fixtures'
 import { rounds, seeded, seedOf } from '../support/random'
 
 const shape = { batch: 2, height: 8, width: 8, length: 5 }
-const folders: Record<string, string> = { 'emoji': repoPath('models', 'emoji', 'unet'), 'sd15-tiny': fixture('sd15-tiny', 'unet'), 'bk-sdm-tiny-tiny': fixture('bk-sdm-tiny-tiny', 'unet') }
+const folders: Record<string, string> = {
+  'emoji': repoPath('models', 'emoji', 'unet'), 'sd15-tiny': fixture('sd15-tiny', 'unet'),
+  'bk-sdm-tiny-tiny': fixture('bk-sdm-tiny-tiny', 'unet'),
+}
 
 for (const [name, folder] of Object.entries(folders)) {
   let unet: UNet
@@ -19,7 +22,10 @@ for (const [name, folder] of Object.entries(folders)) {
   const inputs = (seed: number, batch = shape.batch) => {
     const random = new TorchGenerator(seed)
     const { inChannels, crossAttentionDim } = unet.config
-    return { sample: random.randn([batch, inChannels, shape.height, shape.width]), timestep: 301, encoderHiddenStates: random.randn([batch, shape.length, crossAttentionDim]) }
+    return {
+      sample: random.randn([batch, inChannels, shape.height, shape.width]), timestep: 301,
+      encoderHiddenStates: random.randn([batch, shape.length, crossAttentionDim]),
+    }
   }
   /** Any prefixes, blocks and layers and units mixed, each with either feature that it has. */
   const inheritsOf = (random: ReturnType<typeof seeded>) => {
@@ -51,10 +57,19 @@ for (const [name, folder] of Object.entries(folders)) {
 
   test(`${name}: without its source an inherited feature is refused; conditional steps are the second half's bits`, async t => {
     const prefix = 'down_blocks.0.resnets.0'
-    t.throws(() => unet.createRun(shape, [{ inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }]), { code: 'INVALID_ARGUMENT', message: /down_blocks\.0\.resnets\.0/ })
+    t.throws(
+      () => unet.createRun(shape, [{ inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }]),
+      { code: 'INVALID_ARGUMENT', message: /down_blocks\.0\.resnets\.0/ },
+    )
     const given = inputs(6)
     const half = { ...given, ...Object.fromEntries((['sample', 'encoderHiddenStates'] as const).map(key => [key, secondHalf(given[key])])) }
-    const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit: [], conditionalOnly: true }, { inherit: [{ prefix, feature: 'branch' }], conditionalOnly: true }])
+    const run = unet.createRun(
+      shape,
+      [
+        { inherit: [], conditionalOnly: false }, { inherit: [], conditionalOnly: true },
+        { inherit: [{ prefix, feature: 'branch' }], conditionalOnly: true },
+      ],
+    )
     const whole = await run.forward(0, given)
     for (const step of [1, 2]) t.deepEqual((await run.forward(step, half)).data, secondHalf(whole).data)
     run.dispose()
@@ -69,18 +84,24 @@ for (const [name, folder] of Object.entries(folders)) {
     const blocks = blocksAndLayers.filter(prefix => !/\.\d+\.\d+$|^mid_block\./.test(prefix))
     let saved = 0
     for (let round = 0; round < rounds(60); round++) {
-      const inherit = Array.from({ length: 1 + random.below(4) }, () => ({ prefix: random.pick(blocksAndLayers), feature: 'output' as const }))
+      const inherit = Array.from(
+        { length: 1 + random.below(4) }, () => ({ prefix: random.pick(blocksAndLayers), feature: 'output' as const }),
+      )
       const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }])
       const grid = new Map(gridOf(run.info).map(({ block, cells }) => [block, cells]))
       t.true([...grid.values()].every(cells => cells[0] === 'full'))
       t.deepEqual([...grid.keys()].slice(1, -1).sort(), [...blocks].sort())
-      const within = (unit: { name: string }, cell: string): boolean => [...grid].some(([block, cells]) => cells[1] === cell && (unit.name === block || unit.name.startsWith(`${block}.`)))
+      const within = (unit: { name: string }, cell: string): boolean =>
+        [...grid].some(([block, cells]) => cells[1] === cell && (unit.name === block || unit.name.startsWith(`${block}.`)))
       const sum = (list: typeof units): number => list.reduce((total, { macs }) => total + macs, 0)
       const { macs, program } = run.info.steps[1].variants[0]
       const ran = new Set(run.info.programs[program])
       const skipped = sum(units.filter(({ name }) => !ran.has(name)))
       t.is(run.info.fullMacs[0] - macs, skipped, JSON.stringify(inherit))
-      t.true(units.every(unit => ran.has(unit.name) ? !within(unit, 'idle') && !within(unit, 'inherited') : !within(unit, 'full')), JSON.stringify(inherit))
+      t.true(
+        units.every(unit => ran.has(unit.name) ? !within(unit, 'idle') && !within(unit, 'inherited') : !within(unit, 'full')),
+        JSON.stringify(inherit),
+      )
       for (const { prefix } of inherit) if (blocks.includes(prefix)) t.true(['inherited', 'idle'].includes(grid.get(prefix)![1]), prefix)
       if (skipped > 0) saved++
       run.dispose()
@@ -102,7 +123,11 @@ test('threads change nothing, also where features are inherited', async t => {
     for (const [i, { guidance }] of steps.entries()) {
       const sample = random.randn([2, 4, 8, 8])
       const half = guidance !== 'full'
-      out.push((await run.forward(i, { sample: half ? secondHalf(sample) : sample, timestep: 900 - 100 * i, encoderHiddenStates: half ? secondHalf(text) : text })).data)
+      out.push(
+        (await run.forward(i, {
+          sample: half ? secondHalf(sample) : sample, timestep: 900 - 100 * i, encoderHiddenStates: half ? secondHalf(text) : text,
+        })).data,
+      )
     }
     run.dispose()
     await unet.dispose()
@@ -119,8 +144,12 @@ function secondHalf({ data, shape: [batch, ...rest] }: { data: Float32Array, sha
 test('a run: steps in order, inputs of its shape, dispose at any time', async t => {
   const unet = await UNet.load(folders.emoji, { threads: 1 })
   const random = new TorchGenerator(2)
-  const given = { sample: random.randn([2, 4, 8, 8]), timestep: 301, encoderHiddenStates: random.randn([2, 5, unet.config.crossAttentionDim]) }
-  const steps = [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix: 'mid_block', feature: 'output' as const }], conditionalOnly: false }]
+  const given = {
+    sample: random.randn([2, 4, 8, 8]), timestep: 301, encoderHiddenStates: random.randn([2, 5, unet.config.crossAttentionDim]),
+  }
+  const steps = [
+    { inherit: [], conditionalOnly: false }, { inherit: [{ prefix: 'mid_block', feature: 'output' as const }], conditionalOnly: false },
+  ]
   const run = unet.createRun(shape, steps)
   await t.throwsAsync(run.forward(1, given), { instanceOf: AsdmError })
   const other = unet.createRun(shape, steps)

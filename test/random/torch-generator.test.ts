@@ -27,7 +27,10 @@ test('every draw of every reference seed is that of PyTorch, bit for bit', t => 
       const reference = expected.tensor(`${key}.${name}`)
       const got = generator.randn(size)
       t.deepEqual(got.shape, reference.shape)
-      t.true(Buffer.from(got.data.buffer).equals(Buffer.from(reference.data.buffer)), `${key}.${name} differs by ${maxAbsDiff(got.data, reference.data)}`)
+      t.true(
+        Buffer.from(got.data.buffer).equals(Buffer.from(reference.data.buffer)),
+        `${key}.${name} differs by ${maxAbsDiff(got.data, reference.data)}`,
+      )
     }
   }
 })
@@ -69,7 +72,9 @@ test('generators do not share anything', t => {
 })
 
 test('shapes: finite values of any valid one, mean and variance of a normal distribution', t => {
-  const property = fc.property(fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 5 }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (shape, seed) => {
+  const property = fc.property(fc.array(
+    fc.integer({ min: 1, max: 6 }), { maxLength: 5 },
+  ), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (shape, seed) => {
     const tensor = new TorchGenerator(seed).randn(shape)
     t.deepEqual(tensor.shape, shape)
     t.not(tensor.shape, shape)
@@ -85,13 +90,17 @@ test('shapes: finite values of any valid one, mean and variance of a normal dist
 
 test('wrong seeds and shapes are refused', t => {
   for (const bad of [-1, 0.5, NaN, Infinity, 2 ** 53 + 2, -1n, 2n ** 64n, '1', null, undefined, {}, [], true]) {
-    t.is(t.throws(() => new TorchGenerator(bad as never), { instanceOf: AsdmError, message: /seed/ })?.code, 'INVALID_ARGUMENT', String(bad))
+    t.is(
+      t.throws(() => new TorchGenerator(bad as never), { instanceOf: AsdmError, message: /seed/ })?.code, 'INVALID_ARGUMENT', String(bad),
+    )
     t.throws(() => checkSeed(bad), { instanceOf: AsdmError })
   }
   const generator = new TorchGenerator(0)
   const before = new TorchGenerator(0).randn([4])
   t.throws(() => generator.manualSeed(-1), { instanceOf: AsdmError })
-  for (const bad of [undefined, null, 5, '16', [0], [-1], [1.5], [NaN], [2 ** 31], [2 ** 20, 2 ** 20], ['4'], new Array(17).fill(1), [2 ** 28, 2]])
+  for (const bad of [
+    undefined, null, 5, '16', [0], [-1], [1.5], [NaN], [2 ** 31], [2 ** 20, 2 ** 20], ['4'], new Array(17).fill(1), [2 ** 28, 2],
+  ])
     t.is(t.throws(() => generator.randn(bad as never), { instanceOf: AsdmError, message: /shape/ })?.code, 'INVALID_ARGUMENT', String(bad))
   t.deepEqual(generator.randn([4]), before, 'refused calls draw nothing')
 })

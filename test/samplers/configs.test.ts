@@ -63,7 +63,9 @@ test('a name takes what the config says of the network, and its class\'s default
   t.like(named('dpmpp-2m', karras).config, { use_karras_sigmas: false, solver_order: 2, solver_type: 'heun' })
   t.like(named('dpmpp-2m-karras', ddim).config, { use_karras_sigmas: true, solver_order: 2, solver_type: 'midpoint' })
   t.like(named('euler', karras).config, { use_karras_sigmas: false })
-  t.like(named('ddim', { ...sd, _class_name: 'PNDMScheduler', skip_prk_steps: false }).config, { _class_name: 'DDIMScheduler', clip_sample: true })
+  t.like(named('ddim', { ...sd, _class_name: 'PNDMScheduler', skip_prk_steps: false }).config, {
+    _class_name: 'DDIMScheduler', clip_sample: true,
+  })
 })
 
 test('classes construct by themselves, also from another class\'s config', t => {
@@ -108,12 +110,15 @@ test('what is not implemented is refused by name and value', t => {
     ['UniPCMultistepScheduler', { predict_x0: false, thresholding: true }, /thresholding .*true/],
     ['UniPCMultistepScheduler', { solver_type: 'vary_coeff' }, /solver_type .*"vary_coeff"/],
   ]
-  for (const [_class_name, options, message] of refused) throwsCode(t, 'UNSUPPORTED_CONFIG', message, () => make({ _class_name, ...options }))
+  for (const [_class_name, options, message] of refused)
+    throwsCode(t, 'UNSUPPORTED_CONFIG', message, () => make({ _class_name, ...options }))
 })
 
 /** diffusers' options by class, and for each one a value that asks for something. */
 const options: Record<string, string[]> = JSON.parse(fs.readFileSync(repoPath('test', 'samplers', 'options.json'), 'utf8'))
-const asking: Record<string, unknown> = { solver_p: {}, shift_terminal: 0.1, variance_type: 'learned', noise_sampler_seed: 3, tau_func: 'x', flow_shift: 3 }
+const asking: Record<string, unknown> = {
+  solver_p: {}, shift_terminal: 0.1, variance_type: 'learned', noise_sampler_seed: 3, tau_func: 'x', flow_shift: 3,
+}
 
 test('what only other classes know is passed over, what a class knows is read or refused', t => {
   const all = new Set(Object.values(options).flat())
@@ -127,7 +132,8 @@ test('what only other classes know is passed over, what a class knows is read or
     for (const option of all) {
       const asked = { _class_name, ...sd, [option]: asking[option] ?? true }
       if (!own.includes(option)) t.deepEqual(make(asked).config, plain.config, `${_class_name} ${option}`)
-      else if (!(option in plain.config) && !['flow_shift', 'time_shift_type'].includes(option)) throwsCode(t, 'UNSUPPORTED_CONFIG', new RegExp(option), () => make(asked))
+      else if (!(option in plain.config) && !['flow_shift', 'time_shift_type'].includes(option))
+        throwsCode(t, 'UNSUPPORTED_CONFIG', new RegExp(option), () => make(asked))
     }
   }
   throwsCode(t, 'UNSUPPORTED_CONFIG', /brand_new_option/, () => make({ ...ddim, brand_new_option: 3 }))
@@ -138,7 +144,9 @@ test('other programs\' names are understood', t => {
     'ddim': ['DDIM', 'DDIMScheduler'],
     'pndm': ['PLMS', 'PNDM', 'PNDMScheduler'],
     'euler': ['Euler', 'k_euler', 'sample_euler', 'EulerDiscreteScheduler'],
-    'euler-ancestral': ['Euler a', 'k_euler_a', 'euler_ancestral', 'sample_euler_ancestral', 'EulerAncestralDiscreteScheduler', 'Euler Ancestral'],
+    'euler-ancestral': [
+      'Euler a', 'k_euler_a', 'euler_ancestral', 'sample_euler_ancestral', 'EulerAncestralDiscreteScheduler', 'Euler Ancestral',
+    ],
     'dpmpp-2m': ['DPM++ 2M', 'dpmpp_2m', 'k_dpmpp_2m', 'sample_dpmpp_2m'],
     'dpmpp-2m-karras': ['DPM++ 2M Karras', 'dpmpp_2m_karras'],
     'unipc': ['UniPC', 'uni_pc', 'UniPCMultistepScheduler'],
@@ -157,7 +165,8 @@ test('other programs\' names are understood', t => {
 
 test('absurd values are refused', t => {
   const absurd: readonly (readonly [SchedulerConfig, RegExp])[] = [
-    ...[1e12, 0, 1, -5, NaN, Infinity, 2.5, '1000', [], true].map(value => [{ num_train_timesteps: value }, /num_train_timesteps/] as const),
+    ...[1e12, 0, 1, -5, NaN, Infinity, 2.5, '1000', [], true].map(value =>
+      [{ num_train_timesteps: value }, /num_train_timesteps/] as const),
     ...[NaN, 1.5, 0, -1, Infinity, '0.1', {}, true].map(value => [{ beta_start: value }, /beta_start/] as const),
     [{ beta_end: 1 }, /beta_end/],
     [{ beta_schedule: 'linear', beta_start: 0.99, beta_end: 0.99 }, /leave signal/],
@@ -181,7 +190,9 @@ test('absurd values are refused', t => {
   throwsCode(t, 'BAD_CONFIG', /solver_order/, () => make({ _class_name: 'UniPCMultistepScheduler', solver_order: 4 }))
   throwsCode(t, 'BAD_CONFIG', /true for one at most/,
     () => make({ _class_name: 'EulerDiscreteScheduler', use_karras_sigmas: true, use_exponential_sigmas: true }))
-  throwsCode(t, 'BAD_CONFIG', /sigma_min .*below sigma_max/, () => make({ _class_name: 'EulerDiscreteScheduler', sigma_min: 3, sigma_max: 2 }))
+  throwsCode(
+    t, 'BAD_CONFIG', /sigma_min .*below sigma_max/, () => make({ _class_name: 'EulerDiscreteScheduler', sigma_min: 3, sigma_max: 2 }),
+  )
   throwsCode(t, 'BAD_CONFIG', /original_inference_steps/, () => make({ _class_name: 'LCMScheduler', original_inference_steps: 2000 }))
   throwsCode(t, 'BAD_CONFIG', /leave signal/,
     () => make({ _class_name: 'EulerDiscreteScheduler', num_train_timesteps: 2, trained_betas: [0.1, 1] }))
@@ -200,7 +211,9 @@ test('runs that cannot be are refused, and the sampler goes on', t => {
   throwsCode(t, 'INVALID_ARGUMENT', /options/, () => sampler.setTimesteps(10, null as never))
   throwsCode(t, 'INVALID_ARGUMENT', /setTimesteps to be called/, () => sampler.step(tensor([1]), 0, tensor([1])))
   throwsCode(t, 'INVALID_ARGUMENT', /setTimesteps to be called/, () => sampler.scaleInput(tensor([1]), 0))
-  throwsCode(t, 'INVALID_ARGUMENT', /fewer than 1000 steps: with steps_offset 1/, () => make({ ...ddim, steps_offset: 1 }).setTimesteps(1000))
+  throwsCode(
+    t, 'INVALID_ARGUMENT', /fewer than 1000 steps: with steps_offset 1/, () => make({ ...ddim, steps_offset: 1 }).setTimesteps(1000),
+  )
   throwsCode(t, 'INVALID_ARGUMENT', /at most 50 steps for lcm/, () => named('lcm', sd).setTimesteps(51))
   throwsCode(t, 'INVALID_ARGUMENT', /fewer than 1000 steps for unipc/, () => named('unipc', sd).setTimesteps(1000))
   throwsCode(t, 'INVALID_ARGUMENT', /fewer than 1000 steps for dpmpp-2m/,
@@ -234,11 +247,14 @@ test('steps that cannot be are refused, and the run goes on', t => {
     throwsCode(t, 'INVALID_ARGUMENT', /original/, () => sampler.addNoise(value as never, x, 0))
     throwsCode(t, 'INVALID_ARGUMENT', /noise/, () => sampler.getVelocity(x, value as never, 0))
   }
-  throwsCode(t, 'SHAPE_MISMATCH', /model output to have shape \[1,2\] but received \[2,1\]/, () => sampler.step(tensor([1, 2], [2, 1]), 0, x))
+  throwsCode(
+    t, 'SHAPE_MISMATCH', /model output to have shape \[1,2\] but received \[2,1\]/, () => sampler.step(tensor([1, 2], [2, 1]), 0, x),
+  )
   throwsCode(t, 'SHAPE_MISMATCH', /noise to have shape/, () => sampler.step(x, 0, x, { eta: 1, noise: tensor([1]) }))
   throwsCode(t, 'SHAPE_MISMATCH', /noise to have shape/, () => sampler.addNoise(x, tensor([1]), 0))
   throwsCode(t, 'SHAPE_MISMATCH', /to hold 6 values/, () => sampler.step(x, 0, { data: new Float32Array(2), shape: [2, 3] }))
-  for (const eta of [-0.1, 1.1, NaN, '1', null]) throwsCode(t, 'INVALID_ARGUMENT', /eta/, () => sampler.step(x, 0, x, { eta: eta as number }))
+  for (const eta of [-0.1, 1.1, NaN, '1', null])
+    throwsCode(t, 'INVALID_ARGUMENT', /eta/, () => sampler.step(x, 0, x, { eta: eta as number }))
   for (const options of [null, 3, 'x']) throwsCode(t, 'INVALID_ARGUMENT', /options/, () => sampler.step(x, 0, x, options as never))
   for (const timestep of [-1, 1000, 1.5, NaN, '3', [1, 2], [NaN], undefined])
     throwsCode(t, 'INVALID_ARGUMENT', /timestep/, () => sampler.addNoiseAt(x, x, timestep as number))

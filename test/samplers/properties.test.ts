@@ -155,7 +155,9 @@ test('rescaled to zero terminal SNR, the last timestep holds no signal and the f
     t.true(Math.abs(rescaled[0] - plain[0]) < 1e-6)
     t.true(rescaled.every((value, i) => i === 0 || value < rescaled[i - 1]))
   }
-  for (const name of ['EulerDiscreteScheduler', 'EulerAncestralDiscreteScheduler', 'DPMSolverMultistepScheduler', 'UniPCMultistepScheduler']) {
+  for (const name of [
+    'EulerDiscreteScheduler', 'EulerAncestralDiscreteScheduler', 'DPMSolverMultistepScheduler', 'UniPCMultistepScheduler',
+  ]) {
     const sampler = createSampler({ _class_name: name, ...sd, rescale_betas_zero_snr: true, timestep_spacing: 'trailing' })
     t.is(sampler.alphasCumprod[999], 2 ** -24)
     sampler.setTimesteps(5)
@@ -171,7 +173,8 @@ test('any number of steps gives that many timesteps of training, from noisy to c
       for (let steps = 1; steps < 1000; steps += steps < 60 ? 1 : 7) {
         sampler.setTimesteps(steps)
         t.is(sampler.timesteps.length, steps)
-        t.true(sampler.timesteps.every((timestep, i) => timestep >= 0 && timestep <= 999 && (i === 0 || timestep < sampler.timesteps[i - 1])))
+        t.true(sampler.timesteps.every((timestep, i) =>
+          timestep >= 0 && timestep <= 999 && (i === 0 || timestep < sampler.timesteps[i - 1])))
       }
     }
   }

@@ -79,7 +79,8 @@ for (const [number, run] of more.runs.entries()) {
     t.true(sameTimesteps(sampler.timesteps, run.timesteps), `timesteps ${sampler.timesteps}, not ${run.timesteps}`)
     t.true(relativeDifference([sampler.initNoiseSigma], [run.init_noise_sigma]) <= 1e-5)
     // The reference keeps the noise levels that a part-way start leaves out.
-    if (run.sigmas) t.true(sameSigmas(sampler.sigmas!, run.sigmas.slice(-1 - run.timesteps.length)), `sigmas ${sampler.sigmas}, not ${run.sigmas}`)
+    if (run.sigmas)
+      t.true(sameSigmas(sampler.sigmas!, run.sigmas.slice(-1 - run.timesteps.length)), `sigmas ${sampler.sigmas}, not ${run.sigmas}`)
 
     const bound = sampleBound(tensor(run.samples.flat()))
     let drawn = 0

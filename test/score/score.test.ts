@@ -12,16 +12,25 @@ import { fixture, repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
 
 const emoji = repoPath('models', 'emoji')
-const units = ['down_blocks.0.1', 'mid_block', 'up_blocks.3.attentions.1', 'down_blocks.1.resnets.1', 'up_blocks.2.attentions.0.transformer_blocks.0.attn2']
-const options: ScoreOptions = { prompts: ['a 3d emoji of red apple', 'a flat emoji of cat'], steps: 3, guidanceScale: 3, units, height: 8, width: 8, threads: 1 }
-const withoutTimes = ({ full, units: list, ...rest }: ScoreReport) => ({ ...rest, full: { ...full, passMs: 0 }, units: list.map(unit => ({ ...unit, passMs: 0 })) })
+const units = [
+  'down_blocks.0.1', 'mid_block', 'up_blocks.3.attentions.1', 'down_blocks.1.resnets.1',
+  'up_blocks.2.attentions.0.transformer_blocks.0.attn2',
+]
+const options: ScoreOptions = {
+  prompts: ['a 3d emoji of red apple', 'a flat emoji of cat'], steps: 3, guidanceScale: 3, units, height: 8, width: 8, threads: 1,
+}
+const withoutTimes = ({ full, units: list, ...rest }: ScoreReport) =>
+  ({ ...rest, full: { ...full, passMs: 0 }, units: list.map(unit => ({ ...unit, passMs: 0 })) })
 
 test('the change of latents: nothing for equal ones, and what it is of known ones', t => {
   const full = [Float32Array.of(1, 0), Float32Array.of(3, 4)]
   t.deepEqual(changeOf(full, full), { score: 0, mean: 0, spread: 0, distance: 0 })
   // Means 2, 2 and deviations 1, 2: the unit is the root of 5.
   const moved = changeOf(full, [Float32Array.of(2, 0), Float32Array.of(4, 4)])
-  t.deepEqual([moved.mean, moved.spread, moved.distance].map(value => value.toFixed(6)), [(1 / Math.sqrt(5)).toFixed(6), '0.000000', (1 / Math.sqrt(5)).toFixed(6)])
+  t.deepEqual(
+    [moved.mean, moved.spread, moved.distance].map(value => value.toFixed(6)),
+    [(1 / Math.sqrt(5)).toFixed(6), '0.000000', (1 / Math.sqrt(5)).toFixed(6)],
+  )
   const wider = changeOf(full, [Float32Array.of(1, -2), Float32Array.of(3, 6)])
   t.deepEqual([wider.mean, wider.spread].map(value => value.toFixed(6)), ['0.000000', (2 / Math.sqrt(5)).toFixed(6)])
   t.is(wider.score, wider.mean + wider.spread)
@@ -55,13 +64,19 @@ test('by default everything that a UNet can do without, at every level', async t
   const model = fixture('sd15-tiny')
   const report = await scoreUnits(model, { prompts: ['a', 'b'], steps: 1, guidanceScale: 1, height: 4, width: 4, threads: 1 })
   const prefixes = report.units.map(({ prefix }) => prefix)
-  for (const wanted of [/^down_blocks\.\d\.\d$/, /\.resnets\.\d$/, /\.attentions\.\d$/, /\.attn1$/, /\.attn2$/, /\.ff$/]) t.true(prefixes.some(prefix => wanted.test(prefix)), String(wanted))
+  for (const wanted of [/^down_blocks\.\d\.\d$/, /\.resnets\.\d$/, /\.attentions\.\d$/, /\.attn1$/, /\.attn2$/, /\.ff$/])
+    t.true(prefixes.some(prefix => wanted.test(prefix)), String(wanted))
   t.true(report.units.every(({ share }) => share > 0))
 })
 
 test('a recipe drops the first of the list that do not overlap, and assembles', async t => {
   const unit = (prefix: string, share: number, perShare: number) => ({ prefix, share, perShare }) as UnitScore
-  const report = { units: [unit('up_blocks.3.attentions.1', 0.1, 1), unit('up_blocks.3.1', 0.2, 2), unit('up_blocks.3.attentions.1.transformer_blocks.0.ff', 0.05, 3), unit('mid_block', 0.03, 4), unit('up_blocks.3.0', 0.1, 5)] } as ScoreReport
+  const report = {
+    units: [
+      unit('up_blocks.3.attentions.1', 0.1, 1), unit('up_blocks.3.1', 0.2, 2),
+      unit('up_blocks.3.attentions.1.transformer_blocks.0.ff', 0.05, 3), unit('mid_block', 0.03, 4), unit('up_blocks.3.0', 0.1, 5),
+    ],
+  } as ScoreReport
   t.deepEqual(Object.keys(dropRecipe(report, 0.12).units), ['up_blocks.3.attentions.1', 'mid_block'])
   t.deepEqual(Object.keys(dropRecipe(report, 0.05).units), ['up_blocks.3.attentions.1'])
   t.throws(() => dropRecipe(report, 0.5), { code: 'INVALID_ARGUMENT', message: /take 0\.230/ })
@@ -70,7 +85,10 @@ test('a recipe drops the first of the list that do not overlap, and assembles', 
   const folder = temporaryFolder(t)
   const [scores, recipe] = [path.join(folder, 'scores.json'), path.join(folder, 'recipe.json')]
   const main = path.join(__dirname, '..', '..', 'lib', 'cli', 'main.js')
-  const args = ['score', '-m', emoji, '-p', 'a 3d emoji of cat', '-p', 'a flat emoji of rocket', '-s', '1', '-g', '1', '-t', '1', '-u', 'down_blocks.0.1', '-u', 'up_blocks.3.attentions.1', '--out', scores, '--recipe', recipe, '--share', '0.05']
+  const args = [
+    'score', '-m', emoji, '-p', 'a 3d emoji of cat', '-p', 'a flat emoji of rocket', '-s', '1', '-g', '1', '-t', '1', '-u',
+    'down_blocks.0.1', '-u', 'up_blocks.3.attentions.1', '--out', scores, '--recipe', recipe, '--share', '0.05',
+  ]
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' })
   t.is(status, 0, stderr)
   t.regex(stdout, /2 latents of 1 steps with ddim, guidance 1; a whole pass: .*\n\nwithout .*score \/ share\n/)

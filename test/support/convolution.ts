@@ -72,7 +72,8 @@ function checkIn(dtype: keyof typeof formats, s: Shape): string | undefined {
     let total = 0
     for (let at = 0; at < count; at++) {
       const error = Math.abs(y[at] - want[at])
-      if (!(error <= (1 + store) * (k + 3) * EPS * size[at] + store * Math.abs(want[at]))) return `${dtype} ${set} ${JSON.stringify(s)}: element ${at} is ${y[at]}, not ${want[at]}`
+      if (!(error <= (1 + store) * (k + 3) * EPS * size[at] + store * Math.abs(want[at])))
+        return `${dtype} ${set} ${JSON.stringify(s)}: element ${at} is ${y[at]}, not ${want[at]}`
       total += error / (size[at] + 1)
     }
     if (!(total / count <= 2 * Math.sqrt(k) * EPS + 0.4 * store)) return `${dtype} ${set} ${JSON.stringify(s)}: mean error ${total / count}`

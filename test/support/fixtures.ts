@@ -5,7 +5,8 @@ import type { Tensor } from '../../lib/base/tensor'
 /** The repository's root, found by its package.json, wherever the compiled tests lie. */
 export const root = (() => {
   let folder = __dirname
-  while (!fs.existsSync(path.join(folder, 'binding.gyp')) || !fs.existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder)
+  while (!fs.existsSync(path.join(folder, 'binding.gyp')) || !fs.existsSync(path.join(folder, 'package.json')))
+    folder = path.dirname(folder)
   return folder
 })()
 
@@ -15,9 +16,14 @@ export const repoPath = (...parts: string[]): string => path.join(root, ...parts
 /** A path in the unpacked reference data. */
 export const fixture = (...parts: string[]): string => path.join(root, 'build', 'fixtures', ...parts)
 
-/** A reference set: its JSON and a reader for its named float32 tensors. Reads the file with its own few lines, so that it does not share bugs with lib/. */
+/**
+ * A reference set: its JSON and a reader for its named float32 tensors. Reads the file with its own few lines, so that it does not share
+ * bugs with lib/.
+ */
 export function loadExpected(set: string): { json: any, names: string[], has(name: string): boolean, tensor(name: string): Tensor } {
-  const json = JSON.parse(fs.readFileSync(fixture(set, 'expected.json'), 'utf8').replace(/-?\bInfinity\b/g, match => (match[0] === '-' ? '-1e999' : '1e999')))
+  const json = JSON.parse(fs.readFileSync(fixture(set, 'expected.json'), 'utf8').replace(
+    /-?\bInfinity\b/g, match => (match[0] === '-' ? '-1e999' : '1e999'),
+  ))
   const bytes = fs.readFileSync(fixture(set, 'expected.safetensors'))
   const headerBytes = Number(bytes.readBigUInt64LE(0))
   const header = JSON.parse(bytes.subarray(8, 8 + headerBytes).toString('utf8'))

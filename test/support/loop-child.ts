@@ -1,6 +1,7 @@
 /**
  * Runs in a process of its own: generates again and again and prints what the tests compare. Arguments: what to measure, how often.
- *   delay: prints the 99th percentile of the event loop's delay during one generation of `count` steps, in milliseconds; on Linux without the
+ *   delay: prints the 99th percentile of the event loop's delay during one generation of `count` steps, in milliseconds; on Linux without
+ * the
  *          time for which this thread was ready but other processes had the processor
  *   leak:  prints the resident memory after each of `count` generations, in bytes
  */

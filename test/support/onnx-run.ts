@@ -85,7 +85,8 @@ const matMul: Run = ([a, b]) => {
 const conv: Run = ([x, w, b], attributes) => {
   const [n, channels, h, width] = x.shape, [out, inner, kh, kw] = w.shape, group = (attributes.group as number | undefined) ?? 1
   const [top, left, bottom, right] = list(attributes.pads, [0, 0, 0, 0]), [sh, sw] = list(attributes.strides, [1, 1])
-  if (inner * group !== channels || out % group !== 0 || list(attributes.kernel_shape, [kh, kw]).join() !== [kh, kw].join()) throw new Error(`[${w.shape}] over [${x.shape}]`)
+  if (inner * group !== channels || out % group !== 0 || list(attributes.kernel_shape, [kh, kw]).join() !== [kh, kw].join())
+    throw new Error(`[${w.shape}] over [${x.shape}]`)
   const oh = Math.floor((h + top + bottom - kh) / sh) + 1, ow = Math.floor((width + left + right - kw) / sw) + 1
   const y = new Float64Array(n * out * oh * ow)
   for (let s = 0; s < n; s++) for (let o = 0; o < out; o++) {
@@ -153,12 +154,17 @@ const operators: Record<string, Run> = {
   ReduceMean: ([x], { axes, keepdims }) => {
     if (keepdims !== 0 || (axes as number[]).join() !== '2,3' || x.shape.length !== 4) throw new Error('other axes')
     const run = x.shape[2] * x.shape[3]
-    return [value(x.shape.slice(0, 2), Float64Array.from({ length: x.data.length / run }, (_, i) => x.data.subarray(i * run, (i + 1) * run).reduce((a, b) => a + b) / run))]
+    return [value(
+      x.shape.slice(0, 2),
+      Float64Array.from({ length: x.data.length / run }, (_, i) => x.data.subarray(i * run, (i + 1) * run).reduce((a, b) => a + b) / run),
+    )]
   },
   Transpose: transpose,
   InstanceNormalization: ([x, scale, shift], { epsilon }) => {
     const run = count(x.shape.slice(2)), data = normalised(x.data, run, epsilon as number)
-    return [value(x.shape, data.map((each, i) => each * scale.data[Math.floor(i / run) % x.shape[1]] + shift.data[Math.floor(i / run) % x.shape[1]]))]
+    return [value(
+      x.shape, data.map((each, i) => each * scale.data[Math.floor(i / run) % x.shape[1]] + shift.data[Math.floor(i / run) % x.shape[1]]),
+    )]
   },
   LayerNormalization: ([x, scale, shift], { axis, epsilon }) => {
     if (axisOf(axis as number, x.shape.length) !== x.shape.length - 1) throw new Error('an inner axis')
@@ -205,24 +211,29 @@ const operators: Record<string, Run> = {
     for (const axis of axes.data) shape.splice(axis, 0, 1)
     return [value(shape, x.data)]
   },
-  Slice: ([x, starts, ends, axes]) => [[...axes.data].reduce((cut, axis, i) => along(cut, axis, range(starts.data[i], Math.min(ends.data[i], x.shape[axis]))), x)],
+  Slice: ([x, starts, ends, axes]) =>
+    [[...axes.data].reduce((cut, axis, i) => along(cut, axis, range(starts.data[i], Math.min(ends.data[i], x.shape[axis]))), x)],
   Gather: ([x, ids], { axis }) => {
     if (axis !== 0) throw new Error('an inner axis')
     return [value([...ids.shape, ...x.shape.slice(1)], along(x, 0, [...ids.data]).data)]
   },
   Resize: ([x, , scales, sizes], attributes) => {
-    if (attributes.mode !== 'nearest' || attributes.coordinate_transformation_mode !== 'asymmetric' || attributes.nearest_mode !== 'floor') throw new Error('another mode')
+    if (attributes.mode !== 'nearest' || attributes.coordinate_transformation_mode !== 'asymmetric' || attributes.nearest_mode !== 'floor')
+      throw new Error('another mode')
     const wanted = sizes === undefined ? x.shape.map((size, d) => size * scales.data[d]) : [...sizes.data]
     return [x.shape.reduce((y, size, d) => along(y, d, range(0, wanted[d]).map(i => Math.floor(i * size / wanted[d]))), x)]
   },
 }
 
 /** @param feeds the graph's inputs by name @returns its outputs by name, and how often each operator ran */
-export function runOnnx(model: OnnxModel, feeds: Readonly<Record<string, { shape: readonly number[], data: ArrayLike<number> }>>): { outputs: Record<string, Value>, used: Map<string, number> } {
+export function runOnnx(
+  model: OnnxModel, feeds: Readonly<Record<string, { shape: readonly number[], data: ArrayLike<number> }>>,
+): { outputs: Record<string, Value>, used: Map<string, number> } {
   const values = new Map(model.constants)
   for (const { name, shape } of model.inputs) {
     const feed = feeds[name]
-    if (feed.shape.length !== shape.length || shape.some((size, d) => typeof size === 'number' && size !== feed.shape[d])) throw new Error(`${name} [${feed.shape}] for [${shape}]`)
+    if (feed.shape.length !== shape.length || shape.some((size, d) => typeof size === 'number' && size !== feed.shape[d]))
+      throw new Error(`${name} [${feed.shape}] for [${shape}]`)
     values.set(name, value([...feed.shape], feed.data))
   }
   const used = new Map<string, number>()
@@ -240,11 +251,14 @@ export function runOnnx(model: OnnxModel, feeds: Readonly<Record<string, { shape
       values.set(name, results[k])
     })
     used.set(node.op, (used.get(node.op) ?? 0) + 1)
-    for (const name of node.inputs) if (last.get(name) === i && !model.outputs.some(output => output.name === name)) values.set(name, { shape: [0], data: new Float64Array(0), whole: false })
+    for (const name of node.inputs)
+      if (last.get(name) === i && !model.outputs.some(output => output.name === name))
+        values.set(name, { shape: [0], data: new Float64Array(0), whole: false })
   })
   const outputs = Object.fromEntries(model.outputs.map(({ name, shape }) => {
     const result = values.get(name)!
-    if (result.shape.length !== shape.length || shape.some((size, d) => typeof size === 'number' && size !== result.shape[d])) throw new Error(`${name} is [${result.shape}], not [${shape}]`)
+    if (result.shape.length !== shape.length || shape.some((size, d) => typeof size === 'number' && size !== result.shape[d]))
+      throw new Error(`${name} is [${result.shape}], not [${shape}]`)
     return [name, result]
   }))
   return { outputs, used }

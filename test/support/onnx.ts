@@ -104,7 +104,11 @@ export function numbers(bytes: Buffer, type: number, count: number): Float64Arra
   const float = (bits: number): number => { const b = Buffer.alloc(4); b.writeUInt32LE(bits); return b.readFloatLE() }
   const half = (bits: number): number => {
     const exponent = (bits >> 10) & 31
-    const value = exponent === 31 ? ((bits & 1023) === 0 ? Infinity : NaN) : exponent === 0 ? (bits & 1023) * 2 ** -24 : (1 + (bits & 1023) / 1024) * 2 ** (exponent - 15)
+    const value = exponent === 31
+      ? ((bits & 1023) === 0 ? Infinity : NaN)
+      : exponent === 0
+        ? (bits & 1023) * 2 ** -24
+        : (1 + (bits & 1023) / 1024) * 2 ** (exponent - 15)
     return bits & 0x8000 ? -value : value
   }
   if (type === 1) return new Float64Array(new Float32Array(new Uint8Array(bytes).buffer))
@@ -130,7 +134,9 @@ export function readOnnx(file: string): OnnxModel {
     const name = tensor.text(8), type = tensor.int(2), shape = tensor.all<bigint>(1).map(Number)
     if (constants.has(name)) throw new Error(`${name} is there twice`)
     const entries = Object.fromEntries(tensor.messages(13, [1, 2]).map(entry => [entry.text(1), entry.text(2)]))
-    const external = tensor.int(14) === 1 ? { location: entries.location, offset: Number(entries.offset), length: Number(entries.length) } : undefined
+    const external = tensor.int(14) === 1
+      ? { location: entries.location, offset: Number(entries.offset), length: Number(entries.length) }
+      : undefined
     if (external !== undefined && tensor.has(9)) throw new Error(`${name} lies inside and outside`)
     const bytes = external === undefined ? tensor.all<Buffer>(9)[0]
       : fs.readFileSync(path.join(path.dirname(file), external.location)).subarray(external.offset, external.offset + external.length)
@@ -145,11 +151,17 @@ export function readOnnx(file: string): OnnxModel {
   const nodes = graph.messages(1, [1, 2, 3, 4, 5]).map(node => ({
     name: node.text(3), op: node.text(4), inputs: node.texts(1), outputs: node.texts(2),
     attributes: Object.fromEntries(node.messages(5, [1, 2, 3, 4, 8, 20]).map(attribute => {
-      const read: Record<number, () => Attribute> = { 1: () => attribute.all<number>(2)[0], 2: () => attribute.int(3), 3: () => attribute.text(4), 7: () => attribute.all<bigint>(8).map(Number) }
+      const read: Record<number, () => Attribute> = {
+        1: () => attribute.all<number>(2)[0], 2: () => attribute.int(3), 3: () => attribute.text(4),
+        7: () => attribute.all<bigint>(8).map(Number),
+      }
       return [attribute.text(1), read[attribute.int(20)]()]
     })),
   }))
-  return { opset: opset.int(2), nodes, constants, stored, inputs: ports(11), outputs: ports(12), metadata: Object.fromEntries(model.messages(14, [1, 2]).map(entry => [entry.text(1), entry.text(2)])) }
+  return {
+    opset: opset.int(2), nodes, constants, stored, inputs: ports(11), outputs: ports(12),
+    metadata: Object.fromEntries(model.messages(14, [1, 2]).map(entry => [entry.text(1), entry.text(2)])),
+  }
 }
 
 export const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)

@@ -17,15 +17,19 @@ export interface OpRunner {
 
 const { ASDM_TESTING_COMMAND: command, ASDM_TESTING_SETS: names, ASDM_TESTING_BINARY: binary } = process.env
 
-// eslint-disable-next-line @typescript-eslint/no-require-imports
-export const runner: OpRunner = command !== undefined ? remoteRunner(command, names?.split(',')) : require(binary ?? repoPath('build', 'Release', 'asdm_testing.node'))
+export const runner: OpRunner = command !== undefined
+  ? remoteRunner(command, names?.split(','))
+  : require(binary ?? repoPath('build', 'Release', 'asdm_testing.node'))
 
 /** All sets that `run` can run in a format, `fp32` if left out. */
 export function everySet(dtype: DType = 'fp32'): string[] {
   return [...runner.sets(dtype), ...runner.emulatedSets(dtype)]
 }
 
-/** Runs the op in a format (`fp32` if left out) on every set with 1, 2 and 5 threads; the results of one set must have identical bits. Returns one result per set. */
+/**
+ * Runs the op in a format (`fp32` if left out) on every set with 1, 2 and 5 threads; the results of one set must have identical bits.
+ * Returns one result per set.
+ */
 export function runEverywhere(op: string, args: Record<string, unknown>, dtype: DType = 'fp32'): { set: string, y: Float32Array }[] {
   return everySet(dtype).map(set => {
     const y = runner.run(op, set, 1, args, dtype)
@@ -56,7 +60,10 @@ export const EPS = 2 ** -24
 /** bfloat16's. */
 export const BF16_EPS = 2 ** -8
 
-/** Both formats of activations: what kernels read of given numbers, and how far a stored result may be from the exact one beyond its sum's own error. */
+/**
+ * Both formats of activations: what kernels read of given numbers, and how far a stored result may be from the exact one beyond its sum's
+ * own error.
+ */
 export const formats: Record<'fp32' | 'bf16', { read: (values: Float32Array) => Float32Array, store: number }> = {
   fp32: { read: values => values, store: 0 },
   bf16: { read: roundToBf16, store: BF16_EPS },

@@ -25,7 +25,9 @@ export class NoiseList implements NoiseSource {
 }
 
 /** Runs the pipeline of a model with noise that is given instead of drawn from a seed. */
-export async function runWithNoise(sd: StableDiffusion, options: GenerateOptions, noise: NoiseSource): Promise<{ steps: Step[], latents: Tensor[], rgba: Uint8ClampedArray[] }> {
+export async function runWithNoise(
+  sd: StableDiffusion, options: GenerateOptions, noise: NoiseSource,
+): Promise<{ steps: Step[], latents: Tensor[], rgba: Uint8ClampedArray[] }> {
   const { tokenizer, textEncoder, unet, vae } = sd
   const model = {
     tokenizer, textEncoder, features: new FeatureCache(), unet, vae, decodeMsPerPixel: undefined,

@@ -41,7 +41,8 @@ function encoded(op: string, set: string, dtype: string, threads: number, args: 
 }
 
 /**
- * Runs kernels in a process started by a command line, as `npm run test:arm` has one: calls wait for it, through two named pipes. It ends when
+ * Runs kernels in a process started by a command line, as `npm run test:arm` has one: calls wait for it, through two named pipes. It ends
+ * when
  * this thread does, and closes them. `names` keeps sets of these names alone, if there are some.
  */
 export function remoteRunner(command: string, names?: string[]): OpRunner {

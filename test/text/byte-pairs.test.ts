@@ -35,7 +35,9 @@ function reference(word: string, ids: Map<string, number>, merges: [number, numb
 
 test('merges as the definition says, on random vocabularies and words', t => {
   const pair = fc.tuple(fc.nat(1000), fc.nat(1000))
-  const property = fc.property(fc.array(pair, { maxLength: 60 }), fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'd'), minLength: 1, maxLength: 40 }), (choices, word) => {
+  const property = fc.property(fc.array(pair, { maxLength: 60 }), fc.string({
+    unit: fc.constantFrom('a', 'b', 'c', 'd'), minLength: 1, maxLength: 40,
+  }), (choices, word) => {
     const { tokens, ids, merges } = vocabulary(choices)
     const got = new BytePairs(ids, merges, ids.get('?')!).encode(Buffer.from(word))
     t.deepEqual(got.ids, reference(word, ids, merges))

@@ -64,7 +64,9 @@ test('a model encodes a prompt once, and makes the same picture', async t => {
   const sd = await StableDiffusion.load(repoPath('models', 'emoji'), { threads: 2 })
   t.teardown(() => sd.dispose())
   const rows = counted(sd.textEncoder)
-  const request = { prompt: 'a 3d emoji of (red:1.3) apple', promptWeighting: true, negativePrompt: 'flat', steps: 1, seed: 3, guidanceScale: 3 }
+  const request = {
+    prompt: 'a 3d emoji of (red:1.3) apple', promptWeighting: true, negativePrompt: 'flat', steps: 1, seed: 3, guidanceScale: 3,
+  }
   const [first] = await sd.generate(request)
   const [second] = await sd.generate(request)
   t.deepEqual(second.rgba, first.rgba)

@@ -39,7 +39,13 @@ for (const [prompt, expected] of examples) {
 
 test('any prompt: parses, keeps its letters in order, weights stay finite', async t => {
   const tokenizer = await clip
-  const prompts = fc.array(fc.oneof(fc.constantFrom('(', ')', '[', ']', ':', '\\', ':1.3)', ':-.5 )', 'word ', 'a', '9', '.', ' '), fc.string({ unit: 'binary', maxLength: 5 })), { maxLength: 60 })
+  const prompts = fc.array(
+    fc.oneof(
+      fc.constantFrom('(', ')', '[', ']', ':', '\\', ':1.3)', ':-.5 )', 'word ', 'a', '9', '.', ' '),
+      fc.string({ unit: 'binary', maxLength: 5 }),
+    ),
+    { maxLength: 60 },
+  )
   const property = fc.property(prompts, parts => {
     const prompt = parts.join('')
     const fragments = parsePromptWeights(prompt)
@@ -108,20 +114,28 @@ test('features are multiplied and get their mean back, each sample by itself', t
   t.deepEqual([...data.subarray(4)], [1, 1, 1, 1])
   t.deepEqual([...features.data], [1, 2, 3, 4, 1, 1, 1, 1], 'the input stays')
   const shared = applyPromptWeights(features, Float32Array.of(2, 4))
-  t.deepEqual([...shared.data.subarray(0, 4)], [...applyPromptWeights({ data: features.data.slice(0, 4), shape: [1, 2, 2] }, Float32Array.of(2, 4)).data])
+  t.deepEqual(
+    [...shared.data.subarray(0, 4)],
+    [...applyPromptWeights({ data: features.data.slice(0, 4), shape: [1, 2, 2] }, Float32Array.of(2, 4)).data],
+  )
 })
 
 test('neutral weights change no bit; a mean that vanishes or turns does not scale', t => {
   const noise = Float32Array.from({ length: 60 }, (_, i) => Math.fround(Math.sin(i * i)))
   t.deepEqual([...applyPromptWeights({ data: noise, shape: [1, 5, 12] }, new Float32Array(5).fill(1)).data], [...noise])
-  t.deepEqual([...applyPromptWeights({ data: Float32Array.of(1, -1, 2, -2), shape: [1, 2, 2] }, Float32Array.of(1, 3)).data], [1, -1, 6, -6])
-  t.deepEqual([...applyPromptWeights({ data: Float32Array.of(2, 2, -1, -1), shape: [1, 2, 2] }, Float32Array.of(1, 3)).data], [2, 2, -3, -3])
+  t.deepEqual(
+    [...applyPromptWeights({ data: Float32Array.of(1, -1, 2, -2), shape: [1, 2, 2] }, Float32Array.of(1, 3)).data], [1, -1, 6, -6],
+  )
+  t.deepEqual(
+    [...applyPromptWeights({ data: Float32Array.of(2, 2, -1, -1), shape: [1, 2, 2] }, Float32Array.of(1, 3)).data], [2, 2, -3, -3],
+  )
   t.deepEqual([...applyPromptWeights({ data: Float32Array.of(1, 1), shape: [1, 1, 2] }, Float32Array.of(0)).data], [0, 0])
 })
 
 test('wrong features or weights are refused', t => {
   const features = { data: new Float32Array(4), shape: [1, 2, 2] }
-  const code = (a: unknown, b: unknown): string | undefined => t.throws(() => applyPromptWeights(a as never, b as never), { instanceOf: AsdmError })?.code
+  const code = (a: unknown, b: unknown): string | undefined =>
+    t.throws(() => applyPromptWeights(a as never, b as never), { instanceOf: AsdmError })?.code
   t.is(code(null, new Float32Array(2)), 'INVALID_ARGUMENT')
   t.is(code({ data: new Float32Array(4), shape: [2, 2] }, new Float32Array(2)), 'SHAPE_MISMATCH')
   t.is(code(features, [1, 1]), 'INVALID_ARGUMENT')

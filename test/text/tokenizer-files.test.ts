@@ -27,7 +27,8 @@ function folderWith(t: ExecutionContext, files: Record<string, unknown> = {}): s
 
 const start = '<|startoftext|>'
 const end = '<|endoftext|>'
-const token = (content: string, normalized = true, special = true) => ({ content, lstrip: false, normalized, rstrip: false, single_word: false, special })
+const token = (content: string, normalized = true, special = true) =>
+  ({ content, lstrip: false, normalized, rstrip: false, single_word: false, special })
 
 // What transformers 5.18 makes of these files and of this text: the exact spelling of special tokens, other letter case, a new token.
 const probe = 'x!y <|endoftext|> <|EndOfText|> <|startoftext|> <|StartOfText|> <Toy> <toy>'
@@ -37,37 +38,74 @@ const toysApart = '283 580 344 285 283 580 344 285'
 interface Variant { name: string, config?: object, map?: object, added?: object, pad?: number, ids: string }
 const variants: Variant[] = [
   { name: 'no files', ids: `343 256 344 2013 ${endApart} 2012 ${startApart} ${toysApart}` },
-  { name: 'strings', config: { bos_token: start, eos_token: end, pad_token: end, unk_token: end }, ids: `343 256 344 2013 ${endApart} 2012 ${startApart} ${toysApart}` },
-  { name: 'objects', config: { bos_token: token(start), eos_token: token(end), pad_token: token(end), unk_token: token(end) }, ids: `343 256 344 2013 2013 2012 2012 ${toysApart}` },
+  {
+    name: 'strings', config: { bos_token: start, eos_token: end, pad_token: end, unk_token: end },
+    ids: `343 256 344 2013 ${endApart} 2012 ${startApart} ${toysApart}`,
+  },
+  {
+    name: 'objects', config: { bos_token: token(start), eos_token: token(end), pad_token: token(end), unk_token: token(end) },
+    ids: `343 256 344 2013 2013 2012 2012 ${toysApart}`,
+  },
   {
     name: 'objects, not normalized', ids: `343 256 344 2013 ${endApart} 2012 ${startApart} ${toysApart}`,
     config: { bos_token: token(start, false), eos_token: token(end, false), pad_token: token(end, false), unk_token: token(end, false) },
   },
-  { name: 'a string after an object', config: { bos_token: token(start), eos_token: token(end), pad_token: end }, ids: `343 256 344 2013 ${endApart} 2012 2012 ${toysApart}` },
-  { name: 'an object after a string', config: { bos_token: start, eos_token: end, unk_token: token(end), pad_token: token(end) }, ids: `343 256 344 2013 2013 2012 ${startApart} ${toysApart}` },
-  { name: 'object, string, object', config: { eos_token: token(end), unk_token: end, pad_token: token(end) }, ids: `343 256 344 2013 ${endApart} 2012 ${startApart} ${toysApart}` },
-  { name: 'objects of two kinds', config: { eos_token: token(end, false), unk_token: token(end), pad_token: token(end, false) }, ids: `343 256 344 2013 2013 2012 ${startApart} ${toysApart}` },
-  { name: 'only a map', map: { bos_token: token(start), eos_token: token(end), pad_token: '!' }, pad: 0, ids: `343 0 344 2013 ${endApart} 2012 2012 ${toysApart}` },
+  {
+    name: 'a string after an object', config: { bos_token: token(start), eos_token: token(end), pad_token: end },
+    ids: `343 256 344 2013 ${endApart} 2012 2012 ${toysApart}`,
+  },
+  {
+    name: 'an object after a string', config: { bos_token: start, eos_token: end, unk_token: token(end), pad_token: token(end) },
+    ids: `343 256 344 2013 2013 2012 ${startApart} ${toysApart}`,
+  },
+  {
+    name: 'object, string, object', config: { eos_token: token(end), unk_token: end, pad_token: token(end) },
+    ids: `343 256 344 2013 ${endApart} 2012 ${startApart} ${toysApart}`,
+  },
+  {
+    name: 'objects of two kinds', config: { eos_token: token(end, false), unk_token: token(end), pad_token: token(end, false) },
+    ids: `343 256 344 2013 2013 2012 ${startApart} ${toysApart}`,
+  },
+  {
+    name: 'only a map', map: { bos_token: token(start), eos_token: token(end), pad_token: '!' }, pad: 0,
+    ids: `343 0 344 2013 ${endApart} 2012 2012 ${toysApart}`,
+  },
   {
     name: 'the map before the config', config: { bos_token: start, eos_token: end, pad_token: end }, pad: 0,
-    map: { bos_token: token(start), eos_token: token(end), unk_token: token(end), pad_token: '!' }, ids: `343 0 344 2013 2013 2012 2012 ${toysApart}`,
+    map: {
+      bos_token: token(start), eos_token: token(end), unk_token: token(end), pad_token: '!',
+    }, ids: `343 0 344 2013 2013 2012 2012 ${toysApart}`,
   },
   {
     name: 'added_tokens_decoder before the map', map: { pad_token: '!' }, ids: `343 256 344 2013 ${endApart} 2012 2012 ${toysApart}`,
-    config: { added_tokens_decoder: { 2012: token(start), 2013: token(end, false) }, bos_token: start, eos_token: end, pad_token: end, unk_token: end },
+    config: {
+      added_tokens_decoder: { 2012: token(start), 2013: token(end, false) }, bos_token: start, eos_token: end, pad_token: end,
+      unk_token: end,
+    },
   },
   {
     name: 'added_tokens_decoder with the padding', pad: 0, ids: `343 0 344 2013 2013 2012 2012 ${toysApart}`,
-    config: { added_tokens_decoder: { 0: token('!', false), 2012: token(start), 2013: token(end) }, bos_token: start, eos_token: end, pad_token: '!', unk_token: end },
+    config: {
+      added_tokens_decoder: { 0: token('!', false), 2012: token(start), 2013: token(end) }, bos_token: start, eos_token: end,
+      pad_token: '!', unk_token: end,
+    },
   },
-  { name: 'added_tokens_decoder with a new token', config: { added_tokens_decoder: { 2014: token('<Toy>', true, false) } }, ids: `343 256 344 2013 ${endApart} 2012 ${startApart} 2014 2014` },
+  {
+    name: 'added_tokens_decoder with a new token', config: { added_tokens_decoder: { 2014: token('<Toy>', true, false) } },
+    ids: `343 256 344 2013 ${endApart} 2012 ${startApart} 2014 2014`,
+  },
   { name: 'added_tokens.json', added: { '<Toy>': 2014 }, ids: `343 256 344 2013 ${endApart} 2012 ${startApart} 2014 2014` },
-  { name: 'added_tokens.json with a token that has a role', config: { mask_token: '<Toy>' }, added: { '<Toy>': 2014 }, ids: `343 256 344 2013 ${endApart} 2012 ${startApart} 2014 283 580 344 285` },
+  {
+    name: 'added_tokens.json with a token that has a role', config: { mask_token: '<Toy>' }, added: { '<Toy>': 2014 },
+    ids: `343 256 344 2013 ${endApart} 2012 ${startApart} 2014 283 580 344 285`,
+  },
 ]
 
 for (const { name, config, map, added, pad = 2013, ids } of variants) {
   test(`special tokens as transformers reads them: ${name}`, async t => {
-    const tokenizer = await Tokenizer.load(folderWith(t, { 'tokenizer_config.json': config, 'special_tokens_map.json': map, 'added_tokens.json': added }))
+    const tokenizer = await Tokenizer.load(folderWith(t, {
+      'tokenizer_config.json': config, 'special_tokens_map.json': map, 'added_tokens.json': added,
+    }))
     t.deepEqual([tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.windowLength], [2012, 2013, pad, 77])
     t.is(tokenizer.vocabSize, ids.includes('2014') ? 2015 : 2014)
     t.is(tokenizer.tokenize(probe).join(' '), ids)
@@ -95,7 +133,8 @@ test('vocabulary and merges from tokenizer.json, merges written either way', asy
 })
 
 test('the window is model_max_length; 77 where it is missing or transformers wrote its "none"', async t => {
-  const windowOf = async (config: unknown): Promise<number> => (await Tokenizer.load(folderWith(t, { 'tokenizer_config.json': config }))).windowLength
+  const windowOf = async (config: unknown): Promise<number> =>
+    (await Tokenizer.load(folderWith(t, { 'tokenizer_config.json': config }))).windowLength
   t.is(await windowOf({ model_max_length: 32 }), 32)
   t.is(await windowOf({}), 77)
   t.is(await windowOf('{"model_max_length": 1000000000000000019884624838656}'), 77)
@@ -106,7 +145,9 @@ test('the window is model_max_length; 77 where it is missing or transformers wro
 
 test('line ends, byte order marks and empty lines change nothing', async t => {
   const expected = (await Tokenizer.load(sd15)).tokenize('a photo of an astronaut')
-  const tokenizer = await Tokenizer.load(folderWith(t, { 'merges.txt': `\ufeff${merges.replaceAll('\n', '\r\n')}\r\n\r\n`, 'vocab.json': `\ufeff${JSON.stringify(vocab)}` }))
+  const tokenizer = await Tokenizer.load(folderWith(t, {
+    'merges.txt': `\ufeff${merges.replaceAll('\n', '\r\n')}\r\n\r\n`, 'vocab.json': `\ufeff${JSON.stringify(vocab)}`,
+  }))
   t.deepEqual(tokenizer.tokenize('a photo of an astronaut'), expected)
 })
 
@@ -133,14 +174,23 @@ test("CLIP's vocabulary, which does not lie in the package, is the published one
 
 test('a byte that the vocabulary lacks becomes the unknown token', async t => {
   const { z: _z, ...rest } = vocab
-  const tokenizer = await Tokenizer.load(folderWith(t, { 'vocab.json': rest, 'merges.txt': merges.split('\n').filter(line => !/^z /.test(line) && !/ z$/.test(line)).join('\n') }))
+  const tokenizer = await Tokenizer.load(folderWith(t, {
+    'vocab.json': rest, 'merges.txt': merges.split('\n').filter(line => !/^z /.test(line) && !/ z$/.test(line)).join('\n'),
+  }))
   t.deepEqual(tokenizer.tokenize('zz1'), [2013, vocab['z</w>'], vocab['1</w>']])
 })
 
 const bad: [name: string, files: Record<string, unknown>, code: ErrorCode, message: RegExp][] = [
   ['nothing', { 'vocab.json': undefined, 'merges.txt': undefined }, 'FILE_NOT_FOUND', /vocab\.json/],
-  ['merges alone that name no tokens', { 'vocab.json': undefined, 'merges.txt': 'th at' }, 'BAD_CONFIG', /line 1 of .*merges\.txt.*tokens of the vocabulary/],
-  ['merges alone that make too many tokens', { 'vocab.json': undefined, 'merges.txt': Array.from({ length: 2 ** 20 }, (_, i) => `${i} x`).join('\n') }, 'BAD_CONFIG', /merges\.txt.*1049090/],
+  [
+    'merges alone that name no tokens', { 'vocab.json': undefined, 'merges.txt': 'th at' }, 'BAD_CONFIG',
+    /line 1 of .*merges\.txt.*tokens of the vocabulary/,
+  ],
+  [
+    'merges alone that make too many tokens',
+    { 'vocab.json': undefined, 'merges.txt': Array.from({ length: 2 ** 20 }, (_, i) => `${i} x`).join('\n') }, 'BAD_CONFIG',
+    /merges\.txt.*1049090/,
+  ],
   ['no merges', { 'merges.txt': undefined }, 'FILE_NOT_FOUND', /merges\.txt/],
   ['a vocabulary that is no JSON', { 'vocab.json': '{"a": 1' }, 'BAD_JSON', /vocab\.json/],
   ['a vocabulary that is a list', { 'vocab.json': ['a'] }, 'BAD_JSON', /vocab\.json/],
@@ -154,7 +204,10 @@ const bad: [name: string, files: Record<string, unknown>, code: ErrorCode, messa
   ['a huge id', { 'vocab.json': { ...vocab, zzz: 2 ** 31 } }, 'BAD_CONFIG', /"zzz".*2147483648/],
   ['an infinite id', { 'vocab.json': JSON.stringify(vocab).replace(/}$/, ',"zzz":1e999}') }, 'BAD_CONFIG', /"zzz".*Infinity/],
   ['an id twice', { 'vocab.json': { ...vocab, zzz: 320 } }, 'BAD_CONFIG', /320.*"zzz"/],
-  ['no start token', { 'vocab.json': Object.fromEntries(Object.entries(vocab).filter(([key]) => key !== start)) }, 'BAD_CONFIG', /bos_token.*startoftext/],
+  [
+    'no start token', { 'vocab.json': Object.fromEntries(Object.entries(vocab).filter(([key]) => key !== start)) }, 'BAD_CONFIG',
+    /bos_token.*startoftext/,
+  ],
   ['a merge of unknown tokens', { 'merges.txt': `${merges}\nqqqq a` }, 'BAD_CONFIG', /line \d+ of .*merges\.txt.*"qqqq a"/],
   ['a merge to an unknown token', { 'merges.txt': `${merges}\nq a` }, 'BAD_CONFIG', /merges\.txt.*parts that make a token.*"q a"/],
   ['a merge of three', { 'merges.txt': `${merges}\na b c` }, 'BAD_CONFIG', /merges\.txt.*"a b c"/],
@@ -162,35 +215,86 @@ const bad: [name: string, files: Record<string, unknown>, code: ErrorCode, messa
   ['a merge with nothing', { 'merges.txt': 'a ' }, 'BAD_CONFIG', /merges\.txt/],
   ['merges that are no UTF-8', { 'merges.txt': Buffer.from([0x61, 0x20, 0xff]) }, 'BAD_CONFIG', /merges\.txt.*UTF-8/],
   ['packed merges that are not packed', { 'merges.txt': undefined, 'merges.txt.br': merges }, 'BAD_CONFIG', /merges\.txt\.br.*brotli/],
-  ['packed merges that unpack to 64 MiB', { 'merges.txt': undefined, 'merges.txt.br': brotliCompressSync(Buffer.alloc(2 ** 26, 10), { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }) }, 'BAD_CONFIG', /merges\.txt\.br.*brotli/],
+  [
+    'packed merges that unpack to 64 MiB',
+    {
+      'merges.txt': undefined,
+      'merges.txt.br': brotliCompressSync(Buffer.alloc(2 ** 26, 10), { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }),
+    },
+    'BAD_CONFIG', /merges\.txt\.br.*brotli/,
+  ],
   ['a config that is no JSON', { 'tokenizer_config.json': 'null' }, 'BAD_JSON', /tokenizer_config\.json/],
   ['a map that is no JSON', { 'special_tokens_map.json': '<' }, 'BAD_JSON', /special_tokens_map\.json/],
-  ['a padding token that is missing', { 'special_tokens_map.json': { pad_token: '[PAD]' } }, 'BAD_CONFIG', /pad_token.*special_tokens_map\.json.*\[PAD\]/],
+  [
+    'a padding token that is missing', { 'special_tokens_map.json': { pad_token: '[PAD]' } }, 'BAD_CONFIG',
+    /pad_token.*special_tokens_map\.json.*\[PAD\]/,
+  ],
   ['a token that is a number', { 'tokenizer_config.json': { eos_token: 5 } }, 'BAD_CONFIG', /eos_token.*tokenizer_config\.json.*5/],
   ['a token without content', { 'tokenizer_config.json': { eos_token: { normalized: true } } }, 'BAD_CONFIG', /eos_token/],
-  ['a flag that is text', { 'tokenizer_config.json': { eos_token: { content: end, normalized: 'yes' } } }, 'BAD_CONFIG', /eos_token\.normalized.*"yes"/],
-  ['single words', { 'tokenizer_config.json': { eos_token: { ...token(end), single_word: true } } }, 'UNSUPPORTED_CONFIG', /eos_token\.single_word/],
-  ['an empty token', { 'vocab.json': { ...vocab, '': 2014 }, 'tokenizer_config.json': { eos_token: '' } }, 'UNSUPPORTED_CONFIG', /white space/],
+  [
+    'a flag that is text', { 'tokenizer_config.json': { eos_token: { content: end, normalized: 'yes' } } }, 'BAD_CONFIG',
+    /eos_token\.normalized.*"yes"/,
+  ],
+  [
+    'single words', { 'tokenizer_config.json': { eos_token: { ...token(end), single_word: true } } }, 'UNSUPPORTED_CONFIG',
+    /eos_token\.single_word/,
+  ],
+  [
+    'an empty token', { 'vocab.json': { ...vocab, '': 2014 }, 'tokenizer_config.json': { eos_token: '' } }, 'UNSUPPORTED_CONFIG',
+    /white space/,
+  ],
   ['a token with white space', { 'added_tokens.json': { 'a b': 2014 } }, 'UNSUPPORTED_CONFIG', /added_tokens\.json.*"a b"/],
   ['an added token with a used id', { 'added_tokens.json': { '<toy>': 5 } }, 'BAD_CONFIG', /added_tokens\.json.*"<toy>"/],
   ['an added token with another id', { 'added_tokens.json': { a: 2014 } }, 'BAD_CONFIG', /added_tokens\.json.*"a"/],
-  ['extra tokens that are missing', { 'tokenizer_config.json': { additional_special_tokens: ['<toy>'] } }, 'BAD_CONFIG', /additional_special_tokens\[0\].*<toy>/],
-  ['extra tokens that are no list', { 'tokenizer_config.json': { additional_special_tokens: 'a' } }, 'BAD_CONFIG', /additional_special_tokens/],
+  [
+    'extra tokens that are missing', { 'tokenizer_config.json': { additional_special_tokens: ['<toy>'] } }, 'BAD_CONFIG',
+    /additional_special_tokens\[0\].*<toy>/,
+  ],
+  [
+    'extra tokens that are no list', { 'tokenizer_config.json': { additional_special_tokens: 'a' } }, 'BAD_CONFIG',
+    /additional_special_tokens/,
+  ],
   ['a decoder that is a list', { 'tokenizer_config.json': { added_tokens_decoder: [] } }, 'BAD_CONFIG', /added_tokens_decoder/],
-  ['a decoder with a word for an id', { 'tokenizer_config.json': { added_tokens_decoder: { x: token('<toy>') } } }, 'BAD_CONFIG', /added_tokens_decoder\["x"\]/],
-  ['a decoder with a huge id', { 'tokenizer_config.json': { added_tokens_decoder: { 99999999: token('<toy>') } } }, 'BAD_CONFIG', /added_tokens_decoder/],
-  ['a decoder against the vocabulary', { 'tokenizer_config.json': { added_tokens_decoder: { 5: token(end) } } }, 'BAD_CONFIG', /added_tokens_decoder\["5"\].*endoftext/],
-  ['a decoder with an id twice', { 'tokenizer_config.json': { added_tokens_decoder: { 2014: token('<a>'), '02014': token('<b>') } } }, 'BAD_CONFIG', /"02014"/],
+  [
+    'a decoder with a word for an id', { 'tokenizer_config.json': { added_tokens_decoder: { x: token('<toy>') } } }, 'BAD_CONFIG',
+    /added_tokens_decoder\["x"\]/,
+  ],
+  [
+    'a decoder with a huge id', { 'tokenizer_config.json': { added_tokens_decoder: { 99999999: token('<toy>') } } }, 'BAD_CONFIG',
+    /added_tokens_decoder/,
+  ],
+  [
+    'a decoder against the vocabulary', { 'tokenizer_config.json': { added_tokens_decoder: { 5: token(end) } } }, 'BAD_CONFIG',
+    /added_tokens_decoder\["5"\].*endoftext/,
+  ],
+  [
+    'a decoder with an id twice', { 'tokenizer_config.json': { added_tokens_decoder: { '2014': token('<a>'), '02014': token('<b>') } } },
+    'BAD_CONFIG', /"02014"/,
+  ],
   ['a window of 0', { 'tokenizer_config.json': { model_max_length: 0 } }, 'BAD_CONFIG', /model_max_length.*0/],
   ['a window of 2^31', { 'tokenizer_config.json': { model_max_length: 2 ** 31 } }, 'BAD_CONFIG', /model_max_length/],
   ['a window of text', { 'tokenizer_config.json': { model_max_length: '77' } }, 'BAD_CONFIG', /model_max_length.*"77"/],
-  ['another tokenizer', { 'tokenizer_config.json': { tokenizer_class: 'T5Tokenizer' } }, 'UNSUPPORTED_CONFIG', /tokenizer_class.*T5Tokenizer/],
+  [
+    'another tokenizer', { 'tokenizer_config.json': { tokenizer_class: 'T5Tokenizer' } }, 'UNSUPPORTED_CONFIG',
+    /tokenizer_class.*T5Tokenizer/,
+  ],
   ['padding on the left', { 'tokenizer_config.json': { padding_side: 'left' } }, 'UNSUPPORTED_CONFIG', /padding_side/],
   ['letter case kept', { 'tokenizer_config.json': { do_lower_case: false } }, 'UNSUPPORTED_CONFIG', /do_lower_case/],
-  ['a tokenizer.json of another kind', { 'vocab.json': undefined, 'tokenizer.json': { model: { type: 'WordPiece' } } }, 'UNSUPPORTED_CONFIG', /tokenizer\.json/],
+  [
+    'a tokenizer.json of another kind', { 'vocab.json': undefined, 'tokenizer.json': { model: { type: 'WordPiece' } } },
+    'UNSUPPORTED_CONFIG', /tokenizer\.json/,
+  ],
   ['a tokenizer.json without a model', { 'vocab.json': undefined, 'tokenizer.json': {} }, 'BAD_CONFIG', /model.*tokenizer\.json/],
-  ['a tokenizer.json without merges', { 'vocab.json': undefined, 'tokenizer.json': { model: { type: 'BPE', end_of_word_suffix: '</w>', vocab } } }, 'BAD_CONFIG', /model\.merges/],
-  ['a tokenizer.json with a bad merge', { 'vocab.json': undefined, 'tokenizer.json': { model: { type: 'BPE', end_of_word_suffix: '</w>', vocab, merges: [5] } } }, 'BAD_CONFIG', /model\.merges\[0\]/],
+  [
+    'a tokenizer.json without merges',
+    { 'vocab.json': undefined, 'tokenizer.json': { model: { type: 'BPE', end_of_word_suffix: '</w>', vocab } } }, 'BAD_CONFIG',
+    /model\.merges/,
+  ],
+  [
+    'a tokenizer.json with a bad merge',
+    { 'vocab.json': undefined, 'tokenizer.json': { model: { type: 'BPE', end_of_word_suffix: '</w>', vocab, merges: [5] } } }, 'BAD_CONFIG',
+    /model\.merges\[0\]/,
+  ],
 ]
 
 for (const [name, files, code, message] of bad) {
@@ -201,7 +305,8 @@ for (const [name, files, code, message] of bad) {
 }
 
 test('refused: no folder, a file as folder, a folder as file, files too large', async t => {
-  const code = async (folder: string): Promise<string> => (await t.throwsAsync(Tokenizer.load(folder), { instanceOf: AsdmError }) as AsdmError).code
+  const code = async (folder: string): Promise<string> =>
+    (await t.throwsAsync(Tokenizer.load(folder), { instanceOf: AsdmError }) as AsdmError).code
   t.is(await code(fixture('nowhere')), 'FILE_NOT_FOUND')
   t.is(await code(path.join(sd15, 'vocab.json')), 'FILE_NOT_FOUND')
   const folder = folderWith(t, { 'merges.txt': undefined })
@@ -223,7 +328,10 @@ test('fuzz: files with bytes changed load and encode, or are an AsdmError', asyn
   }
   const damage = fc.record({
     name: fc.constantFrom(...Object.keys(texts)), at: fc.double({ min: 0, max: 1, noNaN: true }), remove: fc.nat(20),
-    insert: fc.oneof(fc.constantFrom('', '"', '{', '}', ',', '-', '1e999', 'null', '\0', '\n', ' ', '[]', '9'), fc.string({ unit: 'binary', maxLength: 6 })),
+    insert: fc.oneof(
+      fc.constantFrom('', '"', '{', '}', ',', '-', '1e999', 'null', '\0', '\n', ' ', '[]', '9'),
+      fc.string({ unit: 'binary', maxLength: 6 }),
+    ),
   })
   let refused = 0
   const property = fc.asyncProperty(fc.array(damage, { minLength: 1, maxLength: 2 }), async list => {

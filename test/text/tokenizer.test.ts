@@ -15,7 +15,10 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
   test(`${set}: ids and masks are transformers'`, async t => {
     const tokenizer = await Tokenizer.load(fixture(set, 'tokenizer'))
     const expected = loadExpected(set).json.tokenizer
-    t.deepEqual([tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.windowLength], [expected.bos, expected.eos, expected.pad, expected.max_length])
+    t.deepEqual(
+      [tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.windowLength],
+      [expected.bos, expected.eos, expected.pad, expected.max_length],
+    )
     t.is(expected.cases.length, 16)
     for (const { text, ids, attention_mask: mask } of expected.cases) {
       const got = tokenizer.encodeWithDetails(text)
@@ -28,7 +31,9 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
 test("the full vocabulary: all 267 prompts give transformers' ids, quirks included", async t => {
   const tokenizer = await clip
   const { cases, bos, eos, padding } = JSON.parse(fs.readFileSync(fixture('clip-tokenizer', 'expected.json'), 'utf8'))
-  t.deepEqual([tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.windowLength, tokenizer.vocabSize], [bos, eos, padding.with, padding.to, 49408])
+  t.deepEqual(
+    [tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.windowLength, tokenizer.vocabSize], [bos, eos, padding.with, padding.to, 49408],
+  )
   t.is(cases.length, 267)
   for (const { text, ids } of cases) {
     const got = tokenizer.encodeWithDetails(text)
@@ -95,7 +100,9 @@ test('decode gives back the text, lower case, words apart', async t => {
 test('arguments that are no text, or too much of it, are refused', async t => {
   const tokenizer = await clip
   for (const bad of [undefined, null, 5, {}, [], ['a'], Symbol('a'), new String('a'), 'a'.repeat(MAX_TEXT_LENGTH + 1)]) {
-    for (const call of [() => tokenizer.encode(bad as never), () => tokenizer.encodeWithDetails(bad as never), () => tokenizer.tokenize(bad as never)])
+    for (const call of [
+      () => tokenizer.encode(bad as never), () => tokenizer.encodeWithDetails(bad as never), () => tokenizer.tokenize(bad as never),
+    ])
       t.is(t.throws(call, { instanceOf: AsdmError })?.code, 'INVALID_ARGUMENT')
   }
   for (const bad of [[-1], [49408], new Array(76).fill(0), 'ab', null])
@@ -109,9 +116,9 @@ test('megabytes take time in proportion, whatever they are made of', async t => 
   const full = MAX_TEXT_LENGTH
   const fill = (unit: string): string => unit.repeat(full / unit.length)
   const hostile: Record<string, string> = {
-    letters: fill('a'), 'astral letters': fill('𝒜'), punctuation: fill('!?'), emoji: fill('😀'), spaces: fill(' '), words: fill('word '), NULs: fill('\0'),
-    surrogates: fill('\ud800'), marks: fill('\u0301\u0323'), jamo: fill('\u1100\u1161\u11a8'), 'special tokens': fill('<|endoftext|>'), 'half of one': fill('<|'),
-    'long lower case': fill('İ'), singletons: fill('\ufb2c'),
+    'letters': fill('a'), 'astral letters': fill('𝒜'), 'punctuation': fill('!?'), 'emoji': fill('😀'), 'spaces': fill(' '), 'words': fill('word '), 'NULs': fill('\0'),
+    'surrogates': fill('\ud800'), 'marks': fill('\u0301\u0323'), 'jamo': fill('\u1100\u1161\u11a8'), 'special tokens': fill('<|endoftext|>'), 'half of one': fill('<|'),
+    'long lower case': fill('İ'), 'singletons': fill('\ufb2c'),
   }
   for (const [name, text] of Object.entries(hostile)) {
     const start = process.cpuUsage()
@@ -127,7 +134,9 @@ test('megabytes take time in proportion, whatever they are made of', async t => 
 /** Text out of everything that means something to a tokenizer. */
 const pieces = fc.array(fc.oneof(
   fc.constantFrom('a', 'THE', "'s", "'LL", ' ', '\t\n', '\u3000', '0', '³', '!', '...', '<|endoftext|>', '<|StartOfText|>', '<|', '|>', '</w>', 'e\u0301', '\u0323\u0301', 'İ', 'Σ',
-    '猫', '\u1112\u1161\u11ab', '😀', '👩‍🚀', '𝒜', '\0', '\ud800', '\udfff', '\ufb2c', '\ufeff', 'supercalifragilistic', '\u0344'.repeat(300)),
+    '猫', '\u1112\u1161\u11ab', '😀', '👩‍🚀', '𝒜', '\0', '\ud800', '\udfff', '\ufb2c', '\ufeff', 'supercalifragilistic', '\u0344'.repeat(
+      300,
+    )),
   fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }),
 ), { maxLength: 40 }).map(parts => parts.join(''))
 
