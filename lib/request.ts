@@ -22,51 +22,51 @@ export interface GenerateOptions {
   /** What the picture shows; an empty text is fine. Several prompts make one batch. */
   prompt: string | readonly string[]
   /** What it must not show; one for all prompts, or one for each. Not used when `guidanceScale` is 1 or less. */
-  negativePrompt?: string | readonly string[]
+  negativePrompt?: string | readonly string[] | undefined
   /** How much more the prompt counts than the negative prompt; 7.5 if left out. At 1 or less no unconditional pass is run. */
-  guidanceScale?: number
+  guidanceScale?: number | undefined
   /** Denoising steps, 1 to the scheduler's training steps; 20 if left out. */
-  steps?: number
+  steps?: number | undefined
   /**
    * A sampler's name, asdm's or another program's (`Euler a`, `DPMSolverMultistepScheduler`), run with the checkpoint's noise schedule, or
    * a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out.
    */
-  sampler?: SamplerName | (string & {}) | SchedulerConfig
+  sampler?: SamplerName | (string & {}) | SchedulerConfig | undefined
   /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
-  eta?: number
+  eta?: number | undefined
   /** Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out. */
-  seed?: number | bigint
+  seed?: number | bigint | undefined
   /** Size in pixels: multiples of the VAE's factor (8 for Stable Diffusion). The model's own size, or the image's, if left out. */
-  width?: number
+  width?: number | undefined
   /** As `width`. */
-  height?: number
+  height?: number | undefined
   /** Pictures for each prompt, made as one batch; 1 if left out. */
-  count?: number
+  count?: number | undefined
   /** Initial noise [images,C,h,w] instead of the seed's, before scaling by the sampler's `initNoiseSigma`, as in diffusers. */
-  latents?: Tensor
+  latents?: Tensor | undefined
   /**
    * A picture to start from: a PNG's path or bytes, 8-bit pixels, or a tensor [1,3,H,W] in [-1, 1]. It has the size of the picture to make.
    */
-  image?: ImageInput | Tensor
+  image?: ImageInput | Tensor | undefined
   /** Where to repaint `image`: white (grey from a half) is made anew, black is kept. A PNG's path or bytes, or 8-bit pixels. */
-  mask?: ImageInput
+  mask?: ImageInput | undefined
   /** How much of `image` is made anew, above 0 to 1: that share of the steps is run. 0.8 if left out, with a mask 1. */
-  strength?: number
+  strength?: number | undefined
   /** How many of the text encoder's last layers to leave out; 0 if left out. */
-  clipSkip?: number
+  clipSkip?: number | undefined
   /** Reads `(word:1.2)` in prompts as a weight; false if left out. */
-  promptWeighting?: boolean
+  promptWeighting?: boolean | undefined
   /**
    * What each step inherits from earlier ones, which UNet it runs and whether guidance runs: a plan, what a builder as `deepcache` gives,
    * or a text as `deepcache:3,0`. Every step in full if left out.
    */
-  plan?: PlanSource
+  plan?: PlanSource | undefined
   /** Stops the request, which then rejects with an `AbortError`; the model works on. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called with each step's progress, see {@link Step}; the last one has the pictures. */
-  onProgress?: (step: Step) => void
+  onProgress?: ((step: Step) => void) | undefined
   /** Adds small rough pictures of the latents to the denoising steps. */
-  preview?: boolean
+  preview?: boolean | undefined
 }
 
 const keys = [
@@ -101,7 +101,7 @@ export interface ModelFacts {
 export function modelFacts(
   { unet, unets = {}, vae, textEncoder }: {
     unet: UNet
-    unets?: Readonly<Record<string, UNet>>
+    unets?: Readonly<Record<string, UNet>> | undefined
     vae: VAE
     textEncoder: TextEncoder
   }, schedulerConfig: SchedulerConfig,

@@ -42,28 +42,28 @@ export interface LoadStep {
 /** How a model is loaded. */
 export interface LoadOptions extends RuntimeOptions {
   /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
-  variant?: string
+  variant?: string | undefined
   /** Of a model on the hub: a branch, tag or commit; `main`. */
-  revision?: string
+  revision?: string | undefined
   /** A folder whose tokenizer is used instead of the checkpoint's. One with only `vocab.json` and `merges.txt` is read as CLIP's. */
-  tokenizer?: string
+  tokenizer?: string | undefined
   /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
-  config?: string
+  config?: string | undefined
   /** Further UNets that plans may name, as `{ light: path }`: UNet folders, or diffusers folders with one. Text features, VAE and scheduler are shared. */
-  unets?: Readonly<Record<string, string>>
+  unets?: Readonly<Record<string, string>> | undefined
   /**
    * Keeps the weights, packed for this kernel set and number format, in files beside those they come from, and maps those files where there
    * are some, which makes loading a matter of tenths of a second. Off if left out. Each part's `packedCache` says what became of it.
    */
-  packedCache?: boolean
+  packedCache?: boolean | undefined
   /** Stops the loading, which then rejects with an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called as weights are read and packed. */
-  onProgress?: (progress: LoadStep) => void
+  onProgress?: ((progress: LoadStep) => void) | undefined
   /** Called while a model on the hub is fetched; not where it is in the cache. */
-  onDownload?: (progress: PullProgress) => void
+  onDownload?: ((progress: PullProgress) => void) | undefined
   /** Listens to the model's `warning` events, from the loading on. */
-  onWarning?: (warning: Warning) => void
+  onWarning?: ((warning: Warning) => void) | undefined
 }
 
 const loadKeys = [...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'packedCache', 'signal', 'onProgress', 'onDownload', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]

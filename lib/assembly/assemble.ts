@@ -26,11 +26,11 @@ export interface AssembleOptions {
   /** Folder to make; nothing may be there yet. */
   out: string
   /** Models by their names in the recipe, as `StableDiffusion.load` takes them. These go before the recipe's own paths. */
-  checkpoints?: Readonly<Record<string, string>>
+  checkpoints?: Readonly<Record<string, string>> | undefined
   /** Stops it; nothing is left behind. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called as weights of the UNet are written. */
-  onProgress?: (progress: { weightsDone: number, weightsTotal: number }) => void
+  onProgress?: ((progress: { weightsDone: number, weightsTotal: number }) => void) | undefined
 }
 
 /** What was assembled; also in `assembly.json` of the folder. */

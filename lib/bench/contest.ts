@@ -19,7 +19,7 @@ export interface Contest {
   /** Those that are compared with each other: alive at the same time, each round in another order. */
   groups: ContenderSpec[][]
   /** Another kernel set of ours in fp32, to check the reference with where no peer does. */
-  second?: ContenderSpec
+  second?: ContenderSpec | undefined
   /** The folder in which files lie, and the inputs' name in it. */
   work: string
   inputs: string
@@ -30,7 +30,7 @@ export interface Contest {
    * the caches' state; {@link turnMs} if left out.
    */
   turnMs?: number
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   onProgress: (what: string) => void
 }
 

@@ -23,7 +23,7 @@ export interface PictureRequest {
   /** The folder for files. */
   work: string
   threads: number
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** What there is to run for peers. */
@@ -43,7 +43,7 @@ export interface PeerRequest {
 export interface BenchOptions {
   shape: string
   suites: readonly Suite[]
-  dtypes?: readonly DType[]
+  dtypes?: readonly DType[] | undefined
   threads: number
   cpu: string
   runs: number
@@ -52,11 +52,11 @@ export interface BenchOptions {
   pictures: number
   /** Where models and files go. */
   work: string
-  findPeers?: (request: PeerRequest) => Promise<Peers>
+  findPeers?: ((request: PeerRequest) => Promise<Peers>) | undefined
   /** For the suite `pipeline`; the names are for saying that they take no part in others. */
-  picturePeers?: { names: readonly string[], find(request: PictureRequest): Promise<PicturePeers> }
-  commit?: string
-  signal?: AbortSignal
+  picturePeers?: { names: readonly string[], find(request: PictureRequest): Promise<PicturePeers> } | undefined
+  commit?: string | undefined
+  signal?: AbortSignal | undefined
   onProgress: (what: string) => void
 }
 

@@ -109,7 +109,7 @@ export interface PictureContest {
   /** The folder for pictures. */
   work: string
   runs: number
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   onProgress: (what: string) => void
 }
 

@@ -22,21 +22,21 @@ export type ProfilePart = typeof profileParts[number]
 
 export interface ProfileOptions {
   /** The UNet if left out. */
-  part?: ProfilePart
+  part?: ProfilePart | undefined
   /** Pixels; the model's own size if left out. */
-  width?: number
-  height?: number
+  width?: number | undefined
+  height?: number | undefined
   /** Latents, pictures or texts in a pass; 2 for UNet and text encoder (one picture with guidance), else 1. */
-  batch?: number
+  batch?: number | undefined
   /** Passes that are measured after one that is not; 3 if left out. */
-  runs?: number
+  runs?: number | undefined
   /** UNet only: each kind of step of this plan is profiled. */
-  plan?: PlanSource
+  plan?: PlanSource | undefined
   /** Steps that the plan is for; 20 if left out. */
-  steps?: number
+  steps?: number | undefined
   /** Known peaks; measured if left out. */
-  peaks?: Peaks
-  signal?: AbortSignal
+  peaks?: Peaks | undefined
+  signal?: AbortSignal | undefined
 }
 
 /** Steps that do the same work. */

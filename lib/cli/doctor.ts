@@ -28,7 +28,7 @@ export function doctorCommand(): Command {
     .description('say which binary, instruction set, threads and memory were found, and what to do about problems')
     .option('--json', 'print JSON')
     .allowExcessArguments(false)
-    .action((flags: { json?: boolean }) => {
+    .action((flags: { json?: boolean | undefined }) => {
       const report = examine()
       process.stdout.write(flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : `${asText(report)}\n`)
       if (!report.binary.found) process.exitCode = 1

@@ -46,8 +46,8 @@ export abstract class Component<Config> {
 
 /** How a component's files are opened. */
 interface Opening {
-  variant?: string
-  signal?: AbortSignal
+  variant?: string | undefined
+  signal?: AbortSignal | undefined
 }
 
 /**

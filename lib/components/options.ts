@@ -16,37 +16,37 @@ export interface RuntimeOptions {
    * instructions for it, half the time, for pictures that differ a little; or `int8`, which is `bf16` with most of the UNet's products
    * in 8-bit integers, for half of that memory and time again, and pictures that differ more.
    */
-  dtype?: DType
+  dtype?: DType | undefined
   /** Threads that compute, 1 to 256; as many as the machine has cores if left out. The result does not depend on it. */
-  threads?: number
+  threads?: number | undefined
   /** Where it runs: `auto` picks the best there is, today always the processor. */
-  device?: 'auto' | 'cpu'
+  device?: 'auto' | 'cpu' | undefined
   /** A kernel set (`portable`, `avx2`, `avx512`, `avx512bf16`, `neon`, ...), or `auto` for the best that the processor has. */
-  cpu?: string
+  cpu?: string | undefined
 }
 
 /** How one part is loaded from its folder. */
 export interface PartLoadOptions extends RuntimeOptions {
   /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
-  variant?: string
+  variant?: string | undefined
   /**
    * Keeps the weights, packed for this kernel set and number format, in a file beside those they come from, and maps that file where there
    * is
    * one. Off if left out. See {@link PackedCache}.
    */
-  packedCache?: boolean
+  packedCache?: boolean | undefined
   /** Stops the loading, which then rejects with an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called as weights are read and packed; bytes of this part. */
-  onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
+  onProgress?: ((progress: { bytesDone: number, bytesTotal: number }) => void) | undefined
   /** Called with what the user should know, as weights that are not finite. Without it such things become process warnings. */
-  onWarning?: (warning: Warning) => void
+  onWarning?: ((warning: Warning) => void) | undefined
 }
 
 /** Options that every call which runs a model takes. */
 export interface CallOptions {
   /** Stops the call, which then rejects with an `AbortError`; the model works on. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 export const runtimeKeys = ['dtype', 'threads', 'device', 'cpu'] as const
@@ -75,8 +75,8 @@ export function parsePartLoad(value: unknown, where: string): PartLoadOptions & 
 
 /** How a part's weights are read. */
 export interface WeightsLoadOptions {
-  packedCache?: boolean
-  signal?: AbortSignal
-  onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
-  onWarning?: (warning: Warning) => void
+  packedCache?: boolean | undefined
+  signal?: AbortSignal | undefined
+  onProgress?: ((progress: { bytesDone: number, bytesTotal: number }) => void) | undefined
+  onWarning?: ((warning: Warning) => void) | undefined
 }

@@ -12,7 +12,7 @@ import { NativePart } from './part'
 /** How token ids are encoded. */
 export interface EncodeOptions extends CallOptions {
   /** How many last layers to leave out; the final norm comes after. 0 if left out, as diffusers' `clip_skip=None`. */
-  clipSkip?: number
+  clipSkip?: number | undefined
 }
 
 /** Token ids to features: transformers' `CLIPTextModel`. Calls on one queue in order. */

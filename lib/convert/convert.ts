@@ -24,21 +24,21 @@ export interface ConvertOptions {
    * `folder`: a diffusers folder; `file`: one file with the original names. Left out: `file` where the target's name ends in
    * `.safetensors`.
    */
-  to?: 'folder' | 'file'
+  to?: 'folder' | 'file' | undefined
   /** Number format of the new weights; each keeps its own if left out. Numbers are rounded to the nearest, ties to even. */
-  dtype?: 'fp32' | 'fp16' | 'bf16'
+  dtype?: 'fp32' | 'fp16' | 'bf16' | undefined
   /** Which variant of the source's weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
-  variant?: string
+  variant?: string | undefined
   /** A diffusers folder whose configs are used instead of the source's own, or of those inferred for a single file. */
-  config?: string
+  config?: string | undefined
   /** A folder whose tokenizer goes into a diffusers folder instead of the source's. */
-  tokenizer?: string
+  tokenizer?: string | undefined
   /** Replace a file that is there. A folder that is there, and not empty, is never replaced. */
-  overwrite?: boolean
+  overwrite?: boolean | undefined
   /** Stops the conversion, which then rejects with an `AbortError` and leaves nothing behind. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called as weights are written. */
-  onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
+  onProgress?: ((progress: { bytesDone: number, bytesTotal: number }) => void) | undefined
 }
 
 /** What a conversion gave. */

@@ -23,23 +23,23 @@ export interface EvaluateOptions extends Pick<GenerateOptions,
   | 'width'
   | 'height'> {
   /** True drawings, whose captions are the prompts: a folder, or drawings that are open. Without them {@link prompts} are drawn. */
-  drawings?: string | Drawings
+  drawings?: string | Drawings | undefined
   /** Prompts where there are no true drawings; a built-in list if left out. */
-  prompts?: readonly string[]
+  prompts?: readonly string[] | undefined
   /** Prompts of each set, from its beginning; 96 if left out, or as many as there are. */
-  count?: number
+  count?: number | undefined
   /** Picture number k is made with this seed plus k; 1000 if left out. */
-  seed?: number
+  seed?: number | undefined
   /** An evaluation with the same prompts, seeds and size to compare with, picture by picture; see `loadEvaluation`. */
-  reference?: Evaluation
+  reference?: Evaluation | undefined
   /** Whose encoder compares pictures with drawings; the model's own if left out. Models with different VAEs want one judge. */
-  judge?: VAE
+  judge?: VAE | undefined
   /** What to note in the report: the model's path, its number format. */
-  about?: Readonly<Record<string, string | number>>
+  about?: Readonly<Record<string, string | number>> | undefined
   /** Stops the evaluation, which then rejects with an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called after each picture made, and while drawings are looked at. */
-  onProgress?: (progress: EvaluateProgress) => void
+  onProgress?: ((progress: EvaluateProgress) => void) | undefined
 }
 
 /** How far an evaluation is. */
@@ -110,7 +110,7 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
   const peakBytes = process.resourceUsage().maxRSS * 1024
   const rows: PictureReport[] = tasks.map(({ set, prompt, seed, drawing }) => {
     const { style, name } = (drawing !== undefined && drawings?.drawings[drawing]) || {}
-    return { set, prompt, seed, ...(style !== undefined && { style, name }) }
+    return { set, prompt, seed, ...(style !== undefined && { style }), ...(name !== undefined && { name }) }
   })
   const judged = drawings && await judgePictures(judge, drawings, tasks, images, { signal, onProgress })
   judged?.ranks.forEach((rank, i) => { rows[i].rank = rank })

@@ -26,7 +26,7 @@ export async function pictureFeatures(
   vae: VAE, pixels: readonly (Uint8Array | Uint8ClampedArray)[], { width, height }: {
     width: number
     height: number
-  }, { signal, onPicture }: { signal?: AbortSignal, onPicture?: (done: number) => void } = {},
+  }, { signal, onPicture }: { signal?: AbortSignal | undefined, onPicture?: ((done: number) => void) | undefined } = {},
 ): Promise<PictureFeatures[]> {
   const { factor, config: { scalingFactor, shiftFactor } } = vae
   if (width / factor < gridSide || height / factor < gridSide)

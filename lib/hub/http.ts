@@ -15,7 +15,7 @@ const maxDelayMs = 60_000
 
 /** An attempt failed in a way that another may not: a connection that broke, a hub that is busy. */
 export class Broken extends Error {
-  constructor(message: string, readonly options: { afterMs?: number, code?: string, cause?: unknown } = {}) {
+  constructor(message: string, readonly options: { afterMs?: number | undefined, code?: string | undefined, cause?: unknown | undefined } = {}) {
     super(message, { cause: options.cause })
   }
 }

@@ -6,10 +6,10 @@ import { isRepositoryName } from './names'
 import { findOrPull, type PullProgress } from './pull'
 
 export interface HubLocateOptions {
-  revision?: string
-  variant?: string
-  signal?: AbortSignal
-  onDownload?: (progress: PullProgress) => void
+  revision?: string | undefined
+  variant?: string | undefined
+  signal?: AbortSignal | undefined
+  onDownload?: ((progress: PullProgress) => void) | undefined
 }
 
 /** Is this the name of a model on the hub, `owner/name`, and nothing that lies here? What is here goes first. */

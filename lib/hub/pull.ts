@@ -31,23 +31,23 @@ export interface PullProgress {
 /** What to get, and from where. Whatever is left out comes from the environment variables that the hub's own tools read. */
 export interface PullOptions {
   /** A branch, tag or commit; `main`. */
-  revision?: string
+  revision?: string | undefined
   /** Variant of the weight files; `fp16` where there is one, or else the files without. `false` asks for those. */
-  variant?: string | false
+  variant?: string | false | undefined
   /** Where the hub is: `HF_ENDPOINT`, or `https://huggingface.co`. */
-  endpoint?: string
+  endpoint?: string | undefined
   /** Access token; `HF_TOKEN`, or what `hf auth login` has stored. `false` sends none. */
-  token?: string | false
+  token?: string | false | undefined
   /** The cache's folder: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
-  cache?: string
+  cache?: string | undefined
   /** Use only what is in the cache; `HF_HUB_OFFLINE`. */
-  offline?: boolean
+  offline?: boolean | undefined
   /** Compare files that are in the cache already with their hashes, too; wrong ones are fetched anew. */
-  verify?: boolean
+  verify?: boolean | undefined
   /** Stops the pull, which then rejects with an `AbortError`; what has arrived is kept. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called as files are listed, fetched and compared. */
-  onProgress?: (progress: PullProgress) => void
+  onProgress?: ((progress: PullProgress) => void) | undefined
 }
 
 /** A model that is whole in the cache. */

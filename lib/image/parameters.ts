@@ -50,10 +50,9 @@ export function parseParameters(text: string): ReadSettings | undefined {
   const seed = fields.get('Seed')
   const size = /^(\d{1,5})x(\d{1,5})$/.exec(fields.get('Size') ?? '')
   const clipSkip = number('Clip skip')
-  const found: ReadSettings = {
-    prompt, negativePrompt, steps: number('Steps'), guidanceScale: number('CFG scale'), sampler: samplerOf(
-      fields.get('Sampler'), fields.get('Schedule type'),
-    ),
+  const found: { [K in keyof ReadSettings]: ReadSettings[K] | undefined } = {
+    prompt, negativePrompt, steps: number('Steps'), guidanceScale: number('CFG scale'),
+    sampler: samplerOf(fields.get('Sampler'), fields.get('Schedule type')),
     seed: seed !== undefined && /^\d{1,20}$/.test(seed) ? smallest(BigInt(seed)) : undefined,
     width: size === null ? undefined : Number(size[1]), height: size === null ? undefined : Number(size[2]),
     strength: number('Denoising strength'), clipSkip: clipSkip === undefined ? 0 : Math.max(0, clipSkip - 1),
@@ -66,7 +65,7 @@ function smallest(seed: bigint): number | bigint {
   return seed <= 2n ** 53n ? Number(seed) : seed
 }
 
-function labelOf(sampler: SamplerName | SchedulerConfig): readonly [string, string?] {
+function labelOf(sampler: SamplerName | SchedulerConfig): readonly [sampler: string, schedule?: string | undefined] {
   if (typeof sampler === 'string') return labels[sampler]
   const className = String(sampler._class_name)
   const karras = sampler.use_karras_sigmas === true ? 'Karras' : undefined

@@ -8,17 +8,17 @@ import { encodeWithSharp } from './sharp'
 /** How an image is encoded. */
 export interface EncodeImageOptions {
   /** 1 to 100, for JPEG and WebP (90 if left out) and AVIF (65). PNG is lossless and takes none. */
-  quality?: number
+  quality?: number | undefined
   /** Stops the encoding, which then rejects with an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** How an image is written to a file. */
 export interface SaveOptions extends EncodeImageOptions {
   /** The format, where the file's extension does not say it. */
-  format?: ImageFormat
+  format?: ImageFormat | undefined
   /** Makes the folders above the file; false if left out. */
-  folders?: boolean
+  folders?: boolean | undefined
 }
 
 const encodeKeys = ['quality', 'signal'] as const satisfies readonly (keyof EncodeImageOptions)[]

@@ -42,8 +42,8 @@ const components: Record<string, string[] | undefined> = {
 }
 
 export interface PartOptions {
-  variant?: string
-  signal?: AbortSignal
+  variant?: string | undefined
+  signal?: AbortSignal | undefined
 }
 
 /**

@@ -7,13 +7,13 @@ export interface OpenOptions {
    * Which variant of the weight files (`fp16` for `diffusion_pytorch_model.fp16.safetensors`). Without it: the files without a variant, or
    * the only variant there is.
    */
-  variant?: string
+  variant?: string | undefined
   /** A folder whose tokenizer (`vocab.json`, `merges.txt`, configs) is used instead of the checkpoint's. */
-  tokenizer?: string
+  tokenizer?: string | undefined
   /** A diffusers folder whose configs are used instead of the checkpoint's own or inferred ones; it needs no weights and may lack parts. */
-  config?: string
+  config?: string | undefined
   /** Stops between two files. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** One part of a checkpoint: what its graph is built from, and where its weights lie. */

@@ -35,9 +35,9 @@ export interface NativeModelOptions {
   /** `int8`: activations in bf16, and weights in 8-bit integers but for those of `exact`. */
   dtype: 'fp32' | 'bf16' | 'int8'
   /** With `int8`: units that keep weights in bf16, each one or more whole parts of names, as `conv_in` or `attn2.to_k`. */
-  exact?: readonly string[]
+  exact?: readonly string[] | undefined
   /** With `bf16` and `int8`: units whose weights and products are float32, named likewise; such a name counts before `exact`. */
-  wide?: readonly string[]
+  wide?: readonly string[] | undefined
   /** Threads that compute, the caller's own included; 1 to 256. */
   threads: number
   /** A kernel set's name, or 'auto'. */
@@ -262,14 +262,14 @@ export interface RunMap {
 /** What a run has besides its steps. */
 export interface RunParts {
   /** For each UNet features that are computed first at steps with `probe`, and whose change is measured. */
-  probes?: InheritedFeature[][]
+  probes?: InheritedFeature[][] | undefined
   /** Features that cross UNets. */
-  maps?: RunMap[]
+  maps?: RunMap[] | undefined
   /**
    * Inherited features go on along the line through their last two computed values, over time steps (each step's is its first sample's):
    * this factor of its slope, 0 to 2. They stand still if left out or 0.
    */
-  extrapolate?: number
+  extrapolate?: number | undefined
 }
 
 /** What a run's pass does, known before it starts. */

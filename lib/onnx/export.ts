@@ -18,32 +18,32 @@ export interface ExportOnnxOptions {
   /** Which graph. */
   part: OnnxPart
   /** Samples in a pass. Sizes that are left out stay open in the graph. */
-  batch?: number
+  batch?: number | undefined
   /** Height of the input: latent pixels, of the VAE encoder pixels. */
-  height?: number
+  height?: number | undefined
   /** Width of the input: latent pixels, of the VAE encoder pixels. */
-  width?: number
+  width?: number | undefined
   /** Tokens of the text, for the UNet and the text encoder. */
-  length?: number
+  length?: number | undefined
   /** How many last layers of the text encoder to leave out; 0. */
-  clipSkip?: number
+  clipSkip?: number | undefined
   /** Number format of the weights in the file; `fp32`. The graph computes in float32, whichever. */
-  dtype?: 'fp32' | 'fp16' | 'bf16'
+  dtype?: 'fp32' | 'fp16' | 'bf16' | undefined
   /**
    * Weights in a file of their own beside the graph, named as it with `.data` behind. Left out: where they are more than the 2 GiB that one
    * file may have.
    */
-  externalData?: boolean
+  externalData?: boolean | undefined
   /** Which variant of the weight files: `fp16` for `diffusion_pytorch_model.fp16.safetensors`. */
-  variant?: string
+  variant?: string | undefined
   /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
-  config?: string
+  config?: string | undefined
   /** Replace files that are there. */
-  overwrite?: boolean
+  overwrite?: boolean | undefined
   /** Stops the export, which then rejects with an `AbortError` and leaves nothing behind. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called as weights are written. */
-  onProgress?: (progress: { bytesDone: number, bytesTotal: number }) => void
+  onProgress?: ((progress: { bytesDone: number, bytesTotal: number }) => void) | undefined
 }
 
 /** An input or output of an ONNX graph. */

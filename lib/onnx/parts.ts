@@ -40,9 +40,9 @@ export interface ExportedPart {
 }
 
 export interface PartSource {
-  variant?: string
-  config?: string
-  signal?: AbortSignal
+  variant?: string | undefined
+  config?: string | undefined
+  signal?: AbortSignal | undefined
 }
 
 /** Opens a model, or a folder with one part of it (its `config.json` and weights). */

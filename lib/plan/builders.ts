@@ -25,13 +25,13 @@ export interface RuleOptions {
   /** What is inherited at the steps that are not full. */
   inherit: Inherit[]
   /** The first steps that are full in any case. */
-  warmup?: number
+  warmup?: number | undefined
   /** The last steps that are full in any case. */
-  final?: number
+  final?: number | undefined
   /** Inherits only between these two fractions of the run. */
-  window?: readonly [from: number, to: number]
+  window?: readonly [from: number, to: number] | undefined
   /** The UNet the rule is about; the main one if left out. */
-  unet?: string
+  unet?: string | undefined
 }
 
 /** Full steps every `every`. */
@@ -86,7 +86,7 @@ function factsOf(unets: UNets, name: string | undefined, who: string): UNets[str
  */
 export function mapFeatures(
   from: string, to: string, prefixes: readonly (string | { from: MapEnd['prefix'], to: MapEnd['prefix'] })[],
-  { mutual }: { mutual?: boolean } = {},
+  { mutual }: { mutual?: boolean | undefined } = {},
 ): RulePlan {
   const maps = Array.from(prefixes, (each): PlanMap => {
     const [a, b] = typeof each === 'string' ? [each, each] : [each.from, each.to]

@@ -9,19 +9,19 @@ import { skippedSteps, timestepSpacings, type TimestepSpacing } from './timestep
 /** How a run is laid out. */
 export interface TimestepOptions {
   /** Image-to-image: how much of the run to do, in (0, 1]. 0.6 of 10 steps leaves out the first 4. */
-  strength?: number
+  strength?: number | undefined
 }
 
 /** What the noise of a step depends on. */
 export interface NoiseOptions {
   /** DDIM's share of fresh noise per step, in [0, 1]; 0, the default, is deterministic. Other samplers ignore it. */
-  eta?: number
+  eta?: number | undefined
 }
 
 /** What a step takes besides sample and model output. */
 export interface StepOptions extends NoiseOptions {
   /** Standard normal noise of the sample's shape; required where {@link Sampler.needsNoise} says so. */
-  noise?: Tensor
+  noise?: Tensor | undefined
 }
 
 /** The options every sampler has. */

@@ -21,11 +21,11 @@ export interface SpacingOptions {
   /** Added to every timestep of the leading spacing. */
   stepsOffset: number
   /** Where the run starts, if it leaves out the noisiest timesteps; `trainTimesteps` where it does not. */
-  last?: number
+  last?: number | undefined
   /** Spread steps + 1 timesteps and leave out the least noisy one, as the solvers do that end at a noise level of their own. */
-  dropLast?: boolean
+  dropLast?: boolean | undefined
   /** Leave linspace's timesteps between integers, rounded to float32. */
-  fractional?: boolean
+  fractional?: boolean | undefined
 }
 
 /** The timesteps of a run, noisiest first. */

@@ -22,32 +22,32 @@ import { changeOf, type LatentChange } from './change'
 /** How units are scored. */
 export interface ScoreOptions extends RuntimeOptions {
   /** Variant of the weight files, as `fp16`. */
-  variant?: string
+  variant?: string | undefined
   /** Prompts; a built-in list of 8 if left out. */
-  prompts?: readonly string[]
+  prompts?: readonly string[] | undefined
   /** Latents for each prompt, each with the next seed; 1 if left out. With the prompts at least 2 in all. */
-  count?: number
+  count?: number | undefined
   /** Seed of the first; 1000 if left out. */
-  seed?: number
+  seed?: number | undefined
   /** Denoising steps; 10 if left out. */
-  steps?: number
+  steps?: number | undefined
   /** How much the prompt counts; 7.5 if left out, 1 turns guidance off. */
-  guidanceScale?: number
+  guidanceScale?: number | undefined
   /** A sampler's name; the checkpoint's own if left out. */
-  sampler?: string
+  sampler?: string | undefined
   /** Latents' height and width in latent pixels; the model's own if left out. */
-  height?: number
+  height?: number | undefined
   /** As `height`. */
-  width?: number
+  width?: number | undefined
   /**
    * What to score: prefixes of units, layers or blocks. If left out, every ResNet, transformer, attention and feed-forward, and every
    * layer that has both of the first, that a UNet can do without.
    */
-  units?: readonly string[]
+  units?: readonly string[] | undefined
   /** Stops it: it then rejects with an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called after each denoising step. */
-  onProgress?: (progress: ScoreProgress) => void
+  onProgress?: ((progress: ScoreProgress) => void) | undefined
 }
 
 /** How far scoring is. */

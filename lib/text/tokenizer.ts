@@ -77,7 +77,7 @@ export class Tokenizer {
    * @param options `padToken`: the token that fills the window: `<|endoftext|>` unless given, `!` in Stable Diffusion 2.x
    * @throws AsdmError `BAD_CONFIG` when the vocabulary lacks that token, `FILE_NOT_FOUND` when the package's assets are gone
    */
-  static async default({ padToken }: { padToken?: string } = {}): Promise<Tokenizer> {
+  static async default({ padToken }: { padToken?: string | undefined } = {}): Promise<Tokenizer> {
     if (padToken !== undefined && typeof padToken !== 'string')
       throw new AsdmError('INVALID_ARGUMENT', `Expected padToken to be a token but received ${shown(padToken)}`)
     return new Tokenizer(await readTokenizerFiles(packagedTokenizer(), padToken))
@@ -166,7 +166,7 @@ export class Tokenizer {
    * (start, end, padding) are left out unless `specialTokens` is true.
    * @throws AsdmError `INVALID_ARGUMENT` for anything but ids of the vocabulary
    */
-  decode(ids: ArrayLike<number>, { specialTokens = false }: { specialTokens?: boolean } = {}): string {
+  decode(ids: ArrayLike<number>, { specialTokens = false }: { specialTokens?: boolean | undefined } = {}): string {
     if (!Array.isArray(ids) && !ArrayBuffer.isView(ids))
       throw new AsdmError('INVALID_ARGUMENT', `Expected token ids but received ${shown(ids)}`)
     const space = Buffer.from(' ')
@@ -189,7 +189,7 @@ export class Tokenizer {
 interface Part {
   text: string
   start: number
-  id?: number
+  id?: number | undefined
 }
 
 /** Finds special tokens: the leftmost, and of several at one place the longest. */
