@@ -47,6 +47,16 @@ constexpr KernelTable with(const Products& products, KernelTable table) {
       {&concat<E>, nullptr}, {&embed<E>, nullptr}, {&from::timestep<E>, nullptr},                        \
       {&toChannelsLast<E>, nullptr}, {&toChannelsFirst<E>, nullptr}
 
+// Those of training, for floats.
+#define ASDM_TRAINING(from)                                                                                       \
+  {{&from::linearInputGradient, &from::linearInputGradientScratch}, {&from::linearWeightGradient, &from::linearWeightGradientScratch}, \
+   {&from::convInputGradient, &from::convInputGradientScratch}, {&from::convWeightGradient, &from::convWeightGradientScratch},         \
+   {&from::condConvGradient, &from::condConvGradientScratch}, {&from::groupNormGradient, &from::groupNormGradientScratch},             \
+   {&from::layerNormGradient, &from::layerNormGradientScratch}, {&from::attentionGradient, &from::attentionGradientScratch},           \
+   {&from::gegluGradient, nullptr}, {&from::activationGradient, nullptr}, {&slice<float>, nullptr},                                    \
+   {&from::sumRows, &from::sumRowsScratch}, {&from::loss, &from::lossScratch}, {&from::lossGradient, nullptr},                         \
+   {&from::adamW, nullptr}, {&from::average, nullptr}, {&from::squares, &from::squaresScratch}, &from::unpack}
+
 // In the namespace of a set that has products and attention alone: another set's kernels for the rest.
 #define ASDM_USE_REST_OF(from)  \
   using from::activation;       \
@@ -59,8 +69,8 @@ constexpr KernelTable with(const Products& products, KernelTable table) {
 
 // Where `set` has no kernels of its own, `float32` and `bfloat16` are the sets whose it uses. bfloat16's table also multiplies by float
 // weights (cpu/wide), which are packed as those of float32's.
-#define ASDM_TABLES(set, float32, bfloat16)                                           \
-  const KernelTable set##Float32 = {#set, DType::F32, ASDM_KERNELS(float32, float)};  \
+#define ASDM_TABLES(set, float32, bfloat16)                                                                    \
+  const KernelTable set##Float32 = {#set, DType::F32, ASDM_KERNELS(float32, float), ASDM_TRAINING(float32)};  \
   ASDM_BFLOAT16_TABLE(set, float32, bfloat16)
 #define ASDM_BFLOAT16_TABLE(set, float32, bfloat16)                                                                                    \
   constexpr Products set##Wide = {&float32::packedBytes<float>, &float32::pack<float>,                                                 \
@@ -69,7 +79,7 @@ constexpr KernelTable with(const Products& products, KernelTable table) {
                                     {&bfloat16::linear<Bf16>, &bfloat16::linearScratch<Bf16>},                                         \
                                     {&bfloat16::conv<Bf16>, &bfloat16::convScratch<Bf16>}};                                            \
   constexpr Products set##Half = ByFormat<WeightFormat::F32, set##Wide, set##Native>::products;                                        \
-  const KernelTable set##Bfloat16 = with(set##Half, {#set, DType::BF16, ASDM_KERNELS(bfloat16, Bf16)});
+  const KernelTable set##Bfloat16 = with(set##Half, {#set, DType::BF16, ASDM_KERNELS(bfloat16, Bf16), {}});
 
 // Products of I8 weights for the rest of bfloat16's table, which also does products of its native weights.
 #define ASDM_INT8_TABLE(set)                                                                                              \

@@ -14,6 +14,7 @@ const OpMap& ops() {
     addMatmulOps(all);
     addNormOps(all);
     addAttentionOps(all);
+    addTrainingOps(all);
     return all;
   }();
   return map;

@@ -27,26 +27,6 @@ Napi::Value linear(const OpCall& call) {
   return low ? call.both(y, yLow) : call.result(y);
 }
 
-// The geometry of a convolution; pointers stay null.
-ConvArgs convArgs(const OpCall& call) {
-  ConvArgs a{};
-  a.n = call.integer("n");
-  a.h = call.integer("h");
-  a.w = call.integer("w");
-  a.resizeH = call.integerOr("resizeH", 0);
-  a.resizeW = call.integerOr("resizeW", 0);
-  a.kernelH = call.integer("kernelH");
-  a.kernelW = call.integer("kernelW");
-  a.stride = call.integerOr("stride", 1);
-  a.padTop = call.integerOr("padTop", 0);
-  a.padLeft = call.integerOr("padLeft", 0);
-  a.outH = call.integer("outH");
-  a.outW = call.integer("outW");
-  a.shape = {call.integer("co"), call.integer("c"), a.kernelH * a.kernelW, call.weightFormat()};
-  a.ldRowBias = call.integerOr("ldRowBias", a.shape.n);
-  return a;
-}
-
 // Binds what all convolutions have, and runs one.
 template <class Run>
 Napi::Value runConv(const OpCall& call, ConvArgs a, const Run& run) {
@@ -98,6 +78,25 @@ Napi::Value condConv(const OpCall& call) {
 }
 
 }  // namespace
+
+ConvArgs convArgs(const OpCall& call) {
+  ConvArgs a{};
+  a.n = call.integer("n");
+  a.h = call.integer("h");
+  a.w = call.integer("w");
+  a.resizeH = call.integerOr("resizeH", 0);
+  a.resizeW = call.integerOr("resizeW", 0);
+  a.kernelH = call.integer("kernelH");
+  a.kernelW = call.integer("kernelW");
+  a.stride = call.integerOr("stride", 1);
+  a.padTop = call.integerOr("padTop", 0);
+  a.padLeft = call.integerOr("padLeft", 0);
+  a.outH = call.integer("outH");
+  a.outW = call.integer("outW");
+  a.shape = {call.integer("co"), call.integer("c"), a.kernelH * a.kernelW, call.weightFormat()};
+  a.ldRowBias = call.integerOr("ldRowBias", a.shape.n);
+  return a;
+}
 
 void addMatmulOps(OpMap& map) {
   map["linear"] = linear;

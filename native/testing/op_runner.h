@@ -170,6 +170,10 @@ void addElementwiseOps(OpMap&);  // op_elementwise.cpp
 void addMatmulOps(OpMap&);       // op_matmul.cpp
 void addNormOps(OpMap&);         // op_norm.cpp
 void addAttentionOps(OpMap&);    // op_attention.cpp
+void addTrainingOps(OpMap&);     // op_training.cpp
+
+// The geometry of a convolution, as op_matmul.cpp says; pointers stay null.
+ConvArgs convArgs(const OpCall&);
 
 // Runs one op; a number format is 'bf16' or 'int8', anything else is float32 (op_call.cpp).
 Napi::Value runOp(Napi::Env env, const std::string& op, const std::string& set, int threads, const Napi::Object& args,

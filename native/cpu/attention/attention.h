@@ -27,10 +27,20 @@
   size_t attentionScratch(const AttentionArgs&, int threads) noexcept; \
   }
 
+// The gradient is that of floats.
+#define ASDM_DECLARE_ATTENTION_GRADIENT(set)                                           \
+  namespace asdm::cpu::set {                                                           \
+  void attentionGradient(const AttentionGradientArgs&, KernelContext&) noexcept;       \
+  size_t attentionGradientScratch(const AttentionGradientArgs&, int threads) noexcept; \
+  }
+
 ASDM_DECLARE_ATTENTION(portable)
+ASDM_DECLARE_ATTENTION_GRADIENT(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_ATTENTION(avx2)
+ASDM_DECLARE_ATTENTION_GRADIENT(avx2)
 ASDM_DECLARE_ATTENTION(avx512)
+ASDM_DECLARE_ATTENTION_GRADIENT(avx512)
 ASDM_DECLARE_ATTENTION(avx512bf16)
 #if defined(ASDM_HAS_AMX)
 ASDM_DECLARE_ATTENTION(amx)
@@ -38,5 +48,7 @@ ASDM_DECLARE_ATTENTION(amx)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_ATTENTION(neon)
+ASDM_DECLARE_ATTENTION_GRADIENT(neon)
 #endif
 #undef ASDM_DECLARE_ATTENTION
+#undef ASDM_DECLARE_ATTENTION_GRADIENT

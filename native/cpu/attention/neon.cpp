@@ -25,6 +25,7 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 #include "cpu/attention/transpose.inc.h"
 #include "cpu/attention/tiles.inc.h"
 #include "cpu/attention/attention.inc.h"
+#include "cpu/attention/gradient.inc.h"
 #include "cpu/attention/instantiate.inc.h"
 
 #endif

@@ -86,16 +86,22 @@ ASDM_INLINE bool weightBlock(const QueryTile<float>& tile, int keys, float c) {
   return moved;
 }
 
+// scores[i][:] = k[i] . qt[:] for the keys of a block, whose panels lie from k on.
 template <int Vectors>
-void tileStep(const QueryTile<float>& tile, const KeyBlock<float>& block, int64_t headDim, float c) {
+ASDM_INLINE void scoreBlock(const float* k, const float* qt, int keys, int64_t headDim, float* scores) {
   constexpr int kWidth = Vectors * kVf;
   const int64_t pieces = ceilDiv(headDim, kDimBlock), piece = ceilDiv(headDim, pieces);
   for (int64_t dim = 0; dim < headDim; dim += piece) {
     const int64_t dims = headDim - dim < piece ? headDim - dim : piece;
-    for (int i = 0; i < block.keys; i += kKeyTile)
-      scoreTile<Vectors>(block.k + i * headDim + dim * kKeyTile, tile.qt + dim * kWidth, dims, dim > 0,
-                         tile.scores + i * kWidth);
+    for (int i = 0; i < keys; i += kKeyTile)
+      scoreTile<Vectors>(k + i * headDim + dim * kKeyTile, qt + dim * kWidth, dims, dim > 0, scores + i * kWidth);
   }
+}
+
+template <int Vectors>
+void tileStep(const QueryTile<float>& tile, const KeyBlock<float>& block, int64_t headDim, float c) {
+  constexpr int kWidth = Vectors * kVf;
+  scoreBlock<Vectors>(block.k, tile.qt, block.keys, headDim, tile.scores);
   if (block.diagonal + block.keys > 1) hideLater<Vectors>(tile.scores, block.keys, block.diagonal);
   const bool moved = weightBlock<Vectors>(tile, block.keys, c);
   for (int64_t j = 0; j < headDim; j += kValueTile)
@@ -113,26 +119,35 @@ struct FloatProducts {
   // keys of a prompt are one block. On Zen 4 128 is 2 % faster than 64.
   static constexpr int kBlock = 128;
 
-  // Copies keys first..first+count-1 of a head (first a multiple of kBlock) to score panels [tile][headDim][kKeyTile], zeros behind
-  // the last key, and values to blocks [kBlock keys][column tile][key][kValueTile], zeros right of the last column.
+  // Copies keys first..first+count-1 of a head (first a multiple of kBlock) to score panels and values to blocks.
   static ASDM_INLINE void pack(const AttentionArgs& a, const E* k, const E* v, int64_t first, int64_t count, float* kOut, float* vOut,
                                int64_t paddedDim) {
+    packScores(k, a.ldk, first, count, a.headDim, kOut);
+    packValues(v, a.ldv, first, count, a.headDim, paddedDim, vOut);
+  }
+
+  // To score panels [tile][headDim][kKeyTile], zeros behind the last key.
+  static ASDM_INLINE void packScores(const E* k, int64_t ld, int64_t first, int64_t count, int64_t headDim, float* to) {
     for (int64_t tile = 0; tile < count; tile += kKeyTile) {
-      float* out = kOut + (first + tile) * a.headDim;
+      float* out = to + (first + tile) * headDim;
       for (int i = 0; i < kKeyTile; i++) {
-        const E* in = k + (first + tile + i) * a.ldk;
+        const E* in = k + (first + tile + i) * ld;
         const bool there = tile + i < count;
-        for (int64_t dim = 0; dim < a.headDim; dim++) out[dim * kKeyTile + i] = there ? toFloat(in[dim]) : 0.0f;
+        for (int64_t dim = 0; dim < headDim; dim++) out[dim * kKeyTile + i] = there ? toFloat(in[dim]) : 0.0f;
       }
     }
+  }
+
+  // To value blocks [kBlock keys][column tile][key][kValueTile], zeros right of the last column.
+  static ASDM_INLINE void packValues(const E* v, int64_t ld, int64_t first, int64_t count, int64_t headDim, int64_t paddedDim, float* to) {
     for (int64_t block = 0; block < count; block += kBlock) {
       const int64_t stored = smaller(kBlock, count - block);
-      float* out = vOut + (first + block) * paddedDim;
+      float* out = to + (first + block) * paddedDim;
       for (int64_t key = 0; key < stored; key++) {
-        const E* in = v + (first + block + key) * a.ldv;
+        const E* in = v + (first + block + key) * ld;
         for (int64_t j = 0; j < paddedDim; j += kValueTile) {
-          float* to = out + j * stored + key * kValueTile;
-          for (int i = 0; i < kValueTile; i++) to[i] = j + i < a.headDim ? toFloat(in[j + i]) : 0.0f;
+          float* at = out + j * stored + key * kValueTile;
+          for (int i = 0; i < kValueTile; i++) at[i] = j + i < headDim ? toFloat(in[j + i]) : 0.0f;
         }
       }
     }

@@ -16,6 +16,8 @@ ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
 #include "cpu/conv/cond_conv.inc.h"
+#include "cpu/conv/gradient.inc.h"
+#include "cpu/conv/cond_conv_gradient.inc.h"
 #include "cpu/conv/instantiate.inc.h"
 ASDM_TARGET_END
 

@@ -26,6 +26,8 @@ ASDM_INLINE vf loadWeights(const Bf16Pair* p, int which) {
 #include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
 #include "cpu/conv/cond_conv.inc.h"
+#include "cpu/conv/gradient.inc.h"
+#include "cpu/conv/cond_conv_gradient.inc.h"
 #include "cpu/conv/instantiate.inc.h"
 
 namespace asdm::cpu::avx512 {

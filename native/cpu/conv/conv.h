@@ -30,10 +30,24 @@
   size_t condConvScratch(const CondConvArgs&, int threads) noexcept; \
   }
 
+// Gradients are those of floats.
+#define ASDM_DECLARE_CONV_GRADIENTS(set)                                                   \
+  namespace asdm::cpu::set {                                                               \
+  void convInputGradient(const ConvInputGradientArgs&, KernelContext&) noexcept;           \
+  size_t convInputGradientScratch(const ConvInputGradientArgs&, int threads) noexcept;     \
+  void convWeightGradient(const ConvWeightGradientArgs&, KernelContext&) noexcept;         \
+  size_t convWeightGradientScratch(const ConvWeightGradientArgs&, int threads) noexcept;   \
+  void condConvGradient(const CondConvGradientArgs&, KernelContext&) noexcept;             \
+  size_t condConvGradientScratch(const CondConvGradientArgs&, int threads) noexcept;       \
+  }
+
 ASDM_DECLARE_CONV(portable)
+ASDM_DECLARE_CONV_GRADIENTS(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_CONV(avx2)
+ASDM_DECLARE_CONV_GRADIENTS(avx2)
 ASDM_DECLARE_CONV(avx512)
+ASDM_DECLARE_CONV_GRADIENTS(avx512)
 ASDM_DECLARE_CONV(avx512bf16)
 #if defined(ASDM_HAS_AMX)
 ASDM_DECLARE_CONV(amx)
@@ -41,5 +55,7 @@ ASDM_DECLARE_CONV(amx)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_CONV(neon)
+ASDM_DECLARE_CONV_GRADIENTS(neon)
 #endif
 #undef ASDM_DECLARE_CONV
+#undef ASDM_DECLARE_CONV_GRADIENTS

@@ -13,4 +13,6 @@
 #include "cpu/conv/winograd.inc.h"
 #include "cpu/conv/conv.inc.h"
 #include "cpu/conv/cond_conv.inc.h"
+#include "cpu/conv/gradient.inc.h"
+#include "cpu/conv/cond_conv_gradient.inc.h"
 #include "cpu/conv/instantiate.inc.h"

@@ -10,6 +10,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #include "cpu/vec/math.inc.h"
 #include "cpu/vec/math16.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
+#include "cpu/elementwise/gradients.inc.h"
 #include "cpu/elementwise/instantiate.inc.h"
 ASDM_TARGET_END
 

@@ -64,6 +64,16 @@ void concat(const ConcatArgs& a, KernelContext& context) noexcept {
 }
 
 template <class E>
+void slice(const SliceArgs& a, KernelContext& context) noexcept {
+  const int64_t step = rowsPerTask(a.width, sizeof(E));
+  context.pool.run((a.rows + step - 1) / step, [&](int64_t task, int) {
+    const int64_t last = (task + 1) * step < a.rows ? (task + 1) * step : a.rows;
+    for (int64_t row = task * step; row < last; row++)
+      std::memcpy(static_cast<E*>(a.y) + row * a.width, static_cast<const E*>(a.x) + row * a.columns + a.first, static_cast<size_t>(a.width) * sizeof(E));
+  });
+}
+
+template <class E>
 void embed(const EmbedArgs& a, KernelContext& context) noexcept {
   context.pool.run(a.batch, [&](int64_t b, int) {
     for (int64_t i = 0; i < a.length; i++) {
@@ -105,6 +115,7 @@ void toChannelsFirst(const LayoutArgs& a, KernelContext& context) noexcept {
 
 #define ASDM_INSTANTIATE(E)                                               \
   template void concat<E>(const ConcatArgs&, KernelContext&) noexcept;    \
+  template void slice<E>(const SliceArgs&, KernelContext&) noexcept;      \
   template void embed<E>(const EmbedArgs&, KernelContext&) noexcept;      \
   template void toChannelsLast<E>(const LayoutArgs&, KernelContext&) noexcept; \
   template void toChannelsFirst<E>(const LayoutArgs&, KernelContext&) noexcept;

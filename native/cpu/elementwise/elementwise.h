@@ -20,21 +20,44 @@
   void timestep(const TimestepArgs&, KernelContext&) noexcept;     \
   }
 
+// Training's kernels are those of floats.
+#define ASDM_DECLARE_ELEMENTWISE_TRAINING(set)                                     \
+  namespace asdm::cpu::set {                                                       \
+  void activationGradient(const ActivationGradientArgs&, KernelContext&) noexcept; \
+  void gegluGradient(const GegluGradientArgs&, KernelContext&) noexcept;           \
+  void loss(const LossArgs&, KernelContext&) noexcept;                             \
+  size_t lossScratch(const LossArgs&, int threads) noexcept;                       \
+  void lossGradient(const LossGradientArgs&, KernelContext&) noexcept;             \
+  void adamW(const AdamWArgs&, KernelContext&) noexcept;                           \
+  void average(const AverageArgs&, KernelContext&) noexcept;                       \
+  void squares(const SquaresArgs&, KernelContext&) noexcept;                       \
+  size_t squaresScratch(const SquaresArgs&, int threads) noexcept;                 \
+  void sumRows(const SumRowsArgs&, KernelContext&) noexcept;                       \
+  size_t sumRowsScratch(const SumRowsArgs&, int threads) noexcept;                 \
+  }
+
 ASDM_DECLARE_ELEMENTWISE(portable)
+ASDM_DECLARE_ELEMENTWISE_TRAINING(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_ELEMENTWISE(avx2)
+ASDM_DECLARE_ELEMENTWISE_TRAINING(avx2)
 ASDM_DECLARE_ELEMENTWISE(avx512)
+ASDM_DECLARE_ELEMENTWISE_TRAINING(avx512)
 ASDM_DECLARE_ELEMENTWISE(avx512bf16)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_ELEMENTWISE(neon)
+ASDM_DECLARE_ELEMENTWISE_TRAINING(neon)
 #endif
 #undef ASDM_DECLARE_ELEMENTWISE
+#undef ASDM_DECLARE_ELEMENTWISE_TRAINING
 
 // Copies, look-ups, changes of layout: one version for all sets, compiled for the baseline.
 namespace asdm::cpu {
 template <class E>
 void concat(const ConcatArgs&, KernelContext&) noexcept;
+template <class E>
+void slice(const SliceArgs&, KernelContext&) noexcept;
 template <class E>
 void embed(const EmbedArgs&, KernelContext&) noexcept;
 template <class E>

@@ -7,4 +7,5 @@
 #include "cpu/vec/math.inc.h"
 #include "cpu/vec/math16.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
+#include "cpu/elementwise/gradients.inc.h"
 #include "cpu/elementwise/instantiate.inc.h"

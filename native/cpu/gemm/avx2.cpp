@@ -12,6 +12,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #include "cpu/gemm/packed.inc.h"
 #include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
+#include "cpu/gemm/gradient.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
 ASDM_TARGET_END
 

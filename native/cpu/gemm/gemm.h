@@ -78,7 +78,26 @@ struct Grid {
 Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int panelVectors, int lanes, int64_t maxTiles,
                 int64_t maxPanels, int threads, double weightCost = 0.3, double rate = 1.0) noexcept;
 
+// The shape of a transposed matrix: for each tap, inputs and outputs change places.
+inline WeightShape transposed(const WeightShape& shape) { return {shape.channels, shape.n, shape.area, shape.format}; }
+
 }  // namespace asdm::cpu
+
+// Gradients are those of floats; their contracts are in backend/kernels.h, or in gradient.inc.h for what convolutions are made of too.
+#define ASDM_DECLARE_GEMM_GRADIENTS(set)                                                           \
+  namespace asdm::cpu::set {                                                                       \
+  void weightGradient(const Product<float>&, const float* dy, float* dw, KernelContext&) noexcept; \
+  size_t weightGradientScratch(int threads) noexcept;                                              \
+  void addColumnSums(const float* x, int64_t m, int64_t n, float* sums, KernelContext&) noexcept;  \
+  size_t columnSumsScratch(int64_t m, int64_t n) noexcept;                                         \
+  void packTransposed(const WeightShape&, const float* packed, float* to, ThreadPool&) noexcept;   \
+  size_t transposedBytes(const WeightShape&) noexcept;                                             \
+  void linearInputGradient(const LinearInputGradientArgs&, KernelContext&) noexcept;               \
+  size_t linearInputGradientScratch(const LinearInputGradientArgs&, int threads) noexcept;         \
+  void linearWeightGradient(const LinearWeightGradientArgs&, KernelContext&) noexcept;             \
+  size_t linearWeightGradientScratch(const LinearWeightGradientArgs&, int threads) noexcept;       \
+  void unpack(const UnpackArgs&) noexcept;                                                         \
+  }
 
 #define ASDM_DECLARE_GEMM(set)                                       \
   namespace asdm::cpu::set {                                         \
@@ -98,9 +117,12 @@ Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int pane
   }
 
 ASDM_DECLARE_GEMM(portable)
+ASDM_DECLARE_GEMM_GRADIENTS(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_GEMM(avx2)
+ASDM_DECLARE_GEMM_GRADIENTS(avx2)
 ASDM_DECLARE_GEMM(avx512)
+ASDM_DECLARE_GEMM_GRADIENTS(avx512)
 ASDM_DECLARE_GEMM(avx512bf16)
 #if defined(ASDM_HAS_AMX)
 ASDM_DECLARE_GEMM(amx)
@@ -108,5 +130,7 @@ ASDM_DECLARE_GEMM(amx)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_GEMM(neon)
+ASDM_DECLARE_GEMM_GRADIENTS(neon)
 #endif
 #undef ASDM_DECLARE_GEMM
+#undef ASDM_DECLARE_GEMM_GRADIENTS

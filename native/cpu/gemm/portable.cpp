@@ -9,4 +9,5 @@
 #include "cpu/gemm/packed.inc.h"
 #include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
+#include "cpu/gemm/gradient.inc.h"
 #include "cpu/gemm/instantiate.inc.h"

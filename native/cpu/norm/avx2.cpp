@@ -11,6 +11,7 @@ ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
 #include "cpu/vec/math16.inc.h"
 #include "cpu/norm/group_norm.inc.h"
 #include "cpu/norm/layer_norm.inc.h"
+#include "cpu/norm/gradient.inc.h"
 #include "cpu/norm/instantiate.inc.h"
 ASDM_TARGET_END
 

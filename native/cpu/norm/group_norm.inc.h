@@ -167,6 +167,39 @@ ASDM_INLINE void scaleChunk(const E* x, const E* low, int64_t rows, int64_t c, c
   }
 }
 
+// A group's values become (x - mean) * rstd.
+struct GroupScale {
+  double mean, rstd;
+};
+
+// Out of the group's moments in each chunk, a.groups apart.
+ASDM_INLINE GroupScale groupScale(const GroupNormArgs& a, const GroupNormPlan& plan, const Moments* m) {
+  const int64_t channels = a.c / a.groups;
+  const double total = static_cast<double>(a.rows) * static_cast<double>(channels);
+  const double whole = static_cast<double>(plan.chunkRows) * static_cast<double>(channels);
+  const double last = total - whole * static_cast<double>(plan.chunks - 1);
+  double sum = 0.0, squares = 0.0;
+  for (int64_t i = 0; i < plan.chunks; i++) sum += (i + 1 < plan.chunks ? whole : last) * m[i * a.groups].mean;
+  const double mean = sum / total;
+  for (int64_t i = 0; i < plan.chunks; i++) {
+    const double distance = m[i * a.groups].mean - mean;
+    squares += m[i * a.groups].squares + (i + 1 < plan.chunks ? whole : last) * distance * distance;
+  }
+  return {mean, 1.0 / std::sqrt((squares < 0.0 ? 0.0 : squares / total) + static_cast<double>(a.eps))};
+}
+
+// The moments of every chunk; columns: three rows of scratch for each worker.
+template <class E>
+void findMoments(const GroupNormArgs& a, const GroupNormPlan& plan, Moments* moments, float* columns, ThreadPool& pool) {
+  const E* const x = static_cast<const E*>(a.x);
+  pool.run(a.n * plan.chunks, [&](int64_t task, int worker) {
+    const int64_t row = task % plan.chunks * plan.chunkRows;
+    const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
+    chunkMoments(x + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
+                 plan.width, moments + task * a.groups);
+  });
+}
+
 template <class E>
 void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
   const E* const x = static_cast<const E*>(a.x);
@@ -177,28 +210,13 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
   auto* tables = reinterpret_cast<float*>(context.scratch + plan.momentBytes);
   auto* columns = reinterpret_cast<float*>(context.scratch + plan.momentBytes + plan.tableBytes);
 
-  context.pool.run(a.n * plan.chunks, [&](int64_t task, int worker) {
-    const int64_t row = task % plan.chunks * plan.chunkRows;
-    const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
-    chunkMoments(x + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
-                 plan.width, moments + task * a.groups);
-  });
+  findMoments<E>(a, plan, moments, columns, context.pool);
 
   const int64_t channels = a.c / a.groups;
   const auto combine = [&](int64_t task, int) {
     const int64_t sample = task / a.groups, group = task % a.groups;
-    const Moments* m = moments + sample * plan.chunks * a.groups + group;
-    const double total = static_cast<double>(a.rows) * static_cast<double>(channels);
-    const double whole = static_cast<double>(plan.chunkRows) * static_cast<double>(channels);
-    const double last = total - whole * static_cast<double>(plan.chunks - 1);
-    double sum = 0.0, squares = 0.0;
-    for (int64_t i = 0; i < plan.chunks; i++) sum += (i + 1 < plan.chunks ? whole : last) * m[i * a.groups].mean;
-    const double mean = sum / total;
-    for (int64_t i = 0; i < plan.chunks; i++) {
-      const double distance = m[i * a.groups].mean - mean;
-      squares += m[i * a.groups].squares + (i + 1 < plan.chunks ? whole : last) * distance * distance;
-    }
-    const double rstd = 1.0 / std::sqrt((squares < 0.0 ? 0.0 : squares / total) + static_cast<double>(a.eps));
+    const GroupScale s = groupScale(a, plan, moments + sample * plan.chunks * a.groups + group);
+    const double mean = s.mean, rstd = s.rstd;
     const float rounded = static_cast<float>(mean);
     float* table = tables + sample * 3 * plan.width;
     for (int64_t j = group * channels; j < (group + 1) * channels; j++) {

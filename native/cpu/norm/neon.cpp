@@ -10,6 +10,7 @@
 #include "cpu/vec/math16.inc.h"
 #include "cpu/norm/group_norm.inc.h"
 #include "cpu/norm/layer_norm.inc.h"
+#include "cpu/norm/gradient.inc.h"
 #include "cpu/norm/instantiate.inc.h"
 
 #endif

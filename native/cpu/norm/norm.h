@@ -23,13 +23,27 @@
   void layerNorm(const LayerNormArgs&, KernelContext&) noexcept;       \
   }
 
+// Training's kernels are those of floats.
+#define ASDM_DECLARE_NORM_TRAINING(set)                                                \
+  namespace asdm::cpu::set {                                                           \
+  void groupNormGradient(const GroupNormGradientArgs&, KernelContext&) noexcept;       \
+  size_t groupNormGradientScratch(const GroupNormGradientArgs&, int threads) noexcept; \
+  void layerNormGradient(const LayerNormGradientArgs&, KernelContext&) noexcept;       \
+  size_t layerNormGradientScratch(const LayerNormGradientArgs&, int threads) noexcept; \
+  }
+
 ASDM_DECLARE_NORM(portable)
+ASDM_DECLARE_NORM_TRAINING(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_NORM(avx2)
+ASDM_DECLARE_NORM_TRAINING(avx2)
 ASDM_DECLARE_NORM(avx512)
+ASDM_DECLARE_NORM_TRAINING(avx512)
 ASDM_DECLARE_NORM(avx512bf16)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_NORM(neon)
+ASDM_DECLARE_NORM_TRAINING(neon)
 #endif
 #undef ASDM_DECLARE_NORM
+#undef ASDM_DECLARE_NORM_TRAINING

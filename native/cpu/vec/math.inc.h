@@ -32,9 +32,9 @@ ASDM_INLINE vf vsilu(vf x) { return vdiv(x, vadd(vset(1.0f), vexp(vsub(vzero(), 
 // x / (1 + e^(-1.702 x)), CLIP's approximation of gelu
 ASDM_INLINE vf vquickgelu(vf x) { return vdiv(x, vadd(vset(1.0f), vexp(vmul(x, vset(-1.702f))))); }
 
-// 0.5 x (1 + erf(x / sqrt 2)), exact form; off by at most 2e-7 max(1, |x|). With z = |x| / sqrt 2: erf z = z P(z^2) below 1,
-// 1 - e^(-z G(z)) above, where G fits -ln(erfc z) / z; erf 4 is 1 in float32.
-ASDM_INLINE vf vgelu(vf x) {
+// 1 + erf(x / sqrt 2). With z = |x| / sqrt 2: erf z = z P(z^2) below 1, 1 - e^(-z G(z)) above, where G fits -ln(erfc z) / z; erf 4 is 1
+// in float32.
+ASDM_INLINE vf vonePlusErf(vf x) {
   const vf z = vmul(vabs(x), vset(0.70710678f));
   const vf s = vmul(z, z);
   vf p = vset(7.889113e-05f);
@@ -56,8 +56,11 @@ ASDM_INLINE vf vgelu(vf x) {
   const vf large = vsub(vset(1.0f), vexp(vmul(vsub(vzero(), c), g)));
   const vf e = vselect(vlt(z, vset(1.0f)), small, large);
   const vf signedErf = vselect(vlt(x, vzero()), vsub(vzero(), e), e);
-  return vmul(vmul(vset(0.5f), x), vadd(vset(1.0f), signedErf));
+  return vadd(vset(1.0f), signedErf);
 }
+
+// 0.5 x (1 + erf(x / sqrt 2)), exact form; off by at most 2e-7 max(1, |x|).
+ASDM_INLINE vf vgelu(vf x) { return vmul(vmul(vset(0.5f), x), vonePlusErf(x)); }
 
 ASDM_INLINE vf vactivate(Activation activation, vf x) {
   switch (activation) {
@@ -67,6 +70,28 @@ ASDM_INLINE vf vactivate(Activation activation, vf x) {
     case Activation::None: break;
   }
   return x;
+}
+
+// Derivatives. Of x s(kx), s(x) = 1 / (1 + e^-x): s + kx s (1 - s).
+ASDM_INLINE vf vswishSlope(vf x, float k) {
+  const vf scaled = vmul(x, vset(k)), s = vdiv(vset(1.0f), vadd(vset(1.0f), vexp(vsub(vzero(), scaled))));
+  return vmul(s, vfma(scaled, vsub(vset(1.0f), s), vset(1.0f)));
+}
+
+// Of gelu: (1 + erf(x / sqrt 2)) / 2 + x e^(-x^2 / 2) / sqrt(2 pi).
+ASDM_INLINE vf vgeluSlope(vf x) {
+  const vf density = vmul(vset(0.39894228f), vexp(vmul(vset(-0.5f), vmul(x, x))));
+  return vfma(x, density, vmul(vset(0.5f), vonePlusErf(x)));
+}
+
+ASDM_INLINE vf vactivationSlope(Activation activation, vf x) {
+  switch (activation) {
+    case Activation::Silu: return vswishSlope(x, 1.0f);
+    case Activation::Gelu: return vgeluSlope(x);
+    case Activation::QuickGelu: return vswishSlope(x, 1.702f);
+    case Activation::None: break;
+  }
+  return vset(1.0f);
 }
 
 }  // namespace asdm::cpu::ASDM_SET
