@@ -1,10 +1,12 @@
 import { throwIfAborted } from './base/errors'
+import { Slices } from './base/slices'
 import { item, joinChannels, pick, type Tensor } from './base/tensor'
 import type { Warning } from './components/warnings'
 import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
 import { GeneratedImage } from './image/generated-image'
+import { overlay } from './image/overlay'
 import { toRgba } from './image/pixels'
 import type { Previewer } from './image/preview'
 import { start, type NoiseSource } from './image/start'
@@ -92,7 +94,9 @@ export async function* runPipeline(
   for (let i = 0; i < batch; i++) {
     throwIfAborted(signal)
     const picture = await vae.decode(unscale(item(latents, i), scalingFactor, shiftFactor), { signal })
-    images.push(new GeneratedImage(await toRgba(picture, 0), width, height, request.settings(i, opened)))
+    const rgba = await toRgba(picture, 0, new Slices(signal))
+    if (opened.outside !== undefined) await overlay(rgba, opened.outside.image, opened.outside.mask, new Slices(signal))
+    images.push(new GeneratedImage(rgba, width, height, request.settings(i, opened)))
     const lap = clock.lap('decode', i + 1)
     model.decodeMsPerPixel = lap.ms / (width * height)
     if (i === batch - 1) vae.trim()

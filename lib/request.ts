@@ -1,12 +1,14 @@
 import { randomInt } from 'node:crypto'
 import { AsdmError, shown } from './base/errors'
 import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './base/options'
-import { checkTensor, type Tensor } from './base/tensor'
+import type { Tensor } from './base/tensor'
 import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
-import type { GenerationSettings } from './image/settings'
-import { checkImage, imageSize, imageTensor, maskValues, type ImageInput } from './image/input'
+import type { Fit } from './image/fit'
+import { parseImages } from './image/request-images'
+import type { GenerationSettings } from './image/generation-settings'
+import type { ImageInput } from './image/source'
 import type { Opened } from './image/start'
 import { expandPlan, type ExpandedStep } from './plan/expand'
 import { unetFacts, type UNets } from './plan/names'
@@ -45,12 +47,25 @@ export interface GenerateOptions {
   /** Initial noise [images,C,h,w] instead of the seed's, before scaling by the sampler's `initNoiseSigma`, as in diffusers. */
   latents?: Tensor | undefined
   /**
-   * A picture to start from: a PNG's path or bytes, 8-bit pixels, or a tensor [1,3,H,W] in [-1, 1]. It has the size of the picture to make.
+   * An image to start from: a path, a `file:` or `data:` URL, a file's bytes (`Buffer`, typed array, `ArrayBuffer`, `Blob`), 8-bit pixels,
+   * or a tensor [1,3,H,W] in [-1, 1]. PNG; JPEG, WebP and AVIF where the package `sharp` is installed. An image of another size than the
+   * one to generate is fitted, see `fit`; a tensor must have the size.
    */
   image?: ImageInput | Tensor | undefined
-  /** Where to repaint `image`: white (grey from a half) is made anew, black is kept. A PNG's path or bytes, or 8-bit pixels. */
+  /** Where to repaint `image`: white (grey from a half) is repainted, black is kept. As `image`, or pixels with one grey byte each. */
   mask?: ImageInput | undefined
-  /** How much of `image` is made anew, above 0 to 1: that share of the steps is run. 0.8 if left out, with a mask 1. */
+  /**
+   * How `image` and `mask` are brought to the size of the image to generate: `cover` (if left out) fills it and crops, `contain` shows all
+   * and continues the edges, `stretch` changes the proportions. The size is `width` and `height`; with one of them the other keeps the
+   * image's proportions, without both it is the image's own, down to multiples of the VAE's factor.
+   */
+  fit?: Fit | undefined
+  /**
+   * Puts what `mask` keeps back into the generated image, pixel for pixel, with grey as transparency; the VAE changes it slightly
+   * otherwise. False if left out.
+   */
+  keepOutside?: boolean | undefined
+  /** How much of `image` is repainted, above 0 to 1: that share of the steps is run. 0.8 if left out, with a mask 1. */
   strength?: number | undefined
   /** How many of the text encoder's last layers to leave out; 0 if left out. */
   clipSkip?: number | undefined
@@ -63,7 +78,7 @@ export interface GenerateOptions {
   plan?: PlanSource | undefined
   /** Stops the request, which then rejects with an `AbortError`; the model works on. */
   signal?: AbortSignal | undefined
-  /** Called with each step's progress, see {@link Step}; the last one has the pictures. */
+  /** Called with each step's progress, see {@link Step}; the last one has the images. */
   onProgress?: ((step: Step) => void) | undefined
   /** Adds small rough pictures of the latents to the denoising steps. */
   preview?: boolean | undefined
@@ -71,16 +86,11 @@ export interface GenerateOptions {
 
 const keys = [
   'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'width', 'height', 'count', 'latents', 'image', 'mask',
-  'strength', 'clipSkip', 'promptWeighting', 'plan', 'signal', 'onProgress', 'preview',
+  'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'plan', 'signal', 'onProgress', 'preview',
 ] as const satisfies readonly (keyof GenerateOptions)[]
 
-/** Longest side of a picture. */
-export const maxSide = 8192
-/** Most pictures of one request. */
+/** Most images of one request. */
 export const maxImages = 256
-
-/** Most pixels of one request, all pictures together: 256 pictures of 512x512, or one of 8192x8192. */
-export const maxPixels = 2 ** 26
 
 /** What a request must fit: facts of the model. */
 export interface ModelFacts {
@@ -117,12 +127,6 @@ export function modelFacts(
     textLayers: textEncoder.config.numHiddenLayers,
     schedulerConfig,
   }
-}
-
-/** In pixels. */
-interface Size {
-  width: number
-  height: number
 }
 
 /** A checked request: nothing in it can change from outside any more. */
@@ -162,72 +166,32 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const guidanceScale = optional(options.guidanceScale, item => number(item, 'guidanceScale', 0, 1000)) ?? 7.5
   const count = optional(options.count, item => integer(item, 'count', 1, maxImages)) ?? 1
   const images = prompts.length * count
-  if (images > maxImages) throw bad(`at most ${maxImages} pictures in one request`, `${prompts.length} prompts times a count of ${count}`)
+  if (images > maxImages) throw bad(`at most ${maxImages} images in one request`, `${prompts.length} prompts times a count of ${count}`)
   const eta = optional(options.eta, item => number(item, 'eta', 0, 1)) ?? 0
   if (options.seed !== undefined) checkSeed(options.seed)
   const seed = options.seed as number | bigint | undefined ?? randomInt(2 ** 32)
   const clipSkip = optional(options.clipSkip, item => integer(item, 'clipSkip', 0, facts.textLayers - 1)) ?? 0
   const promptWeighting = optional(options.promptWeighting, item => boolean(item, 'promptWeighting')) ?? false
 
-  const pictures = parsePictures(options, facts, images)
-  const { sampler, steps, samplerSetting } = parseSampler(options, facts, pictures.from === undefined ? undefined : pictures.strength)
+  const handed = parseImages(options, facts, images)
+  const { sampler, steps, samplerSetting } = parseSampler(options, facts, handed.from === undefined ? undefined : handed.strength)
   const plan = optional(options.plan, item => parsePlanOption(item, facts, sampler, eta, guidanceScale > 1))
 
   return {
     plan, prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
-    sampler, eta, seed, latents: pictures.latents, strength: pictures.strength, open: pictures.open,
+    sampler, eta, seed, latents: handed.latents, strength: handed.strength, open: handed.open,
     preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
     signal: optional(options.signal, item => abortSignal(item, 'signal')),
     onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress')),
     settings: (index, opened) => ({
-      prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps, sampler: samplerSetting, eta, seed,
-      width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,
-      ...(pictures.from !== undefined && { from: pictures.from, strength: pictures.strength }),
-      ...(pictures.latents !== undefined && { latents: true }),
+      prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps,
+      sampler: samplerSetting, eta, seed, width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,
+      ...(handed.from !== undefined && { from: handed.from, strength: handed.strength }),
+      ...(opened.fit !== undefined && { fit: opened.fit }),
+      ...(opened.outside !== undefined && { keepOutside: true as const }),
+      ...(handed.latents !== undefined && { latents: true }),
       ...(plan !== undefined && { plan: plan.plan }),
     }),
-  }
-}
-
-/** Size, image, mask, strength and latents: everything that has to do with pixels. */
-function parsePictures(options: Record<string, unknown>, facts: ModelFacts, images: number) {
-  const hasImage = options.image !== undefined
-  const hasMask = options.mask !== undefined
-  if (hasMask && !hasImage) throw bad('an image together with the mask', 'none')
-  if (facts.inpainting && !hasMask)
-    throw bad('an image and a mask, since the UNet is made for inpainting', hasImage ? 'no mask' : 'neither')
-  if (options.strength !== undefined && !hasImage) throw bad('strength only together with an image', 'none')
-  if (options.latents !== undefined && hasImage) throw bad('either latents or an image to start from', 'both')
-  const strength = optional(options.strength, item => number(item, 'strength', Number.MIN_VALUE, 1)) ?? (hasMask ? 1 : 0.8)
-
-  // The size of a picture in a file is not known before the file is read.
-  const own = hasImage ? imageSize(options.image) : { width: facts.defaultSize, height: facts.defaultSize }
-  const width = optional(options.width, item => side(item, 'width', facts.vaeFactor)) ?? own?.width
-  const height = optional(options.height, item => side(item, 'height', facts.vaeFactor)) ?? own?.height
-  const checkSides = (size: Size): void => {
-    side(size.width, 'the width of the image', facts.vaeFactor)
-    side(size.height, 'the height of the image', facts.vaeFactor)
-  }
-  const checkPixels = (size: Size): void => {
-    if (images * size.width * size.height > maxPixels)
-      throw bad(`at most ${maxPixels} pixels in one request`, `${images} pictures of ${size.width}x${size.height}; make fewer at a time`)
-  }
-  if (width !== undefined && height !== undefined) checkPixels({ width, height })
-  const wanted = { width, height, check: checkSides }
-  const readImage = hasImage ? checkImage(options.image, 'image', wanted) : undefined
-  const readMask = hasMask ? checkImage(options.mask, 'mask', wanted) : undefined
-  const latents = optional(options.latents, item => checkLatents(item, images, facts, width!, height!))
-  return {
-    from: hasImage ? hasMask ? 'inpaint' as const : 'image' as const : undefined, strength, latents,
-    async open(signal: AbortSignal): Promise<Opened> {
-      const image = await readImage?.(signal)
-      const size = image === undefined ? { width: width!, height: height! } : { width: image.width, height: image.height }
-      checkPixels(size)
-      const mask = await readMask?.(signal)
-      if (mask !== undefined && (mask.width !== size.width || mask.height !== size.height))
-        throw bad(`mask to be ${size.width}x${size.height} pixels like the image`, `${mask.width}x${mask.height}`)
-      return { ...size, image: image && imageTensor(image), mask: mask && maskValues(mask) }
-    },
   }
 }
 
@@ -262,28 +226,6 @@ function matchNegatives(negatives: string[], prompts: number): string[] {
   if (negatives.length === 1) return new Array<string>(prompts).fill(negatives[0])
   if (negatives.length !== prompts) throw bad(`one negativePrompt for all or one for each of ${prompts} prompts`, `${negatives.length}`)
   return negatives
-}
-
-/** A side in pixels; one that is no multiple is answered with those next to it. */
-function side(value: unknown, name: string, multiple: number): number {
-  const most = Math.floor(maxSide / multiple) * multiple
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < multiple || value > most)
-    throw bad(`${name} to be a multiple of ${multiple} from ${multiple} to ${most}`, shown(value))
-  if (value % multiple !== 0) {
-    const below = Math.floor(value / multiple) * multiple
-    throw bad(`${name} to be a multiple of ${multiple}, as ${below} or ${below + multiple},`, shown(value))
-  }
-  return value
-}
-
-function checkLatents(value: unknown, images: number, { latentChannels, vaeFactor }: ModelFacts, width: number, height: number): Tensor {
-  checkTensor(value, 'latents', 4)
-  const wanted = [images, latentChannels, height / vaeFactor, width / vaeFactor]
-  if (value.shape.some((size, i) => size !== wanted[i]))
-    throw new AsdmError('SHAPE_MISMATCH',
-      `Expected latents to be [${wanted}] for ${images} pictures of ${width}x${height} but received [${value.shape}]`)
-  if (!value.data.every(Number.isFinite)) throw bad('latents to hold finite values', 'NaN or infinity')
-  return { data: value.data.slice(), shape: [...value.shape] }
 }
 
 function bad(expected: string, received: string): AsdmError {

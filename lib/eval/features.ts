@@ -39,7 +39,10 @@ export async function pictureFeatures(
     const some = pixels.slice(begin, begin + atOnce)
     const size = 3 * width * height
     const image = new Float32Array(some.length * size)
-    some.forEach((bytes, i) => image.set(fromPixels(bytes, width, height).data, i * size))
+    for (const [i, { buffer, byteOffset, length }] of some.entries()) {
+      const data = new Uint8Array(buffer, byteOffset, length)
+      image.set((await fromPixels({ data, width, height, channels: length / (width * height) })).data, i * size)
+    }
     const { mean } = await vae.encode({ data: image, shape: [some.length, 3, height, width] }, { signal })
     for (let i = 0; i < some.length; i++) {
       const latents = item(mean, i)

@@ -1,4 +1,4 @@
-import type { GenerationSettings } from '../image/settings'
+import type { GenerationSettings } from '../image/generation-settings'
 
 /** The two kinds of true drawings: those of training, and those kept from it; or prompts without true drawings. */
 export type SetName = 'seen' | 'heldOut' | 'prompts'

@@ -1,6 +1,7 @@
 import { AsdmError, shown } from '../base/errors'
 import { RgbaImage } from './rgba-image'
-import { jsonSafe, settingsTexts, withSeed, type GenerationSettings } from './settings'
+import type { GenerationSettings } from './generation-settings'
+import { jsonSafe, settingsTexts, withSeed } from './settings'
 
 /** What is left of an image that went through `structuredClone`, a worker, IPC or JSON. */
 export interface PlainImage {

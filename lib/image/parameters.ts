@@ -1,6 +1,6 @@
 import { samplerNamed } from '../samplers/names'
 import { samplerNames, type SamplerName, type SchedulerConfig } from '../samplers'
-import type { GenerationSettings, ReadSettings } from './settings'
+import type { GenerationSettings, ReadSettings } from './generation-settings'
 
 /** AUTOMATIC1111's names of the samplers, and of their noise schedules where they are no sampler of their own. */
 const labels: Readonly<Record<SamplerName, readonly [sampler: string, schedule?: string]>> = {
@@ -20,8 +20,8 @@ export function formatParameters(settings: GenerationSettings): string {
   const { prompt, negativePrompt, steps, guidanceScale, seed, width, height, strength, clipSkip, count, index } = settings
   const [sampler, schedule] = labelOf(settings.sampler)
   const fields: [string, string | number | bigint | undefined][] = [
-    ['Steps', steps], ['Sampler', sampler], ['Schedule type', schedule], ['CFG scale', guidanceScale], ['Seed', seed], ['Size', `${width}x${height}`],
-    ['Denoising strength', strength], ['Clip skip', clipSkip > 0 ? clipSkip + 1 : undefined],
+    ['Steps', steps], ['Sampler', sampler], ['Schedule type', schedule], ['CFG scale', guidanceScale], ['Seed', seed],
+    ['Size', `${width}x${height}`], ['Denoising strength', strength], ['Clip skip', clipSkip > 0 ? clipSkip + 1 : undefined],
     ['Batch size', count > 1 ? count : undefined], ['Batch pos', count > 1 ? index % count : undefined], ['Version', 'asdm'],
   ]
   const line = fields.filter(([, value]) => value !== undefined).map(([name, value]) => `${name}: ${quoted(String(value))}`).join(', ')

@@ -1,8 +1,9 @@
-import { setImmediate } from 'node:timers/promises'
+import { Slices } from '../base/slices'
 import { elementCount, type Tensor } from '../base/tensor'
+import type { PixelImage } from './source'
 
-/** Values converted before the event loop gets a turn: about 2 ms. */
-const valuesAtOnce = 1 << 18
+/** Pixels converted before the clock is looked at. */
+const pixelsAtOnce = 1 << 16
 
 /** Rounds to the nearest integer, halves to the even one, as numpy does. For values from 0 to 255. */
 export function roundHalfToEven(value: number): number {
@@ -15,12 +16,12 @@ export function roundHalfToEven(value: number): number {
  * One image of a VAE's output [N,3,H,W] in about [-1, 1] as RGBA bytes: (x / 2 + 0.5) clamped to [0, 1], times 255, rounded half to
  * even; each operation in float32, as diffusers' `VaeImageProcessor.postprocess` does it. NaN gives 0.
  */
-export async function toRgba(image: Tensor, index: number): Promise<Uint8ClampedArray<ArrayBuffer>> {
+export async function toRgba(image: Tensor, index: number, slices = new Slices()): Promise<Uint8ClampedArray<ArrayBuffer>> {
   const [, , height, width] = image.shape
   const plane = height * width
   const rgba = new Uint8ClampedArray(plane * 4).fill(255)
-  for (let start = 0; start < plane; start += valuesAtOnce / 4) {
-    const end = Math.min(plane, start + valuesAtOnce / 4)
+  for (let start = 0; start < plane; start += pixelsAtOnce) {
+    const end = Math.min(plane, start + pixelsAtOnce)
     for (let channel = 0; channel < 3; channel++) {
       const from = (index * 3 + channel) * plane
       for (let i = start; i < end; i++) {
@@ -28,7 +29,7 @@ export async function toRgba(image: Tensor, index: number): Promise<Uint8Clamped
         rgba[i * 4 + channel] = unit > 0 ? roundHalfToEven(Math.fround(Math.min(unit, 1) * 255)) : 0
       }
     }
-    if (end < plane) await setImmediate()
+    if (slices.over) await slices.next()
   }
   return rgba
 }
@@ -47,28 +48,40 @@ export function withAlpha(
   return { rgba, width, height }
 }
 
-/** Interleaved 8-bit pixels (3 or 4 channels; the fourth is ignored) as a tensor [1,3,H,W] in [-1, 1], as diffusers normalises. */
-export function fromPixels(data: Uint8Array | Uint8ClampedArray, width: number, height: number): Tensor {
+/** Pixels of 3 or 4 channels (the fourth is ignored) as a tensor [1,3,H,W] in [-1, 1], as diffusers normalises. */
+export async function fromPixels({ data, width, height, channels }: PixelImage, slices = new Slices()): Promise<Tensor> {
   const plane = width * height
-  const channels = data.length / plane
   const out = new Float32Array(3 * plane)
-  for (let channel = 0; channel < 3; channel++)
-    for (let i = 0; i < plane; i++) out[channel * plane + i] = Math.fround(2 * Math.fround(data[i * channels + channel] / 255)) - 1
+  const values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(2 * Math.fround(byte / 255)) - 1)
+  for (let start = 0; start < plane; start += pixelsAtOnce) {
+    const end = Math.min(plane, start + pixelsAtOnce)
+    for (let channel = 0; channel < 3; channel++)
+      for (let i = start; i < end; i++) out[channel * plane + i] = values[data[i * channels + channel]]
+    if (slices.over) await slices.next()
+  }
   return { data: out, shape: [1, 3, height, width] }
 }
 
-/**
- * A mask's pixels (1, 3 or 4 channels) as ones (repaint) and zeros (keep), one a pixel: grey at or above half is one. Grey is
- * ITU-R 601-2 luma in 16-bit fixed point, as PIL's `convert("L")`.
- */
-export function maskFromPixels(data: Uint8Array | Uint8ClampedArray, width: number, height: number): Float32Array {
-  const plane = width * height
-  const channels = data.length / plane
-  const out = new Float32Array(plane)
-  for (let i = 0; i < plane; i++) {
-    const at = i * channels
-    const grey = channels === 1 ? data[at] : (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16
-    out[i] = grey / 255 >= 0.5 ? 1 : 0
+/** Pixels of 1, 3 or 4 channels as grey: ITU-R 601-2 luma in 16-bit fixed point, as PIL's `convert("L")`. */
+export async function greyOf({ data, width, height, channels }: PixelImage, slices = new Slices()): Promise<Uint8Array> {
+  if (channels === 1) return data
+  const grey = new Uint8Array(width * height)
+  for (let start = 0; start < grey.length; start += pixelsAtOnce) {
+    const end = Math.min(grey.length, start + pixelsAtOnce)
+    for (let i = start, at = start * channels; i < end; i++, at += channels)
+      grey[i] = (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16
+    if (slices.over) await slices.next()
+  }
+  return grey
+}
+
+/** A mask in grey as ones (repaint, from half grey on) and zeros (keep). */
+export async function maskFromGrey(grey: Uint8Array, slices = new Slices()): Promise<Float32Array> {
+  const out = new Float32Array(grey.length)
+  for (let start = 0; start < grey.length; start += pixelsAtOnce) {
+    const end = Math.min(grey.length, start + pixelsAtOnce)
+    for (let i = start; i < end; i++) out[i] = grey[i] / 255 >= 0.5 ? 1 : 0
+    if (slices.over) await slices.next()
   }
   return out
 }
@@ -82,8 +95,12 @@ export function shrinkNearest(mask: Float32Array, width: number, height: number,
 }
 
 /** The image [1,3,H,W] where the mask is 0, and 0 (mid grey) where it is 1. */
-export function hideMasked(image: Tensor, mask: Float32Array): Tensor {
+export async function hideMasked(image: Tensor, mask: Float32Array, slices = new Slices()): Promise<Tensor> {
   const out = new Float32Array(elementCount(image.shape))
-  for (let i = 0; i < out.length; i++) out[i] = mask[i % mask.length] < 0.5 ? image.data[i] : 0
+  for (let start = 0; start < out.length; start += pixelsAtOnce) {
+    const end = Math.min(out.length, start + pixelsAtOnce)
+    for (let i = start; i < end; i++) out[i] = mask[i % mask.length] < 0.5 ? image.data[i] : 0
+    if (slices.over) await slices.next()
+  }
   return { data: out, shape: [...image.shape] }
 }

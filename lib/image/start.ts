@@ -1,28 +1,35 @@
 import { AsdmError } from '../base/errors'
+import { Slices } from '../base/slices'
 import { tile, type Tensor } from '../base/tensor'
 import type { Posterior, VAE } from '../components/vae'
 import type { Sampler } from '../samplers'
+import type { Fit } from './fit'
 import { hideMasked, shrinkNearest } from './pixels'
+import type { PixelImage } from './source'
 
 /** Where random numbers come from, in order: a `TorchGenerator`. */
 export interface NoiseSource {
   randn(shape: readonly number[]): Tensor
 }
 
-/** A request's pictures and size in pixels, once they are read. */
+/** A request's images and the size to generate in pixels, once they are read. */
 export interface Opened {
   width: number
   height: number
   image: Tensor | undefined
   /** Ones (repaint) and zeros (keep), one a pixel. */
   mask: Float32Array | undefined
+  /** How image or mask were fitted, where they had to be. */
+  fit?: Fit
+  /** The pixels to put back outside of the mask, and the mask in grey. */
+  outside?: { image: PixelImage, mask: Uint8Array }
 }
 
 /** What of a request decides how it begins. */
 export interface StartOptions {
   /** Set to the steps of the request, strength included. */
   sampler: Sampler
-  /** Pictures in all. */
+  /** Images in all. */
   images: number
   /** The initial noise, where it was handed in. */
   latents: Tensor | undefined
@@ -33,15 +40,15 @@ export interface StartOptions {
 export interface Start {
   /** Latents [N,C,h,w] at the noise level of the first step. */
   latents: Tensor
-  /** What an inpainting UNet sees beside the latents: mask [1,1,h,w] and the masked picture's latents [1,C,h,w]. */
+  /** What an inpainting UNet sees beside the latents: mask [1,1,h,w] and the masked image's latents [1,C,h,w]. */
   condition: Tensor[] | undefined
   /** For inpainting with a plain UNet: puts the part to keep back into the latents after step `i`. */
   keep: ((latents: Tensor, i: number) => Tensor) | undefined
 }
 
 /**
- * Makes the latents to begin with. Draws as diffusers does: for a text the initial noise; for a picture its posterior's noise,
- * then the noise to add; with a mask also the masked picture's posterior's noise.
+ * Makes the latents to begin with. Draws as diffusers does: for a text the initial noise; for an image its posterior's noise,
+ * then the noise to add; with a mask also the masked image's posterior's noise.
  */
 export async function start(
   request: StartOptions, opened: Opened, vae: VAE, noise: NoiseSource, inpaintingUNet: boolean, signal: AbortSignal,
@@ -53,7 +60,7 @@ export async function start(
     return { latents: multiply(request.latents ?? noise.randn(shape), sampler.initNoiseSigma), condition: undefined, keep: undefined }
 
   const whole = mask !== undefined && request.strength === 1
-  // An inpainting UNet that begins with pure noise never sees the whole picture's latents.
+  // An inpainting UNet that begins with pure noise never sees the whole image's latents.
   const original = inpaintingUNet && whole ? undefined : tile(await encodeImage(vae, image, noise, signal), images)
   const added = noise.randn(shape)
   const latents = whole || original === undefined ? multiply(added, sampler.initNoiseSigma) : sampler.addNoise(original, added, 0)
@@ -61,18 +68,18 @@ export async function start(
 
   const small = shrinkNearest(mask, width, height, vae.factor)
   if (inpaintingUNet) {
-    const masked = await encodeImage(vae, hideMasked(image, mask), noise, signal)
+    const masked = await encodeImage(vae, await hideMasked(image, mask, new Slices(signal)), noise, signal)
     return { latents, condition: [small, masked], keep: undefined }
   }
-  // diffusers encodes the masked picture here too, without using it; the generator must move on all the same.
+  // diffusers encodes the masked image here too, without using it; the generator must move on all the same.
   noise.randn([1, ...shape.slice(1)])
-  if (original === undefined) throw new AsdmError('INTERNAL', 'Expected latents of the picture to keep')
+  if (original === undefined) throw new AsdmError('INTERNAL', 'Expected latents of the image to keep')
   const keep = (current: Tensor, i: number): Tensor =>
     blend(i + 1 < sampler.timesteps.length ? sampler.addNoise(original, added, i + 1) : original, current, small)
   return { latents, condition: undefined, keep }
 }
 
-/** A picture's latents, drawn from the VAE's posterior and scaled: [1,C,h,w]. */
+/** An image's latents, drawn from the VAE's posterior and scaled: [1,C,h,w]. */
 async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, signal: AbortSignal): Promise<Tensor> {
   const posterior = await vae.encode(image, { signal })
   const { scalingFactor, shiftFactor } = vae.config

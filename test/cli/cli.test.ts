@@ -79,7 +79,7 @@ test('an error is one sentence with its code, and exit code 1', async t => {
     [['generate', '-m', fixture('none'), 'x'], 'FILE_NOT_FOUND'],
     [['generate', '-m', emoji, '-s', '0', 'x'], 'INVALID_ARGUMENT'],
     [['generate', '-m', emoji, '-W', '65', 'x'], 'INVALID_ARGUMENT'],
-    [['generate', '-m', emoji, '-s', '1', '-o', path.join(__filename, 'x.png'), 'x'], 'FILE_READ'],
+    [['generate', '-m', emoji, '-s', '1', '-o', path.join(__filename, 'x.png'), 'x'], 'FILE_WRITE'],
     [['inspect', fixture('none')], 'FILE_NOT_FOUND'],
     [['inspect', emoji, '-W', '65'], 'INVALID_ARGUMENT'],
   ] as [string[], string][]) {

@@ -6,11 +6,12 @@ import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
 import { GeneratedImage, type PlainImage } from '../../lib/image/generated-image'
 import { Preview } from '../../lib/image/preview'
-import type { GenerationSettings } from '../../lib/image/settings'
+import type { GenerationSettings } from '../../lib/image/generation-settings'
 import { sharp } from '../support/sharp'
 
 const settings: GenerationSettings = {
-  prompt: 'a cat', negativePrompt: '', guidanceScale: 7.5, steps: 20, sampler: 'ddim', eta: 0, seed: 1, width: 24, height: 16, count: 1, index: 0, clipSkip: 0, promptWeighting: false,
+  prompt: 'a cat', negativePrompt: '', guidanceScale: 7.5, steps: 20, sampler: 'ddim', eta: 0, seed: 1,
+  width: 24, height: 16, count: 1, index: 0, clipSkip: 0, promptWeighting: false,
 }
 const rgba = new Uint8ClampedArray(24 * 16 * 4).map((_, i) => (i % 4 === 3 ? 255 : (i % 4) * 60 + (i >> 5)))
 const image = new GeneratedImage(rgba, 24, 16, settings)

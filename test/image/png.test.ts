@@ -6,13 +6,15 @@ import { AsdmError } from '../../lib/base/errors'
 import { GeneratedImage } from '../../lib/image/generated-image'
 import { withAlpha } from '../../lib/image/pixels'
 import { decodePng, encodePng, readTexts } from '../../lib/image/png'
-import { readSettings, type GenerationSettings } from '../../lib/image/settings'
+import type { GenerationSettings } from '../../lib/image/generation-settings'
+import { readSettings } from '../../lib/image/settings'
 import { crc32ByTable } from '../../lib/image/png/crc'
 import { TorchGenerator } from '../../lib/random/torch-generator'
 import { sharp } from '../support/sharp'
 
 const settings: GenerationSettings = {
-  prompt: 'a cat', negativePrompt: '', guidanceScale: 7.5, steps: 20, sampler: 'ddim', eta: 0, seed: 1, width: 8, height: 8, count: 1, index: 0, clipSkip: 0, promptWeighting: false,
+  prompt: 'a cat', negativePrompt: '', guidanceScale: 7.5, steps: 20, sampler: 'ddim', eta: 0, seed: 1,
+  width: 8, height: 8, count: 1, index: 0, clipSkip: 0, promptWeighting: false,
 }
 
 /** A picture of noise and gradients; alpha is 255. */

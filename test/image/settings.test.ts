@@ -8,12 +8,14 @@ import { AsdmError } from '../../lib/base/errors'
 import { GeneratedImage } from '../../lib/image/generated-image'
 import { formatParameters, parseParameters } from '../../lib/image/parameters'
 import { readTexts } from '../../lib/image/png'
-import { readSettings, type GenerationSettings } from '../../lib/image/settings'
+import type { GenerationSettings } from '../../lib/image/generation-settings'
+import { readSettings } from '../../lib/image/settings'
 import { samplerNames } from '../../lib/samplers'
 import { chunk, end, header, imageData, png } from './png-support'
 
 const settings: GenerationSettings = {
-  prompt: 'a cat', negativePrompt: '', guidanceScale: 7.5, steps: 20, sampler: 'euler-ancestral', eta: 0, seed: 1, width: 512, height: 768, count: 1, index: 0, clipSkip: 0, promptWeighting: false,
+  prompt: 'a cat', negativePrompt: '', guidanceScale: 7.5, steps: 20, sampler: 'euler-ancestral', eta: 0, seed: 1,
+  width: 512, height: 768, count: 1, index: 0, clipSkip: 0, promptWeighting: false,
 }
 
 /** A PNG with these chunks before the image data. */

@@ -191,8 +191,7 @@ export async function show(sd: StableDiffusion, canvas: HTMLCanvasElement, optio
   const blob = new Blob([await image.png(), await image.toBuffer('webp', { quality: 80 })], { type: 'image/png' })
   const url: string = await image.toDataURL('jpeg')
   const back: GeneratedImage = GeneratedImage.from(structuredClone(image))
-  await sd.generate({ prompt: url, image: data })
-  void blob
+  await sd.generate({ prompt: url, image: data, mask: blob })
   void back
 }
 `

@@ -4,7 +4,7 @@ import path from 'node:path'
 import test from 'ava'
 import { item, joinChannels, tile, type Tensor } from '../../lib/base/tensor'
 import { readSafetensorsHeader, writeSafetensors } from '../../lib/files/safetensors'
-import { fromPixels } from '../../lib/image/pixels'
+import { fromPixels as tensorOf } from '../../lib/image/pixels'
 import { samplePosterior } from '../../lib/image/start'
 import { unscale } from '../../lib/pipeline'
 import { TorchGenerator } from '../../lib/random/torch-generator'
@@ -18,6 +18,8 @@ let sd: StableDiffusion
 test.before(async () => { sd = await StableDiffusion.load(repoPath('models', 'emoji'), { threads: 2 }) })
 test.after.always(async () => { await sd?.dispose() })
 
+const fromPixels = (data: Uint8Array, width: number, height: number): Promise<Tensor> =>
+  tensorOf({ data, width, height, channels: data.length / (width * height) })
 const noiseOf = (seed: number, shape: number[]): Tensor => new TorchGenerator(seed).randn(shape)
 const base = { prompt: 'a flat emoji of rocket', guidanceScale: 3, steps: 4, seed: 11 }
 
@@ -109,7 +111,7 @@ test('every sampler draws something, from its name', async t => {
 
 test('a picture handed in is what strength leaves of it', async t => {
   const image = spot()
-  const round = (await sd.vae.encode(fromPixels(image.data, 64, 64))).mean
+  const round = (await sd.vae.encode(await fromPixels(image.data, 64, 64))).mean
   const kept = await sd.generate({ ...base, prompt: '', steps: 50, image, strength: 0.02, seed: 1 })
   const strong = await sd.generate({ ...base, steps: 10, image, strength: 1, seed: 1 })
   t.deepEqual(round.shape, [1, 4, 16, 16])
@@ -128,7 +130,7 @@ test('a picture may be pixels, RGBA, a PNG, a path, a tensor or a generated imag
   const rgb = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => source.rgba[Math.floor(i / 3) * 4 + (i % 3)])
   const make = async (image: unknown): Promise<Uint8ClampedArray> => (await sd.generate({ ...base, image: image as never }))[0].rgba
   const wanted = await make(source)
-  for (const image of [file, fs.readFileSync(file), new Uint8Array(fs.readFileSync(file)), { data: rgb, width: 64, height: 64 }, { rgba: source.rgba, width: 64, height: 64 }, fromPixels(rgb, 64, 64)])
+  for (const image of [file, fs.readFileSync(file), new Uint8Array(fs.readFileSync(file)), { data: rgb, width: 64, height: 64 }, { rgba: source.rgba, width: 64, height: 64 }, await fromPixels(rgb, 64, 64)])
     t.deepEqual(await make(image), wanted)
 })
 
@@ -142,7 +144,7 @@ test('what the mask does not cover stays, what it covers is made anew', async t 
   const image = spot()
   const [made] = await sd.generate({ ...base, prompt: 'a flat emoji of blue heart', steps: 8, image, mask: rightHalf() })
   const { scalingFactor } = sd.vae.config
-  const posterior = await sd.vae.encode(fromPixels(image.data, 64, 64))
+  const posterior = await sd.vae.encode(await fromPixels(image.data, 64, 64))
   const original = samplePosterior(posterior, noiseOf(11, [1, 4, 16, 16]))
   const decoded = await sd.vae.decode({ data: original.data.map(value => value * scalingFactor / scalingFactor), shape: original.shape })
   const difference = (from: number, to: number): number => {
@@ -176,7 +178,7 @@ for (const strength of [1, 0.6])
     sampler.setTimesteps(5)
     const skipped = 5 - Math.min(Math.trunc(5 * strength), 5)
     const factor = sd.vae.config.scalingFactor
-    const sampled = samplePosterior(await sd.vae.encode(fromPixels(spot().data, 64, 64)), posteriorNoise)
+    const sampled = samplePosterior(await sd.vae.encode(await fromPixels(spot().data, 64, 64)), posteriorNoise)
     const original = tile({ data: sampled.data.map(value => value * factor), shape: sampled.shape }, 2)
     const mask = (i: number): number => (i % 16 >= 8 ? 1 : 0)
     const text = await sd.textEncoder.encode([...new Array(2).fill(sd.tokenizer.encode('')), ...new Array(2).fill(sd.tokenizer.encode(base.prompt))])
@@ -210,7 +212,7 @@ test('an inpainting UNet of nine channels sees mask and masked picture', async t
 
   const sampler = createSampler('ddim', nine.schedulerConfig)
   sampler.setTimesteps(3)
-  const picture = fromPixels(image.data, width, height)
+  const picture = await fromPixels(image.data, width, height)
   const hidden = { data: picture.data.map((value, i) => (i % 128 >= 64 ? 0 : value)), shape: picture.shape }
   const factor = nine.vae.config.scalingFactor
   const sampled = samplePosterior(await nine.vae.encode(hidden), maskedNoise)
