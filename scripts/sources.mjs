@@ -10,13 +10,13 @@ const listPath = path.join(root, 'native', 'sources.json')
 
 /**
  * The .cpp files below native/, sorted, by the target that compiles them: the addon's boundary, the testing addon, and the rest. What
- * scripts/arm.mjs alone compiles, for processors without Node, is in none.
+ * scripts/arm.mjs alone compiles, for processors without Node, is in none, nor what scripts/cuda.mjs and scripts/cuda-emulated.mjs do.
  */
 export function sourcesOnDisk() {
   const groups = { library: [], addon: [], testing: [] }
   const folders = { 'native/napi': 'addon', 'native/testing': 'testing' }
   const files = fs.readdirSync(path.join(root, 'native'), { recursive: true })
-    .map(file => `native/${file.split(path.sep).join('/')}`).filter(file => file.endsWith('.cpp') && !file.startsWith('native/testing/remote/')).sort()
+    .map(file => `native/${file.split(path.sep).join('/')}`).filter(file => file.endsWith('.cpp') && !/^native\/(testing\/remote|cuda)\//.test(file)).sort()
   for (const file of files) groups[folders[file.split('/').slice(0, 2).join('/')] ?? 'library'].push(file)
   return groups
 }

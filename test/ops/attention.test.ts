@@ -84,8 +84,8 @@ function reference(s: Shape, { q, k, v }: Inputs): Reference {
   return { o, bound, absolute: sums }
 }
 
-/** Sets whose products of weights and values are of bfloat16: avx512bf16, and those that use its attention. */
-const roundsWeights = new Set(['avx512bf16', 'amx', 'amx_emulated_avx512'])
+/** Sets whose products of weights and values are of bfloat16: avx512bf16, those that use its attention, and CUDA's with tensor cores. */
+const roundsWeights = new Set(['avx512bf16', 'amx', 'amx_emulated_avx512', 'sm80'])
 
 /**
  * What a bfloat16 result may be off by besides: the rounding of the output, and where products are of bfloat16 (`roundsWeights`) that of
