@@ -60,13 +60,15 @@ export interface LoadOptions extends RuntimeOptions {
   signal?: AbortSignal | undefined
   /** Called as weights are read and packed. */
   onProgress?: ((progress: LoadStep) => void) | undefined
-  /** Called while a model on the hub is fetched; not where it is in the cache. */
+  /** Download `owner/name` from the Hugging Face hub where it is neither here nor in the hub's cache, as `hf:owner/name` does; false if left out. */
+  download?: boolean | undefined
+  /** Called while a model on the hub is downloaded; not where it is in the cache. */
   onDownload?: ((progress: PullProgress) => void) | undefined
   /** Listens to the model's `warning` events, from the loading on. */
   onWarning?: ((warning: Warning) => void) | undefined
 }
 
-const loadKeys = [...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'packedCache', 'signal', 'onProgress', 'onDownload', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
+const loadKeys = [...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'packedCache', 'download', 'signal', 'onProgress', 'onDownload', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
 
 /**
  * A text to image model: `StableDiffusion.load` reads one, `generate` makes pictures with it.
@@ -114,8 +116,9 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
 
   /**
    * Loads a diffusers folder, or a single `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x. Where there is
-   * nothing of that name here, also `emoji`, the small model in the npm package `@asdm/emoji`; or `owner/name`, a model on the Hugging
-   * Face hub: as it is in the hub's cache, or else fetched (see `pullModel`).
+   * nothing of that name here, also `emoji`, the small model in the npm package `@asdm/emoji`; `hf:owner/name`, a model on the Hugging Face
+   * hub, from the hub's cache or else downloaded (see `pullModel`); or `owner/name`, a model in that cache, which is downloaded only with
+   * `download`.
    * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`, `BAD_SAFETENSORS`, `BAD_JSON`, `BAD_CONFIG`,
    * `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `OUT_OF_MEMORY`, `NATIVE_NOT_FOUND`, `UNKNOWN_CPU`,
    * for a model on the hub what `pullModel` gives; an `AbortError` when the signal fires
@@ -129,12 +132,13 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
     const revision = optional(given.revision, checkRevision)
     const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key => optional(given[key], value => checkPath(value, key)))
+    const download = optional(given.download, value => boolean(value, 'download'))
     const packedCache = optional(given.packedCache, value => boolean(value, 'packedCache'))
     const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
     throwIfAborted(signal)
-    const found = await locateModel(path, { variant, revision, signal, onDownload })
+    const found = await locateModel(path, { variant, revision, download, signal, onDownload })
     const checkpoint = await openCheckpoint(found.path, { variant: found.variant, tokenizer: tokenizerFolder, config, signal })
     const tokenizer = await loadTokenizer(checkpoint)
     const unets: Record<string, Part<UNetConfig>> = {}

@@ -19,7 +19,7 @@ export interface ModelFlags {
 }
 
 /** What a model is, in help. */
-export const modelHelp = 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji, of the package @asdm/emoji'
+export const modelHelp = 'diffusers folder, .safetensors file, hf:owner/name on the Hugging Face hub (owner/name where it is downloaded already), or emoji, of the package @asdm/emoji'
 
 const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
   threads: () => new Option('-t, --threads <number>', 'threads that compute (all cores)').argParser(parseNumber),

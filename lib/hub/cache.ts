@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { copyFile, link, lstat, mkdir, readdir, readFile, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileError, isFileError, statIfAny, writeError } from '../files/files'
+import { AsdmError } from '../base/errors'
+import { fileError, isFileError, shownPath, statIfAny, writeError } from '../files/files'
 import type { HubIO } from './io'
 import type { RepoFile } from './listing'
 import { isCommit } from './names'
@@ -98,6 +99,7 @@ export class RepoCache {
   /** Makes a file under another name in the same folder, then gives it its own, so that it is never seen half made. */
   async #place(file: string, make: (temporary: string) => Promise<void>): Promise<void> {
     const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
+    await this.#checkInside(path.dirname(file))
     try {
       await mkdir(path.dirname(file), { recursive: true })
       await make(temporary)
@@ -105,6 +107,17 @@ export class RepoCache {
     } catch (error) {
       await unlink(temporary).catch(() => {})
       throw isFileError(error) ? writeError(error, file) : error
+    }
+  }
+
+  /**
+   * Refuses a folder that a link leads out of the repository's: what is written there would land wherever it points.
+   * @throws AsdmError `FILE_WRITE`
+   */
+  async #checkInside(folder: string): Promise<void> {
+    for (let at = folder; at !== this.folder && at !== path.dirname(at); at = path.dirname(at)) {
+      if ((await lstat(at).catch(() => undefined))?.isSymbolicLink())
+        throw new AsdmError('FILE_WRITE', `Expected ${shownPath(at)} to be a folder of the hub's cache but it is a link; remove it`)
     }
   }
 

@@ -118,8 +118,10 @@ export class HubClient {
       if (![301, 302, 303, 307, 308].includes(response.status)) return { response, url }
       const location = response.headers.get('location') ?? ''
       await response.body?.cancel()
-      if (!URL.canParse(location, url.href)) throw new AsdmError('HUB_RESPONSE', `Expected a redirection of ${shown(start)} to say where to but received ${shown(location)}`)
+      if (!URL.canParse(location, url.href)) throw new AsdmError('HUB_RESPONSE', `Expected a redirection of ${shown(start)} to say where to but received ${shown(withoutCredentials(location))}`)
       const next = new URL(location, url)
+      if (next.username !== '' || next.password !== '')
+        throw new AsdmError('HUB_RESPONSE', `Expected a redirection of ${shown(start)} to hold no user name and password but received one to ${shown(next.host)} that does`)
       if (next.protocol !== 'https:' && !(next.protocol === 'http:' && url.protocol === 'http:'))
         throw new AsdmError('HUB_RESPONSE', `Expected a redirection of ${shown(start)} to stay on ${url.protocol.slice(0, -1)} but received ${shown(next.href)}`)
       url = next
@@ -145,6 +147,11 @@ export class HubClient {
     }
     return new AsdmError('HUB_RESPONSE', `Expected the hub at ${endpoint} to give ${shown(asked)} but it answered ${status}`)
   }
+}
+
+/** An address, or what was to be one, as messages may show it. */
+function withoutCredentials(address: string): string {
+  return address.replace(/\/\/[^/?#]*@/, '//***@')
 }
 
 /** Milliseconds that a `Retry-After` header asks for: seconds, or a date. */

@@ -1,6 +1,7 @@
 import { open, statfs, symlink } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
 import { throwIfAborted } from '../base/errors'
+import { fetchByProxy } from './proxy'
 
 /**
  * What pulling takes from its surroundings. Tests put in their own: a disk that is full, a system without symbolic links, a clock
@@ -19,7 +20,7 @@ export interface HubIO {
 }
 
 export const systemIO: HubIO = {
-  fetch: (...args) => fetch(...args),
+  fetch: fetchByProxy,
   open,
   symlink: (target, file) => symlink(target, file, 'file'),
   freeBytes: async folder => {

@@ -11,7 +11,8 @@ const packagedModels: ReadonlyMap<string, string> = new Map([['emoji', '@asdm/em
 
 /**
  * Where a model lies that is named by one of these, tried in this order: a path at which something is; `emoji`, the model that comes as
- * the npm package `@asdm/emoji`; `owner/name`, a model on the hub. What is none of them is a path, too, and gives its own error when it is read.
+ * the npm package `@asdm/emoji`; `hf:owner/name`, a model on the hub; `owner/name`, one in the hub's cache, or with `download` on the hub.
+ * What is none of them is a path, too, and gives its own error when it is read.
  * @returns a path, and the variant of its weights: the one asked for, or the one that was pulled
  * @throws AsdmError `FILE_NOT_FOUND` for a package that is not installed; `INVALID_ARGUMENT` for a revision of what is not on the hub; for
  * a model on the hub as `pullModel`

@@ -122,6 +122,16 @@ export async function findOrPull(repository: string, options?: PullOptions, io: 
   return pull(request, io)
 }
 
+/**
+ * A model that is whole in the cache, without asking the hub for anything; `undefined` where it was never pulled.
+ * @throws AsdmError where it is there in part
+ */
+export async function findInCache(repository: string, options?: PullOptions, io: HubIO = systemIO): Promise<PulledModel | undefined> {
+  const request = parse(repository, options, 'StableDiffusion.load')
+  throwIfAborted(request.signal)
+  return fromCache(request, io, false)
+}
+
 function parse(repository: unknown, options: unknown, where: string): Request {
   const given = checkOptions(options, pullKeys, where)
   if (given.variant !== false) checkVariant(given.variant)

@@ -28,7 +28,7 @@ test.serial('a name on the hub loads: fetched once, then from the cache, without
   const expected = await picture(await StableDiffusion.load(fixture('sd21-tiny'), { onWarning: () => {} }))
   const seen: PullProgress[] = []
   const warnings: string[] = []
-  const sd = await StableDiffusion.load('acme/tiny', { onDownload: progress => seen.push(progress), onWarning: ({ message }) => warnings.push(message) })
+  const sd = await StableDiffusion.load('hf:acme/tiny', { onDownload: progress => seen.push(progress), onWarning: ({ message }) => warnings.push(message) })
   t.is(maxAbsDiff(await picture(sd), expected), 0)
   t.is(seen[0].phase, 'list')
   t.true(seen.some(({ phase, bytesDone, bytesTotal }) => phase === 'download' && bytesDone === bytesTotal))
@@ -40,14 +40,17 @@ test.serial('a name on the hub loads: fetched once, then from the cache, without
   t.deepEqual(seen, [])
   const converted = await convertModel('acme/tiny', path.join(home, 'copy'))
   t.is(maxAbsDiff(await picture(await StableDiffusion.load(converted.path)), expected), 0)
+  t.is(maxAbsDiff(await picture(await StableDiffusion.load('acme/tiny', { download: true })), expected), 0)
   process.env.HF_HUB_OFFLINE = '1'
   t.is(maxAbsDiff(await picture(await StableDiffusion.load('acme/tiny')), expected), 0)
-  const error = await t.throwsAsync(StableDiffusion.load('acme/other'), { instanceOf: AsdmError })
-  t.is(error?.code, 'OFFLINE')
-  t.regex(error!.message, /no folder of this name here either$/)
+  for (const load of [() => StableDiffusion.load('hf:acme/other'), () => StableDiffusion.load('acme/other', { download: true })])
+    t.is((await t.throwsAsync(load(), { instanceOf: AsdmError }))?.code, 'OFFLINE')
+  fs.rmSync(path.join(home, 'hub/models--acme--tiny/blobs'), { recursive: true })
+  const error = await t.throwsAsync(StableDiffusion.load('acme/tiny'), { instanceOf: AsdmError })
+  t.is(error?.code, 'FILE_NOT_FOUND')
 })
 
-test.serial('what lies here goes before the hub, and a path is never a name', async t => {
+test.serial('a name goes to the hub only where that is said', async t => {
   const hub = await FakeHub.start(t, checkpointFiles())
   Object.assign(process.env, { HF_HOME: temporaryFolder(t), HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: '0' })
   const code = async (name: string): Promise<string | undefined> => (await t.throwsAsync(StableDiffusion.load(name), { instanceOf: AsdmError }))?.code
@@ -61,7 +64,16 @@ test.serial('what lies here goes before the hub, and a path is never a name', as
   t.is((await t.throwsAsync(StableDiffusion.load('acme/tiny', { revision: '../x' }), { instanceOf: AsdmError }))?.code, 'INVALID_ARGUMENT')
   t.deepEqual(hub.asked, [])
   t.deepEqual(await locateModel('lib/index.ts', {}), { path: 'lib/index.ts', variant: undefined })
-  t.is(await code('acme/none'), 'HUB_NOT_FOUND')
+  // A model of this name may be anyone's.
+  for (const name of ['models/emoji-2', 'acme/tiny']) {
+    const error = await t.throwsAsync(StableDiffusion.load(name), { instanceOf: AsdmError })
+    t.is(error?.code, 'FILE_NOT_FOUND')
+    for (const way of [`at "${name}"`, "not in the hub's cache", `hf:${name}`, '{ download: true }', `asdm pull ${name}`]) t.true(error!.message.includes(way), error!.message)
+  }
+  for (const run of [() => convertModel('acme/tiny', path.join(process.env.HF_HOME!, 'copy')), () => locateModel('acme/tiny')]) t.is((await t.throwsAsync<AsdmError>(run()))?.code, 'FILE_NOT_FOUND')
+  for (const name of ['hf:', 'hf:acme', 'hf:../x', 'hf:acme/../x', 'hf:/acme/x']) t.is(await code(name), 'INVALID_ARGUMENT')
+  t.deepEqual(hub.asked, [])
+  t.is(await code('hf:acme/none'), 'HUB_NOT_FOUND')
   t.true(hub.asked.length > 0)
   t.deepEqual(fs.readdirSync(process.env.HF_HOME!), [])
 })

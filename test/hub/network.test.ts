@@ -208,6 +208,7 @@ test('redirections are followed, without the token to other servers', async t =>
 
   const loop = await setting(t)
   for (const [location, code, says] of [[`${loop.hub.endpoint}/acme/tiny/resolve/${loop.hub.commit}/${unet}`, 'HUB_RESPONSE', /redirects more than/], ['http://[', 'HUB_RESPONSE', /where to/],
+    ['http://user:secret@127.0.0.1:1/x', 'HUB_RESPONSE', /to hold no user name and password but received one to "127\.0\.0\.1:1"/], ['http://user:secret@[', 'HUB_RESPONSE', /where to but received "http:\/\/\*\*\*@\["/],
     ['file:///etc/passwd', 'HUB_RESPONSE', /stay on http/], ['data:text/plain,x', 'HUB_RESPONSE', /stay on http/]] as const) {
     loop.hub.answer = (_request, response, { server, file }) => {
       if (server !== 'hub' || file !== unet) return false

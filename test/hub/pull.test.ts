@@ -8,7 +8,8 @@ import { findOrPull, pullWith, type PullProgress } from '../../lib/hub/pull'
 import { openCheckpoint } from '../../lib/model/checkpoint'
 import { contents } from '../model/checkpoints'
 import { fixture } from '../support/fixtures'
-import { checkpointFiles, etagOf, filesBelow, gitBlob, quickIO, setting, sha256, type Files } from './fake-hub'
+import { temporaryFolder } from '../support/temporary'
+import { checkpointFiles, etagOf, FakeHub, filesBelow, gitBlob, quickIO, setting, sha256, type Files } from './fake-hub'
 
 const needed = ['model_index.json', 'scheduler/scheduler_config.json', 'text_encoder/config.json', 'text_encoder/model.safetensors', 'tokenizer/merges.txt', 'tokenizer/special_tokens_map.json',
   'tokenizer/tokenizer_config.json', 'tokenizer/vocab.json', 'unet/config.json', 'unet/diffusion_pytorch_model.safetensors', 'vae/config.json', 'vae/diffusion_pytorch_model.safetensors']
@@ -259,6 +260,17 @@ test('where there are no symbolic links, hard links; where neither, copies', asy
   fs.rmSync(path.join(folder, 'blobs'), { recursive: true })
   t.is((await pull({}, quickIO({ symlink }))).bytesFetched, 0)
   t.is((await pull({ offline: true })).path, model.path)
+})
+
+test('nothing is written through a link that leads out of the cache', async t => {
+  const cache = temporaryFolder(t)
+  const outside = temporaryFolder(t)
+  const hub = await FakeHub.start(t, checkpointFiles())
+  const folder = path.join(cache, 'models--acme--tiny/snapshots')
+  fs.mkdirSync(folder, { recursive: true })
+  fs.symlinkSync(outside, path.join(folder, hub.commit))
+  await refused(t, pullWith(quickIO(), hub.repository, { cache, endpoint: hub.endpoint, token: false }), 'FILE_WRITE', /but it is a link; remove it/)
+  t.deepEqual(fs.readdirSync(outside), [])
 })
 
 test('files of the cache that are wrong', async t => {
