@@ -150,6 +150,8 @@ export interface Request {
   preview: boolean
   signal: AbortSignal | undefined
   onProgress: ((step: Step) => void) | undefined
+  /** Aborted, with the reason, when an async `onProgress` rejects. */
+  failure: AbortSignal
   /** Reads image and mask. */
   open(signal: AbortSignal): Promise<Opened>
   settings(index: number, opened: Opened): GenerationSettings
@@ -173,6 +175,7 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const clipSkip = optional(options.clipSkip, item => integer(item, 'clipSkip', 0, facts.textLayers - 1)) ?? 0
   const promptWeighting = optional(options.promptWeighting, item => boolean(item, 'promptWeighting')) ?? false
 
+  const failure = new AbortController()
   const handed = parseImages(options, facts, images)
   const { sampler, steps, samplerSetting } = parseSampler(options, facts, handed.from === undefined ? undefined : handed.strength)
   const plan = optional(options.plan, item => parsePlanOption(item, facts, sampler, eta, guidanceScale > 1))
@@ -182,7 +185,8 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
     sampler, eta, seed, latents: handed.latents, strength: handed.strength, open: handed.open,
     preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
     signal: optional(options.signal, item => abortSignal(item, 'signal')),
-    onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress')),
+    onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress', reason => failure.abort(reason))),
+    failure: failure.signal,
     settings: (index, opened) => ({
       prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps,
       sampler: samplerSetting, eta, seed, width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,

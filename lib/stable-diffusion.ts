@@ -1,7 +1,8 @@
-import { EventEmitter, setMaxListeners } from 'node:events'
+import { captureRejectionSymbol, EventEmitter, setMaxListeners } from 'node:events'
 import pathModule from 'node:path'
 import { anySignal, Queue } from './base/abort'
 import { AsdmError, shown, throwIfAborted } from './base/errors'
+import { warnOfRejection } from './base/listener'
 import { abortSignal, boolean, callback, checkOptions, optional, path as checkPath } from './base/options'
 import { parseRuntime, runtimeKeys, type RuntimeOptions, type WeightsLoadOptions } from './components/options'
 import { warn, type Warning } from './components/warnings'
@@ -97,7 +98,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   #previewer: Promise<Previewer> | undefined
 
   private constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, parts: Parts) {
-    super()
+    super({ captureRejections: true })
     // Every call in the queue listens.
     setMaxListeners(0, this.#life.signal)
     this.tokenizer = tokenizer
@@ -197,6 +198,11 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     await Promise.all(allParts(this).map(part => part.dispose()))
   }
 
+  /** @internal An async listener to `warning` has rejected. */
+  override [captureRejectionSymbol](...rejection: unknown[]): void {
+    warnOfRejection(rejection[0])
+  }
+
   /** {@link dispose}, at the end of an `await using` block. */
   async [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
@@ -209,7 +215,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   }
 
   async * #run(request: Request): AsyncGenerator<Step, GeneratedImage[], void> {
-    const { signal, release } = anySignal([request.signal, this.#life.signal])
+    const { signal, release } = anySignal([request.signal, this.#life.signal, request.failure])
     const turn = this.#queue.turn(signal)
     try {
       await turn
@@ -223,6 +229,12 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
         yield next.value
         throwIfAborted(signal)
       }
+    } catch (error) {
+      // As where the listener throws at once.
+      if (request.failure.aborted) throw request.failure.reason
+      // A part may notice before the request does that the model was disposed.
+      throwIfAborted(signal)
+      throw error
     } finally {
       release()
       for (const part of allParts(this)) part.trim()

@@ -36,7 +36,7 @@ export class AsdmError extends Error {
 
   /** Errors are made by asdm itself. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options)
+    super(printable(message), options)
     this.name = 'AsdmError'
     this.code = code
   }
@@ -57,6 +57,15 @@ export function isAbortError(error: unknown): boolean {
 /** Throws {@link abortError} when the signal is aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal.reason)
+}
+
+/**
+ * A text as a terminal may print it: control characters other than line feed, and those that turn the direction of writing, are escaped as
+ * JSON does. Names in files may hold them.
+ */
+export function printable(text: string): string {
+  return text.replace(/(?!\n)[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, character =>
+    `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Shows a received value in an error message: short, quoted where it is text, never throwing whatever it is handed. */

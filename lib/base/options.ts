@@ -1,5 +1,6 @@
 import { editDistance } from './edit-distance'
 import { AsdmError, shown } from './errors'
+import { guarded, type Listener } from './listener'
 
 /** Anything an options object may be before it is checked. */
 export type Unchecked = Record<string, unknown>
@@ -73,9 +74,10 @@ export function oneOf<T extends string>(value: unknown, name: string, allowed: r
   return value as T
 }
 
-export function callback<F extends (...args: never[]) => unknown>(value: unknown, name: string): F {
+/** A listener. One that is async and rejects hands the reason to `failed`; see {@link guarded}. */
+export function callback<F extends Listener>(value: unknown, name: string, failed?: (reason: unknown) => void): F {
   if (typeof value !== 'function') throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a function but received ${shown(value)}`)
-  return value as F
+  return guarded(value as F, failed)
 }
 
 /** An `AbortSignal`, also one of another realm or a library's own: whatever has its three members. */

@@ -1,4 +1,5 @@
 import { AsdmError, shown } from './errors'
+import { isFloat32Array } from './realms'
 
 /** A dense float32 tensor, row-major, in diffusers' layouts: NCHW for images and latents, [batch, length, width] for text features. */
 export interface Tensor {
@@ -21,9 +22,10 @@ export function elementCount(shape: readonly number[]): number {
  */
 export function checkTensor(value: unknown, name: string, rank?: number): asserts value is Tensor {
   const tensor = value as Tensor | null | undefined
-  if (tensor === null || typeof tensor !== 'object' || !(tensor.data instanceof Float32Array) || !Array.isArray(tensor.shape))
+  if (tensor === null || typeof tensor !== 'object' || !isFloat32Array(tensor.data) || !Array.isArray(tensor.shape))
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be { data: Float32Array, shape: number[] } but received ${shown(value)}`)
-  if (!tensor.shape.every(size => Number.isInteger(size) && size > 0 && size < 2 ** 31))
+  // `every` would pass over holes.
+  if (!Array.from(tensor.shape).every(size => Number.isInteger(size) && size > 0 && size < 2 ** 31))
     throw new AsdmError('SHAPE_MISMATCH', `Expected ${name}.shape to hold positive integers but received ${shown(tensor.shape)}`)
   if (rank !== undefined && tensor.shape.length !== rank)
     throw new AsdmError('SHAPE_MISMATCH', `Expected ${name} to have ${rank} dimensions but received shape [${tensor.shape}]`)

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { AsdmError } from '../base/errors'
+import { AsdmError, printable } from '../base/errors'
 import { integer } from '../base/options'
 import { blockOf } from '../bench/profile'
 import { parseRuntime } from '../components/options'
@@ -61,7 +61,8 @@ async function inspect(model: string, flags: Flags, signal: AbortSignal): Promis
   const parts = await measure(checkpoint, flags)
   const total = (key: 'parameters' | 'storedBytes' | 'weightBytes'): number => parts.reduce((sum, part) => sum + part[key], 0)
   const report = {
-    path: checkpoint.path, kind: checkpoint.kind, scheduler: checkpoint.schedulerConfig._class_name, warnings: checkpoint.warnings,
+    path: checkpoint.path, kind: checkpoint.kind, scheduler: printable(String(checkpoint.schedulerConfig._class_name)),
+    warnings: checkpoint.warnings,
     parameters: total('parameters'), storedBytes: total('storedBytes'), weightBytes: total('weightBytes'), parts,
   }
   process.stdout.write(flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : `${asText(report)}\n`)

@@ -1,7 +1,7 @@
 import { settle, untilAborted } from '../base/abort'
 import { AsdmError, throwIfAborted } from '../base/errors'
 import { withPrecision } from '../model/precision'
-import { matchWeights } from '../model/weights'
+import { firstFew, matchWeights } from '../model/weights'
 import type {
   Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, RunInfo,
   RunParts, RunStep, ProgramInfo,
@@ -24,6 +24,8 @@ export class NativePart {
   readonly #model: NativeModel
   readonly #sources: WeightSource[]
   readonly #where: string
+  /** Tensors beside the weights that the graph does not have. */
+  #unused: string[] = []
   readonly #cacheFile: string
   #packedCache: PackedCache | undefined
   #loaded: Promise<void> | undefined
@@ -44,7 +46,7 @@ export class NativePart {
     const precise = withPrecision(spec, options)
     this.#model = addon.createModel(spec, precise)
     try {
-      this.#sources = matchWeights(this.#model.weights(), sources, where)
+      this.#sources = matchWeights(this.#model.weights(), sources, where, names => { this.#unused = names })
       this.#cacheFile = packedCacheFile(this.#sources[0].file, spec.kind, this.#model.cpu, precise.dtype)
     } catch (error) {
       this.#model.dispose()
@@ -124,8 +126,12 @@ export class NativePart {
         },
         onWarning,
       )
+    if (this.#unused.length > 0) {
+      const message = `Tensors in ${this.#where} that the ${this.name} does not have are not used: ${firstFew(this.#unused)}`
+      warn({ code: 'CHECKPOINT', message }, onWarning)
+    }
     if (nonFinite.length === 0) return
-    const few = nonFinite.slice(0, 4).join(', ') + (nonFinite.length > 4 ? ` and ${nonFinite.length - 4} more` : '')
+    const few = firstFew(nonFinite)
     warn(
       {
         code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so pictures may be black: ${few}`,

@@ -1,5 +1,6 @@
 import { AsdmError, shown } from '../base/errors'
 import { abortSignal, checkOptions, integer, optional } from '../base/options'
+import { isInt32Array } from '../base/realms'
 import type { Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
 import { openTextEncoder } from '../model/folder'
@@ -66,8 +67,9 @@ export class TextEncoder extends Component<TextEncoderConfig> {
 
   #checkIds(ids: unknown): readonly Int32Array[] {
     const { maxPositionEmbeddings: window, vocabSize } = this.config
-    const rows: readonly unknown[] = Array.isArray(ids) ? ids : [ids]
-    const isRow = (row: unknown): row is Int32Array => row instanceof Int32Array && row.length > 0 && row.length <= window
+    // From holes, which `every` would pass over, it makes values.
+    const rows: readonly unknown[] = Array.isArray(ids) ? Array.from(ids) : [ids]
+    const isRow = (row: unknown): row is Int32Array => isInt32Array(row) && row.length > 0 && row.length <= window
     if (rows.length === 0 || !rows.every(isRow) || rows.some(row => row.length !== rows[0].length))
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected ids to be an Int32Array of 1 to ${window} token ids, or an array of such of one length, but received ${shown(ids)}`)

@@ -144,7 +144,7 @@ export class UNet extends Component<UNetConfig> {
 
   #checkTaps(taps: unknown): string[] {
     if (taps === undefined) return []
-    if (!Array.isArray(taps) || !taps.every(tap => typeof tap === 'string'))
+    if (!Array.isArray(taps) || !Array.from(taps).every(tap => typeof tap === 'string'))
       throw new AsdmError('INVALID_ARGUMENT', `Expected taps to be an array of unit names but received ${shown(taps)}`)
     const known = taps.length > 0 ? this.#part.tapNames() : []
     for (const tap of taps)

@@ -1,3 +1,5 @@
+import { printable } from '../base/errors'
+
 /** Something the user should know that is no error. */
 export interface Warning {
   /**
@@ -19,6 +21,7 @@ export interface Warning {
 
 /** Hands a warning to whoever listens, or else to the process, where it is printed once and can be silenced. */
 export function warn(warning: Warning, listener: ((warning: Warning) => void) | undefined): void {
-  if (listener !== undefined) listener(warning)
-  else process.emitWarning(warning.message, { type: 'AsdmWarning', code: warning.code })
+  const shown = { ...warning, message: printable(warning.message) }
+  if (listener !== undefined) listener(shown)
+  else process.emitWarning(shown.message, { type: 'AsdmWarning', code: warning.code })
 }

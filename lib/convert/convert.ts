@@ -169,7 +169,7 @@ function weightRequests({ unet, vae, textEncoder }: Checkpoint): Requests {
   }
 }
 
-/** Every weight once, in its shape, and no others. @throws AsdmError `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE` */
+/** Every weight once, in its shape; others are left out. @throws AsdmError `TENSOR_MISSING`, `TENSOR_SHAPE`, `TENSOR_DTYPE` */
 function matchAll({ unet, vae, textEncoder }: Checkpoint, requests: Requests): ModelWeights {
   const halves = splitVAEWeights(vae.weights)
   return {

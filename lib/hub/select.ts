@@ -40,9 +40,9 @@ export function selectFiles(names: ReadonlySet<string>, choice: VariantChoice, r
   const missing = needed.filter(name => !names.has(name))
   if (missing.length > 0)
     throw new AsdmError('FILE_NOT_FOUND', `Expected a Stable Diffusion pipeline in ${repository} but it lacks ${firstFew(missing)}`)
-  const tokenizer = names.has('tokenizer/vocab.json') ? ['tokenizer/vocab.json', 'tokenizer/merges.txt'] : ['tokenizer/tokenizer.json']
+  const tokenizer = names.has('tokenizer/vocab.json') ? ['vocab.json', 'merges.txt'] : ['tokenizer.json', 'merges.txt']
   const selection: Selection = {
-    small: [...needed, ...[...tokenizer, ...wanted].filter(name => names.has(name))], weights: [], indexes: [], variant: undefined,
+    small: [...needed, ...[...tokenizer.map(name => `tokenizer/${name}`), ...wanted].filter(name => names.has(name))], weights: [], indexes: [], variant: undefined,
   }
   const variants = parts.map(({ name, base }) => {
     const { file, variant } = selectWeights(filesIn(names, name), base, choice, `${repository}/${name}`)

@@ -33,7 +33,7 @@ const components: Record<string, string[] | undefined> = {
   unet: ['UNet2DConditionModel'],
   vae: ['AutoencoderKL'],
   text_encoder: ['CLIPTextModel'],
-  tokenizer: ['CLIPTokenizer', 'CLIPTokenizerFast'],
+  tokenizer: ['CLIPTokenizer', 'CLIPTokenizerFast', 'TokenizersBackend', 'PreTrainedTokenizerFast'],
   scheduler: undefined,
   safety_checker: undefined,
   feature_extractor: undefined,
@@ -117,7 +117,9 @@ async function readScheduler(folder: string): Promise<JsonObject | undefined> {
 
 async function findTokenizer(folder: string): Promise<string | undefined> {
   const tokenizer = path.join(folder, 'tokenizer')
-  return await isFile(path.join(tokenizer, 'vocab.json')) ? tokenizer : undefined
+  for (const name of ['vocab.json', 'tokenizer.json', 'merges.txt', 'merges.txt.br'])
+    if (await isFile(path.join(tokenizer, name))) return tokenizer
+  return undefined
 }
 
 /** Opens a diffusers folder; see {@link openCheckpoint}, which also checks the arguments. */

@@ -1,4 +1,4 @@
-import { AsdmError, shown } from '../base/errors'
+import { AsdmError, printable, shown } from '../base/errors'
 import { shownPath } from '../files/files'
 import type { StoredTensor } from '../files/safetensors'
 import type { WeightRequest } from '../native/binding'
@@ -18,9 +18,12 @@ const storedDTypes: readonly string[] = ['F32', 'F16', 'BF16'] satisfies StoredD
 /** Tensors that published files hold beside a part's weights, and that running it does not use. */
 const unused: Record<PartName, RegExp> = {
   unet: /^(?!)/,
-  vae: /^loss\./,
+  vae: /^(?:loss|model_ema)\./,
   text_encoder: /^(?:embeddings\.position_ids|text_projection(?:\.weight)?|logit_scale|vision_model\..*|visual_projection\.weight)$/,
 }
+
+/** Scales of quantized weights: ComfyUI's and others' FP8, bitsandbytes', quanto's. */
+const scales = /(?:^|\.)(?:scaled_fp8|scale_weight|weight_scale|(?:weight\.)?(?:absmax|quant_map|quant_state\..*|SCB)|weight\._scale)$/
 
 const vaeAttention: Record<string, string> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' }
 
@@ -38,14 +41,18 @@ export function currentName(part: PartName, name: string): string {
  * The weights of a part among the tensors found for it: under their current names, without those that are never used
  * (position ids, projections, loss networks).
  * @param where file or folder, for messages
- * @throws AsdmError `TENSOR_DTYPE` for numbers that are not read, `BAD_SAFETENSORS` when two tensors are the same weight
+ * @throws AsdmError `UNSUPPORTED_FORMAT` for weights that are quantized with scales, `BAD_SAFETENSORS` when two tensors are the same weight
  */
 export function toWeightSources(part: PartName, found: Iterable<FoundTensor>, where: string): WeightSource[] {
   const sources = new Map<string, WeightSource>()
   for (const tensor of found) {
     const name = currentName(part, tensor.name)
     if (unused[part].test(name)) continue
-    checkDType(tensor.name, tensor.dtype, where)
+    // Numbers that a graph does not ask for may be of any kind; scales of 8-bit weights would be missed by those that it does.
+    if (scales.test(tensor.name))
+      throw new AsdmError('UNSUPPORTED_FORMAT',
+        `Expected plain weights in ${shownPath(where)} but ${shown(tensor.name)} says that they are quantized with scales, which is not `
+        + 'supported')
     if (sources.has(name))
       throw new AsdmError('BAD_SAFETENSORS',
         `Expected each weight once in ${shownPath(where)} but ${shown(name)} is there twice, once under an older name`)
@@ -66,10 +73,13 @@ function checkDType(name: string, dtype: string, where: string): void {
  * Finds a source for every weight that a graph asks for. Shapes that differ only in trailing ones are the same bytes: a 1x1
  * convolution's [C, C, 1, 1] stands for the matrix [C, C] and the other way round.
  * @param requested what the graph asks for @param sources what was found @param where file or folder, for messages
+ * @param onUnused called with the names of tensors that the graph does not have, where there are any; diffusers passes over them, too
  * @returns the sources in the order of the requests, with the shapes of the requests
- * @throws AsdmError `TENSOR_MISSING`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `TENSOR_EXTRA`
+ * @throws AsdmError `TENSOR_MISSING`, `TENSOR_SHAPE`, `TENSOR_DTYPE`
  */
-export function matchWeights(requested: readonly WeightRequest[], sources: readonly WeightSource[], where: string): WeightSource[] {
+export function matchWeights(
+  requested: readonly WeightRequest[], sources: readonly WeightSource[], where: string, onUnused: (names: string[]) => void = () => {},
+): WeightSource[] {
   const byName = new Map(sources.map(source => [source.name, source]))
   const missing = requested.filter(({ name }) => !byName.has(name)).map(({ name }) => name)
   const wanted = new Set(requested.map(({ name }) => name))
@@ -85,9 +95,7 @@ export function matchWeights(requested: readonly WeightRequest[], sources: reado
     throw new AsdmError('TENSOR_SHAPE',
       `Expected the shapes that the config gives in ${shownPath(where)} but ${count(wrong, 'differs', 'differ')}: ${firstFew(list)}`)
   }
-  if (extra.length > 0)
-    throw new AsdmError('TENSOR_EXTRA',
-      `Expected only weights that the model has in ${shownPath(where)} but ${count(extra, 'is', 'are')} not among them: ${firstFew(extra)}`)
+  if (extra.length > 0) onUnused(extra)
   return requested.map(({ name, shape }) => {
     const source = byName.get(name)!
     checkDType(name, source.dtype, where)
@@ -96,12 +104,11 @@ export function matchWeights(requested: readonly WeightRequest[], sources: reado
 }
 
 /**
- * A VAE's weights by the half that uses them. What belongs to neither is in both lists, where {@link matchWeights} refuses it.
+ * A VAE's weights by the half that uses them. What belongs to neither goes with the decoder, which is always loaded.
  */
 export function splitVAEWeights(sources: readonly WeightSource[]): { decoder: WeightSource[], encoder: WeightSource[] } {
-  const ofDecoder = ({ name }: WeightSource): boolean => /^(?:decoder|post_quant_conv)\./.test(name)
   const ofEncoder = ({ name }: WeightSource): boolean => /^(?:encoder|quant_conv)\./.test(name)
-  return { decoder: sources.filter(source => !ofEncoder(source)), encoder: sources.filter(source => !ofDecoder(source)) }
+  return { decoder: sources.filter(source => !ofEncoder(source)), encoder: sources.filter(ofEncoder) }
 }
 
 function sameView(a: readonly number[], b: readonly number[]): boolean {
@@ -114,8 +121,13 @@ function count(list: readonly unknown[], one: string, several: string): string {
   return `${list.length} ${list.length === 1 ? one : several}`
 }
 
+/** A name from a file, which may hold anything, for a message. */
+export function oneLine(name: string): string {
+  return printable(name).replaceAll('\n', '\\n')
+}
+
 /** The first names of a list, and how many more there are. */
 export function firstFew(names: readonly string[]): string {
-  const few = names.slice(0, 4).map(name => (name.length > 160 ? `${name.slice(0, 157)}...` : name)).join(', ')
+  const few = names.slice(0, 4).map(name => oneLine(name.length > 160 ? `${name.slice(0, 157)}...` : name)).join(', ')
   return names.length > 4 ? `${few} and ${names.length - 4} more` : few
 }

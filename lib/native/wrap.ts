@@ -1,4 +1,5 @@
 import { AsdmError, abortError, type ErrorCode } from '../base/errors'
+import { isError } from '../base/realms'
 import type {
   Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel,
   NativeModelOptions, NativeModelSpec, NativeRun, RunInfo, RunParts, RunStep, PeakRequest, ProgramInfo, WeightRequest,
@@ -54,7 +55,7 @@ function translated<T>(call: () => T): T {
     return call()
   } catch (error) {
     const { code, message, cause } = error as { code?: unknown, message?: unknown, cause?: unknown }
-    if (!(error instanceof Error) || typeof code !== 'string') throw error
+    if (!isError(error) || typeof code !== 'string') throw error
     throw new AsdmError(code as ErrorCode, String(message), cause === undefined ? undefined : { cause })
   }
 }

@@ -1,5 +1,6 @@
 /** Functions that give plans. What depends on the model gives a {@link PlanBuilder}, which `generate` and `resolvePlan` call. */
 import { AsdmError, shown } from '../base/errors'
+import { isThenable } from '../base/listener'
 import { integer } from '../base/options'
 import type { UNetConfig } from '../native/configs'
 import type { Mode } from './mode'
@@ -19,6 +20,17 @@ export interface PlanContext {
 
 /** Makes a plan for a model and a run. */
 export type PlanBuilder = (context: PlanContext) => Plan
+
+/**
+ * What a builder gives. It runs while a request is checked, so it cannot be async.
+ * @throws AsdmError `INVALID_ARGUMENT` for a promise, and whatever the builder throws
+ */
+export function callBuilder<Built>(builder: (context: PlanContext) => Built, context: PlanContext): Built {
+  const built = builder(context)
+  if (!isThenable(built)) return built
+  void Promise.resolve(built).catch(() => {})
+  throw new AsdmError('INVALID_ARGUMENT', 'Expected a function as plan to give a plan but received a promise; build the plan first')
+}
 
 /** What any builder of a rule takes besides its mode. */
 export interface RuleOptions {
@@ -168,7 +180,7 @@ export function extrapolate(factor = 0.75): RulePlan {
 /** Several plans of rules in one: all their rules, UNets and maps; the last guidance and the last factor of extrapolation count. */
 export function combine(...plans: readonly (RulePlan | PlanBuilder)[]): PlanBuilder {
   return context => {
-    const built = plans.map(plan => (typeof plan === 'function' ? plan(context) : plan))
+    const built = plans.map(plan => (typeof plan === 'function' ? callBuilder(plan, context) : plan))
     const out: RulePlan = { version: 1, rules: [] }
     for (const plan of built) {
       if ('steps' in plan) throw new AsdmError('INVALID_ARGUMENT', 'Expected plans made of rules to combine but one lists its steps')

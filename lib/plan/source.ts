@@ -1,7 +1,7 @@
 import { AsdmError, shown } from '../base/errors'
 import { nearestOf } from '../base/options'
 import {
-  adaptive, combine, deepcache, extrapolate, gateGuidance, mapFeatures, phases, quadratic, switchUNet, uniform, type PlanBuilder,
+  adaptive, callBuilder, combine, deepcache, extrapolate, gateGuidance, mapFeatures, phases, quadratic, switchUNet, uniform, type PlanBuilder,
   type PlanContext,
 } from './builders'
 import { checkPlanNames } from './names'
@@ -56,7 +56,7 @@ export const planUsage: readonly string[] = Object.values(builders).map(({ usage
  */
 export function resolvePlan(source: unknown, context: PlanContext): Plan {
   const given = typeof source === 'string' ? fromText(source) : source
-  const plan = parsePlan(typeof given === 'function' ? (given as PlanBuilder)(context) : given)
+  const plan = parsePlan(typeof given === 'function' ? callBuilder(given as PlanBuilder, context) : given)
   checkPlanNames(plan, context.unets)
   return plan
 }

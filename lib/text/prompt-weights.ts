@@ -1,4 +1,5 @@
 import { AsdmError, shown } from '../base/errors'
+import { isFloat32Array } from '../base/realms'
 import { checkTensor, type Tensor } from '../base/tensor'
 import { MAX_TEXT_LENGTH, type Encoding, type Tokenizer } from './tokenizer'
 
@@ -124,7 +125,7 @@ export function encodeWeighted(tokenizer: Tokenizer, prompt: string): Encoding &
 export function applyPromptWeights(features: Tensor, weights: Float32Array): Tensor {
   checkTensor(features, 'features', 3)
   const [batch, length, width] = features.shape
-  if (!(weights instanceof Float32Array))
+  if (!isFloat32Array(weights))
     throw new AsdmError('INVALID_ARGUMENT', `Expected weights to be a Float32Array but received ${shown(weights)}`)
   if (weights.length !== length && weights.length !== batch * length)
     throw new AsdmError('SHAPE_MISMATCH',

@@ -11,6 +11,8 @@ import { normalizeText } from './normalize'
 const MAX_MERGES_BYTES = 32 * 2 ** 20
 const PACKED_MERGES = 'merges.txt.br'
 const MAX_WINDOW = 65536
+/** Longest special token; every place of a prompt is compared with it. */
+const MAX_SPECIAL_LENGTH = 256
 const DEFAULT_WINDOW = 77
 
 const decompress = promisify(brotliDecompress)
@@ -56,6 +58,8 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
   const map = { ...await readOptionalJson(mapFile), ...(padToken === undefined ? {} : { pad_token: padToken }) }
   const added = await readOptionalJson(addedFile)
   checkOptions(config, configFile)
+  const pipelineFile = path.join(folder, 'tokenizer.json')
+  if (genericClasses.includes(config.tokenizer_class) && await isFile(pipelineFile)) await checkPipeline(pipelineFile)
 
   const decoder = config.added_tokens_decoder ?? savedDecoder
   const named = namedTokens(config, configFile, decoder === undefined ? map : {}, mapFile)
@@ -175,9 +179,13 @@ function namedTokens(config: JsonObject, configFile: string, map: JsonObject, ma
   for (const name of ['additional_special_tokens', 'extra_special_tokens']) {
     const { value, file } = lookUp(name)
     if (value === undefined || value === null) continue
-    if (!Array.isArray(value))
-      throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be a list but received ${shown(value)}`)
-    value.forEach((entry, i) => named.push({ ...tokenEntry(entry, `${name}[${i}]`, file), name: `${name}[${i}]`, file }))
+    if (!Array.isArray(value) && !isJsonObject(value))
+      throw new AsdmError('BAD_CONFIG', `Expected ${name} in ${shownPath(file)} to be a list or an object but received ${shown(value)}`)
+    // transformers 4 writes extra_special_tokens as an object of attributes, 5 as a list.
+    for (const [key, entry] of Object.entries<unknown>(value)) {
+      const place = Array.isArray(value) ? `${name}[${key}]` : `${name}.${key.slice(0, 60)}`
+      named.push({ ...tokenEntry(entry, place, file), name: place, file })
+    }
   }
   return named
 }
@@ -193,6 +201,9 @@ class AddedTokens {
 
   /** Adds an entry; after one with form `final` others for its token change nothing. */
   add({ content, id, normalized, form }: TokenEntry & { id: number }, file: string): void {
+    if (content.length > MAX_SPECIAL_LENGTH)
+      throw new AsdmError('BAD_CONFIG',
+        `Expected special tokens of ${shownPath(file)} to have at most ${MAX_SPECIAL_LENGTH} characters but received ${content.length}`)
     if (content === '' || /\p{White_Space}/u.test(content))
       throw new AsdmError('UNSUPPORTED_CONFIG',
         `Expected special tokens of ${shownPath(file)} without white space but received ${shown(content)}`)
@@ -257,10 +268,45 @@ function tokenEntry(value: unknown, name: string, file: string): TokenEntry {
   return { content: value.content, normalized: flags[0], form: flags.join() }
 }
 
+/** Classes of transformers that do whatever `tokenizer.json` says. */
+const genericClasses: readonly unknown[] = ['TokenizersBackend', 'PreTrainedTokenizerFast']
+
+/** How transformers' CLIP tokenizer writes down, for the tokenizers library, what comes before and after byte-pair encoding. */
+const clipSplit = "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
+const clipPipeline = {
+  normalizer: { type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' }, { type: 'Lowercase' }] },
+  pre_tokenizer: {
+    type: 'Sequence',
+    pretokenizers: [
+      { type: 'Split', pattern: { Regex: clipSplit }, behavior: 'Removed', invert: true }, { type: 'ByteLevel', add_prefix_space: false },
+    ],
+  },
+  post_processor: { type: 'RobertaProcessing' },
+}
+
+/**
+ * Does a `tokenizer.json` describe a tokenizer of CLIP's kind? What it has beyond CLIP's settings (offsets, ids) changes no tokens.
+ * @throws AsdmError `UNSUPPORTED_CONFIG`, and what reading gives
+ */
+async function checkPipeline(file: string): Promise<void> {
+  const json = await readJsonObject(file)
+  for (const [step, clip] of Object.entries(clipPipeline))
+    if (!includes(json[step], clip))
+      throw new AsdmError('UNSUPPORTED_CONFIG', `Expected the ${step} of ${shownPath(file)} to be CLIP's but received another`)
+}
+
+/** Has `value` all that `wanted` has, lists whole? */
+function includes(value: unknown, wanted: unknown): boolean {
+  if (wanted === null || typeof wanted !== 'object') return value === wanted
+  if (value === null || typeof value !== 'object' || Array.isArray(value) !== Array.isArray(wanted)) return false
+  if (Array.isArray(value) && value.length !== (wanted as unknown[]).length) return false
+  return Object.entries(wanted).every(([key, item]) => includes((value as JsonObject)[key], item))
+}
+
 /** Options that change the tokens and have one supported value. */
 function checkOptions(config: JsonObject, file: string): void {
   const supported: Record<string, unknown[]> = {
-    tokenizer_class: ['CLIPTokenizer', 'CLIPTokenizerFast'],
+    tokenizer_class: ['CLIPTokenizer', 'CLIPTokenizerFast', ...genericClasses],
     do_lower_case: [true],
     add_prefix_space: [false],
     padding_side: ['right'],

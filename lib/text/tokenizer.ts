@@ -192,31 +192,57 @@ interface Part {
   id?: number | undefined
 }
 
-/** Finds special tokens: the leftmost, and of several at one place the longest. */
+/** A step of {@link SpecialPattern}: what may follow, by UTF-16 unit, and the token that ends here. */
+interface Branch {
+  next: Map<number, Branch>
+  id: number | undefined
+}
+
+/**
+ * Finds special tokens: the leftmost, and of several at one place the longest. They are kept as a tree, since an expression of thousands of
+ * alternatives, as a file may have, takes a second for each prompt.
+ */
 class SpecialPattern {
-  readonly #pattern: RegExp | undefined
-  readonly #ids: Map<string, number>
+  readonly #root: Branch = { next: new Map(), id: undefined }
 
   constructor(tokens: readonly SpecialToken[]) {
-    this.#ids = new Map(tokens.map(({ content, id }) => [content, id]))
-    const longestFirst = [...this.#ids.keys()].sort((a, b) => b.length - a.length)
-    if (longestFirst.length > 0) this.#pattern = new RegExp(longestFirst.map(escapePattern).join('|'), 'gu')
+    for (const { content, id } of tokens) {
+      let at = this.#root
+      for (let i = 0; i < content.length; i++) {
+        const unit = content.charCodeAt(i)
+        const next = at.next.get(unit) ?? { next: new Map(), id: undefined }
+        at.next.set(unit, next)
+        at = next
+      }
+      // Normalizing may make one token of two; the last one counts.
+      at.id = id
+    }
   }
 
   *split(text: string): Generator<Part> {
     let start = 0
-    if (this.#pattern !== undefined) {
-      for (const match of text.matchAll(this.#pattern)) {
-        if (match.index > start) yield { text: text.slice(start, match.index), start }
-        yield { text: match[0], start: match.index, id: this.#ids.get(match[0]) }
-        start = match.index + match[0].length
-      }
+    for (let i = 0; this.#root.next.size > 0 && i < text.length; i++) {
+      const match = this.#longestAt(text, i)
+      if (match === undefined) continue
+      if (i > start) yield { text: text.slice(start, i), start }
+      yield { text: text.slice(i, match.end), start: i, id: match.id }
+      start = match.end
+      i = start - 1
     }
     if (start < text.length) yield { text: text.slice(start), start }
   }
-}
 
-const escapePattern = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+  #longestAt(text: string, from: number): { end: number, id: number } | undefined {
+    let found: { end: number, id: number } | undefined
+    let at: Branch | undefined = this.#root
+    for (let i = from; i < text.length; i++) {
+      at = at.next.get(text.charCodeAt(i))
+      if (at === undefined) break
+      if (at.id !== undefined) found = { end: i + 1, id: at.id }
+    }
+    return found
+  }
+}
 
 /** Splits normalized text without white space into the words that are encoded one by one. */
 function* words(text: string): Generator<{ text: string, start: number }> {

@@ -112,6 +112,73 @@ for (const { name, config, map, added, pad = 2013, ids } of variants) {
   })
 }
 
+// What transformers 5.18 writes into tokenizer.json beside the model, vocab.json and merges.txt not being written any more.
+const written = {
+  version: '1.0', truncation: null, padding: null,
+  normalizer: {
+    type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' }, { type: 'Lowercase' }],
+  },
+  pre_tokenizer: {
+    type: 'Sequence',
+    pretokenizers: [
+      {
+        type: 'Split', behavior: 'Removed', invert: true,
+        pattern: { Regex: "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+" },
+      },
+      { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+    ],
+  },
+  post_processor: { type: 'RobertaProcessing', sep: [end, 2013], cls: [start, 2012], trim_offsets: false, add_prefix_space: false },
+  decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+}
+
+test('folders as transformers 5 writes them, also by its generic classes where they are of CLIP\'s kind', async t => {
+  const { cases } = loadExpected('sd15-tiny').json.tokenizer
+  const json = {
+    ...written, added_tokens: [{ id: 2012, ...token(start) }, { id: 2013, ...token(end) }],
+    model: {
+      type: 'BPE', dropout: null, unk_token: end, continuing_subword_prefix: '', end_of_word_suffix: '</w>', fuse_unk: false, vocab,
+      merges: merges.split('\n').filter(line => line !== '' && !line.startsWith('#version')).map(line => line.split(' ')),
+    },
+  }
+  const load = (tokenizer_class: string, changed: object = {}) => Tokenizer.load(folderWith(t, {
+    'vocab.json': undefined, 'merges.txt': undefined, 'tokenizer.json': { ...json, ...changed },
+    'tokenizer_config.json': {
+      add_prefix_space: false, backend: 'tokenizers', bos_token: start, do_lower_case: true, eos_token: end, errors: 'replace',
+      model_max_length: 77, pad_token: end, tokenizer_class, unk_token: end,
+    },
+  }))
+  for (const name of ['CLIPTokenizer', 'TokenizersBackend', 'PreTrainedTokenizerFast']) {
+    const tokenizer = await load(name)
+    for (const { text, ids } of cases) t.deepEqual([...tokenizer.encode(text)], ids, text)
+  }
+  for (const changed of [
+    { normalizer: null }, { normalizer: { type: 'NFC' } }, { pre_tokenizer: { type: 'ByteLevel' } }, { post_processor: { type: 'TemplateProcessing' } },
+    { pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Split', pattern: { Regex: '\\w+' } }, { type: 'ByteLevel' }] } },
+  ]) {
+    const error = await t.throwsAsync(load('TokenizersBackend', changed), { instanceOf: AsdmError })
+    t.is(error?.code, 'UNSUPPORTED_CONFIG')
+    t.true(error!.message.includes(`the ${Object.keys(changed)[0]} of`))
+  }
+})
+
+test('extra_special_tokens as a list and as an object', async t => {
+  for (const extra_special_tokens of [{}, [], { image_token: '<Toy>' }, ['<Toy>']]) {
+    const some = Object.values(extra_special_tokens).length > 0
+    const added = some ? { 'added_tokens.json': { '<Toy>': 2014 } } : {}
+    const tokenizer = await Tokenizer.load(folderWith(t, { 'tokenizer_config.json': { extra_special_tokens }, ...added }))
+    t.is(tokenizer.tokenize('<Toy>')[0], some ? 2014 : 283)
+  }
+})
+
+test('special tokens without number or length', async t => {
+  const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`<t${i}>`, 2014 + i]))
+  const tokenizer = await Tokenizer.load(folderWith(t, { 'added_tokens.json': many }))
+  t.deepEqual(tokenizer.tokenize('<t7><t19999><T70>'), [2021, 22013, 2084])
+  const long = Tokenizer.load(folderWith(t, { 'added_tokens.json': { ['x'.repeat(5e6)]: 2014 } }))
+  t.is((await t.throwsAsync<AsdmError>(long))?.code, 'BAD_CONFIG')
+})
+
 test('of two special tokens at one place the longer one is found, signs and all', async t => {
   const tokenizer = await Tokenizer.load(folderWith(t, { 'added_tokens.json': { '<a>': 2014, '<a>.*': 2015, '(b|': 2016 } }))
   t.deepEqual(tokenizer.tokenize('<A>.*<a>.(B|'), [2015, 2014, vocab['.</w>'], 2016])
