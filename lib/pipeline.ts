@@ -1,6 +1,7 @@
 import { throwIfAborted } from './base/errors'
 import { Slices } from './base/slices'
 import { item, joinChannels, pick, type Tensor } from './base/tensor'
+import { FiniteWatch } from './components/finite'
 import type { Warning } from './components/warnings'
 import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
@@ -49,8 +50,10 @@ export async function* runPipeline(
   const decodeMs = model.decodeMsPerPixel === undefined ? undefined : model.decodeMsPerPixel * width * height
   const clock = new Clock(sampler.timesteps.length, batch, decodeMs)
 
+  const finite = new FiniteWatch(warning => model.warn(warning), signal)
   const perPrompt = await encodeText(tokenizer, textEncoder, model.features, request, warning => model.warn(warning), signal)
   const text = pick(perPrompt, Array.from({ length: perPrompt.shape[0] * request.count }, (_, i) => Math.floor(i / request.count)))
+  await finite.look('textEncoder', perPrompt.data)
   textEncoder.trim()
   yield { phase: 'text', ...clock.lap('text', 1) }
   clock.resume()
@@ -58,6 +61,7 @@ export async function* runPipeline(
   const begin = await start(request, opened, vae, noise, unet.config.inChannels !== vae.config.latentChannels, signal)
   let latents = begin.latents
   if (opened.image !== undefined) {
+    await finite.look('vaeEncoder', latents.data)
     vae.trim()
     yield { phase: 'encode', ...clock.lap('encode', 1) }
     clock.resume()
@@ -77,6 +81,7 @@ export async function* runPipeline(
       const scaled = sampler.scaleInput(latents, i)
       const sample = begin.condition === undefined ? scaled : joinChannels([scaled, ...begin.condition])
       const output = await run.step(i, sample, timestep, text, guidanceScale, signal)
+      await finite.look('unet', output.data, i + 1)
       const fresh = sampler.needsNoise(i, { eta: request.eta }) ? noise.randn(latents.shape) : undefined
       latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
       if (begin.keep !== undefined) latents = begin.keep(latents, i)
@@ -93,8 +98,9 @@ export async function* runPipeline(
   const images: GeneratedImage[] = []
   for (let i = 0; i < batch; i++) {
     throwIfAborted(signal)
-    const picture = await vae.decode(unscale(item(latents, i), scalingFactor, shiftFactor), { signal })
-    const rgba = await toRgba(picture, 0, new Slices(signal))
+    const decoded = await vae.decode(unscale(item(latents, i), scalingFactor, shiftFactor), { signal })
+    await finite.look('vae', decoded.data)
+    const rgba = await toRgba(decoded, 0, new Slices(signal))
     if (opened.outside !== undefined) await overlay(rgba, opened.outside.image, opened.outside.mask, new Slices(signal))
     images.push(new GeneratedImage(rgba, width, height, request.settings(i, opened)))
     const lap = clock.lap('decode', i + 1)

@@ -5,10 +5,11 @@ export interface Warning {
   /**
    * - `PROMPT_TRUNCATED`: a prompt is longer than the text encoder's window; `prompt` and `cut` say which and what was left out.
    * - `NON_FINITE_WEIGHTS`: weights hold NaN or infinity; `weights` names them.
+   * - `NON_FINITE_OUTPUT`: a part's output holds NaN or infinity; `part`, and for the UNet `step`, say where that began.
    * - `PACKED_CACHE`: the packed cache that was asked for could not be written.
    * - `CHECKPOINT`: how a checkpoint was read, where that may surprise.
    */
-  code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'PACKED_CACHE' | 'CHECKPOINT'
+  code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'NON_FINITE_OUTPUT' | 'PACKED_CACHE' | 'CHECKPOINT'
   /** One sentence. */
   message: string
   /** The prompt, whole. */
@@ -17,6 +18,10 @@ export interface Warning {
   cut?: string
   /** Names of the weights. */
   weights?: string[]
+  /** The part whose output is not finite. */
+  part?: 'textEncoder' | 'unet' | 'vaeEncoder' | 'vae'
+  /** The denoising step that gave it, counted from 1. */
+  step?: number
 }
 
 /** Hands a warning to whoever listens, or else to the process, where it is printed once and can be silenced. */
