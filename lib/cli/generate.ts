@@ -1,18 +1,19 @@
-import path from 'node:path'
+import { randomInt } from 'node:crypto'
 import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
 import type { Warning } from '../components/warnings'
-import { isFolder, shownPath } from '../files/files'
+import { shownPath } from '../files/files'
+import type { Fit } from '../image/fit'
 import type { GeneratedImage } from '../image/generated-image'
 import type { Step } from '../progress'
 import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
 import { formatMs } from '../base/format'
 import { given, parseNumber, parseSeed, readPlan } from './options'
+import { prepareOutput, type OutputFlags } from './output'
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, OutputFlags {
   model: string
-  out?: string
   json?: boolean
   quiet?: boolean
   negativePrompt?: string
@@ -26,38 +27,44 @@ interface Flags extends ModelFlags {
   count?: number
   image?: string
   mask?: string
+  fit?: Fit
+  keepOutside?: true
   strength?: number
   clipSkip?: number
   promptWeighting?: true
   plan?: string
 }
 
-/** `asdm generate <prompt...>`: loads a model, makes pictures, says where they are. */
+/** `asdm generate <prompt...>`: loads a model, generates images, says where they are. */
 export function generateCommand(signal: AbortSignal): Command {
   const command = new Command('generate')
-    .description('make pictures of a text')
-    .argument('<prompt...>', 'what the picture shows')
+    .description('generate images from a text')
+    .argument('<prompt...>', 'what the image shows')
     .requiredOption('-m, --model <path>', modelHelp)
-    .option('-o, --out <path>', 'file to write, or a folder; several pictures get numbers (default: named after prompt and seed)')
+    .option('-o, --out <path>', 'file to write, or a folder; several images get numbers (default: named after prompt and seed)')
+    .option('--format <name>', 'png, jpeg, webp or avif, where --out does not say it (png)')
+    .option('--quality <number>', 'of JPEG, WebP (90) and AVIF (65), 1 to 100', parseNumber)
     .option('-n, --negative-prompt <text>', 'what it must not show')
     .option('-g, --guidance <number>', 'how much the prompt counts (7.5); 1 turns guidance off', parseNumber)
     .option('-s, --steps <number>', 'denoising steps (20)', parseNumber)
     .option('--sampler <name>', "sampler (the checkpoint's own)")
     .option('--eta <number>', 'share of fresh noise in each step, for DDIM (0)', parseNumber)
-    .option('--seed <number>', 'same seed, same picture (random)', parseSeed)
+    .option('--seed <number>', 'same seed, same image (random)', parseSeed)
     .option('-W, --width <pixels>', "width (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height (the model's own)", parseNumber)
-    .option('-c, --count <number>', 'pictures to make (1)', parseNumber)
-    .option('--image <png>', 'picture to start from')
-    .option('--mask <png>', 'what to repaint of --image: white is made anew')
-    .option('--strength <number>', 'how much of --image is made anew, 0 to 1', parseNumber)
+    .option('-c, --count <number>', 'images to generate (1)', parseNumber)
+    .option('--image <file>', 'image to start from')
+    .option('--mask <file>', 'what to repaint of --image: white areas are repainted')
+    .option('--fit <how>', 'how --image and --mask of another size are fitted: cover, contain or stretch (cover)')
+    .option('--keep-outside', 'keep what lies outside of --mask pixel for pixel')
+    .option('--strength <number>', 'how much of --image is repainted, above 0 to 1 (0.8, with a mask 1)', parseNumber)
     .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
     .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
   addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'config', 'packedCache')
   return command
-    .option('-q, --quiet', 'print nothing but where the pictures are')
-    .option('--json', 'print pictures and settings as JSON')
+    .option('-q, --quiet', 'print nothing but where the images are')
+    .option('--json', 'print files and settings as JSON')
     .action(async (words: string[], flags: Flags) => generate(words.join(' '), flags, signal))
 }
 
@@ -69,6 +76,9 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
     process.stderr.write(`Warning: ${warning.message}\n`)
   }
   const started = performance.now()
+  // Chosen here, since files may be named after it.
+  const seed = flags.seed ?? randomInt(2 ** 32)
+  const output = await prepareOutput(prompt, seed, flags.count, flags)
   let sd: StableDiffusion | undefined
   try {
     const load: LoadOptions = {
@@ -78,18 +88,17 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
     }
     sd = await StableDiffusion.load(flags.model, load)
     const images = await sd.generate({
-      prompt,
+      prompt, seed,
       ...given({
-        negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta, seed: flags.seed,
-        width: flags.width, height: flags.height, count: flags.count, image: flags.image, mask: flags.mask, strength: flags.strength,
-        clipSkip: flags.clipSkip, promptWeighting: flags.promptWeighting,
+        negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta,
+        width: flags.width, height: flags.height, count: flags.count, image: flags.image, mask: flags.mask, fit: flags.fit,
+        keepOutside: flags.keepOutside, strength: flags.strength, clipSkip: flags.clipSkip, promptWeighting: flags.promptWeighting,
         plan: flags.plan === undefined ? undefined : await readPlan(flags.plan),
       }),
       signal, onProgress: step => bar?.step(step),
     })
-    const target = await namesFor(images, prompt, flags.out)
     const files: string[] = []
-    for (const [i, image] of images.entries()) files.push(await image.save(target(i), { folders: true }))
+    for (const [i, image] of images.entries()) files.push(await image.save(output.files[i], output.options))
     bar?.stop()
     report(images, files, flags, show ? performance.now() - started : undefined)
   } finally {
@@ -107,18 +116,6 @@ function report(images: GeneratedImage[], files: string[], flags: Flags, ms: num
   }
   for (const file of files) process.stdout.write(`${shownPath(file)}\n`)
   if (ms !== undefined) process.stderr.write(`seed ${images[0].seed}, ${formatMs(ms)}\n`)
-}
-
-/**
- * Where each picture goes: `--out` as it is for one, with a number for several; in a folder, or without `--out`, prompt and seed make the
- * name.
- */
-async function namesFor(images: GeneratedImage[], prompt: string, out: string | undefined): Promise<(index: number) => string> {
-  const slug = prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '').slice(0, 60) || 'picture'
-  const inFolder = out === undefined || out.endsWith('/') || out.endsWith(path.sep) || await isFolder(out)
-  const base = inFolder ? path.join(out ?? '.', `${slug}-${images[0].seed}.png`) : out
-  const extension = path.extname(base)
-  return index => (images.length === 1 ? base : `${base.slice(0, base.length - extension.length)}-${index + 1}${extension}`)
 }
 
 /** One line on a terminal that shows how far loading and generating are. */

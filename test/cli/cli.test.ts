@@ -90,6 +90,39 @@ test('an error is one sentence with its code, and exit code 1', async t => {
   }
 })
 
+test('what cannot be written is refused before anything is loaded', async t => {
+  const cwd = temporary(t)
+  const missing = path.join(cwd, 'no-such-model')
+  const refusals: [string[], string][] = [
+    [['-o', 'a.gif'], 'INVALID_ARGUMENT'], [['-o', 'a.jpg', '--format', 'png'], 'INVALID_ARGUMENT'], [['--format', 'bmp'], 'INVALID_ARGUMENT'],
+    [['-o', 'a.png', '--quality', '5'], 'INVALID_ARGUMENT'], [['-o', path.join(__filename, 'a.png')], 'FILE_WRITE'],
+    [['-o', path.join('/proc', 'a.png')], process.platform === 'linux' ? 'FILE_NOT_FOUND|FILE_WRITE' : '.*'],
+  ]
+  // Root may write everywhere.
+  if (process.getuid?.() !== 0 && process.platform !== 'win32') {
+    fs.mkdirSync(path.join(cwd, 'readonly'), { mode: 0o555 })
+    refusals.push([['-o', path.join('readonly', 'a.png')], 'FILE_WRITE'])
+  }
+  for (const [args, code] of refusals) {
+    const { code: exit, stderr } = await asdm(['generate', '-m', missing, ...args, 'x'], { cwd })
+    t.is(exit, 1)
+    t.regex(stderr, new RegExp(`\\((${code})\\)\\n$`), args.join(' '))
+    t.notRegex(stderr, /no-such-model/)
+  }
+  t.deepEqual(fs.readdirSync(cwd).filter(name => name !== 'readonly'), [])
+})
+
+test('images are written as JPEG, fitted and kept outside of the mask', async t => {
+  const cwd = temporary(t)
+  const first = await asdm(['generate', '-m', emoji, '-s', '1', '--seed', '1', '-W', '80', '-H', '48', '-o', 'a.jpg', '--quality', '95', 'heart'], { cwd })
+  t.is(first.code, 0, first.stderr)
+  t.deepEqual([...fs.readFileSync(path.join(cwd, 'a.jpg')).subarray(0, 3)], [0xff, 0xd8, 0xff])
+  const args = ['-s', '2', '--seed', '1', '-W', '64', '-H', '64', '--image', 'a.jpg', '--mask', 'a.jpg', '--fit', 'contain', '--keep-outside', '-o', 'b.png']
+  const { code, stderr } = await asdm(['generate', '-m', emoji, ...args, 'star'], { cwd })
+  t.is(code, 0, stderr)
+  t.like(await readSettings(path.join(cwd, 'b.png')), { fit: 'contain', keepOutside: true, from: 'inpaint' })
+})
+
 test('wrong usage gives exit code 2', async t => {
   for (const args of [['generate', 'x'], ['generate', '-m', emoji], ['generate', '-m', emoji, '--stepps', '3', 'x'], ['generate', '-m', emoji, '-s', 'x', 'y'], ['generate', '-m', emoji, '--seed', '-1', 'y'], ['paint'], ['inspect'], ['doctor', 'x']])
     t.is((await asdm(args)).code, 2, args.join(' '))
