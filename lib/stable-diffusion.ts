@@ -9,7 +9,7 @@ import { warn, type Warning } from './components/warnings'
 import { TextEncoder } from './components/text-encoder'
 import { UNet } from './components/unet'
 import { VAE } from './components/vae'
-import { isFile } from './files/files'
+import { fileExists } from './files/files'
 import { locateModel } from './hub/locate-model'
 import { checkRevision } from './hub/names'
 import type { PullProgress } from './hub/pull'
@@ -279,7 +279,7 @@ export function checkUNetPaths(value: unknown): Record<string, string> {
 /** A UNet beside the main one; it reads the same latents and text features. */
 export async function openFurtherUNet(folder: string, name: string, main: UNetConfig, options: { variant: string | undefined, signal: AbortSignal | undefined }): Promise<Part<UNetConfig>> {
   const inside = pathModule.join(folder, 'unet')
-  const part = await openUNet(await isFile(pathModule.join(inside, 'config.json')) ? inside : folder, options)
+  const part = await openUNet(await fileExists(pathModule.join(inside, 'config.json')) ? inside : folder, options)
   for (const key of ['inChannels', 'outChannels', 'crossAttentionDim'] as const)
     if (part.config[key] !== main[key])
       throw new AsdmError('SHAPE_MISMATCH', `Expected unets.${name} to have the main UNet's ${key}, ${main[key]}, but received ${part.config[key]}`)

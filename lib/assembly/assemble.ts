@@ -1,12 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { copyFile, mkdir, open, readdir, realpath, rename, rm, writeFile, type FileHandle } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, realpath, rename, rm, writeFile, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { abortSignal, callback, checkOptions, nearestOf, optional, path as checkPath } from '../base/options'
 import { unetJson } from '../convert/configs'
 import { convertModel } from '../convert/convert'
-import { fileError, isFile, isFileError, isFolder, shownPath, statIfAny, writeError } from '../files/files'
+import { fileError, fileExists, isFile, isFileError, isFolder, openFile, shownPath, statIfAny, writeError } from '../files/files'
 import { readJsonObject, type JsonObject } from '../files/json'
 import { writeSafetensors } from '../files/safetensors'
 import { locateModel } from '../hub/locate-model'
@@ -90,7 +89,7 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
 
     await mkdir(path.join(aside, 'unet'), { recursive: true })
     const handleOf = async (file: string): Promise<FileHandle> => {
-      const known = handles.get(file) ?? await open(file, 'r')
+      const known = handles.get(file) ?? await openFile(file)
       handles.set(file, known)
       return known
     }
@@ -230,7 +229,7 @@ async function copyParts(from: string, to: string, signal: AbortSignal | undefin
     }
   }
   const index = path.join(from, 'model_index.json')
-  if (await isFile(index)) {
+  if (await fileExists(index)) {
     const json: JsonObject = await readJsonObject(index)
     // Parts that are not copied, and that making pictures does not need.
     for (const part of ['safety_checker', 'feature_extractor', 'image_encoder']) if (json[part] !== undefined) json[part] = [null, null]
@@ -248,7 +247,8 @@ async function hashes(
   for (const file of files) {
     const hash = createHash('sha256')
     let bytes = 0
-    for await (const piece of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+    const stream = (await openFile(file)).createReadStream({ highWaterMark: 1 << 20 })
+    for await (const piece of stream as AsyncIterable<Buffer>) {
       throwIfAborted(signal)
       hash.update(piece)
       bytes += piece.byteLength

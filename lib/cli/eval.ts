@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
 import { AsdmError } from '../base/errors'
@@ -7,7 +6,7 @@ import { Drawings } from '../eval/drawings'
 import { evaluate, type EvaluateOptions, type EvaluateProgress, type Evaluation } from '../eval/evaluate'
 import { loadEvaluation, saveEvaluation } from '../eval/files'
 import type { EvaluationReport, SetReport } from '../eval/report'
-import { fileError, shownPath } from '../files/files'
+import { readText, shownPath } from '../files/files'
 import { StableDiffusion } from '../stable-diffusion'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
 import { formatBytes, formatMs, table } from '../base/format'
@@ -95,9 +94,12 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
   }
 }
 
-/** The options that were given: a key whose value is `undefined` is none. */
+/** Longest file of prompts that is read. */
+const maxPromptBytes = 2 ** 26
+
+/** One prompt a line. */
 async function readPrompts(file: string): Promise<string[]> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => { throw fileError(error, file) })
+  const text = await readText(file, maxPromptBytes)
   return text.split(/\r?\n/).filter(line => line.trim() !== '')
 }
 

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { abortSignal, boolean, callback, checkOptions, oneOf, optional, path as checkPath } from '../base/options'
-import { isFile, isFileError, shownPath, statIfAny, writeError } from '../files/files'
+import { fileExists, isFileError, shownPath, statIfAny, writeError } from '../files/files'
 import { readJsonObject, type JsonObject } from '../files/json'
 import { writeSafetensors } from '../files/safetensors'
 import { locateModel } from '../hub/locate-model'
@@ -269,7 +269,7 @@ async function writeConfigs(folder: string, checkpoint: Checkpoint, override: st
   const { unet, vae, textEncoder, schedulerConfig } = checkpoint
   const from = [override, checkpoint.kind === 'folder' ? checkpoint.path : undefined].filter(place => place !== undefined)
   const existing = async (name: string): Promise<string | undefined> => {
-    for (const place of from) if (await isFile(path.join(place, name))) return path.join(place, name)
+    for (const place of from) if (await fileExists(path.join(place, name))) return path.join(place, name)
     return undefined
   }
   const give = async (name: string, json: JsonObject): Promise<void> => {
@@ -285,7 +285,7 @@ async function writeConfigs(folder: string, checkpoint: Checkpoint, override: st
   await give('scheduler/scheduler_config.json', { _diffusers_version: '0.30.0', ...schedulerConfig })
   await give('text_encoder/config.json', textEncoderJson(textEncoder.config, torchDTypes[textDType]))
   await updateDType(path.join(folder, 'text_encoder', 'config.json'), torchDTypes[textDType])
-  const index = from.length > 0 && checkpoint.kind === 'folder' && await isFile(path.join(checkpoint.path, 'model_index.json'))
+  const index = from.length > 0 && checkpoint.kind === 'folder' && await fileExists(path.join(checkpoint.path, 'model_index.json'))
     ? await readJsonObject(path.join(checkpoint.path, 'model_index.json'))
     : {}
   await writeJson(
@@ -306,7 +306,7 @@ async function writeTokenizer(folder: string, { tokenizerFolder, padToken }: Che
   if (tokenizerFolder === undefined) return writePackagedTokenizer(folder, padToken)
   await mkdir(folder)
   for (const name of tokenizerFiles)
-    if (await isFile(path.join(tokenizerFolder, name))) await copyFile(path.join(tokenizerFolder, name), path.join(folder, name))
+    if (await fileExists(path.join(tokenizerFolder, name))) await copyFile(path.join(tokenizerFolder, name), path.join(folder, name))
 }
 
 async function writeJson(file: string, json: JsonObject): Promise<void> {

@@ -1,6 +1,5 @@
-import { open } from 'node:fs/promises'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
-import { fileError, isFileError, readAt } from '../files/files'
+import { fileError, isFileError, openFile, readAt } from '../files/files'
 import type { StoredDType, WeightSource } from '../native/configs'
 
 /** Bytes that are read and converted at a time; a multiple of every element's size. */
@@ -103,7 +102,7 @@ export async function* readConverted(
   sources: readonly WeightSource[], to: StoredDType, name: string, signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   for (const { file, begin, end, dtype } of sources) {
-    const handle = await open(file, 'r').catch((error: unknown) => { throw fileError(error, file) })
+    const handle = await openFile(file)
     try {
       for (let at = begin; at < end; at += pieceBytes) {
         throwIfAborted(signal)

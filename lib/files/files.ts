@@ -1,4 +1,4 @@
-import type { Stats } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 
@@ -56,24 +56,62 @@ export async function isFolder(file: string): Promise<boolean> {
 }
 
 /**
- * Opens a regular file for reading, hands it to `use` with its size, and closes it. Its kind is checked before it is opened,
- * because opening a named pipe would wait for a writer.
- * @throws AsdmError `FILE_NOT_FOUND`, or `FILE_READ` when it is a folder, a device, or not readable
+ * Is there a file of this name?
+ * @throws AsdmError `FILE_READ` when it is a folder, a device or a named pipe, which nobody means to have there
  */
-export async function withFile<T>(file: string, use: (handle: FileHandle, bytes: number) => Promise<T>): Promise<T> {
-  let handle: FileHandle | undefined
+export async function fileExists(file: string): Promise<boolean> {
+  const found = await statIfAny(file)
+  if (found !== undefined && !found.isFile()) throw notRegular(file, found)
+  return found !== undefined
+}
+
+function notRegular(file: string, found: Stats): AsdmError {
+  const kind = found.isDirectory() ? 'a folder' : 'not a regular file'
+  return new AsdmError('FILE_READ', `Expected ${shownPath(file)} to be a file but it is ${kind}`)
+}
+
+/**
+ * Opens a regular file for reading. Its kind is checked before it is opened, since opening a device may do something, and afterwards,
+ * since it may have been replaced; a named pipe does not make it wait for a writer.
+ * @throws AsdmError `FILE_NOT_FOUND`, or `FILE_READ` when it is a folder, a device, a named pipe, or not readable
+ */
+export async function openFile(file: string): Promise<FileHandle> {
   try {
     const before = await stat(file)
-    if (!before.isFile())
-      throw new AsdmError('FILE_READ',
-        `Expected ${shownPath(file)} to be a file but it is ${before.isDirectory() ? 'a folder' : 'not a regular file'}`)
-    handle = await open(file, 'r')
+    if (!before.isFile()) throw notRegular(file, before)
+    // Missing on Windows, where no named pipe lies among files.
+    const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+    const found = await handle.stat()
+    if (found.isFile()) return handle
+    await handle.close()
+    throw notRegular(file, found)
+  } catch (error) {
+    throw isFileError(error) ? fileError(error, file) : error
+  }
+}
+
+/**
+ * Opens a regular file as {@link openFile}, hands it to `use` with its size, and closes it.
+ * @throws AsdmError as {@link openFile}
+ */
+export async function withFile<T>(file: string, use: (handle: FileHandle, bytes: number) => Promise<T>): Promise<T> {
+  const handle = await openFile(file)
+  try {
     return await use(handle, (await handle.stat()).size)
   } catch (error) {
     throw isFileError(error) ? fileError(error, file) : error
   } finally {
-    await handle?.close()
+    await handle.close()
   }
+}
+
+/**
+ * Reads a regular file as text.
+ * @param mostBytes a longer file is refused unread
+ * @throws AsdmError as {@link readWhole}
+ */
+export async function readText(file: string, mostBytes: number): Promise<string> {
+  return (await readWhole(file, mostBytes)).toString('utf8')
 }
 
 /** Bytes read before an abort is looked for. */

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { copyFile, link, lstat, mkdir, readdir, readFile, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { copyFile, link, lstat, mkdir, readdir, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
-import { fileError, isFileError, shownPath, statIfAny, writeError } from '../files/files'
+import { isFileError, readText, shownPath, statIfAny, writeError } from '../files/files'
 import type { HubIO } from './io'
 import type { RepoFile } from './listing'
 import { isCommit } from './names'
+
+/** Longest file in `refs/` that is read; it holds a commit. */
+const maxRefBytes = 2 ** 10
 
 /**
  * A repository in the cache that the hub's tools share: `blobs/` holds files by hash, `snapshots/<commit>/` their names as links to
@@ -38,14 +41,11 @@ export class RepoCache {
   /** The commit that a revision stood for, `undefined` where it was never asked for. */
   async readRef(revision: string): Promise<string | undefined> {
     if (isCommit(revision)) return revision
-    try {
-      const commit = (await readFile(this.#ref(revision), 'utf8')).trim()
-      return isCommit(commit) ? commit : undefined
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
-      throw fileError(error, this.#ref(revision))
-    }
+    // A folder has the name of a revision where that is the beginning of another one's: refs/pr of refs/pr/1.
+    const found = await statIfAny(this.#ref(revision))
+    if (found === undefined || found.isDirectory()) return undefined
+    const commit = (await readText(this.#ref(revision), maxRefBytes)).trim()
+    return isCommit(commit) ? commit : undefined
   }
 
   /** @throws AsdmError `FILE_WRITE` */

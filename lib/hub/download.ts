@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { mkdir, open, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
+import { mkdir, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
-import { isFileError, writeError } from '../files/files'
+import { isFileError, openFile, writeError } from '../files/files'
 import type { RepoCache } from './cache'
 import { Broken, type HubClient } from './http'
 import type { HubIO } from './io'
@@ -146,7 +146,7 @@ export async function mismatch(
   place: string, { size, etag }: RepoFile, signal: AbortSignal | undefined, onBytes: (bytes: number) => void,
 ): Promise<string | undefined> {
   const hash = etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
-  const handle = await open(place, 'r')
+  const handle = await openFile(place)
   try {
     const { size: length } = await handle.stat()
     if (length !== size) return `it has ${length} bytes instead of ${size}`

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { AsdmError, shown } from '../base/errors'
-import { shownPath } from '../files/files'
+import { readText, shownPath } from '../files/files'
 
 /** Where the hub is, where its files are kept, and who asks. */
 export interface HubSettings {
@@ -14,6 +13,9 @@ export interface HubSettings {
   /** How long nothing may arrive before a connection counts as broken. */
   timeoutMs: number
 }
+
+/** Longest token file that is read. */
+const maxTokenBytes = 2 ** 16
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -47,7 +49,7 @@ export async function readToken(env: Environment = process.env): Promise<string 
   const file = expandHome(env.HF_TOKEN_PATH || path.join(hubHome(env), 'token'))
   let text: string
   try {
-    text = await readFile(file, 'utf8')
+    text = await readText(file, maxTokenBytes)
   } catch {
     return undefined
   }

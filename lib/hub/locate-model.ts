@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { AsdmError, shown } from '../base/errors'
-import { isFile, statIfAny } from '../files/files'
+import { fileExists, statIfAny } from '../files/files'
 import { packageRoot, unpacked } from '../files/package-root'
 import { systemIO, type HubIO } from './io'
 import { locateOnHub, type HubLocateOptions } from './locate'
@@ -35,7 +35,7 @@ async function findPackaged(name: string, packaged: string): Promise<string> {
   }
   const root = packageRoot()
   const inCheckout = root && path.join(root, 'models', name)
-  if (inCheckout !== undefined && await isFile(path.join(inCheckout, 'model_index.json'))) return inCheckout
+  if (inCheckout !== undefined && await fileExists(path.join(inCheckout, 'model_index.json'))) return inCheckout
   throw new AsdmError('FILE_NOT_FOUND', `Expected the package ${packaged}, which holds the model ${shown(name)}, but it is not installed (npm install ${packaged}), and there is nothing of this name here either`)
 }
 

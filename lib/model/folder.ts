@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
-import { isFile, isFolder, shownPath } from '../files/files'
+import { fileExists, isFolder, shownPath } from '../files/files'
 import { readJsonObject, type JsonObject } from '../files/json'
 import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../native/configs'
 import type { Checkpoint, OpenOptions, Part } from './part'
@@ -99,7 +99,7 @@ export interface ConfigSet {
  */
 export async function readConfigSet(folder: string): Promise<ConfigSet> {
   const read = async <Config>(kind: PartKind<Config>): Promise<Config | undefined> =>
-    (await isFile(path.join(folder, kind.name, 'config.json')) ? readConfig(kind, path.join(folder, kind.name)) : undefined)
+    (await fileExists(path.join(folder, kind.name, 'config.json')) ? readConfig(kind, path.join(folder, kind.name)) : undefined)
   const set: ConfigSet = {
     unet: await read(unetKind), vae: await read(vaeKind), textEncoder: await read(textEncoderKind),
     scheduler: await readScheduler(folder), tokenizerFolder: await findTokenizer(folder),
@@ -112,13 +112,13 @@ export async function readConfigSet(folder: string): Promise<ConfigSet> {
 
 async function readScheduler(folder: string): Promise<JsonObject | undefined> {
   const file = path.join(folder, 'scheduler', 'scheduler_config.json')
-  return await isFile(file) ? readJsonObject(file) : undefined
+  return await fileExists(file) ? readJsonObject(file) : undefined
 }
 
 async function findTokenizer(folder: string): Promise<string | undefined> {
   const tokenizer = path.join(folder, 'tokenizer')
   for (const name of ['vocab.json', 'tokenizer.json', 'merges.txt', 'merges.txt.br'])
-    if (await isFile(path.join(tokenizer, name))) return tokenizer
+    if (await fileExists(path.join(tokenizer, name))) return tokenizer
   return undefined
 }
 
@@ -195,9 +195,9 @@ async function correctedUNet(config: UNetConfig, file: string, pipeline: unknown
  */
 export async function checkIndex(folder: string, warnings: string[]): Promise<string | undefined> {
   const file = path.join(folder, 'model_index.json')
-  if (!await isFile(file)) {
+  if (!await fileExists(file)) {
     if (!await isFolder(path.join(folder, 'unet'))) {
-      const hint = await isFile(path.join(folder, 'config.json'))
+      const hint = await fileExists(path.join(folder, 'config.json'))
         ? '; it looks like one part, which is opened on its own (UNet, VAE, TextEncoder)'
         : ''
       throw new AsdmError('FILE_NOT_FOUND',

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
-import { fileError, isFile, shownPath } from '../files/files'
+import { fileError, fileExists, shownPath } from '../files/files'
 import { isJsonObject, readJsonObject } from '../files/json'
 import { isPickleName, pickleError } from '../files/pickle'
 import { readSafetensorsHeader } from '../files/safetensors'
@@ -125,7 +125,7 @@ async function readShards(index: string, signal?: AbortSignal): Promise<FoundTen
   for (const [shard, expected] of shards) {
     throwIfAborted(signal)
     const file = path.join(path.dirname(index), shard)
-    if (!await isFile(file))
+    if (!await fileExists(file))
       throw new AsdmError('FILE_NOT_FOUND', `Expected the shard ${shown(shard)} that ${shownPath(index)} names but there is no such file`)
     const { tensors } = await readSafetensorsHeader(file)
     const missing = [...expected].filter(name => !tensors.has(name))

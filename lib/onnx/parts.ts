@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
-import { isFile } from '../files/files'
+import { fileExists } from '../files/files'
 import { locateModel } from '../hub/locate-model'
 import { openCheckpoint } from '../model/checkpoint'
 import { openTextEncoder, openUNet, openVAE } from '../model/folder'
@@ -47,7 +47,7 @@ export interface PartSource {
 
 /** Opens a model, or a folder with one part of it (its `config.json` and weights). */
 export async function openPart(model: string, part: OnnxPart, { variant, config, signal }: PartSource): Promise<ExportedPart> {
-  if (config === undefined && await isFile(path.join(model, 'config.json'))) {
+  if (config === undefined && await fileExists(path.join(model, 'config.json'))) {
     const folder = path.resolve(model)
     if (part === 'unet') return unetPart(await openUNet(folder, { variant, signal }))
     if (part === 'text_encoder') return textEncoderPart(await openTextEncoder(folder, { variant, signal }))

@@ -2,7 +2,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { brotliDecompress } from 'node:zlib'
 import { AsdmError, shown } from '../base/errors'
-import { isFile, readAt, shownPath, withFile } from '../files/files'
+import { fileExists, readAt, shownPath, withFile } from '../files/files'
 import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
 import { BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
 import { normalizeText } from './normalize'
@@ -59,7 +59,7 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
   const added = await readOptionalJson(addedFile)
   checkOptions(config, configFile)
   const pipelineFile = path.join(folder, 'tokenizer.json')
-  if (genericClasses.includes(config.tokenizer_class) && await isFile(pipelineFile)) await checkPipeline(pipelineFile)
+  if (genericClasses.includes(config.tokenizer_class) && await fileExists(pipelineFile)) await checkPipeline(pipelineFile)
 
   const decoder = config.added_tokens_decoder ?? savedDecoder
   const named = namedTokens(config, configFile, decoder === undefined ? map : {}, mapFile)
@@ -97,10 +97,10 @@ interface ModelFiles extends Pick<TokenizerFiles, 'vocabulary' | 'merges'> {
 async function readModel(folder: string): Promise<ModelFiles> {
   const vocabularyFile = path.join(folder, 'vocab.json')
   const file = path.join(folder, 'tokenizer.json')
-  const hasVocabulary = await isFile(vocabularyFile)
-  if (hasVocabulary || !await isFile(file)) {
+  const hasVocabulary = await fileExists(vocabularyFile)
+  if (hasVocabulary || !await fileExists(file)) {
     const mergesFile = await mergesOf(folder)
-    const mergesAlone = !hasVocabulary && await isFile(mergesFile)
+    const mergesAlone = !hasVocabulary && await fileExists(mergesFile)
     const listed = mergesAlone ? undefined : checkVocabulary(await readJsonObject(vocabularyFile), vocabularyFile)
     const lines = (await readMerges(mergesFile)).split(/\r?\n/)
     const vocabulary = listed ?? vocabularyOfMerges(lines, mergesFile)
@@ -389,7 +389,7 @@ async function readOptionalJson(file: string): Promise<JsonObject> {
 /** Where a folder has its merges: in `merges.txt` or, where that is missing, compressed, as this package brings CLIP's. */
 async function mergesOf(folder: string): Promise<string> {
   const [plain, packed] = [path.join(folder, 'merges.txt'), path.join(folder, PACKED_MERGES)]
-  return !await isFile(plain) && await isFile(packed) ? packed : plain
+  return !await fileExists(plain) && await fileExists(packed) ? packed : plain
 }
 
 /** The text of a folder's merges. @throws AsdmError as {@link readTokenizerFiles} does */
