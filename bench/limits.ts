@@ -1,17 +1,19 @@
 /**
  * Checks the promises about memory and aborts on an SD 1.5-sized model with random weights, and fails where one is broken.
  *
- *   npm run bench:limits -- [--threads 2] [--aborts 20]
+ *   npm run bench:limits -- [--threads 2] [--aborts 20] [--only threads]
  *
  * UNet forward (batch 2, 64x64 latents): peak memory at most weights + 1 GiB. VAE decode of 64x64 latents: at most 1 GiB above its
  * weights. Loading never holds two copies of the weights. An abort at a random moment of a UNet call rejects within 100 ms, and
- * the next call gives the same bits as before. Each measurement is a process of its own, since a peak cannot be reset.
+ * the next call gives the same bits as before. Several threads are at least 1.6 times as fast as one on idle cores, and take at most 1.15
+ * of its time while another process keeps a core busy: images of the emoji model, and UNet calls of SD 1.5's size. Each measurement is a
+ * process of its own, since a peak cannot be reset.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { UNet, VAE, type Tensor } from '../lib/index'
+import { StableDiffusion, UNet, VAE, type Tensor } from '../lib/index'
 import { randomModel } from '../lib/bench/random-model'
 
 const GiB = 2 ** 30
@@ -74,21 +76,57 @@ async function measureAborts(folder: string, threads: number, count: number): Pr
   return { 'call ms': duration, 'worst abort ms': worst }
 }
 
+/** Median milliseconds of each task; they take turns. */
+async function inTurn(tasks: readonly (() => Promise<unknown>)[], rounds: number): Promise<number[]> {
+  const times = tasks.map(() => [] as number[])
+  for (let round = -1; round < rounds; round++)
+    for (const [i, task] of tasks.entries()) {
+      const start = performance.now()
+      await task()
+      if (round >= 0) times[i].push(performance.now() - start)
+    }
+  return times.map(list => list.sort((a, b) => a - b)[list.length >> 1])
+}
+
+/** One thread's time over that of several, on idle cores and while a process keeps one busy. */
+async function measureThreads(folder: string, threads: number): Promise<Record<string, number>> {
+  const image = { prompt: 'a red apple', negativePrompt: '', seed: 1, steps: 20, guidanceScale: 5 }
+  const small = { ...unetInputs(), sample: values([2, 4, 32, 32], 1) }
+  const [one, several] = [await StableDiffusion.load('emoji', { threads: 1 }), await StableDiffusion.load('emoji', { threads })]
+  const unet = path.join(folder, 'unet')
+  const [oneUNet, severalUNet] = [await UNet.load(unet, { threads: 1 }), await UNet.load(unet, { threads })]
+  const result: Record<string, number> = {}
+  for (const busy of [false, true]) {
+    const other = busy ? spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }) : undefined
+    try {
+      const [a, b] = await inTurn([one, several].map(model => () => model.generate(image)), 11)
+      const [c, d] = await inTurn([oneUNet, severalUNet].map(unet => () => unet.forward(small)), 3)
+      Object.assign(result, busy ? { 'busy image': b / a, 'busy call': d / c } : { 'image': a / b, 'call': c / d })
+    } finally {
+      other?.kill()
+    }
+  }
+  for (const model of [one, several, oneUNet, severalUNet]) await model.dispose()
+  return result
+}
+
 async function main(): Promise<void> {
   const { values: options } = parseArgs({
     options: {
       threads: { type: 'string', default: String(os.availableParallelism()) }, aborts: { type: 'string', default: '20' },
-      measure: { type: 'string' },
+      measure: { type: 'string' }, only: { type: 'string' },
     },
   })
   const folder = await randomModel('sd15', path.join(path.dirname(require.resolve('../../../package.json')), 'build', 'bench', 'sd15'))
   const threads = Number(options.threads)
   if (options.measure !== undefined) {
-    const measured = options.measure === 'unet'
-      ? measureUNet(folder, threads)
-      : options.measure === 'vae'
-        ? measureVAE(folder, threads)
-        : measureAborts(folder, threads, Number(options.aborts))
+    const measures: Record<string, () => Promise<Record<string, number>>> = {
+      unet: () => measureUNet(folder, threads),
+      vae: () => measureVAE(folder, threads),
+      aborts: () => measureAborts(folder, threads, Number(options.aborts)),
+      threads: () => measureThreads(folder, threads),
+    }
+    const measured = measures[options.measure]()
     console.log(JSON.stringify(await measured))
     return
   }
@@ -100,13 +138,24 @@ async function main(): Promise<void> {
     return JSON.parse(child.stdout.trim().split('\n').at(-1)!)
   }
   let broken = 0
-  const check = (name: string, value: number, limit: number, unit: string) => {
+  const check = (name: string, value: number, limit: number, unit: string, bound: 'at most' | 'at least' = 'at most') => {
     const scale = unit === 'GiB' ? GiB : 1
-    const ok = value <= limit
+    const ok = bound === 'at most' ? value <= limit : value >= limit
     if (!ok) broken++
-    console.log(
-      `${ok ? 'ok    ' : 'BROKEN'} ${name}: ${(value / scale).toFixed(unit === 'GiB' ? 2 : 0)} ${unit} (limit ${limit / scale} ${unit})`,
-    )
+    const digits = unit === 'ms' ? 0 : 2
+    console.log(`${ok ? 'ok    ' : 'BROKEN'} ${name}: ${(value / scale).toFixed(digits)} ${unit} (${bound} ${limit / scale} ${unit})`)
+  }
+  if (threads > 1) {
+    const shared = ask('threads')
+    const kinds = [['image', 'an image of the emoji model'], ['call', 'a UNet call of SD 1.5\'s size, 32x32 latents']] as const
+    for (const [name, what] of kinds) {
+      check(`one thread on idle cores, ${what}, in times of ${threads} threads`, shared[name], 1.6, '', 'at least')
+      check(`${threads} threads while a core is taken, ${what}, in times of one thread`, shared[`busy ${name}`], 1.15, '')
+    }
+  }
+  if (options.only === 'threads') {
+    process.exitCode = broken === 0 ? 0 : 1
+    return
   }
   const unet = ask('unet')
   check(`UNet load, peak above ${(unet.weights / GiB).toFixed(2)} GiB of weights`, unet['load peak above weights'], 0.25 * GiB, 'GiB')

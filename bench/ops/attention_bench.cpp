@@ -1,5 +1,5 @@
 // How near the attention kernels come to the core's multiply-add peak. Compile from the repository's root and run:
-//   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/attention_bench.cpp native/core/thread_pool.cpp
+//   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/attention_bench.cpp native/core/thread_pool.cpp native/core/worker_threads.cpp
 //     native/cpu/attention/*.cpp native/cpu/peak/*.cpp native/cpu/cpuid.cpp -pthread -o build/attention_bench && build/attention_bench [sets [headDim]]
 // One thread, thread CPU time, best of several runs; the peak is cpu/peak's, independent multiply-adds of floats,
 // timed the same way right before, for bfloat16 too: those that multiply pairs at once may pass it. Only the two products count as

@@ -1,7 +1,7 @@
 // A conditional convolution of four experts against the plain one of the same shape, at Stable Diffusion 1.5's shapes with guidance.
 //
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/cond_conv_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
-//     native/cpu/peak/*.cpp native/cpu/cpuid.cpp native/core/memory.cpp native/core/thread_pool.cpp -pthread -o /tmp/cond_conv_bench          (one line)
+//     native/cpu/peak/*.cpp native/cpu/cpuid.cpp native/core/memory.cpp native/core/thread_pool.cpp native/core/worker_threads.cpp -pthread -o /tmp/cond_conv_bench          (one line)
 //   /tmp/cond_conv_bench [set] [fp32 | bf16] [threads] [filter] [plain | conditional]          (set avx512bf16 has bf16 only)
 //
 // Wall-clock time, both in turn, medians, on a machine that does nothing else. Each result is first compared with double

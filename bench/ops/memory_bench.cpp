@@ -1,6 +1,6 @@
 // The ops that are bound by memory or by a little arithmetic per element, at the sizes of an SD 1.5 UNet (batch 2, 64x64 latents), in
 // float and bfloat16, beside a plain copy of as many bytes. Compile from the repository's root and run:
-//   g++ -std=c++17 -O3 -ffp-contract=off -fno-math-errno -Inative bench/ops/memory_bench.cpp native/core/thread_pool.cpp
+//   g++ -std=c++17 -O3 -ffp-contract=off -fno-math-errno -Inative bench/ops/memory_bench.cpp native/core/thread_pool.cpp native/core/worker_threads.cpp
 //     native/cpu/{norm,elementwise}/{portable,avx2,avx512,avx512bf16}.cpp native/cpu/elementwise/copies.cpp -pthread
 //     -o build/memory_bench && build/memory_bench
 // One thread, thread CPU time, best of several runs. "x copy" is how many times longer than memcpy of the op's output and as much

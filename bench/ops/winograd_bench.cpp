@@ -1,7 +1,7 @@
 // Winograd's convolution against the direct one, shape by shape, one thread; on this rests the rule in native/cpu/conv/winograd.cpp.
 //
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/winograd_bench.cpp native/cpu/gemm/*.cpp native/cpu/conv/*.cpp
-//     native/core/thread_pool.cpp -pthread -o /tmp/winograd_bench          (one line)
+//     native/core/thread_pool.cpp native/core/worker_threads.cpp -pthread -o /tmp/winograd_bench          (one line)
 //   /tmp/winograd_bench [set] [fp32 | bf16] [filter]          (set avx512bf16 has bf16 only)
 //
 // Both are timed by the thread's processor time, in turn, best of several. "rule" says what conv chooses; errors are root mean square

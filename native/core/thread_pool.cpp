@@ -1,106 +1,130 @@
 #include "core/thread_pool.h"
 
-#if defined(_MSC_VER) || defined(__SSE2__)
-#include <immintrin.h>
-#endif
+#include <algorithm>
+
+#include "core/relax.h"
 
 namespace asdm {
 
 namespace {
 
-// How long a thread watches for the next run before it sleeps: operations follow each other within microseconds during a forward
-// pass, and a sleeping thread takes about 50 us to wake.
-constexpr int kSpins = 2000;
-
-inline void relax() {
-#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
-  _mm_pause();
-#elif defined(__SSE2__)
-  _mm_pause();
-#elif defined(__aarch64__) && !defined(_MSC_VER)
-  asm volatile("yield");
-#else
-  std::this_thread::yield();
-#endif
-}
+// A caller that waits longer than this for helpers sleeps, which lets one of them have its core.
+constexpr int64_t kWaitNs = 40'000;
+constexpr int kTurnsPerLook = 32;
+// How often a pass looks whether helpers are worth it.
+constexpr int64_t kWindowNs = 2'000'000;
+// Waits up to a quarter of the caller's own work, and this, are what tasks of uneven length and the hand-over cost; any more is a helper
+// that lost its core.
+constexpr int64_t kFairWaitNs = 20'000;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : threads_(threads < 1 ? 1 : threads) {
-  workers_.reserve(threads_ - 1);
-  try {
-    for (int i = 1; i < threads_; i++) workers_.emplace_back([this, i] { workerLoop(i); });
-  } catch (...) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& t : workers_) t.join();
-    throw;
-  }
+void ThreadPool::begin(const std::atomic<bool>* cancel) {
+  cancel_ = cancel;
+  lane_ = workers_->enter();
+  if (lane_ == nullptr) return;
+  const int64_t now = nowNs();
+  workers_->endRest(now);
+  workers_->wake(workers_->helpers());
+  startWindow(now);
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stopping_ = true;
-    generation_.fetch_add(1, std::memory_order_release);
-  }
-  wake_.notify_all();
-  for (std::thread& t : workers_) t.join();
+void ThreadPool::end() noexcept {
+  if (lane_ != nullptr && asked_ > 0) closeWindow(nowNs());
+  workers_->leave(lane_);
+  lane_ = nullptr;
+  cancel_ = nullptr;
 }
 
-void ThreadPool::drain(int worker) {
-  for (;;) {
-    if (cancelled()) return;
-    const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= tasks_) return;
-    call_(context_, task, worker);
-  }
+void ThreadPool::startWindow(int64_t now) {
+  window_.start(now);
+  windowNs_ = now;
+  waitedNs_ = asleepNs_ = 0;
+  asked_ = 0;
+  helpedBeforeNs_ = lane_->helpedNs.load(std::memory_order_relaxed);
+}
+
+void ThreadPool::closeWindow(int64_t now) {
+  WorkerThreads::Window window;
+  window.helpers = asked_;
+  window.helpedNs = lane_->helpedNs.load(std::memory_order_relaxed) - helpedBeforeNs_;
+  window.waitedNs = waitedNs_;
+  window.withoutCoreNs = std::max<int64_t>(0, window_.withoutCore(now) - asleepNs_);
+  workers_->report(now, window);
+}
+
+void ThreadPool::runAlone(int64_t tasks, Call call, const void* context) {
+  for (int64_t task = 0; task < tasks && !cancelled(); task++) call(context, task, 0);
 }
 
 void ThreadPool::runErased(int64_t tasks, Call call, const void* context) {
   if (tasks <= 0) return;
-  if (threads_ == 1 || tasks == 1) {
-    for (int64_t task = 0; task < tasks && !cancelled(); task++) call(context, task, 0);
-    return;
+  if (tasks == 1 || threads() == 1) return runAlone(tasks, call, context);
+  const bool own = lane_ == nullptr;
+  if (own) begin(cancel_);
+  if (lane_ == nullptr) {
+    runAlone(tasks, call, context);
+  } else {
+    const int64_t now = nowNs();
+    if (now - windowNs_ > kWindowNs) {
+      if (asked_ > 0) closeWindow(now);
+      startWindow(now);
+    }
+    workers_->endRest(now);
+    const int helpers = workers_->helpers();
+    if (helpers == 0) runAlone(tasks, call, context);
+    else runShared(tasks, call, context, helpers, now);
   }
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    call_ = call;
-    context_ = context;
-    tasks_ = tasks;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(threads_ - 1, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
-  }
-  wake_.notify_all();
-  drain(0);
-  for (int i = 0; i < kSpins; i++) {
-    if (busy_.load(std::memory_order_acquire) == 0) return;
-    relax();
-  }
-  std::unique_lock<std::mutex> lock(mutex_);
-  done_.wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
+  if (own) end();
 }
 
-void ThreadPool::workerLoop(int worker) {
-  uint64_t seen = 0;
+void ThreadPool::runShared(int64_t tasks, Call call, const void* context, int helpers, int64_t begun) {
+  WorkerThreads::Lane& lane = *lane_;
+  asked_ = std::max(asked_, helpers);
+  lane.call = call;
+  lane.context = context;
+  lane.tasks = tasks;
+  lane.cancel = cancel_;
+  lane.done.store(0, std::memory_order_relaxed);
+  lane.left.store(tasks);
+  if (workers_->awake_.load() < helpers) workers_->wake(helpers);
+
+  int64_t own = 0;
   for (;;) {
-    for (int i = 0; i < kSpins && generation_.load(std::memory_order_acquire) == seen; i++) relax();
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stopping_ || generation_.load(std::memory_order_acquire) != seen; });
-      if (stopping_) return;
-      seen = generation_.load(std::memory_order_acquire);
+    if (cancelled()) {
+      own += std::max<int64_t>(0, lane.left.exchange(0, std::memory_order_acquire));
+      break;
     }
-    drain(worker);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      done_.notify_one();
-    }
+    const int64_t left = lane.left.fetch_sub(1, std::memory_order_acquire);
+    if (left <= 0) break;
+    call(context, tasks - left, 0);
+    own++;
   }
+  if (own == tasks) return;
+  const int64_t worked = nowNs();
+  awaitHelpers(tasks - own);
+  const int64_t waited = nowNs() - worked;
+  if (waited > (worked - begun) / 4 + kFairWaitNs) waitedNs_ += waited;
+}
+
+void ThreadPool::awaitHelpers(int64_t tasks) {
+  WorkerThreads::Lane& lane = *lane_;
+  const auto done = [&] { return lane.done.load() == tasks; };
+  for (const int64_t begin = nowNs();;) {
+    for (int i = 0; i < kTurnsPerLook; i++) {
+      if (done()) return;
+      relax();
+    }
+    if (nowNs() - begin > kWaitNs) break;
+  }
+  const int64_t begin = nowNs();
+  {
+    std::unique_lock<std::mutex> lock(lane.mutex);
+    lane.waiting.store(true);
+    lane.finished.wait(lock, done);
+    lane.waiting.store(false, std::memory_order_relaxed);
+  }
+  asleepNs_ += nowNs() - begin;
 }
 
 }  // namespace asdm

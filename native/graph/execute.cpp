@@ -137,17 +137,11 @@ struct Runner {
   }
 };
 
-struct CancelScope {
-  ThreadPool& pool;
-  CancelScope(ThreadPool& p, const std::atomic<bool>& cancel) : pool(p) { pool.setCancel(&cancel); }
-  ~CancelScope() { pool.setCancel(nullptr); }
-};
-
 }  // namespace
 
 Status execute(const Program& program, const KernelTable& table, const WeightStore& weights, const RunBindings& bindings,
                ThreadPool& pool, const std::atomic<bool>& cancel) {
-  const CancelScope scope(pool, cancel);
+  const ThreadPool::Pass scope(pool, cancel);
   using Clock = std::chrono::steady_clock;
   Runner runner{program, table, weights, bindings, KernelContext{pool, bindings.arena + program.arenaBytes}};
   double* seconds = bindings.seconds;

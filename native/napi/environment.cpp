@@ -85,6 +85,13 @@ void Environment::cancel(const std::shared_ptr<Worker>& worker, uint64_t id) noe
   worker->cancel(id);
 }
 
+std::shared_ptr<WorkerThreads> Environment::workerThreads(int threads) {
+  std::weak_ptr<WorkerThreads>& known = workerThreads_[threads];
+  std::shared_ptr<WorkerThreads> workers = known.lock();
+  if (workers == nullptr) known = workers = std::make_shared<WorkerThreads>(threads);
+  return workers;
+}
+
 void Environment::shutDown() noexcept {
   ended_ = true;
   for (const std::shared_ptr<Worker>& worker : workers_) worker->dispose();

@@ -2,11 +2,13 @@
 // the threads it started. Kept as instance data; nothing here is global.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "core/worker_threads.h"
 #include "napi/js.h"
 #include "napi/worker.h"
 
@@ -28,6 +30,10 @@ class Environment final : public Outlet {
 
   // The call will be told to have been aborted, unless it has been settled; also where it is done but not delivered yet.
   void cancel(const std::shared_ptr<Worker>& worker, uint64_t id) noexcept;
+
+  // The threads that models of this environment compute with, which those that want as many share while there are any. Throws
+  // std::system_error when the OS gives none.
+  std::shared_ptr<WorkerThreads> workerThreads(int threads);
 
   // Stops and joins every thread; calls after it throw DISPOSED.
   void shutDown() noexcept;
@@ -58,6 +64,7 @@ class Environment final : public Outlet {
   std::vector<std::shared_ptr<Worker>> workers_;  // those with a thread
   uint64_t nextId_ = 1;
   std::unordered_map<uint64_t, std::shared_ptr<Call>> open_;  // calls to be settled; they keep the event loop alive
+  std::map<int, std::weak_ptr<WorkerThreads>> workerThreads_;  // by their number
   bool ended_ = false;
 };
 

@@ -284,13 +284,14 @@ napi_value createModel(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   const ModelSpec spec = modelSpec(Value(env, arguments[0], "spec"));
   const ModelOptions options = modelOptions(Value(env, arguments[1], "options"));
+  const int threads = threadCount(Value(env, arguments[1], "options"));
   Environment& state = Environment::of(env);
 
   std::unique_ptr<Model> model;
   try {
-    require(Model::create(spec, options, &model));
+    require(Model::create(spec, options, state.workerThreads(threads), &model));
   } catch (const std::system_error& error) {
-    throw Failure{{Code::OutOfMemory, std::string("Expected the system to start ") + std::to_string(options.threads) +
+    throw Failure{{Code::OutOfMemory, std::string("Expected the system to start ") + std::to_string(threads) +
                                           " threads but it did not: " + error.what()}};
   }
   const std::string cpu = model->cpu();

@@ -107,7 +107,6 @@ ModelOptions modelOptions(const Value& value) {
   const std::string format = dtype.text(kNameBytes);
   if (format != "fp32" && format != "bf16" && format != "int8") dtype.fail("fp32, bf16 or int8");
   options.dtype = format == "int8" ? DType::I8 : format == "bf16" ? DType::BF16 : DType::F32;
-  options.threads = static_cast<int>(value["threads"].integer(1, 256));
   options.cpu = value["cpu"].text(kNameBytes);
   const Value exact = value["exact"];
   if (!exact.missing()) options.exact = exact.texts(kNameBytes, kExact);
@@ -115,6 +114,8 @@ ModelOptions modelOptions(const Value& value) {
   if (!wide.missing()) options.wide = wide.texts(kNameBytes, kExact);
   return options;
 }
+
+int threadCount(const Value& value) { return static_cast<int>(value["threads"].integer(1, 256)); }
 
 std::string cachePath(const Value& value) { return value.missing() ? "" : value.text(kPathBytes); }
 

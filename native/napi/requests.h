@@ -13,6 +13,7 @@ constexpr size_t kRunUNets = 16;
 
 ModelSpec modelSpec(const Value& value);
 ModelOptions modelOptions(const Value& value);
+int threadCount(const Value& value);  // of the same options
 std::string cachePath(const Value& value);  // empty where it is missing
 std::vector<WeightSource> weightSources(const Value& value);
 ForwardShape forwardShape(const Value& value);

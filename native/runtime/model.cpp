@@ -39,8 +39,8 @@ Status guarded(const char* what, const Body& body) {
 }  // namespace
 
 struct Model::Impl {
-  Impl(const ModelSpec& s, Graph g, const KernelTable& t, int threads)
-      : spec(s), graph(std::move(g)), table(t), cpu(t.name), pool(threads), runner(spec, graph, table, store, pool) {}
+  Impl(const ModelSpec& s, Graph g, const KernelTable& t, std::shared_ptr<WorkerThreads> workers)
+      : spec(s), graph(std::move(g)), table(t), cpu(t.name), pool(std::move(workers)), runner(spec, graph, table, store, pool) {}
 
   const ModelSpec spec;
   const Graph graph;
@@ -180,10 +180,8 @@ struct Model::Impl {
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
-Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::unique_ptr<Model>* out) {
+Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::shared_ptr<WorkerThreads> workers, std::unique_ptr<Model>* out) {
   return guarded("a model", [&]() -> Status {
-    if (options.threads < 1 || options.threads > 256)
-      return {Code::InvalidArgument, "Expected threads from 1 to 256 but received " + std::to_string(options.threads)};
     if (options.dtype != DType::F32 && options.dtype != DType::BF16 && options.dtype != DType::I8)
       return {Code::InvalidArgument, std::string("Expected dtype to be fp32, bf16 or int8 but received ") + dtypeName(options.dtype)};
     const KernelTable* table = nullptr;
@@ -192,7 +190,7 @@ Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::un
     ASDM_TRY(buildGraph(spec, &graph));
     if (options.dtype == DType::I8) quantizeWeights(&graph, options.exact);
     if (options.dtype != DType::F32) widenWeights(&graph, options.wide);
-    out->reset(new Model(std::make_unique<Impl>(spec, std::move(graph), *table, options.threads)));
+    out->reset(new Model(std::make_unique<Impl>(spec, std::move(graph), *table, std::move(workers))));
     return Status::good();
   });
 }

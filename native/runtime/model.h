@@ -19,6 +19,7 @@ struct TextEncoderConfig;
 struct Graph;              // graph/graph.h
 struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
 class WeightStore;         // weights/store.h
+class WorkerThreads;       // core/worker_threads.h
 struct Inherit;            // graph/inherit.h
 struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
 struct RunMap;             // graph/run_plan.h: features that one UNet takes over from another
@@ -29,7 +30,6 @@ struct ModelOptions {
   std::vector<std::string> exact;
   // With BF16 and I8, units whose weights and products are floats, named likewise; before `exact` and I8.
   std::vector<std::string> wide;
-  int threads = 1;             // 1..256
   std::string cpu = "auto";    // a kernel set's name
 };
 
@@ -150,7 +150,8 @@ struct RunInfo {
 // May be called from any thread; forward and load are for one thread at a time (napi's queue sees to that).
 class Model {
  public:
-  static Status create(const ModelSpec& spec, const ModelOptions& options, std::unique_ptr<Model>* out);
+  // workers: the threads that it computes with, which it may share with other models.
+  static Status create(const ModelSpec& spec, const ModelOptions& options, std::shared_ptr<WorkerThreads> workers, std::unique_ptr<Model>* out);
   ~Model();
 
   const std::string& cpu() const;

@@ -81,12 +81,6 @@ RunInfo runInfo(const std::vector<RunModel>& models, const RunSpec& spec, const 
   return info;
 }
 
-struct CancelScope {
-  ThreadPool& pool;
-  CancelScope(ThreadPool& p, const std::atomic<bool>& cancel) : pool(p) { pool.setCancel(&cancel); }
-  ~CancelScope() { pool.setCancel(nullptr); }
-};
-
 Status ended(const std::atomic<bool>& cancel) {
   return cancel.load(std::memory_order_relaxed) ? Status{Code::Aborted, "The operation was aborted"} : Status::good();
 }
@@ -198,20 +192,20 @@ Status Run::reserve(uint64_t besides) {
 }
 
 Status Run::prepare(const PlannedPass& pass, size_t step, double time, ThreadPool& pool, const std::atomic<bool>& cancel) {
-  const CancelScope scope(pool, cancel);
+  const ThreadPool::Pass scope(pool, cancel);
   histories_.resume(pass.continues, kept.data(), isHalf(step), time, pool);
   return ended(cancel);
 }
 
 Status Run::finish(const PlannedPass& pass, size_t step, double time, ThreadPool& pool, const std::atomic<bool>& cancel) {
-  const CancelScope scope(pool, cancel);
+  const ThreadPool::Pass scope(pool, cancel);
   for (const KeptCopy& each : pass.copies) copyBytes(kept.data() + each.to, kept.data() + each.from, each.bytes, pool);
   histories_.note(pass.notes, kept.data(), isHalf(step), time, pool);
   return ended(cancel);
 }
 
 Status Run::renew(size_t unet, const std::vector<size_t>& numbers, ThreadPool& pool, const std::atomic<bool>& cancel) {
-  const CancelScope scope(pool, cancel);
+  const ThreadPool::Pass scope(pool, cancel);
   for (size_t number : numbers) {
     for (const ProbedValue& value : plan.unets[unet].probes[number])
       copyBytes(kept.data() + value.before, kept.data() + value.now, value.count * static_cast<uint64_t>(dtypeBytes(plan.unets[unet].activations)), pool);
@@ -221,7 +215,7 @@ Status Run::renew(size_t unet, const std::vector<size_t>& numbers, ThreadPool& p
 }
 
 Status Run::changes(size_t unet, ThreadPool& pool, const std::atomic<bool>& cancel, std::vector<double>* changes) {
-  const CancelScope scope(pool, cancel);
+  const ThreadPool::Pass scope(pool, cancel);
   measured_[unet] = true;
   changes->clear();
   for (size_t number = 0; number < renewed_[unet].size(); number++) {
