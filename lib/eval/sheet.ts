@@ -1,4 +1,4 @@
-import { encodePng } from '../image/png'
+import { encodePng } from '../image/png/encode'
 import type { Evaluation } from './evaluate'
 import type { Picture } from './pictures'
 

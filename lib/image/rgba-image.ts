@@ -2,7 +2,7 @@ import { AsdmError } from '../base/errors'
 import { abortSignal, boolean, checkOptions, integer, optional, path as checkPath, type Unchecked } from '../base/options'
 import { writeWhole } from '../files/write'
 import { checkFormat, formatOfFile, mediaType, type ImageFormat } from './formats'
-import { encodePng } from './png'
+import { encodePng } from './png/encode'
 import { encodeWithSharp } from './sharp'
 
 /** How an image is encoded. */

@@ -3,7 +3,7 @@ import { path as checkPath } from '../base/options'
 import { readWhole, shownPath } from '../files/files'
 import type { GenerationSettings, ReadSettings } from './generation-settings'
 import { formatParameters, parseParameters } from './parameters'
-import { readTexts } from './png'
+import { readTexts } from './png/text'
 
 /** The PNG text chunk that holds the settings as JSON, and the one that other programs read. */
 const keyword = 'asdm'

@@ -1,7 +1,7 @@
 import { untilAborted } from '../base/abort'
 import { AsdmError, isAbortError } from '../base/errors'
 import type { ImageFormat } from './formats'
-import type { DecodedImage } from './png'
+import type { DecodedImage } from './png/decode'
 
 /** The formats that need sharp. */
 export type SharpFormat = Exclude<ImageFormat, 'png'>

@@ -6,7 +6,7 @@ import { Slices } from '../base/slices'
 import { checkTensor, type Tensor } from '../base/tensor'
 import { readWhole, shownPath } from '../files/files'
 import { formatOfBytes } from './formats'
-import { decodePng, pngSize } from './png'
+import { decodePng, pngSize } from './png/decode'
 import { decodeWithSharp } from './sharp'
 
 /**

@@ -6,7 +6,7 @@ import { goalsOf } from '../../lib/bench/goals'
 import { pictureContest, pictureDifference, pictureTask, type PeerPicture, type PicturePeer } from '../../lib/bench/pictures'
 import type { BenchReport } from '../../lib/bench/report'
 import type { Picture } from '../../lib/eval/pictures'
-import { encodePng } from '../../lib/image/png'
+import { encodePng } from '../../lib/image/png/encode'
 import { aborts } from '../support/aborts'
 import { temporaryFolder } from '../support/temporary'
 

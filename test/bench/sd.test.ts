@@ -5,7 +5,7 @@ import { findSd, makePicture, sdArguments, sdModel, sdPeer } from '../../bench/p
 import { isSdHelp, parseSdOutput, sdVersion } from '../../bench/peers/sd-output'
 import { pictureTask, type PictureTask } from '../../lib/bench/pictures'
 import { readSafetensorsHeader } from '../../lib/files/safetensors'
-import { encodePng } from '../../lib/image/png'
+import { encodePng } from '../../lib/image/png/encode'
 import { openCheckpoint } from '../../lib/model/checkpoint'
 import { aborts } from '../support/aborts'
 import { fixture } from '../support/fixtures'

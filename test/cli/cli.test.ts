@@ -5,7 +5,7 @@ import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { readSettings } from '../../lib/image/settings'
 import { withAlpha } from '../../lib/image/pixels'
-import { decodePng } from '../../lib/image/png'
+import { decodePng } from '../../lib/image/png/decode'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { fixture, maxAbsDiff, repoPath } from '../support/fixtures'
 

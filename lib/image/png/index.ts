@@ -1,3 +1,0 @@
-export { decodePng, pngSize, type DecodedImage } from './decode'
-export { encodePng } from './encode'
-export { readTexts } from './text'
