@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto'
 import { AsdmError, shown } from './base/errors'
 import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './base/options'
 import type { Tensor } from './base/tensor'
@@ -15,7 +14,7 @@ import { unetFacts, type UNets } from './plan/names'
 import { mainUNet, type Plan } from './plan/plan'
 import { resolvePlan, type PlanSource } from './plan/source'
 import type { Step } from './progress'
-import { checkSeed } from './random/torch-generator'
+import { parseSeeds } from './random/seeds'
 import { createSampler, samplerNames, type Sampler, type SamplerName, type SchedulerConfig } from './samplers'
 import { samplerNamed } from './samplers/names'
 
@@ -36,8 +35,17 @@ export interface GenerateOptions {
   sampler?: SamplerName | (string & {}) | SchedulerConfig | undefined
   /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
   eta?: number | undefined
-  /** Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out. */
-  seed?: number | bigint | undefined
+  /**
+   * Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out or -1. A list
+   * has one for each image.
+   */
+  seed?: number | bigint | readonly (number | bigint)[] | undefined
+  /**
+   * Whose random numbers the images of a batch get: `same-generator`, all from one that starts from `seed` and moves on from image to image, as
+   * diffusers with one generator; or `per-image`, each from one of its own: of `seed`, `seed` + 1, … or of the seeds listed. Then each image
+   * is the one that is made alone (a plan with adaptive rules looks at the batch as a whole). `per-image` for a list, else `same-generator`.
+   */
+  seeds?: 'same-generator' | 'per-image' | undefined
   /** Size in pixels: multiples of the VAE's factor (8 for Stable Diffusion). The model's own size, or the image's, if left out. */
   width?: number | undefined
   /** As `width`. */
@@ -69,8 +77,13 @@ export interface GenerateOptions {
   strength?: number | undefined
   /** How many of the text encoder's last layers to leave out; 0 if left out. */
   clipSkip?: number | undefined
-  /** Reads `(word:1.2)` in prompts as a weight; false if left out. */
+  /** Reads `(word:1.2)`, `((word))` and `[word]` in prompts as weights, `\\(` as a bracket; false if left out. */
   promptWeighting?: boolean | undefined
+  /**
+   * Prompts longer than the text encoder's window are cut into several windows of 75 tokens, whose features the UNet sees one behind the other;
+   * `BREAK` begins the next. Without it, what goes beyond the window is left out, with a warning. False if left out.
+   */
+  longPrompts?: boolean | undefined
   /**
    * What each step inherits from earlier ones, which UNet it runs and whether guidance runs: a plan, what a builder as `deepcache` gives,
    * or a text as `deepcache:3,0`. Every step in full if left out.
@@ -85,8 +98,8 @@ export interface GenerateOptions {
 }
 
 const keys = [
-  'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'width', 'height', 'count', 'latents', 'image', 'mask',
-  'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'plan', 'signal', 'onProgress', 'preview',
+  'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'seeds', 'width', 'height', 'count', 'latents', 'image', 'mask',
+  'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'longPrompts', 'plan', 'signal', 'onProgress', 'preview',
 ] as const satisfies readonly (keyof GenerateOptions)[]
 
 /** Most images of one request. */
@@ -139,10 +152,12 @@ export interface Request {
   images: number
   clipSkip: number
   promptWeighting: boolean
+  longPrompts: boolean
   /** Set to the steps asked for, strength included. */
   sampler: Sampler
   eta: number
-  seed: number | bigint
+  /** Of the batch's one generator, or one for each image. */
+  seed: number | bigint | readonly (number | bigint)[]
   latents: Tensor | undefined
   strength: number
   /** The plan and what it says for each of the sampler's steps. */
@@ -170,10 +185,10 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const images = prompts.length * count
   if (images > maxImages) throw bad(`at most ${maxImages} images in one request`, `${prompts.length} prompts times a count of ${count}`)
   const eta = optional(options.eta, item => number(item, 'eta', 0, 1)) ?? 0
-  if (options.seed !== undefined) checkSeed(options.seed)
-  const seed = options.seed as number | bigint | undefined ?? randomInt(2 ** 32)
+  const seed = parseSeeds(options.seed, options.seeds, images)
   const clipSkip = optional(options.clipSkip, item => integer(item, 'clipSkip', 0, facts.textLayers - 1)) ?? 0
   const promptWeighting = optional(options.promptWeighting, item => boolean(item, 'promptWeighting')) ?? false
+  const longPrompts = optional(options.longPrompts, item => boolean(item, 'longPrompts')) ?? false
 
   const failure = new AbortController()
   const handed = parseImages(options, facts, images)
@@ -182,14 +197,17 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
 
   return {
     plan, prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
-    sampler, eta, seed, latents: handed.latents, strength: handed.strength, open: handed.open,
+    longPrompts, sampler, eta, seed, latents: handed.latents, strength: handed.strength, open: handed.open,
     preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
     signal: optional(options.signal, item => abortSignal(item, 'signal')),
     onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress', reason => failure.abort(reason))),
     failure: failure.signal,
     settings: (index, opened) => ({
       prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps,
-      sampler: samplerSetting, eta, seed, width: opened.width, height: opened.height, count, index, clipSkip, promptWeighting,
+      sampler: samplerSetting, eta, width: opened.width, height: opened.height, clipSkip, promptWeighting,
+      // With a seed of its own an image is one that can be made alone.
+      ...(typeof seed === 'object' ? { seed: seed[index], count: 1, index: 0 } : { seed, count, index }),
+      ...(longPrompts && { longPrompts: true as const }),
       ...(handed.from !== undefined && { from: handed.from, strength: handed.strength }),
       ...(opened.fit !== undefined && { fit: opened.fit }),
       ...(opened.outside !== undefined && { keepOutside: true as const }),

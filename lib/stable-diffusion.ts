@@ -15,6 +15,7 @@ import { checkRevision } from './hub/names'
 import type { PullProgress } from './hub/pull'
 import type { GeneratedImage } from './image/generated-image'
 import { Previewer } from './image/preview'
+import type { NoiseSource } from './image/start'
 import { openCheckpoint, type Checkpoint, type Part } from './model/checkpoint'
 import { openUNet } from './model/folder'
 import type { Addon, NativeModelOptions } from './native/binding'
@@ -23,6 +24,7 @@ import { loadAddon } from './native/load'
 import { runPipeline, type Pipeline } from './pipeline'
 import { mainUNet } from './plan/plan'
 import type { Step } from './progress'
+import { BatchNoise } from './random/batch-noise'
 import { TorchGenerator } from './random/torch-generator'
 import { modelFacts, parseRequest, type GenerateOptions, type ModelFacts, type Request } from './request'
 import type { SchedulerConfig } from './samplers'
@@ -219,7 +221,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const turn = this.#queue.turn(signal)
     try {
       await turn
-      const run = runPipeline(this.#pipeline, request, new TorchGenerator(request.seed), signal)
+      const run = runPipeline(this.#pipeline, request, noiseOf(request), signal)
       for (;;) {
         const next = await run.next()
         throwIfAborted(signal)
@@ -254,6 +256,11 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   #warn(warning: Warning): void {
     warn(warning, this.listenerCount('warning') > 0 ? item => void this.emit('warning', item) : undefined)
   }
+}
+
+/** Where a request's random numbers come from. */
+function noiseOf({ seed }: Request): NoiseSource {
+  return typeof seed === 'object' ? new BatchNoise(seed) : new TorchGenerator(seed)
 }
 
 interface Parts {

@@ -41,6 +41,17 @@ export function tile({ data, shape }: Tensor, times: number): Tensor {
   return { data: out, shape: [shape[0] * times, ...shape.slice(1)] }
 }
 
+/** Tensors of equal shape but for the first dimension, one after the other along that. */
+export function join(tensors: readonly Tensor[]): Tensor {
+  const out = new Float32Array(tensors.reduce((sum, { data }) => sum + data.length, 0))
+  let at = 0
+  for (const { data } of tensors) {
+    out.set(data, at)
+    at += data.length
+  }
+  return { data: out, shape: [tensors.reduce((sum, { shape }) => sum + shape[0], 0), ...tensors[0].shape.slice(1)] }
+}
+
 /** Tensors of equal shape but for the channels joined along these: [N,C1,...], [N,C2,...] give [N,C1+C2,...]. A batch of 1 is repeated. */
 export function joinChannels(tensors: readonly Tensor[]): Tensor {
   const batch = Math.max(...tensors.map(({ shape }) => shape[0]))

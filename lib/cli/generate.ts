@@ -32,6 +32,7 @@ interface Flags extends ModelFlags, OutputFlags {
   strength?: number
   clipSkip?: number
   promptWeighting?: true
+  longPrompts?: true
   plan?: string
 }
 
@@ -60,6 +61,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--strength <number>', 'how much of --image is repainted, above 0 to 1 (0.8, with a mask 1)', parseNumber)
     .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
     .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
+    .option('--long-prompts', 'let prompts beyond the window of the text encoder fill further ones')
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
   addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'config', 'packedCache')
   return command
@@ -93,6 +95,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
         negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta,
         width: flags.width, height: flags.height, count: flags.count, image: flags.image, mask: flags.mask, fit: flags.fit,
         keepOutside: flags.keepOutside, strength: flags.strength, clipSkip: flags.clipSkip, promptWeighting: flags.promptWeighting,
+        longPrompts: flags.longPrompts,
         plan: flags.plan === undefined ? undefined : await readPlan(flags.plan),
       }),
       signal, onProgress: step => bar?.step(step),

@@ -4,12 +4,13 @@ import { printable } from '../base/errors'
 export interface Warning {
   /**
    * - `PROMPT_TRUNCATED`: a prompt is longer than the text encoder's window; `prompt` and `cut` say which and what was left out.
+   * - `PROMPT_SYNTAX`: a prompt holds what another program would read as a command, as `<lora:name:1>`; it is read as text.
    * - `NON_FINITE_WEIGHTS`: weights hold NaN or infinity; `weights` names them.
    * - `NON_FINITE_OUTPUT`: a part's output holds NaN or infinity; `part`, and for the UNet `step`, say where that began.
    * - `PACKED_CACHE`: the packed cache that was asked for could not be written.
    * - `CHECKPOINT`: how a checkpoint was read, where that may surprise.
    */
-  code: 'PROMPT_TRUNCATED' | 'NON_FINITE_WEIGHTS' | 'NON_FINITE_OUTPUT' | 'PACKED_CACHE' | 'CHECKPOINT'
+  code: 'PROMPT_TRUNCATED' | 'PROMPT_SYNTAX' | 'NON_FINITE_WEIGHTS' | 'NON_FINITE_OUTPUT' | 'PACKED_CACHE' | 'CHECKPOINT'
   /** One sentence. */
   message: string
   /** The prompt, whole. */

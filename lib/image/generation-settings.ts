@@ -30,6 +30,8 @@ export interface GenerationSettings {
   clipSkip: number
   /** Were weights read in the prompts? */
   promptWeighting: boolean
+  /** Prompts beyond the window filled further ones. */
+  longPrompts?: true
   /** Where an image was handed in: `image`, or `inpaint` for one with a mask. */
   from?: 'image' | 'inpaint'
   /** How much of the image handed in was repainted. */

@@ -10,6 +10,8 @@ import type { PixelImage } from './source'
 /** Where random numbers come from, in order: a `TorchGenerator`. */
 export interface NoiseSource {
   randn(shape: readonly number[]): Tensor
+  /** Images that each have random numbers of their own, where they do; every draw is then one of [streams, ...]. */
+  readonly streams?: number
 }
 
 /** A request's images and the size to generate in pixels, once they are read. */
@@ -61,7 +63,8 @@ export async function start(
 
   const whole = mask !== undefined && request.strength === 1
   // An inpainting UNet that begins with pure noise never sees the whole image's latents.
-  const original = inpaintingUNet && whole ? undefined : tile(await encodeImage(vae, image, noise, signal), images)
+  const drawn = noise.streams ?? 1
+  const original = inpaintingUNet && whole ? undefined : tile(await encodeImage(vae, image, noise, signal), images / drawn)
   const added = noise.randn(shape)
   const latents = whole || original === undefined ? multiply(added, sampler.initNoiseSigma) : sampler.addNoise(original, added, 0)
   if (mask === undefined) return { latents, condition: undefined, keep: undefined }
@@ -72,16 +75,18 @@ export async function start(
     return { latents, condition: [small, masked], keep: undefined }
   }
   // diffusers encodes the masked image here too, without using it; the generator must move on all the same.
-  noise.randn([1, ...shape.slice(1)])
+  noise.randn([drawn, ...shape.slice(1)])
   if (original === undefined) throw new AsdmError('INTERNAL', 'Expected latents of the image to keep')
   const keep = (current: Tensor, i: number): Tensor =>
     blend(i + 1 < sampler.timesteps.length ? sampler.addNoise(original, added, i + 1) : original, current, small)
   return { latents, condition: undefined, keep }
 }
 
-/** An image's latents, drawn from the VAE's posterior and scaled: [1,C,h,w]. */
+/** An image's latents, drawn from the VAE's posterior and scaled: [1,C,h,w], or one for each of the noise's streams. */
 async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, signal: AbortSignal): Promise<Tensor> {
-  const posterior = await vae.encode(image, { signal })
+  const { mean, logvar } = await vae.encode(image, { signal })
+  const drawn = noise.streams ?? 1
+  const posterior = { mean: tile(mean, drawn), logvar: tile(logvar, drawn) }
   const { scalingFactor, shiftFactor } = vae.config
   const sample = samplePosterior(posterior, noise.randn(posterior.mean.shape))
   const factor = Math.fround(scalingFactor)

@@ -52,7 +52,7 @@ const refused: [string, unknown, ErrorCode, RegExp?][] = [
   ['guidance below 0', { ...fine, guidanceScale: -1 }, 'INVALID_ARGUMENT', /guidanceScale/],
   ['guidance NaN', { ...fine, guidanceScale: NaN }, 'INVALID_ARGUMENT', /guidanceScale/],
   ['eta above 1', { ...fine, eta: 1.5 }, 'INVALID_ARGUMENT', /eta/],
-  ['a negative seed', { ...fine, seed: -1 }, 'INVALID_ARGUMENT', /seed/],
+  ['a negative seed', { ...fine, seed: -2 }, 'INVALID_ARGUMENT', /seed/],
   ['a broken seed', { ...fine, seed: 0.5 }, 'INVALID_ARGUMENT', /seed/],
   ['a seed above 2^53', { ...fine, seed: 2 ** 54 }, 'INVALID_ARGUMENT', /seed/],
   ['a BigInt seed of 2^64', { ...fine, seed: 2n ** 64n }, 'INVALID_ARGUMENT', /seed/],
