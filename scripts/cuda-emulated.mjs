@@ -54,12 +54,12 @@ async function compile(sources, to, more = []) {
 /** Compiles the program that runs single kernels. @returns its path */
 export async function buildEmulatedKernels() {
   const sources = [...emulatedSources(), ...filesOf('native/cuda/testing', /^(?!model_main).*\.cpp$/), ...filesOf('native/testing', /^op_(attention|elementwise|matmul|norm)\.cpp$/),
-    'native/testing/tile_emulation.cpp', 'native/testing/remote/main.cpp', 'native/core/thread_pool.cpp', 'native/core/memory.cpp']
+    'native/testing/tile_emulation.cpp', 'native/testing/remote/main.cpp', ...filesOf('native/core', /\.cpp$/)]
   return link(sources, 'kernels')
 }
 
 /** Compiles the program that bench/cuda/model.ts counts with. @returns its path */
-export const buildModel = () => link([...emulatedSources(), 'native/cuda/testing/model_main.cpp', 'native/core/thread_pool.cpp'], 'model')
+export const buildModel = () => link([...emulatedSources(), 'native/cuda/testing/model_main.cpp', ...filesOf('native/core', /\.cpp$/)], 'model')
 
 async function link(sources, name) {
   const program = path.join(folder, name)
