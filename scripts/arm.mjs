@@ -6,7 +6,7 @@
 import path from 'node:path'
 import { $, argv, cd, glob } from 'zx'
 import { buildAddons, comparePictures, missing, nodeOf } from './cross.mjs'
-import { root } from './install.mjs'
+import { root } from './root.mjs'
 
 cd(root)
 const native = process.arch === 'arm64'

@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { $, argv, cd, glob } from 'zx'
-import { root } from './install.mjs'
+import { root } from './root.mjs'
 
 if (process.platform !== 'linux') throw new Error(`Expected Linux, where the sanitizer's runtime can be preloaded into Node, but this is ${process.platform}`)
 cd(root)

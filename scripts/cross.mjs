@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { createRequire } from 'node:module'
 import { $, which } from 'zx'
-import { root } from './install.mjs'
+import { root } from './root.mjs'
 
 const require = createRequire(import.meta.url)
 

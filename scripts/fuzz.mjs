@@ -2,7 +2,7 @@
 // seeds moved by a random number, which is printed so that a failure can be repeated.
 import fs from 'node:fs'
 import { $, argv, cd, glob } from 'zx'
-import { root } from './install.mjs'
+import { root } from './root.mjs'
 
 cd(root)
 const times = argv.times ?? 100

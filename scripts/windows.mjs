@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { $, argv, cd, glob } from 'zx'
 import { buildAddons, comparePictures, missing, nodeOf } from './cross.mjs'
-import { root } from './install.mjs'
+import { root } from './root.mjs'
 
 cd(root)
 const compiler = process.env.CXX ?? 'x86_64-w64-mingw32-g++-posix'

@@ -15,14 +15,16 @@ interface Report {
   chosen: string | undefined
   threads: { default: number | undefined, logicalCores: number }
   memory: { totalBytes: number, freeBytes: number, limitBytes: number | undefined }
-  /** What is wrong, and what to do about it. */
+  /** What keeps asdm from running as it is told to, and what to do about it. */
   problems: string[]
+  /** What keeps it from running as well as it could. */
+  hints: string[]
 }
 
 /** A 512x512 picture by a Stable Diffusion 1.5 model: float32 weights and about 1 GiB of activations. */
 const wantedBytes = 5 * 2 ** 30
 
-/** `asdm doctor`: what this machine gives asdm to run on. Exit code 1 where nothing can run. */
+/** `asdm doctor`: what this machine gives asdm to run on. Exit code 1 where there is a problem. */
 export function doctorCommand(): Command {
   return new Command('doctor')
     .description('say which binary, instruction set, threads and memory were found, and what to do about problems')
@@ -31,7 +33,7 @@ export function doctorCommand(): Command {
     .action((flags: { json?: boolean | undefined }) => {
       const report = examine()
       process.stdout.write(flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : `${asText(report)}\n`)
-      if (!report.binary.found) process.exitCode = 1
+      if (report.problems.length > 0) process.exitCode = 1
     })
 }
 
@@ -44,6 +46,7 @@ function examine(): Report {
     threads: { default: undefined, logicalCores: os.cpus().length },
     memory: { totalBytes: os.totalmem(), freeBytes: os.freemem(), limitBytes: memoryLimit() },
     problems: [],
+    hints: [],
   }
   try {
     const { addon, file, source } = locateAddon()
@@ -56,10 +59,11 @@ function examine(): Report {
     report.binary = { found: false, reason: error.message }
   }
   report.problems = problems(report)
+  report.hints = hints(report)
   return report
 }
 
-function problems({ binary, cpu, chosen, threads, memory }: Report): string[] {
+function problems({ binary, cpu, chosen }: Report): string[] {
   const list: string[] = []
   // The loader's message already ends with the remedy.
   if (!binary.found) list.push(binary.reason)
@@ -68,7 +72,12 @@ function problems({ binary, cpu, chosen, threads, memory }: Report): string[] {
       `ASDM_CPU asks for the kernel set ${JSON.stringify(chosen)}, which cannot run here; unset it, or choose one of `
       + `${cpu.usable.join(', ')}.`,
     )
-  else if (cpu !== undefined && chosen !== cpu.usable[0])
+  return list
+}
+
+function hints({ cpu, chosen, threads, memory }: Report): string[] {
+  const list: string[] = []
+  if (cpu !== undefined && chosen !== undefined && cpu.usable.includes(chosen) && chosen !== cpu.usable[0])
     list.push(`ASDM_CPU=${chosen} keeps the faster kernel set ${cpu.usable[0]} from being used; unset it.`)
   if (chosen === 'portable' && cpu?.usable[0] === 'portable')
     list.push(
@@ -95,7 +104,7 @@ function memoryLimit(): number | undefined {
   return limit !== undefined && limit > 0 && limit < os.totalmem() ? limit : undefined
 }
 
-function asText({ system, binary, cpu, chosen, threads, memory, problems: list }: Report): string {
+function asText({ system, binary, cpu, chosen, threads, memory, problems: wrong, hints: better }: Report): string {
   const why = { environment: 'named by ASDM_BINARY', package: `from the package ${system.package}`, build: 'compiled on this machine' }
   const lines = [
     `System:           ${system.platform} ${system.arch}, Node ${system.node}`,
@@ -119,7 +128,7 @@ function asText({ system, binary, cpu, chosen, threads, memory, problems: list }
     `Memory:           ${formatBytes(memory.totalBytes)}, of which ${formatBytes(memory.freeBytes)} `
     + `free${memory.limitBytes === undefined ? '' : `, limited to ${formatBytes(memory.limitBytes)}`}`,
   )
-  if (list.length === 0) lines.push('', 'No problems found.')
-  else lines.push('', ...list.map(problem => `Problem: ${problem}`))
+  lines.push('', ...wrong.map(problem => `Problem: ${problem}`), ...better.map(hint => `Hint: ${hint}`))
+  if (wrong.length === 0) lines.push('No problems found.')
   return lines.join('\n')
 }

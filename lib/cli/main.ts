@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { AsdmError } from '../base/errors'
 import { assembleCommand } from './assemble'
 import { benchCommand } from './bench'
+import { buildCommand } from './build'
 import { convertCommand } from './convert'
 import { doctorCommand } from './doctor'
 import { evalCommand } from './eval'
@@ -33,8 +34,8 @@ async function main(argv: string[]): Promise<number> {
     .enablePositionalOptions()
     .exitOverride()
   const commands = [
-    generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, scoreCommand, benchCommand, assembleCommand, pullCommand, convertCommand, exportOnnxCommand,
-    doctorCommand,
+    generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, scoreCommand, benchCommand, assembleCommand,
+    pullCommand, convertCommand, exportOnnxCommand, doctorCommand, buildCommand,
   ]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())
   try {

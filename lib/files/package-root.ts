@@ -11,7 +11,10 @@ export function packageRoot(): string | undefined {
   }
 }
 
-/** Electron packs an app into one file, beside which unpacked files lie in a folder of nearly the same name; a library must be outside. */
+/**
+ * Where a file lies unpacked. Electron packs an app into an archive, of whatever name, beside which unpacked files lie in a folder of
+ * nearly the same name; a library must be outside.
+ */
 export function unpacked(file: string): string {
-  return file.replace(/([/\\])app\.asar([/\\])/, '$1app.asar.unpacked$2')
+  return file.replace(/([^/\\]\.asar)([/\\])/, '$1.unpacked$2')
 }

@@ -6,6 +6,8 @@ import { AsdmError } from '../base/errors'
 import { ABI, type Addon } from './binding'
 import { packageRoot, unpacked } from '../files/package-root'
 import { platformPackage } from './platform'
+import { packagedBinary } from './platform-packages'
+import { remedy } from './remedy'
 import { wrapAddon, type RawAddon } from './wrap'
 
 /** Where the addon came from. */
@@ -29,10 +31,11 @@ const found = new Map<string, LoadedAddon>()
 
 /**
  * Loads the native addon. Looked for in this order: the path in the environment variable `ASDM_BINARY` (if set, nothing else is
- * tried), the prebuilt package of the platform (`@asdm/linux-x64`, ...), `build/Release/asdm.node` and `build/Debug/asdm.node`.
+ * tried), the prebuilt package of the platform (`@asdm/linux-x64`, ...), what `asdm build` compiled: `build/Release/asdm.node` and
+ * `build/Debug/asdm.node`.
  * A prebuilt binary is first loaded in a child process, so that one that crashes (wrong C library, for example) is passed over;
  * `ASDM_PROBE=0` leaves that out (it takes some 50 ms), and so does Electron, whose executable runs no scripts.
- * @throws AsdmError `NATIVE_NOT_FOUND` with every attempt and its reason
+ * @throws AsdmError `NATIVE_NOT_FOUND` with every attempt and its reason, and what to do about it
  */
 export function loadAddon(): Addon {
   return locateAddon().addon
@@ -44,34 +47,44 @@ export function locateAddon(): LoadedAddon {
   const known = found.get(forced)
   if (known !== undefined) return known
   const attempts: string[] = []
+  let broken = false
   for (const { source, label, find } of candidates(forced)) {
+    let there = false
     try {
       const file = find()
+      there = true
       if (source === 'package') probe(file)
       const loaded = { addon: wrapAddon(open(file)), file, source }
       found.set(forced, loaded)
       return loaded
     } catch (error) {
+      broken ||= there
       attempts.push(`  ${label}: ${firstLine(error)}`)
     }
   }
   throw new AsdmError('NATIVE_NOT_FOUND',
-    `Expected a native binary of asdm for ${process.platform}-${process.arch} but none loads:\n${attempts.join('\n')}\n${remedy(forced)}`)
+    `Expected a native binary of asdm for ${process.platform}-${process.arch} but none loads:\n${attempts.join('\n')}\n`
+    + remedy({ forced, broken }))
 }
 
 function candidates(forced: string): Candidate[] {
   if (forced !== '') return [{ source: 'environment', label: `ASDM_BINARY=${forced}`, find: () => existing(path.resolve(forced)) }]
   const name = platformPackage()
-  const list: Candidate[] = [{
-    source: 'package', label: `package ${name}`, find: () => unpacked(requireFromHere.resolve(`${name}/asdm.node`)),
-  }]
+  const packaged: Candidate = { source: 'package', label: `package ${name}`, find: () => outside(packagedBinary(name)) }
+  // The first two in full, for tools that follow such paths; the others where compiled files lie elsewhere, as in tests.
+  const built = new Set([
+    path.join(__dirname, '..', '..', 'build', 'Release', 'asdm.node'), path.join(__dirname, '..', '..', 'build', 'Debug', 'asdm.node'),
+  ])
   const root = packageRoot()
-  if (root === undefined) return list
-  for (const kind of ['Release', 'Debug']) {
-    const file = unpacked(path.join(root, 'build', kind, 'asdm.node'))
-    list.push({ source: 'build', label: file, find: () => existing(file) })
-  }
-  return list
+  if (root === undefined) return [packaged]
+  for (const kind of ['Release', 'Debug']) built.add(path.join(root, 'build', kind, 'asdm.node'))
+  return [packaged, ...[...built].map((file): Candidate => ({ source: 'build', label: file, find: () => existing(outside(file)) }))]
+}
+
+/** The file's place outside an Electron archive, if it has one. */
+function outside(file: string): string {
+  const place = unpacked(file)
+  return fs.existsSync(place) ? place : file
 }
 
 function existing(file: string): string {
@@ -104,10 +117,4 @@ function probe(file: string): void {
 
 function firstLine(error: unknown): string {
   return String((error as Error | undefined)?.message ?? error).split('\n', 1)[0]
-}
-
-function remedy(forced: string): string {
-  if (forced !== '') return 'Unset ASDM_BINARY, or set it to a binary that was built for this platform and this version of asdm.'
-  return 'Install it again with scripts enabled (npm rebuild asdm), which compiles it: this takes a C++ compiler (g++ or clang, Xcode\'s '
-    + 'command line tools, Visual Studio\'s C++ tools), make and Python 3.'
 }

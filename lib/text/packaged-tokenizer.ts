@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
@@ -10,6 +11,9 @@ import { readMergesOf, readTokenizerFiles } from './tokenizer-files'
  * @throws AsdmError `FILE_NOT_FOUND`
  */
 export function packagedTokenizer(): string {
+  // Where it lies as published, in full for tools that follow such paths.
+  const folder = path.join(__dirname, '..', '..', 'assets', 'clip-tokenizer')
+  if (existsSync(folder)) return folder
   const root = packageRoot()
   if (root === undefined) throw new AsdmError('FILE_NOT_FOUND', `Expected asdm's package.json above ${__dirname} but found none`)
   return path.join(root, 'assets', 'clip-tokenizer')

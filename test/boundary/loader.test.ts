@@ -6,7 +6,9 @@ import test from 'ava'
 import { unpacked } from '../../lib/files/package-root'
 import { ABI } from '../../lib/native/binding'
 import { locateAddon } from '../../lib/native/load'
+import { packageManager } from '../../lib/native/package-manager'
 import { platformPackage } from '../../lib/native/platform'
+import { platformPackages } from '../../lib/native/platform-packages'
 import { root } from '../support/fixtures'
 import { runScript } from './support'
 
@@ -34,7 +36,8 @@ function installed(files: Record<string, string>): { folder: string, locate(env?
   fs.writeFileSync(path.join(own, 'package.json'), JSON.stringify({ name: 'asdm' }))
   const compiled = path.dirname(require.resolve('../../lib/index'))
   for (const file of [
-    'base/errors.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js', 'native/binding.js',
+    'base/errors.js', 'base/realms.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js',
+    'native/binding.js', 'native/platform-packages.js', 'native/package-manager.js', 'native/remedy.js',
   ]) {
     fs.mkdirSync(path.dirname(path.join(own, 'dist', file)), { recursive: true })
     fs.copyFileSync(path.join(compiled, file), path.join(own, 'dist', file))
@@ -90,7 +93,81 @@ test('when nothing loads, every attempt and the remedy are told', t => {
     && /Debug[\\/]asdm\.node: no such file/.test(message!),
     message,
   )
-  t.regex(message!, /npm rebuild asdm.*C\+\+ compiler/)
+  t.regex(message!, /does not load on this machine.*asdm build.*C\+\+17 compiler/)
+})
+
+const other = platformPackage() === '@asdm/darwin-arm64' ? '@asdm/win32-x64' : '@asdm/darwin-arm64'
+const release = JSON.stringify({ name: 'asdm', optionalDependencies: { [platformPackage()]: '1.2.3', [other]: '1.2.3' } })
+
+test('each cause has its own remedy, with the command of the package manager in use', t => {
+  const messageOf = (files: Record<string, string>, env: NodeJS.ProcessEnv = {}): string => {
+    const { code, message } = installed(files).locate({ npm_config_user_agent: '', ...env })
+    t.is(code, 'NATIVE_NOT_FOUND')
+    return message!
+  }
+  t.regex(messageOf({}), /No prebuilt binary is installed\. Compile one: npx asdm build/)
+  const omitted = new RegExp(`left out of this installation.*npm install ${platformPackage()}@1\\.2\\.3\\. Or.*npx asdm build`)
+  t.regex(messageOf({ 'asdm/package.json': release }), omitted)
+  const elsewhere = {
+    'asdm/package.json': release, [`${other}/asdm.node`]: 'x', [`${other}/package.json`]: JSON.stringify({ name: other }),
+  }
+  t.regex(messageOf(elsewhere), new RegExp(`${other} is installed, which is for another platform`))
+  const commands = {
+    'npm/11.0.0 node/v22': ['npm install ', 'npx asdm build'], 'pnpm/10.0.0 npm/? node/v22': ['pnpm add ', 'pnpm exec asdm build'],
+    'yarn/4.0.0 npm/? node/v22': ['yarn add ', 'yarn asdm build'], 'bun/1.3.0 npm/? node/v22': ['bun add ', 'bunx asdm build'],
+    'deno/2.0.0 npm/? deno/2.0.0': ['deno add npm:', 'deno run -A npm:asdm build'],
+  }
+  for (const [agent, [add, build]] of Object.entries(commands)) {
+    const message = messageOf({ 'asdm/package.json': release }, { npm_config_user_agent: agent })
+    t.true(message.includes(`${add}${platformPackage()}@1.2.3`) && message.includes(build), message)
+  }
+})
+
+test('the package manager is known by its lock file where none runs', t => {
+  const files: [file: string, manager: ReturnType<typeof packageManager>][] = [
+    ['package-lock.json', 'npm'], ['pnpm-lock.yaml', 'pnpm'], ['yarn.lock', 'yarn'], ['.pnp.cjs', 'yarn'], ['bun.lock', 'bun'],
+    ['bun.lockb', 'bun'], ['deno.lock', 'deno'],
+  ]
+  for (const [file, manager] of files) {
+    const folder = temporary()
+    fs.writeFileSync(path.join(folder, file), '')
+    fs.mkdirSync(path.join(folder, 'packages', 'app'), { recursive: true })
+    t.is(packageManager(path.join(folder, 'packages', 'app'), {}), manager, file)
+    t.is(packageManager(folder, { npm_config_user_agent: 'bun/1.3.0' }), 'bun')
+  }
+})
+
+test('in an archive of any name unpacked files are used, and their lack is told', t => {
+  const app = installed({ 'asdm/build/Release/asdm.node': '{binary}' })
+  const archive = path.join(temporary(), 'app-x64.asar')
+  fs.cpSync(app.folder, archive, { recursive: true })
+  const { ASDM_BINARY: _, ...env } = process.env
+  const load = path.join(archive, 'node_modules', 'asdm', 'dist', 'native', 'load.js')
+  const locate = (): Report => JSON.parse(execFileSync(process.execPath, ['-e', report, load], { encoding: 'utf8', env })) as Report
+  const inside = path.join('node_modules', 'asdm', 'build', 'Release', 'asdm.node')
+  fs.mkdirSync(path.dirname(path.join(`${archive}.unpacked`, inside)), { recursive: true })
+  fs.renameSync(path.join(archive, inside), path.join(`${archive}.unpacked`, inside))
+  t.deepEqual(locate(), { file: path.join(`${archive}.unpacked`, inside), source: 'build', abi: ABI })
+  fs.rmSync(`${archive}.unpacked`, { recursive: true })
+  t.regex(locate().message!, /asar archive.*asarUnpack/)
+})
+
+test('in a bundle the message says to keep asdm external', t => {
+  const folder = temporary()
+  const compiled = path.dirname(require.resolve('../../lib/index'))
+  for (const file of [
+    'base/errors.js', 'base/realms.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js',
+    'native/binding.js', 'native/platform-packages.js', 'native/package-manager.js', 'native/remedy.js',
+  ]) {
+    fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true })
+    fs.copyFileSync(path.join(compiled, file), path.join(folder, file))
+  }
+  const { ASDM_BINARY: _, ...env } = process.env
+  const output = execFileSync(process.execPath, ['-e', report, path.join(folder, 'native', 'load.js')], { encoding: 'utf8', env })
+  const { code, message } = JSON.parse(output) as Report
+  t.is(code, 'NATIVE_NOT_FOUND')
+  t.regex(message!, /was bundled into .*keep asdm external.*--external:asdm/)
+  t.notRegex(message!, /asdm build/)
 })
 
 test('ASDM_BINARY is used, and nothing else when it fails', t => {
@@ -118,10 +195,16 @@ test('a binary of another version of the interface is refused', t => {
 test('paths in an Electron archive lead to the unpacked files', t => {
   t.is(unpacked('/app/resources/app.asar/node_modules/x/asdm.node'), '/app/resources/app.asar.unpacked/node_modules/x/asdm.node')
   t.is(unpacked('C:\\app\\app.asar\\x.node'), 'C:\\app\\app.asar.unpacked\\x.node')
+  t.is(unpacked('/a/app-x64.asar/x.node'), '/a/app-x64.asar.unpacked/x.node')
   t.is(unpacked('/app.asar.unpacked/x.node'), '/app.asar.unpacked/x.node')
 })
 
-test('the addon needs nothing beyond Node-API 8 and the C++ runtime', t => {
+test('every folder of npm/ is a package that the loader knows', t => {
+  const folders = fs.readdirSync(path.join(root, 'npm'), { withFileTypes: true }).filter(entry => entry.isDirectory())
+  t.deepEqual(folders.map(({ name }) => `@asdm/${name}`).sort(), [...platformPackages].sort())
+})
+
+test('the addon needs nothing beyond Node-API 8 and the C library', t => {
   if (process.platform !== 'linux') return t.pass()
   const nm = spawnSync('nm', ['-D', '--undefined-only', binary], { encoding: 'utf8' })
   if (nm.status !== 0) return t.pass()
@@ -131,6 +214,7 @@ test('the addon needs nothing beyond Node-API 8 and the C++ runtime', t => {
   const ofNode = symbols.filter(name =>
     /^(_ZN2v8|_ZN4node|uv_|node_api_)/.test(name) || name.includes('external_buffer') || name.includes('external_arraybuffer'))
   t.deepEqual(ofNode, [], 'one binary serves every Node and Electron')
+  t.deepEqual(symbols.filter(name => /@(GLIBCXX|CXXABI)_/.test(name)), [], 'the C++ library is linked in')
 })
 
 test('cpuInfo tells what the loader\'s machine can do', async t => {

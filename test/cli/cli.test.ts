@@ -19,10 +19,12 @@ interface Run {
   stderr: string
 }
 
+interface Surroundings { cwd?: string, stopAfterMs?: number, env?: NodeJS.ProcessEnv }
+
 /** Runs the CLI in a process of its own; `stopAt` sends Ctrl-C when this appears on its outputs. */
-function asdm(args: string[], { cwd, stopAfterMs }: { cwd?: string, stopAfterMs?: number } = {}): Promise<Run> {
+function asdm(args: string[], { cwd, stopAfterMs, env = {} }: Surroundings = {}): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', text => { stdout += text })
@@ -170,4 +172,21 @@ test('doctor says what was found', async t => {
   const text = await asdm(['doctor'])
   t.is(text.code, 0)
   for (const word of ['binary', 'instruction set', 'threads', 'memory']) t.regex(text.stdout, new RegExp(word, 'i'))
+})
+
+test('doctor ends with code 1 where something is wrong', async t => {
+  const bogus = await asdm(['doctor'], { env: { ASDM_CPU: 'bogus' } })
+  t.is(bogus.code, 1)
+  t.regex(bogus.stdout, /Problem: ASDM_CPU asks for the kernel set "bogus"/)
+  const none = await asdm(['doctor', '--json'], { env: { ASDM_BINARY: '/nowhere/asdm.node' } })
+  t.is(none.code, 1)
+  t.regex((JSON.parse(none.stdout) as { problems: string[] }).problems.join(), /Unset ASDM_BINARY/)
+  const slower = await asdm(['doctor', '--json'], { env: { ASDM_CPU: 'portable' } })
+  t.is(slower.code, 0, 'a hint is no problem')
+})
+
+test('build compiles nothing where a binary loads', async t => {
+  const { code, stdout } = await asdm(['build'])
+  t.is(code, 0)
+  t.regex(stdout, /asdm\.node loads; nothing is compiled/)
 })

@@ -20,10 +20,10 @@ test('sources.json lists the .cpp files on the disk, each once', t => {
 })
 
 test('both builds take their sources from sources.json alone', t => {
-  const [gyp, cmake] = [withoutComments(read('binding.gyp')), withoutComments(read('CMakeLists.txt'))]
+  const [gyp, cmake] = [withoutComments(read('native', 'addon.gypi')), withoutComments(read('CMakeLists.txt'))]
   for (const text of [gyp, cmake]) t.notRegex(text, /\.(cpp|cc|cxx|c)\b/)
   for (const group of Object.keys(sources)) {
-    t.true(gyp.includes(`require(\\'./native/sources.json\\').${group}.join`), `binding.gyp compiles ${group}`)
+    t.true(gyp.includes(`require(\\'./native/sources.json\\').${group}.join`), `addon.gypi compiles ${group}`)
     t.true(
       cmake.includes(`asdm_sources(${group} files)`) || new RegExp(`asdm_addon\\(\\w+ ${group}\\)`).test(cmake),
       `CMakeLists.txt compiles ${group}`,
@@ -43,10 +43,10 @@ test('what node-gyp compiled is what sources.json lists', t => {
 })
 
 test('both builds define and compile the same way', t => {
-  const [gyp, cmake] = [read('binding.gyp'), read('CMakeLists.txt')]
+  const [gyp, cmake] = [read('native', 'addon.gypi'), read('CMakeLists.txt')]
   for (const word of [
     'NAPI_VERSION=8', 'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED', '-O3', '-ffp-contract=off', '-fno-math-errno', '-fexceptions',
-    '-Wno-unknown-warning-option',
+    '-Wno-unknown-warning-option', '-static-libstdc++', '-static-libgcc', '-Wl,--exclude-libs,ALL', '-Wl,-Bsymbolic',
   ])
     for (const [name, text] of Object.entries({ gyp, cmake })) t.true(text.includes(word), `${name}: ${word}`)
   t.true(gyp.includes('-std=c++17') && /CMAKE_CXX_STANDARD 17/.test(cmake))
@@ -57,7 +57,7 @@ test('both builds define and compile the same way', t => {
 
 // node-gyp merges Node's own settings into the file's: they win over plain ones of target_defaults, and forbid exceptions.
 test('what Visual Studio and Xcode are told comes after what Node itself wants', t => {
-  const gyp = withoutComments(read('binding.gyp'))
+  const gyp = withoutComments(read('native', 'addon.gypi'))
   const [plain, late] = [
     gyp.slice(0, gyp.indexOf('\'target_conditions\'')), gyp.slice(gyp.indexOf('\'target_conditions\''), gyp.indexOf('\'targets\'')),
   ]

@@ -62,16 +62,39 @@ test.serial('the tarball holds what is needed and no more', t => {
   const files = packed.files.map(file => file.path)
   t.true(packed.size < 5e6, `${packed.size} bytes`)
   for (const needed of [
-    'package.json', 'binding.gyp', 'CMakeLists.txt', 'native/sources.json', 'native/napi/addon.cpp', 'native/runtime/model.h',
-    'scripts/install.mjs', 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/native/load.js',
+    'package.json', 'native/addon.gypi', 'native/sources.json', 'native/napi/addon.cpp', 'native/runtime/model.h',
+    'dist/index.js', 'dist/native/compile.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/native/load.js',
   ])
     t.true(files.includes(needed), needed)
   t.true(files.some(file => file.startsWith('assets/clip-tokenizer/')))
   const sources = JSON.parse(fs.readFileSync(repoPath('native', 'sources.json'), 'utf8')) as Record<string, string[]>
   for (const file of [...sources.library, ...sources.addon]) t.true(files.includes(file), file)
   t.deepEqual(
-    files.filter(file => /\.(safetensors|node|ckpt|png|o|a)$|^(test|models|build|bench|npm|node_modules|native\/testing)\//.test(file)), [],
+    files.filter(file => !file.endsWith('.md') && /\.(safetensors|node|ckpt|o|a)$|^binding\.gyp$|^(scripts|test|models|build|bench|npm|node_modules|native\/testing)\//.test(file)), [],
   )
+})
+
+test.serial('no link of the packed texts is dead', t => {
+  const files = packed.files.map(file => file.path)
+  const texts = files.filter(file => /^(README|ARCHITECTURE)\.md$|^docs\/.*\.md$/.test(file))
+  t.true(texts.length > 5)
+  for (const text of texts) {
+    const source = fs.readFileSync(repoPath(text), 'utf8').replace(/```[\s\S]*?```/g, '')
+    for (const [, link = ''] of source.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^(https?:|#)/.test(link)) continue
+      const target = path.posix.join(path.posix.dirname(text), link.replace(/#.*$/, ''))
+      t.true(files.some(file => file === target || file.startsWith(`${target.replace(/\/$/, '')}/`)), `${text}: ${link}`)
+    }
+  }
+})
+
+test.serial('nothing runs at installation, in any package', t => {
+  for (const folder of ['.', 'models/emoji', ...fs.readdirSync(repoPath('npm')).filter(name => !name.includes('.')).map(name => `npm/${name}`)]) {
+    const { scripts = {} } = JSON.parse(fs.readFileSync(repoPath(folder, 'package.json'), 'utf8')) as { scripts?: Record<string, string> }
+    t.deepEqual(Object.keys(scripts).filter(name => /^(pre|post)?install$/.test(name)), [], folder)
+  }
+  // Package managers compile whatever has this file, some in spite of "gypfile": false.
+  t.false(packed.files.some(file => file.path === 'binding.gyp'))
 })
 
 test.serial('require and import give the same exports', async t => {
@@ -96,6 +119,15 @@ test.serial('require and import give the same exports', async t => {
   )
 })
 
+test.serial('asdm build compiles where nothing fits, and leaves only the binary', async t => {
+  if (!whole) return t.pass()
+  t.timeout(600_000)
+  const bin = path.join(folder, 'node_modules', 'asdm', 'dist', 'cli', 'main.js')
+  await run(process.execPath, [bin, 'build'], { cwd: folder, env: cleanEnv({ ASDM_BINARY: '' }), maxBuffer: 2 ** 26 })
+  const build = path.join(folder, 'node_modules', 'asdm', 'build')
+  t.deepEqual(fs.readdirSync(build, { recursive: true }).sort(), ['Release', path.join('Release', 'asdm.node')])
+})
+
 test.serial('the installed addon loads and computes', async t => {
   const models = JSON.stringify(repoPath('models', 'emoji'))
   const script = `
@@ -108,7 +140,6 @@ test.serial('the installed addon loads and computes', async t => {
   const [width, height, bytes, kind] = (await node('generate.cjs', script)).split(' ')
   t.is(Number(bytes), Number(width) * Number(height) * 4)
   t.is(kind, 'PNG')
-  if (whole) t.true(fs.existsSync(path.join(folder, 'node_modules', 'asdm', 'build', 'Release', 'asdm.node')))
 })
 
 test.serial('the command runs', async t => {

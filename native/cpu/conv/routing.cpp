@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/old_glibc.h"
 #include "cpu/gemm/gemm.h"
 
 namespace asdm::cpu {

@@ -1,6 +1,8 @@
 // Bodies of the arithmetic elementwise kernels, for every set. Include after a vocabulary, element.inc.h, math.inc.h and math16.inc.h.
 #pragma once
 
+#include "core/old_glibc.h" // declares nothing
+
 namespace asdm::cpu::ASDM_SET {
 
 // 64 K elements: at most 256 KB in and out, some tens of microseconds, far below the abort latency and far above the cost of a task.

@@ -1,0 +1,44 @@
+// What a shared library of Linux asks of the system, read from its ELF file (64 bits, little-endian: all platforms there are packages for).
+
+const NEEDED = 1, STRTAB = 5, VERNEED = 0x6ffffffe, VERNEEDNUM = 0x6fffffff, LOAD = 1, DYNAMIC = 2
+
+/**
+ * @param {Buffer} bytes
+ * @returns {{ libraries: string[], versions: string[] }} the libraries it names, and the symbol versions it needs of them, as GLIBC_2.28
+ * @throws where it is not such a file
+ */
+export function elfNeeds(bytes) {
+  if (bytes.readUInt32BE(0) !== 0x7f454c46 || bytes[4] !== 2 || bytes[5] !== 1) throw new Error('Expected a 64-bit little-endian ELF file')
+  const number = at => Number(bytes.readBigUInt64LE(at))
+  const [start, size, count] = [number(32), bytes.readUInt16LE(54), bytes.readUInt16LE(56)]
+  const segments = Array.from({ length: count }, (_, i) => {
+    const at = start + i * size
+    return { type: bytes.readUInt32LE(at), offset: number(at + 8), address: number(at + 16), bytes: number(at + 32) }
+  })
+  const fileOffset = address => {
+    const segment = segments.find(each => each.type === LOAD && address >= each.address && address < each.address + each.bytes)
+    if (segment === undefined) throw new Error(`Expected address ${address} to lie in the file`)
+    return address - segment.address + segment.offset
+  }
+  const dynamic = segments.find(each => each.type === DYNAMIC)
+  if (dynamic === undefined) throw new Error('Expected a shared library')
+  const entries = Array.from({ length: dynamic.bytes / 16 }, (_, i) => [number(dynamic.offset + i * 16), number(dynamic.offset + i * 16 + 8)])
+  const value = tag => entries.find(([each]) => each === tag)?.[1]
+  const strings = fileOffset(value(STRTAB))
+  const text = offset => bytes.toString('latin1', strings + offset, bytes.indexOf(0, strings + offset))
+
+  const versions = []
+  if (value(VERNEED) !== undefined) {
+    for (let i = 0, at = fileOffset(value(VERNEED)); i < value(VERNEEDNUM); i++, at += bytes.readUInt32LE(at + 12)) {
+      const names = bytes.readUInt16LE(at + 2)
+      for (let j = 0, name = at + bytes.readUInt32LE(at + 8); j < names; j++, name += bytes.readUInt32LE(name + 12)) versions.push(text(bytes.readUInt32LE(name + 8)))
+    }
+  }
+  return { libraries: entries.filter(([tag]) => tag === NEEDED).map(([, offset]) => text(offset)), versions: [...new Set(versions)].sort() }
+}
+
+/** The newest GLIBC version that a file needs, as [2, 28]; undefined where it needs none. */
+export function newestGlibc({ versions }) {
+  return versions.map(version => /^GLIBC_(\d+)\.(\d+)/.exec(version)).filter(Boolean).map(([, major, minor]) => [Number(major), Number(minor)])
+    .sort((a, b) => a[0] - b[0] || a[1] - b[1]).at(-1)
+}
