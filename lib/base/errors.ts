@@ -36,7 +36,7 @@ export class AsdmError extends Error {
 
   /** Errors are made by asdm itself. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(printable(message), options)
+    super(typeof message === 'string' ? printable(message) : shown(message), options)
     this.name = 'AsdmError'
     this.code = code
   }
