@@ -29,9 +29,11 @@ struct Set {
   const KernelTable* float32;
   const KernelTable* bfloat16;
   const KernelTable* int8;
+  // Has instructions for products of the format, which are faster than those of float32.
+  bool fastBf16, fastI8;
 };
 
-#define ASDM_CPU_SET(set, needed, float32, bfloat16) \
+#define ASDM_CPU_SET(set, needed, float32, bfloat16, fastBf16, fastI8) \
   ASDM_TABLES(set, float32, bfloat16) ASDM_INT8_TABLE(set)
 #include "cpu/sets.def"
 #undef ASDM_CPU_SET
@@ -39,11 +41,11 @@ ASDM_TABLES(portable, portable, portable)
 ASDM_INT8_TABLE(portable)
 
 const Set kSets[] = {
-#define ASDM_CPU_SET(set, needed, float32, bfloat16) \
-  {#set, [](const Features& f) { return needed; }, &set##Float32, &set##Bfloat16, &set##Int8},
+#define ASDM_CPU_SET(set, needed, float32, bfloat16, fastBf16, fastI8) \
+  {#set, [](const Features& f) { return needed; }, &set##Float32, &set##Bfloat16, &set##Int8, fastBf16, fastI8},
 #include "cpu/sets.def"
 #undef ASDM_CPU_SET
-    {"portable", [](const Features&) { return true; }, &portableFloat32, &portableBfloat16, &portableInt8},
+    {"portable", [](const Features&) { return true; }, &portableFloat32, &portableBfloat16, &portableInt8, false, false},
 };
 
 std::string joined(const std::vector<std::string>& names) {
@@ -92,10 +94,11 @@ Status kernels(const std::string& name, DType dtype, const KernelTable** table) 
 }
 
 bool isFast(DType dtype) {
-  const std::string best = usableSets().front();
-  if (dtype == DType::BF16) return best == "amx" || best == "avx512bf16";
-  if (dtype == DType::I8) return best == "amx" || best == "avx512bf16" || best == "avx512vnni" || best == "avxvnni" || best == "neondot";
-  return dtype == DType::F32;
+  if (dtype == DType::F32) return true;
+  const Features features = detect();
+  for (const Set& set : kSets)
+    if (set.usable(features)) return dtype == DType::BF16 ? set.fastBf16 : set.fastI8;
+  return false;
 }
 
 }  // namespace asdm::cpu

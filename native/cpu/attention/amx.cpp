@@ -5,12 +5,7 @@
 
 #include <atomic>
 
-ASDM_TARGET_BEGIN(ASDM_AMX_FEATURES)
-#define ASDM_SET amx
-#define ASDM_VEC_BF16
-#define ASDM_TILES
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/amx_begin.h"
 #include "cpu/vec/amx.h"
 #include "cpu/gemm/tile_registers.inc.h"
 #include "cpu/attention/amx_sizes.inc.h"
@@ -22,6 +17,6 @@ ASDM_TARGET_BEGIN(ASDM_AMX_FEATURES)
 #include "cpu/attention/pairs.inc.h"
 #include "cpu/attention/tile_products.inc.h"
 #include "cpu/attention/instantiate.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

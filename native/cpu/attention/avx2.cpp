@@ -3,10 +3,7 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
-#define ASDM_SET avx2
-#include "cpu/vec/avx2.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx2_begin.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 4 x 3 accumulators, three query vectors and one broadcast: all 16 registers. headDim is a multiple of 4 in practice.
@@ -28,6 +25,6 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 #include "cpu/attention/attention.inc.h"
 #include "cpu/attention/gradient.inc.h"
 #include "cpu/attention/instantiate.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

@@ -3,10 +3,7 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
-#define ASDM_SET avx512
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx512_begin.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 8 x 3 accumulators of 32 registers; 11 loads for 24 multiply-adds.
@@ -30,6 +27,6 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 #include "cpu/attention/attention.inc.h"
 #include "cpu/attention/gradient.inc.h"
 #include "cpu/attention/instantiate.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

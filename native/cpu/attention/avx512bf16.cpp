@@ -3,11 +3,7 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
-#define ASDM_SET avx512bf16
-#define ASDM_VEC_BF16
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx512bf16_begin.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 8 x 3 accumulators of 32 registers; 11 loads for 24 instructions that multiply.
@@ -23,6 +19,6 @@ constexpr int64_t kCoreMacs = 60'000'000;  // per ms
 #include "cpu/attention/pairs.inc.h"
 #include "cpu/attention/pair_products.inc.h"
 #include "cpu/attention/instantiate.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

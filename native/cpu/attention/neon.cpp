@@ -3,9 +3,7 @@
 
 #if defined(ASDM_ARM64)
 
-#define ASDM_SET neon
-#include "cpu/vec/neon.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/neon_begin.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 8 x 3 accumulators of 32 registers.
@@ -27,5 +25,6 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 #include "cpu/attention/attention.inc.h"
 #include "cpu/attention/gradient.inc.h"
 #include "cpu/attention/instantiate.inc.h"
+#include "cpu/sets/end.h"
 
 #endif

@@ -1,9 +1,7 @@
 #include "cpu/attention/attention.h"
 #include "cpu/intrinsics.h"
 
-#define ASDM_SET portable
-#include "cpu/vec/portable.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/portable_begin.h"
 
 namespace asdm::cpu::ASDM_SET {
 // 4 x 2 accumulators of four lanes leave half of a baseline x86's 16 registers for operands and products (it has no FMA).
@@ -25,3 +23,4 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
 #include "cpu/attention/attention.inc.h"
 #include "cpu/attention/gradient.inc.h"
 #include "cpu/attention/instantiate.inc.h"
+#include "cpu/sets/end.h"

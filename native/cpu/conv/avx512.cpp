@@ -5,10 +5,7 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
-#define ASDM_SET avx512
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx512_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/avx512_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
@@ -38,6 +35,6 @@ void pairedWinogradConv(const ConvArgs& a, const Mixture* mixture, KernelContext
 size_t pairedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept { return winogradScratch(a, experts, threads); }
 
 }  // namespace asdm::cpu::avx512
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

@@ -5,9 +5,7 @@
 
 #if defined(ASDM_ARM64)
 
-#define ASDM_SET neon
-#include "cpu/vec/neon.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/neon_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/neon_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
@@ -18,5 +16,6 @@
 #include "cpu/conv/gradient.inc.h"
 #include "cpu/conv/cond_conv_gradient.inc.h"
 #include "cpu/conv/instantiate.inc.h"
+#include "cpu/sets/end.h"
 
 #endif

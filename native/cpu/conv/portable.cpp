@@ -3,9 +3,7 @@
 #include "cpu/gemm/gemm.h"
 #include "cpu/intrinsics.h"
 
-#define ASDM_SET portable
-#include "cpu/vec/portable.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/portable_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/portable_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
@@ -16,3 +14,4 @@
 #include "cpu/conv/gradient.inc.h"
 #include "cpu/conv/cond_conv_gradient.inc.h"
 #include "cpu/conv/instantiate.inc.h"
+#include "cpu/sets/end.h"

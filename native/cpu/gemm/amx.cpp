@@ -5,12 +5,7 @@
 
 #include <atomic>
 
-ASDM_TARGET_BEGIN(ASDM_AMX_FEATURES)
-#define ASDM_SET amx
-#define ASDM_VEC_BF16
-#define ASDM_TILES
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/amx_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/vec/amx.h"
 #include "cpu/gemm/amx_tile.inc.h"
@@ -18,6 +13,6 @@ ASDM_TARGET_BEGIN(ASDM_AMX_FEATURES)
 #include "cpu/gemm/pack.inc.h"
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

@@ -3,10 +3,7 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
-#define ASDM_SET avx512
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx512_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/avx512_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
@@ -14,6 +11,6 @@ ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/gradient.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

@@ -3,9 +3,7 @@
 
 #if defined(ASDM_ARM64)
 
-#define ASDM_SET neon
-#include "cpu/vec/neon.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/neon_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/neon_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
@@ -13,5 +11,6 @@
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/gradient.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
+#include "cpu/sets/end.h"
 
 #endif

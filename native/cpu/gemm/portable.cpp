@@ -1,9 +1,7 @@
 #include "cpu/gemm/gemm.h"
 #include "cpu/intrinsics.h"
 
-#define ASDM_SET portable
-#include "cpu/vec/portable.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/portable_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/gemm/portable_tile.inc.h"
 #include "cpu/gemm/packed.inc.h"
@@ -11,3 +9,4 @@
 #include "cpu/gemm/gemm.inc.h"
 #include "cpu/gemm/gradient.inc.h"
 #include "cpu/gemm/instantiate.inc.h"
+#include "cpu/sets/end.h"

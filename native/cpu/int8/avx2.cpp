@@ -5,10 +5,7 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX2_FEATURES)
-#define ASDM_SET avx2
-#include "cpu/vec/avx2.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx2_begin.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::avx2::int8 {
@@ -39,6 +36,6 @@ ASDM_INLINE vi viDot(vi sum, vi left, vi right) {
 
 #include "cpu/int8/bodies.inc.h"
 #include "cpu/int8/register_tile.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

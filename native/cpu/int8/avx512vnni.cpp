@@ -5,14 +5,11 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX512VNNI_FEATURES)
-#define ASDM_SET avx512vnni
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx512vnni_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/int8/vnni512.inc.h"
 #include "cpu/int8/bodies.inc.h"
 #include "cpu/int8/register_tile.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

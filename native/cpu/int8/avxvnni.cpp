@@ -5,10 +5,7 @@
 
 #if defined(ASDM_X86) && defined(ASDM_HAS_AVXVNNI)
 
-ASDM_TARGET_BEGIN(ASDM_AVXVNNI_FEATURES)
-#define ASDM_SET avxvnni
-#include "cpu/vec/avx2.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avxvnni_begin.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::avxvnni::int8 {
@@ -34,6 +31,6 @@ ASDM_INLINE vi viDot(vi sum, vi left, vi right) { return _mm256_dpbusd_avx_epi32
 
 #include "cpu/int8/bodies.inc.h"
 #include "cpu/int8/register_tile.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

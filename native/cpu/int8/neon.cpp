@@ -5,9 +5,7 @@
 
 #if defined(ASDM_ARM64)
 
-#define ASDM_SET neon
-#include "cpu/vec/neon.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/neon_begin.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::neon::int8 {
@@ -38,5 +36,6 @@ ASDM_INLINE vi viDot(vi sum, vi left, vi right) {
 
 #include "cpu/int8/bodies.inc.h"
 #include "cpu/int8/register_tile.inc.h"
+#include "cpu/sets/end.h"
 
 #endif

@@ -5,10 +5,7 @@
 
 #if defined(ASDM_ARM64)
 
-ASDM_TARGET_BEGIN(ASDM_DOTPROD_FEATURES)
-#define ASDM_SET neondot
-#include "cpu/vec/neon.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/neondot_begin.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::neondot::int8 {
@@ -36,6 +33,6 @@ ASDM_INLINE vi viDot(vi sum, vi left, vi right) {
 
 #include "cpu/int8/bodies.inc.h"
 #include "cpu/int8/register_tile.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

@@ -3,9 +3,7 @@
 #include "cpu/gemm/gemm.h"
 #include "cpu/intrinsics.h"
 
-#define ASDM_SET portable
-#include "cpu/vec/portable.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/portable_begin.h"
 #include "cpu/vec/math.inc.h"
 
 namespace asdm::cpu::portable::int8 {
@@ -43,3 +41,4 @@ ASDM_INLINE void accumulate(const Tile& t, vi (&sum)[R][V]) {
 }
 
 }  // namespace asdm::cpu::portable::int8
+#include "cpu/sets/end.h"

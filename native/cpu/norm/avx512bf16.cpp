@@ -3,16 +3,12 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX512BF16_FEATURES)
-#define ASDM_SET avx512bf16
-#define ASDM_VEC_BF16
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx512bf16_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/vec/math16.inc.h"
 #include "cpu/norm/group_norm.inc.h"
 #include "cpu/norm/layer_norm.inc.h"
 #include "cpu/norm/instantiate.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

@@ -4,12 +4,9 @@
 
 #if defined(ASDM_X86)
 
-ASDM_TARGET_BEGIN(ASDM_AVX512_FEATURES)
-#define ASDM_SET avx512
-#include "cpu/vec/avx512.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/avx512_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/wide/wide.inc.h"
-ASDM_TARGET_END
+#include "cpu/sets/end.h"
 
 #endif

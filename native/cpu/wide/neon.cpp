@@ -4,10 +4,9 @@
 
 #if defined(ASDM_ARM64)
 
-#define ASDM_SET neon
-#include "cpu/vec/neon.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/neon_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/wide/wide.inc.h"
+#include "cpu/sets/end.h"
 
 #endif

@@ -2,8 +2,7 @@
 #include "cpu/intrinsics.h"
 #include "cpu/wide/wide.h"
 
-#define ASDM_SET portable
-#include "cpu/vec/portable.h"
-#include "cpu/vec/element.inc.h"
+#include "cpu/sets/portable_begin.h"
 #include "cpu/vec/math.inc.h"
 #include "cpu/wide/wide.inc.h"
+#include "cpu/sets/end.h"
