@@ -4,8 +4,7 @@
  *   npm run bench:compare -- [build/bench/report/report.json] [--baseline bench/baseline.json] [--write]
  *
  * Ratios to peers hold across machines better than times do, but not wholly: a baseline of another processor is said aloud. `--write`
- * stores the
- * report's ratios as the baseline of its shape instead.
+ * stores the report's ratios as the baseline of its shape instead.
  */
 import fs from 'node:fs'
 import path from 'node:path'

@@ -5,8 +5,7 @@
  *   npm run bench:load -- [--rounds 5] [--threads 2] [--model folder]
  *
  * Each number format has a process of its own; in it reading and loading take turns (lib/bench/loading.ts, as in `asdm bench`). A pass of
- * the
- * UNet has to give the same bits either way.
+ * the UNet has to give the same bits either way.
  */
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'

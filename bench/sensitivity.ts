@@ -1,7 +1,6 @@
 /**
  * How far a UNet's output moves in bf16 and in 8-bit integers: by the rules of lib/model/precision.ts, with every product, and with one
- * unit
- * alone in 8 bits while the rest is bf16, without float weights.
+ * unit alone in 8 bits while the rest is bf16, without float weights.
  *
  *   npm run bench:sensitivity -- [--model emoji] [--steps 10] [--threads 2] [--units] [--limit 40]
  *   npm run bench:sensitivity -- --unet folder --size 64 [...]     a UNet alone, on noise

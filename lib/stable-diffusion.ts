@@ -216,7 +216,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     return parseRequest(options, this.#facts, where)
   }
 
-  async * #run(request: Request): AsyncGenerator<Step, GeneratedImage[], void> {
+  async *#run(request: Request): AsyncGenerator<Step, GeneratedImage[], void> {
     const { signal, release } = anySignal([request.signal, this.#life.signal, request.failure])
     const turn = this.#queue.turn(signal)
     try {

@@ -23,11 +23,11 @@
  * - `PACKAGE_MISSING`: an optional package that the call needs is not installed or does not load; the message has the command.
  * - `INTERNAL`: a bug in asdm.
  */
-export type ErrorCode =
-  | 'INVALID_ARGUMENT' | 'FILE_NOT_FOUND' | 'FILE_READ' | 'UNSUPPORTED_FORMAT' | 'BAD_SAFETENSORS' | 'BAD_JSON'
-  | 'BAD_CONFIG' | 'UNSUPPORTED_CONFIG' | 'TENSOR_MISSING' | 'TENSOR_EXTRA' | 'TENSOR_SHAPE' | 'TENSOR_DTYPE'
-  | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU'
-  | 'FILE_WRITE' | 'HUB_ACCESS' | 'HUB_NOT_FOUND' | 'HUB_RESPONSE' | 'NETWORK' | 'OFFLINE' | 'BAD_DOWNLOAD' | 'PACKAGE_MISSING' | 'INTERNAL'
+export type ErrorCode
+  = | 'INVALID_ARGUMENT' | 'FILE_NOT_FOUND' | 'FILE_READ' | 'UNSUPPORTED_FORMAT' | 'BAD_SAFETENSORS' | 'BAD_JSON'
+    | 'BAD_CONFIG' | 'UNSUPPORTED_CONFIG' | 'TENSOR_MISSING' | 'TENSOR_EXTRA' | 'TENSOR_SHAPE' | 'TENSOR_DTYPE'
+    | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU'
+    | 'FILE_WRITE' | 'HUB_ACCESS' | 'HUB_NOT_FOUND' | 'HUB_RESPONSE' | 'NETWORK' | 'OFFLINE' | 'BAD_DOWNLOAD' | 'PACKAGE_MISSING' | 'INTERNAL'
 
 /** Every error asdm throws on purpose, except aborts: a stable `code` and one sentence saying what was expected, what was received and where. */
 export class AsdmError extends Error {

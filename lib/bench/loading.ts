@@ -9,10 +9,8 @@ export type Turn = () => number | Promise<number>
 
 /**
  * Times things that need much memory, round by round, each round in the opposite order. Every turn that counts comes right after one of its
- * kind
- * that does not, and so gets memory that the system has at hand, whatever ran before. That matters on virtual machines that give free
- * memory
- * back to their host: to get it again can take ten times as long as to clear it.
+ * kind that does not, and so gets memory that the system has at hand, whatever ran before. That matters on virtual machines that give free
+ * memory back to their host: to get it again can take ten times as long as to clear it.
  */
 export async function takeTurns<Name extends string>(turns: Readonly<Record<Name, Turn>>, rounds: number): Promise<Record<Name, number[]>> {
   const names = Object.keys(turns) as Name[]
@@ -39,8 +37,7 @@ const smallBytes = 2 ** 19
 
 /**
  * Reading files whole, by one thread: `fresh` into new memory as large as they are, as `fs.readFile` does; `small` into one small buffer,
- * over
- * and over, which keeps nothing.
+ * over and over, which keeps nothing.
  */
 export function readingTurns(files: readonly string[]): { fresh: Turn, small: Turn } {
   const reused = Buffer.alloc(smallBytes)

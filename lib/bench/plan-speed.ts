@@ -44,10 +44,9 @@ async function timed(call: () => Promise<Tensor>): Promise<{ result: Tensor, ms:
 
 /**
  * A plan has few distinct passes (a full one that keeps features, one that inherits them) and all steps of one kind do the same work: each
- * kind is
- * timed `runs` times, in turn with a full pass that keeps nothing, and the run's time is the sum of medians. A run's first pass, which also
- * computes what depends on the text alone, is not timed where another of its kind comes. Each kind's result is compared with the full
- * pass's on the same input, bit for bit. What adaptive rules would decide while they run is full.
+ * kind is timed `runs` times, in turn with a full pass that keeps nothing, and the run's time is the sum of medians. A run's first pass,
+ * which also computes what depends on the text alone, is not timed where another of its kind comes. Each kind's result is compared with the
+ * full pass's on the same input, bit for bit. What adaptive rules would decide while they run is full.
  * @throws AsdmError `INVALID_ARGUMENT` for a plan that does not fit; `INTERNAL` where results differ
  */
 export async function timePlan(
@@ -92,7 +91,8 @@ export async function timePlan(
           const wanted = conditionalOnly ? half(full) : full
           if (result.data.some((value, k) => !Object.is(value, wanted.data[k])))
             throw new AsdmError('INTERNAL',
-              `Expected step ${i} of the plan ${String(plan)} to give the full pass's result on the same input but it differs`)
+              `Expected step ${i} of the plan ${typeof plan === 'string' ? plan : ''} to give the full pass's result on the same input but `
+              + 'it differs')
           if (i > 0 || again < 0) kinds.set(programs[i], [...kinds.get(programs[i]) ?? [], ms])
         }
       } finally {

@@ -181,8 +181,7 @@ interface PlannedKind {
 
 /**
  * Each distinct kind of step of a plan, in the order in which they first come. A plan with adaptive rules is run twice, once with none
- * inheriting and
- * once with all that may; without their probes, which compute an early part of what the step computes anyway.
+ * inheriting and once with all that may; without their probes, which compute an early part of what the step computes anyway.
  */
 async function profilePlan(
   unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions,

@@ -107,8 +107,7 @@ export interface BenchMiss {
   excessMs: number
   /**
    * Kernels by size. Each is allowed the same multiple of its least time by the roofline, so that all together just meet the goal; what
-   * they
-   * take beyond that, and others less, adds up to `excessMs`.
+   * they take beyond that, and others less, adds up to `excessMs`.
    */
   ops: { name: string, dtype: string, ms: number, allowedMs: number }[]
 }

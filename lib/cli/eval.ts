@@ -110,7 +110,8 @@ function asText({ report }: Evaluation): string {
   const { sampler, plan } = settings
   const lines = [
     `${about.model}: ${report.pictures.length} pictures of ${settings.width}x${settings.height}, `
-    + `${typeof sampler === 'string' ? sampler : sampler._class_name}, ${settings.steps} steps, guidance ${settings.guidanceScale}, `
+    + `${typeof sampler === 'string' ? sampler : String(sampler._class_name)}, ${settings.steps} steps, guidance `
+    + `${settings.guidanceScale}, `
     + `${plan === undefined ? '' : `plan ${JSON.stringify(plan.name ?? 'unnamed')}, `}${about.dtype} on ${cpu}, seeds from `
     + `${settings.seed}`,
     '',

@@ -51,7 +51,7 @@ function parseUNet(text: string, before: Record<string, string> = {}): Record<st
 export function loadOptions({ threads, cpu, dtype, device, variant, revision, tokenizer, config, unet, packedCache }: ModelFlags): LoadOptions {
   return given({
     threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, config, unets: unet, packedCache,
-  }) as LoadOptions
+  })
 }
 
 /** A checkpoint's configs and headers, for commands that read no weights or only some. */

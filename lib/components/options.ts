@@ -31,8 +31,7 @@ export interface PartLoadOptions extends RuntimeOptions {
   variant?: string | undefined
   /**
    * Keeps the weights, packed for this kernel set and number format, in a file beside those they come from, and maps that file where there
-   * is
-   * one. Off if left out. See {@link PackedCache}.
+   * is one. Off if left out. See {@link PackedCache}.
    */
   packedCache?: boolean | undefined
   /** Stops the loading, which then rejects with an `AbortError`. */

@@ -35,8 +35,7 @@ export interface UNetRun {
   readonly info: RunInfo
   /**
    * The first part of a step with `probe`, with the inputs that its pass will have: how far each probe's output is from what it was at the
-   * last
-   * step after which it was in `renew`, see `NativeRun.probe`.
+   * last step after which it was in `renew`, see `NativeRun.probe`.
    * @throws AsdmError as {@link forward}
    */
   probe(step: number, renew: number[], inputs: Omit<UNetInputs, 'taps'>): Promise<number[]>
@@ -165,7 +164,7 @@ function checkTimesteps(timestep: unknown, batch: number): Float32Array {
   const valid = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value)
   if (valid(timestep)) return new Float32Array(batch).fill(timestep as number)
   const list = Array.isArray(timestep) || ArrayBuffer.isView(timestep) ? timestep as unknown as ArrayLike<number> : undefined
-  if (list === undefined || list.length !== batch || !Array.prototype.every.call(list, valid))
+  if (list?.length !== batch || !Array.prototype.every.call(list, valid))
     throw new AsdmError('INVALID_ARGUMENT',
       `Expected timestep to be a finite number or ${batch} of them, one per sample, but received ${shown(timestep)}`)
   return Float32Array.from(list)

@@ -88,7 +88,7 @@ export function ldmVAENames(names: readonly string[]): Map<string, string> {
     .replace(/\.mid_block\.resnets\.(\d+)\./, (_, layer) => `.mid.block_${Number(layer) + 1}.`)
     .replace(
       /\.mid_block\.attentions\.(\d+)\.(group_norm|to_q|to_k|to_v|to_out\.0)\./,
-      (_, layer, inner) => `.mid.attn_${Number(layer) + 1}.${vaeAttention[inner]}.`,
+      (_, layer: string, inner: string) => `.mid.attn_${Number(layer) + 1}.${vaeAttention[inner]}.`,
     )
     .replace(/^encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\./, 'encoder.down.$1.block.$2.').replace(
       /^encoder\.down_blocks\.(\d+)\.downsamplers\.0\./, 'encoder.down.$1.downsample.',

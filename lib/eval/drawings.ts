@@ -112,7 +112,9 @@ export class Drawings {
   }
 
   /** @internal What the encoder makes of a style's drawings, in the order of {@link ofStyle}; computed once for each VAE. */
-  features(vae: VAE, style: string, options: { signal?: AbortSignal | undefined, onPicture?: ((done: number) => void) | undefined }): Promise<PictureFeatures[]> {
+  features(
+    vae: VAE, style: string, options: { signal?: AbortSignal | undefined, onPicture?: ((done: number) => void) | undefined },
+  ): Promise<PictureFeatures[]> {
     const known = this.#features.get(vae) ?? new Map<string, Promise<PictureFeatures[]>>()
     this.#features.set(vae, known)
     const features = known.get(style) ?? this.pixels(this.ofStyle(style)).then(pixels => pictureFeatures(vae, pixels, this, options))

@@ -109,7 +109,7 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
   }
   const peakBytes = process.resourceUsage().maxRSS * 1024
   const rows: PictureReport[] = tasks.map(({ set, prompt, seed, drawing }) => {
-    const { style, name } = (drawing !== undefined && drawings?.drawings[drawing]) || {}
+    const { style, name } = drawing === undefined ? {} : drawings?.drawings[drawing] ?? {}
     return { set, prompt, seed, ...(style !== undefined && { style }), ...(name !== undefined && { name }) }
   })
   const judged = drawings && await judgePictures(judge, drawings, tasks, images, { signal, onProgress })

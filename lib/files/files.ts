@@ -32,7 +32,7 @@ export function writeError(error: unknown, file: string): AsdmError {
 
 /** A path for a message; control characters, which hostile names may hold, are escaped. */
 export function shownPath(file: string): string {
-  const escaped = JSON.stringify(String(file)).slice(1, -1)
+  const escaped = JSON.stringify(file).slice(1, -1)
   return process.platform === 'win32' ? escaped.replaceAll('\\\\', '\\') : escaped
 }
 

@@ -47,7 +47,7 @@ function parseJson(text: string): unknown {
   } catch (error) {
     const replaced = replaceNumberWords(text)
     if (replaced === text) throw error
-    return JSON.parse(replaced, (key, value) => {
+    return JSON.parse(replaced, (key, value: unknown) => {
       if (key === nanMark) throw error
       return value === nanMark ? NaN : value
     })

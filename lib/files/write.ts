@@ -32,8 +32,7 @@ export async function writeWhole(file: string, bytes: Uint8Array, { folders = fa
 
 /**
  * Makes sure that {@link writeWhole} can write a file, as far as can be told before there is something to write: that it is no folder, and
- * that its
- * folder, or the nearest one that exists where folders are made, takes new files. Leaves nothing behind.
+ * that its folder, or the nearest one that exists where folders are made, takes new files. Leaves nothing behind.
  * @throws AsdmError as {@link writeWhole}
  */
 export async function checkWritable(file: string, { folders = false } = {}): Promise<void> {

@@ -86,7 +86,7 @@ async function fetchBytes(
         have = 0
       }
       await withPartial(partial, io, async handle => {
-        for await (const piece of response.body ?? []) {
+        for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
           alive()
           if (have + piece.byteLength > file.size) throw await bad('more arrived')
           await writeAt(handle, piece, have, partial)
@@ -115,8 +115,8 @@ async function lengthOf(file: string): Promise<number> {
 async function withPartial(partial: string, io: HubIO, use: (handle: FileHandle) => Promise<void>): Promise<void> {
   let handle: FileHandle
   try {
-    handle = await io.open(partial, 'r+').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error
+    handle = await io.open(partial, 'r+').catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
       return io.open(partial, 'wx')
     })
   } catch (error) {

@@ -15,7 +15,7 @@ const maxDelayMs = 60_000
 
 /** An attempt failed in a way that another may not: a connection that broke, a hub that is busy. */
 export class Broken extends Error {
-  constructor(message: string, readonly options: { afterMs?: number | undefined, code?: string | undefined, cause?: unknown | undefined } = {}) {
+  constructor(message: string, readonly options: { afterMs?: number | undefined, code?: string | undefined, cause?: unknown } = {}) {
     super(message, { cause: options.cause })
   }
 }
@@ -167,13 +167,13 @@ function networkError(error: unknown): unknown {
   const { name, message, cause } = error as Error
   if (name !== 'TypeError' || !/^(?:fetch failed|terminated)$/.test(message)) return error
   const { code, message: reason } = (cause ?? {}) as { code?: unknown, message?: unknown }
-  return new Broken(`the connection failed: ${typeof reason === 'string' && reason !== '' ? reason : String(code ?? message)}`, { ...(typeof code === 'string' && { code }), cause: error })
+  return new Broken(`the connection failed: ${typeof reason === 'string' && reason !== '' ? reason : typeof code === 'string' ? code : message}`, { ...(typeof code === 'string' && { code }), cause: error })
 }
 
 async function readText(response: Response, alive: () => void, url: string): Promise<string> {
   const pieces: Uint8Array[] = []
   let bytes = 0
-  for await (const piece of response.body ?? []) {
+  for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     alive()
     bytes += piece.byteLength
     if (bytes > maxTextBytes) throw new AsdmError('HUB_RESPONSE', `Expected at most ${maxTextBytes} bytes from ${shown(url)} but received more`)

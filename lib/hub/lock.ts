@@ -69,8 +69,8 @@ async function create(file: string, own: string): Promise<boolean> {
     if (code === 'EEXIST') return false
     // A file system without hard links (FAT): the lock may be seen empty for a moment, which counts as a holder that lives.
     if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'ENOSYS' && code !== 'EMLINK' && code !== 'EOPNOTSUPP') throw error
-    return await writeFile(file, own, { flag: 'wx' }).then(() => true, (second: NodeJS.ErrnoException) => {
-      if (second.code === 'EEXIST') return false
+    return await writeFile(file, own, { flag: 'wx' }).then(() => true, (second: unknown) => {
+      if ((second as NodeJS.ErrnoException).code === 'EEXIST') return false
       throw second
     })
   } finally {

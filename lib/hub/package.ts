@@ -27,5 +27,5 @@ export interface HubPackage {
  * Its declarations do not pass the compiler with `skipLibCheck` off, hence types of our own; a test compares the two.
  */
 export async function hubPackage(): Promise<HubPackage> {
-  return await import('@huggingface/hub' as string) as HubPackage
+  return await import('@huggingface/hub')
 }

@@ -139,7 +139,7 @@ function parse(repository: unknown, options: unknown, where: string): Request {
   return {
     repository: checkRepositoryName(repository),
     revision: checkRevision(given.revision ?? 'main'),
-    variant: given.variant as VariantChoice,
+    variant: given.variant,
     settings: {
       ...settings,
       endpoint: optional(given.endpoint, value => checkEndpoint(value, 'endpoint')) ?? settings.endpoint,

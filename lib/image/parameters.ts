@@ -13,8 +13,7 @@ const maxLength = 1 << 20
 
 /**
  * Settings as AUTOMATIC1111's web UI writes them into the text chunk `parameters` (its `create_infotext`), for the many readers of that:
- * prompt,
- * negative prompt, and a line `Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512`.
+ * prompt, negative prompt, and a line `Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512`.
  */
 export function formatParameters(settings: GenerationSettings): string {
   const { prompt, negativePrompt, steps, guidanceScale, seed, width, height, strength, clipSkip, count, index } = settings

@@ -67,12 +67,10 @@ export class RgbaImage {
 
   /**
    * Writes the image to a file, in the format of its extension: `.png`, `.jpg`, `.webp` or `.avif`, PNG without one. The file appears whole
-   * or not
-   * at all: the bytes go to a temporary file beside it first.
+   * or not at all: the bytes go to a temporary file beside it first.
    * @returns the absolute path
    * @throws AsdmError `INVALID_ARGUMENT`, `PACKAGE_MISSING`, `FILE_NOT_FOUND` when the folder is missing, `FILE_WRITE` when the system
-   * refuses; an
-   * `AbortError` when the signal fires
+   * refuses; an `AbortError` when the signal fires
    */
   async save(path: string, options?: SaveOptions): Promise<string> {
     const checked = checkOptions(options, saveKeys, 'image.save')

@@ -21,8 +21,7 @@ export function settingsTexts(settings: GenerationSettings): Record<string, stri
 
 /**
  * The settings that `image.save` wrote into a PNG, or those that AUTOMATIC1111's web UI or its relatives wrote (chunk `parameters`), from
- * chunks of the
- * types tEXt, zTXt and iTXt; `undefined` where there are none.
+ * chunks of the types tEXt, zTXt and iTXt; `undefined` where there are none.
  * @param png the file's path or its bytes
  * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, or `BAD_JSON` when asdm's own chunk does not parse
  */
@@ -50,8 +49,7 @@ export async function readSettings(png: string | Uint8Array): Promise<ReadSettin
 
 /**
  * Settings that `JSON.stringify` takes, whatever their seed: one beyond 2^53 becomes a string, which {@link withSeed} reads. The method
- * that does
- * this is not enumerable, so that copies, comparisons and `structuredClone` see the settings alone.
+ * that does this is not enumerable, so that copies, comparisons and `structuredClone` see the settings alone.
  */
 export function jsonSafe<T extends { seed?: number | bigint }>(settings: T): T {
   if (typeof settings.seed !== 'bigint') return settings

@@ -30,6 +30,7 @@ const defaultQuality: Readonly<Record<SharpFormat, number>> = { jpeg: 90, webp: 
  */
 export function loadSharp(purpose: string): SharpModule {
   try {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports -- optional, and found when it is first needed
     return require('sharp') as SharpModule
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND' && (error as Error).message.includes('\'sharp\'')

@@ -178,7 +178,7 @@ const leastOldSampleSize = 64
 async function correctedUNet(config: UNetConfig, file: string, pipeline: unknown, warnings: string[]): Promise<UNetConfig> {
   if (config.sampleSize >= leastOldSampleSize || typeof pipeline === 'string' && pipeline.startsWith('LatentConsistency')) return config
   const { _diffusers_version: version, sample_size: size } = await readJsonObject(file)
-  const [, major, minor] = (typeof version === 'string' && /^(\d+)\.(\d+)/.exec(version)) || []
+  const [, major, minor] = typeof version === 'string' ? /^(\d+)\.(\d+)/.exec(version) ?? [] : []
   if (minor === undefined || typeof size !== 'number' || Number(major) > 0 || Number(minor) >= 9) return config
   warnings.push(
     `The UNet's config says sample_size ${size} and was written by diffusers ${String(version).slice(0, 20)}; ${leastOldSampleSize} is `
@@ -219,7 +219,7 @@ export async function checkIndex(folder: string, warnings: string[]): Promise<st
       throw new AsdmError('UNSUPPORTED_CONFIG',
         `Expected only the parts of a Stable Diffusion pipeline in ${shownPath(file)} but received ${shown(name)}: `
         + (JSON.stringify(value)?.slice(0, 80)))
-    const type = Array.isArray(value) ? value[1] : value
+    const type: unknown = Array.isArray(value) ? value[1] : value
     if (!components[name]!.includes(type as string))
       throw new AsdmError('UNSUPPORTED_CONFIG',
         `Expected ${name} in ${shownPath(file)} to be a ${components[name]!.join(' or ')} but received ${shown(type)}`)

@@ -1,3 +1,4 @@
+import { shown } from '../base/errors'
 import type { JsonObject } from '../files/json'
 
 /** Classes that clip the predicted sample to [-1, 1] where a config leaves `clip_sample` out: a range for pixels, not for latents. */
@@ -10,8 +11,7 @@ const leadingByDefault: readonly unknown[] = ['DDIMScheduler', 'DDPMScheduler', 
 /**
  * A folder's scheduler config as diffusers' Stable Diffusion pipelines correct it in their constructors, whatever it says or leaves out:
  * `clip_sample` false (latents reach far beyond the [-1, 1] that it clips to), `steps_offset` 1, and for inpainting pipelines
- * `skip_prk_steps`
- * true. Values of the wrong type stay, for the sampler to refuse. Latent consistency pipelines correct nothing.
+ * `skip_prk_steps` true. Values of the wrong type stay, for the sampler to refuse. Latent consistency pipelines correct nothing.
  * @param pipeline `_class_name` of the model index, `undefined` where there is none
  * @param warnings takes a sentence where the correction changes images
  */
@@ -23,7 +23,7 @@ export function correctedScheduler(config: JsonObject, pipeline: unknown, warnin
     corrected[option] = value
     if (matters)
       warnings.push(
-        `The scheduler config ${config[option] === undefined ? `leaves ${option} out` : `says ${option} ${String(config[option])}`}; `
+        `The scheduler config ${config[option] === undefined ? `leaves ${option} out` : `says ${option} ${shown(config[option])}`}; `
         + `${String(value)} is used, as in diffusers.`,
       )
   }

@@ -54,8 +54,7 @@ const openClipUsedLayers = 23
  * Configs are inferred from shapes. What shapes cannot tell is SD 1.5's (8 heads, quick_gelu, epsilon) or SD 2.x's (heads 64
  * channels wide, gelu), with 32 groups. Whether a 2.x model predicts v or epsilon cannot be seen either; in this order: a
  * `v_pred` tensor, what `modelspec.prediction_type` in the file's metadata says, epsilon for inpainting UNets (9 channels, as the published
- * one), else
- * v as 2.1 does, which is also how diffusers decides. `{ config: folder }` takes a diffusers folder's configs instead.
+ * one), else v as 2.1 does, which is also how diffusers decides. `{ config: folder }` takes a diffusers folder's configs instead.
  */
 export async function openSingleFile(file: string, options: OpenOptions): Promise<Checkpoint> {
   throwIfAborted(options.signal)

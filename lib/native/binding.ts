@@ -31,8 +31,7 @@ export type NativeModelSpec
     | { kind: 'text_encoder', config: TextEncoderConfig }
 
 export interface NativeModelOptions {
-  /** Format of activations and products. */
-  /** `int8`: activations in bf16, and weights in 8-bit integers but for those of `exact`. */
+  /** Format of activations and products. `int8`: activations in bf16, and weights in 8-bit integers but for those of `exact`. */
   dtype: 'fp32' | 'bf16' | 'int8'
   /** With `int8`: units that keep weights in bf16, each one or more whole parts of names, as `conv_in` or `attn2.to_k`. */
   exact?: readonly string[] | undefined
@@ -358,8 +357,7 @@ export interface NativeModel {
    * Compiles a run (UNets only): which units run at each step and which values are kept for later ones.
    * @param others further UNets that steps may name, as numbers 1, 2, …
    * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed, or the
-   * map
-   * (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
+   * map (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
    */
   createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others?: readonly NativeModel[]): NativeRun
   /**
@@ -369,8 +367,7 @@ export interface NativeModel {
   load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void, cache?: string): NativeCall<LoadResult>
   /**
    * Instead of `load`: uses the weights of another model, which has to have all of this one's, in the same format for the same kernel set.
-   * They stay until the
-   * last of both is disposed of; only the one that loaded them counts their bytes.
+   * They stay until the last of both is disposed of; only the one that loaded them counts their bytes.
    * @throws AsdmError `INVALID_ARGUMENT`, at once, where the other has none loaded; as a rejection naming the weight that it lacks
    */
   share(other: NativeModel): NativeCall<LoadResult>

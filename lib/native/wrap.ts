@@ -1,4 +1,4 @@
-import { AsdmError, abortError, type ErrorCode } from '../base/errors'
+import { AsdmError, abortError, shown, type ErrorCode } from '../base/errors'
 import { isError } from '../base/realms'
 import type {
   Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel,
@@ -107,7 +107,7 @@ class Model implements NativeModel {
   }
 
   share(other: NativeModel): NativeCall<LoadResult> {
-    return this.#start(settle => this.#raw.share((other as Model).#raw, settle))
+    return this.#start(settle => this.#raw.share(own(other).#raw, settle))
   }
 
   forward(inputs: ForwardInputs): NativeCall<ForwardOutputs> {
@@ -115,7 +115,7 @@ class Model implements NativeModel {
   }
 
   createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others: readonly NativeModel[] = []): NativeRun {
-    const models: Model[] = [this, ...others as readonly Model[]]
+    const models: Model[] = [this, ...others.map(own)]
     const raws = models.map(model => model.#raw)
     const { ids, info } = translated(() => this.#raw.createRun(shape, steps, parts, raws.slice(1)))
     const free = (): void => raws.forEach((raw, i) => raw.disposeRun(ids[i]))
@@ -160,4 +160,9 @@ class Model implements NativeModel {
     })
     return { promise, cancel: () => this.#raw.cancel(id) }
   }
+}
+
+function own(model: NativeModel): Model {
+  if (model instanceof Model) return model
+  throw new AsdmError('INVALID_ARGUMENT', `Expected a model that this addon made but received ${shown(model)}`)
 }

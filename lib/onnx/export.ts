@@ -85,8 +85,7 @@ const pageBytes = 4096
 /**
  * Writes one graph of a model as an ONNX file: standard operators of version 17, feature maps [N,C,H,W], nodes and weights under diffusers'
  * names, inputs and outputs as diffusers' own exports call them. Matrices of linear layers are stored as ONNX multiplies by them, [in,
- * out].
- * Weights pass through a piece at a time.
+ * out]. Weights pass through a piece at a time.
  * @param model a diffusers folder, a single file, `owner/name` on the hub, or the folder of the one part @param target the file to write
  * @throws AsdmError as `StableDiffusion.load`; `TENSOR_DTYPE` for a number that the number format cannot hold, `SHAPE_MISMATCH` for sizes
  * that the graph cannot have, `FILE_WRITE`; an `AbortError` when the signal fires

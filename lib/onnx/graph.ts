@@ -198,10 +198,8 @@ export class GraphWriter {
 
   /**
    * A convolution of experts, by rates of each sample. ONNX's convolution has one kernel for a batch, or for each of a fixed number of
-   * groups
-   * of channels: where the batch is fixed, kernels are mixed and samples become groups; where it is open, every expert convolves and the
-   * results
-   * are mixed, which is the same sum at the experts' number of times the arithmetic.
+   * groups of channels: where the batch is fixed, kernels are mixed and samples become groups; where it is open, every expert convolves and
+   * the results are mixed, which is the same sum at the experts' number of times the arithmetic.
    */
   #conditional(
     { name, inputs: [input, rowBias], weights: [[kernels], [biases], [router], [routerBias]], attributes: a }: GraphUnit, id: number,

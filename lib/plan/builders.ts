@@ -169,8 +169,8 @@ export function switchUNet(unet: string, from = 0, to = 0.5): RulePlan {
 
 /**
  * Inherited features go on along the line through their last two computed values instead of standing still; see {@link
- * RulePlan.extrapolate}.
- * To be combined with what inherits: `combine(deepcache(2, 0), extrapolate())`, or `deepcache:2,0;extrapolate` as a text.
+ * RulePlan.extrapolate}. To be combined with what inherits: `combine(deepcache(2, 0), extrapolate())`, or `deepcache:2,0;extrapolate` as a
+ * text.
  * @param factor of the line's slope; its default is the one that gave the nearest pictures (docs/plans.md)
  */
 export function extrapolate(factor = 0.75): RulePlan {

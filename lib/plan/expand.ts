@@ -36,8 +36,7 @@ export interface ExpandedStep {
  * A plan written out for a run.
  * @param count the run's steps @param guided whether the request is guided at all; if not, what the plan says about guidance does not count
  * @throws AsdmError `INVALID_ARGUMENT` where the plan does not fit the run: a number of steps that is not the run's, a step that it does
- * not
- * have, or something inherited that no earlier step computed
+ * not have, or something inherited that no earlier step computed
  */
 export function expandPlan(plan: Plan, count: number, guided: boolean, where = 'plan'): ExpandedStep[] {
   const steps = 'steps' in plan ? expandSteps(plan, count, where) : expandRules(plan, count, guided, where)

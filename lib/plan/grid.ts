@@ -96,7 +96,7 @@ function lettersOf(names: readonly string[]): Map<string, string> {
   const letters = new Map<string, string>()
   for (const name of names) {
     const taken = new Set(letters.values())
-    letters.set(name, [...name.toLowerCase(), ...'abcdefghijklmnopqrstuvwxyz'].find(letter => !taken.has(letter)) ?? '*')
+    letters.set(name, Array.from(name.toLowerCase() + 'abcdefghijklmnopqrstuvwxyz').find(letter => !taken.has(letter)) ?? '*')
   }
   return letters
 }

@@ -23,8 +23,7 @@ const key = ({ unet, prefix, feature }: MapEdge['from']): string => JSON.stringi
 
 /**
  * @throws AsdmError `INVALID_ARGUMENT` for a map within one UNet, for two that give one prefix features of the same UNet, and for those
- * that
- * lead back to where they began
+ * that lead back to where they began
  */
 export function checkMaps(maps: readonly PlanMap[], where: string): void {
   maps.forEach(({ from, to }: { from: MapEnd, to: MapEnd }, i) => {

@@ -96,9 +96,8 @@ export interface RulePlan {
   maps?: PlanMap[]
   /**
    * Inherited features go on along the line through their last two computed values, over time steps, with this factor of its slope (0 to
-   * 2):
-   * `v1 + extrapolate * (t - t1) / (t1 - t0) * (v1 - v0)`. They stand still if left out or 0. With a factor of 1 the first
-   * order of TaylorSeer (arXiv 2503.06923).
+   * 2): `v1 + extrapolate * (t - t1) / (t1 - t0) * (v1 - v0)`. They stand still if left out or 0. With a factor of 1 the first order of
+   * TaylorSeer (arXiv 2503.06923).
    */
   extrapolate?: number
 }

@@ -43,8 +43,7 @@ export function presetPlan(name: PresetName, { stochastic }: Pick<PlanContext, '
 
 /**
  * A plan by its name. All are measured: each is nearer to the full run than fewer steps of the same sampler that take as long, or, where
- * there
- * are few steps, it backs off to a full run, and its plan's name says so.
+ * there are few steps, it backs off to a full run, and its plan's name says so.
  */
 export function preset(name: PresetName): PlanBuilder {
   return context => {

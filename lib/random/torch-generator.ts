@@ -116,8 +116,10 @@ export function checkSeed(seed: unknown): bigint {
 }
 
 function checkShape(shape: unknown): number {
-  const valid = Array.isArray(shape) && shape.length <= 16 && shape.every(size => Number.isInteger(size) && size > 0)
-  const count = valid ? shape.reduce((product: number, size: number) => product * size, 1) : NaN
+  const sizes = Array.isArray(shape) && shape.length <= 16 ? shape as unknown[] : [NaN]
+  const count = sizes.reduce<number>(
+    (product, size) => (Number.isInteger(size) && size as number > 0 ? product * (size as number) : NaN), 1,
+  )
   if (!(count <= MAX_ELEMENTS))
     throw new AsdmError('INVALID_ARGUMENT',
       `Expected a shape of positive integers with at most ${MAX_ELEMENTS} elements but received ${shown(shape)}`)

@@ -14,8 +14,8 @@ export interface ParsedConfig<Options> {
 
 /**
  * Every option of diffusers' scheduler classes for Stable Diffusion (`KarrasDiffusionSchedulers`, and LCM, TCD, SA-Solver beside them). A
- * config
- * keeps those of the class that it was made from, so a class passes over what only others know, as diffusers' `extract_init_dict` does.
+ * config keeps those of the class that it was made from, so a class passes over what only others know, as diffusers' `extract_init_dict`
+ * does.
  */
 const known = new Set([
   'algorithm_type', 'beta_end', 'beta_schedule', 'beta_start', 'clip_sample', 'clip_sample_range', 'corrector_order', 'disable_corrector',
@@ -112,7 +112,7 @@ export class ConfigReader {
     if (!Array.isArray(value) || value.length > most) throw this.bad(option, `a list of at most ${most} numbers`, value)
     const wrong = value.findIndex(item => typeof item !== 'number' || !(item >= min && item <= max))
     if (wrong >= 0) throw this.bad(`${option}[${wrong}]`, `a number from ${min} to ${max}`, value[wrong])
-    return this.#record(option, Object.freeze([...value]) as readonly number[])
+    return this.#record(option, Object.freeze([...value as number[]]))
   }
 
   /** Refuses what nobody read, unless it asks for nothing or belongs to other classes. */

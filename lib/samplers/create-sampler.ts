@@ -67,10 +67,9 @@ const checkpointOptions = [
 export function createSampler(config: SchedulerConfig): Sampler
 /**
  * Makes a sampler by its short name, or another program's name for it (`Euler a`, `DPM++ 2M Karras`, `sample_dpmpp_2m`, a diffusers class),
- * for a
- * checkpoint whose scheduler config is given. What that config states about the network
- * (betas, prediction type, spacing, ...) holds for the new sampler; what it leaves out takes the new class's defaults, as with diffusers'
- * `from_config`; what it states about another algorithm is left aside.
+ * for a checkpoint whose scheduler config is given. What that config states about the network (betas, prediction type, spacing, ...) holds
+ * for the new sampler; what it leaves out takes the new class's defaults, as with diffusers' `from_config`; what it states about another
+ * algorithm is left aside.
  * @throws AsdmError as above; `INVALID_ARGUMENT` for an unknown name
  */
 export function createSampler(name: SamplerName | (string & {}), checkpointConfig: SchedulerConfig): Sampler

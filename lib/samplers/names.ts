@@ -1,8 +1,7 @@
 /**
  * Other programs' names for samplers: diffusers' class names, AUTOMATIC1111's labels ("DPM++ 2M Karras"), k-diffusion's functions
  * ("sample_dpmpp_2m"), InvokeAI's and ComfyUI's keys ("k_euler_a", "dpmpp_2m"). Most differ from asdm's only in letter case, punctuation
- * and
- * "++" for "pp", which do not count; the table holds the others.
+ * and "++" for "pp", which do not count; the table holds the others.
  */
 const aliases: ReadonlyMap<string, string> = new Map(Object.entries({
   'plms': 'pndm',

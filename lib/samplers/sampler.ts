@@ -242,7 +242,7 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
   protected draws(_index: number, _eta: number): boolean { return this.stochastic }
 
   /** Drops what was remembered of a run. */
-  protected forget(): void {}
+  protected forget(): void { /* most remember nothing */ }
 
   /** Amplitudes of signal and noise in a sample at a step of the course. */
   protected levels(index: number): { signal: number, noise: number } {

@@ -98,7 +98,7 @@ export function readSchedule(reader: ConfigReader, defaults: ScheduleDefaults): 
   const least = alphasCumprod[trainTimesteps - (defaults.zeroSnr === 'exact' ? 2 : 1)]
   if (!(least > 0 && alphasCumprod[0] < 1))
     throw new AsdmError('BAD_CONFIG',
-      `Expected the betas of ${reader.className} to leave signal at every timestep and noise at the first, ` +
-      `but the products of 1 - beta run from ${alphasCumprod[0]} to ${least}`)
+      `Expected the betas of ${reader.className} to leave signal at every timestep and noise at the first, `
+      + `but the products of 1 - beta run from ${alphasCumprod[0]} to ${least}`)
   return { trainTimesteps, alphasCumprod }
 }

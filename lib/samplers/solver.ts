@@ -32,7 +32,7 @@ export function readSolver(reader: ConfigReader, own: { lambdas: boolean, sigmaR
     lowerOrderFinal: reader.flag('lower_order_final', true),
     finalSigma: reader.choice('final_sigmas_type', 'zero', finalSigmas),
     lambdaMin: own.lambdas ? reader.number('lambda_min_clipped', null, -Infinity, 1e6) ?? -Infinity : -Infinity,
-    cosine: reader.values['beta_schedule'] === 'squaredcos_cap_v2',
+    cosine: reader.values.beta_schedule === 'squaredcos_cap_v2',
   }
 }
 
@@ -68,8 +68,8 @@ export abstract class SolverSampler<Options extends SolverOptions> extends Sampl
     for (let i = 1; i < timesteps.length; i++) {
       if (sigmas[i] >= sigmas[i - 1])
         throw new AsdmError('INVALID_ARGUMENT',
-          `Expected fewer than ${steps} steps for ${this.name}: the noise level must fall with every step, ` +
-          `but step ${i} would start no lower than step ${i - 1}`)
+          `Expected fewer than ${steps} steps for ${this.name}: the noise level must fall with every step, `
+          + `but step ${i} would start no lower than step ${i - 1}`)
     }
     return { timesteps, sigmas }
   }

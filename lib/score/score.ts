@@ -130,8 +130,7 @@ const maxUnits = 4096
  * Ranks a UNet's units by how much the final latents change when each is left out, against the multiply-accumulates it takes. The idea,
  * comparing mean and spread of latents with and without an operator, is LD-Pruner's (arXiv 2404.11936, of which the abstract alone was
  * at hand; the formula, see {@link LatentChange}, is ours). Each unit is left out by itself, as a recipe's `drop` line does it, from
- * weights that are read once; what several
- * do together is not measured. Same seeds, same ranking, but for `passMs`.
+ * weights that are read once; what several do together is not measured. Same seeds, same ranking, but for `passMs`.
  * @param path as of `StableDiffusion.load`
  * @throws AsdmError as `StableDiffusion.load`; `INVALID_ARGUMENT` for units that are none or that a UNet cannot do without; an `AbortError`
  */

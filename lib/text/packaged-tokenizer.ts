@@ -33,7 +33,7 @@ export async function writePackagedTokenizer(folder: string, padToken?: string):
   await writeFile(path.join(folder, 'merges.txt'), await readMergesOf(from))
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
     const json = await readJsonObject(path.join(from, name))
-    if (padToken !== undefined) json['pad_token'] = padToken
+    if (padToken !== undefined) json.pad_token = padToken
     await writeFile(path.join(folder, name), `${JSON.stringify(json, undefined, 2)}\n`)
   }
 }

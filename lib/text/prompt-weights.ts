@@ -40,7 +40,7 @@ export function parsePromptWeights(prompt: string): WeightedText[] {
     } else if (item.text !== '') {
       const weight = limited(weights['('].at(-1)! * weights['['].at(-1)!)
       const last = fragments.at(-1)
-      if (last !== undefined && last.weight === weight) last.parts.push(item.text)
+      if (last?.weight === weight) last.parts.push(item.text)
       else fragments.push({ parts: [item.text], weight })
     }
   }

@@ -99,7 +99,7 @@ export class Tokenizer {
 
   /** A window of the given tokens, at most `windowLength - 2`, between start and end, padded. */
   frame(tokens: readonly number[]): { ids: Int32Array, attentionMask: Int32Array } {
-    if (!Array.isArray(tokens) || tokens.length > this.windowLength - 2 || !tokens.every(id => this.#tokenOfId[id] !== undefined))
+    if (!Array.isArray(tokens) || tokens.length > this.windowLength - 2 || !tokens.every((id: number) => this.#tokenOfId[id] !== undefined))
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected at most ${this.windowLength - 2} token ids below ${this.vocabSize} but received ${shown(tokens)}`)
     const ids = new Int32Array(this.windowLength).fill(this.pad)
@@ -171,11 +171,11 @@ export class Tokenizer {
       throw new AsdmError('INVALID_ARGUMENT', `Expected token ids but received ${shown(ids)}`)
     const space = Buffer.from(' ')
     const pieces: Buffer[] = []
-    for (let i = 0; i < ids.length; i++) {
-      const token = this.#tokenOfId[ids[i]]
+    for (const id of Array.from(ids)) {
+      const token = this.#tokenOfId[id]
       if (token === undefined)
-        throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(ids[i])}`)
-      const special = this.#specialIds.has(ids[i])
+        throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(id)}`)
+      const special = this.#specialIds.has(id)
       if (special && !specialTokens) continue
       const { bytes, endsWord } = tokenBytes(token)
       pieces.push(bytes)

@@ -76,6 +76,7 @@ struct NumbersArgs {
 // connections are, then does not gather roundings: the next sum adds residual + residualLow, and only its own readers see a value
 // rounded once. Products and sums write them, and read those of what is added, whatever their weights' format; those with float weights and norms also
 // read that of x, where they would feel its rounding most. All pointers to low parts may be null.
+
 // y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]   for rows i < m; x [m, k], y [m, n].
 // Accumulation order over k is fixed. Rounding: the sum is rounded to float, then bias, then act, then residual are applied one by
 // one, so that with float activations a fused residual equals a separate Add bit for bit. y may be the same memory as residual (same ld); it may not overlap x.
@@ -423,7 +424,7 @@ struct TrainingKernels {
 
 // One backend's kernels at one activation dtype. A null `run` means unsupported; program compilation says so aloud.
 struct KernelTable {
-  const char* name;  // the set's: "portable", "avx2", "avx512", "avx512bf16", "neon"
+  const char* name;  // the kernel set's, as cpu/sets.def has it
   DType activations;  // F32 or BF16: what `void` pointers in argument structs point to
   size_t (*packedBytes)(const WeightShape&);
   bool (*pack)(const PackArgs&);            // whether all numbers are finite

@@ -1,8 +1,7 @@
-// The JavaScript class behind NativeModel (lib/native/binding.ts). Methods:
-//   cpu, weights(), tapNames(), describe(shape, taps?), trim(), dispose() as there;
-//   load(sources, progress | undefined, settle) and forward(inputs, settle) -> call number, for cancel(number).
-// progress(done, total) tells of bytes; settle(null, result) or settle(code, message) is called exactly once, later, unless the
-// environment ends first. lib/native/wrap.ts makes promises of them.
+// The JavaScript class behind NativeModel (lib/native/binding.ts). Its methods are those of RawModel in lib/native/wrap.ts: what takes
+// long takes a function `settle` and gives the call's number, for cancel(number). progress(done, total) tells of bytes;
+// settle(null, result) or settle(code, message) is called exactly once, later, unless the environment ends first. wrap.ts makes promises
+// of them.
 #pragma once
 
 #include "napi/js.h"

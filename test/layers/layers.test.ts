@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import test from 'ava'
 import { repoPath, root } from '../support/fixtures'
 import { includes, nativeSources, specifiers, typescriptSources } from './imports'
-import { circles, problems } from './rules'
+import { circles, floorOf, problems } from './rules'
 
 /** Floors from the ground up; of two, only the higher one may import the other. */
 const order = JSON.parse(fs.readFileSync(
@@ -66,4 +66,20 @@ test('a back arrow, a circle, a folder without a floor and a stale exception are
     problems({ files, arrows: [{ from: 'lib/low/a.ts', to: 'test/x' }] }, floors), ['lib/low/a.ts -> test/x leads out of the house'],
   )
   t.deepEqual(circles([{ from: 'b', to: 'a' }, { from: 'a', to: 'b' }, { from: 'c', to: 'c' }]), ['a -> b -> a'])
+})
+
+test('CONTRIBUTING.md has the order, and files that exist and have a floor', t => {
+  const text = fs.readFileSync(repoPath('CONTRIBUTING.md'), 'utf8')
+  const named = (part: string): string[] => [...part.matchAll(/`([\w./-]+)`/g)]
+    .map(([, name]) => name).filter(name => name.includes('/') || name.endsWith('.md'))
+  const [, floors = '', howTo = ''] = /## Floors\n(.*)## How to add\n(.*)/s.exec(text) ?? []
+  t.deepEqual(named(floors.slice(floors.indexOf('- TypeScript'))), [...order.lib, ...order.native])
+  t.true(named(howTo).length > 20)
+  for (const name of named(howTo)) {
+    t.true(fs.existsSync(repoPath(name)), `${name} does not exist`)
+    const language = name.startsWith('lib/') ? order.lib : name.startsWith('native/') ? order.native : undefined
+    if (language !== undefined) t.true(floorOf(name.replace(/\/$/, ''), language) >= 0 || language.some(floor => floor.startsWith(name)), `${name} has no floor`)
+  }
+  const { scripts } = JSON.parse(fs.readFileSync(repoPath('package.json'), 'utf8')) as { scripts: Record<string, string> }
+  for (const [, name] of text.matchAll(/npm run ([\w:-]+)/g)) t.true(name in scripts, `npm run ${name}`)
 })

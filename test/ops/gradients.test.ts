@@ -65,14 +65,19 @@ test('of linear layers equal PyTorch', t => {
     const dBias = new Float64Array(n)
     args.dy.forEach((value, i) => { dBias[i % n]! += value })
     for (const { set, y } of runEverywhere('linearGradient', args))
-      compare(t, `${name} ${set}`, y, { dx: get(`${name}/dx`), dWeight: get(`${name}/dweight`), dBias: name === 'linear' ? get('linear/dbias') : dBias }, BOUND)
+      compare(
+        t, `${name} ${set}`, y,
+        { dx: get(`${name}/dx`), dWeight: get(`${name}/dweight`), dBias: name === 'linear' ? get('linear/dbias') : dBias }, BOUND,
+      )
   }
   t.pass()
 })
 
 test('of linear layers of any shape', t => {
   // Widths around those of panels and vectors, more than one k block (640), more than one block of rows (256).
-  for (const [m, n, k] of [[1, 1, 1], [3, 2, 5], [7, 31, 15], [5, 33, 17], [260, 17, 9], [2, 70, 1300], [300, 40, 641], [1030, 3, 4], [17, 129, 127]] as const) {
+  for (const [m, n, k] of [
+    [1, 1, 1], [3, 2, 5], [7, 31, 15], [5, 33, 17], [260, 17, 9], [2, 70, 1300], [300, 40, 641], [1030, 3, 4], [17, 129, 127],
+  ] as const) {
     const x = randomFloats(m * k, m), weight = randomFloats(n * k, n), dy = randomFloats(m * n, k), start = 0.5
     const dx = new Float64Array(m * k), dWeight = new Float64Array(n * k).fill(start), dBias = new Float64Array(n).fill(start)
     for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) {
@@ -83,7 +88,8 @@ test('of linear layers of any shape', t => {
         dWeight[j * k + l]! += g * x[i * k + l]!
       }
     }
-    for (const { set, y } of runEverywhere('linearGradient', { m, n, k, x, weight, dy, start })) compare(t, `${set} ${m}x${n}x${k}`, y, { dx, dWeight, dBias }, BOUND)
+    for (const { set, y } of runEverywhere('linearGradient', { m, n, k, x, weight, dy, start }))
+      compare(t, `${set} ${m}x${n}x${k}`, y, { dx, dWeight, dBias }, BOUND)
   }
   t.pass()
 })
@@ -97,7 +103,10 @@ test('of convolutions equal PyTorch', t => {
       n, c, h, w, co, kernelH, kernelW, outH, outW, padLeft, padTop, stride: op.stride,
       x: channelsLast(expected.tensor(`${name}/x`)), weight: expected.tensor(`${name}/weight`).data, dy: channelsLast(expected.tensor(`${name}/dy`)),
     }
-    const want = { dx: channelsLast(expected.tensor(`${name}/dx`)), dWeight: expected.tensor(`${name}/dweight`).data, dBias: expected.tensor(`${name}/dbias`).data }
+    const want = {
+      dx: channelsLast(expected.tensor(`${name}/dx`)), dWeight: expected.tensor(`${name}/dweight`).data,
+      dBias: expected.tensor(`${name}/dbias`).data,
+    }
     for (const { set, y } of runEverywhere('convGradient', args)) compare(t, `${name} ${set}`, y, want, BOUND)
   }
   t.pass()
@@ -121,17 +130,29 @@ function eachProduct(s: Conv, product: (y: number, x: number, w: number, sample:
     for (let kh = 0; kh < s.kernel; kh++) for (let kw = 0; kw < s.kernel; kw++) {
       const iy = oy * g.stride - g.padTop + kh, ix = ox * g.stride - g.padLeft + kw
       if (iy < 0 || ix < 0 || iy >= g.height || ix >= g.width) continue
-      const from = ((sample * s.h + Math.floor((iy * s.h) / g.height)) * s.w + Math.floor((ix * s.w) / g.width)) * s.c, to = ((sample * g.outH + oy) * g.outW + ox) * s.co
-      for (let o = 0; o < s.co; o++) for (let i = 0; i < s.c; i++) product(to + o, from + i, ((o * s.c + i) * s.kernel + kh) * s.kernel + kw, sample)
+      const from = ((sample * s.h + Math.floor((iy * s.h) / g.height)) * s.w
+        + Math.floor((ix * s.w) / g.width)) * s.c, to = ((sample * g.outH + oy) * g.outW + ox) * s.co
+      for (let o = 0; o < s.co; o++)
+        for (let i = 0; i < s.c; i++) product(to + o, from + i, ((o * s.c + i) * s.kernel + kh) * s.kernel + kw, sample)
     }
 }
 
 test('of convolutions of any shape, with steps, uneven padding and an enlarged input', t => {
   const shapes: Conv[] = [
-    { n: 1, h: 1, w: 1, c: 1, co: 1, kernel: 1 }, { n: 2, h: 5, w: 3, c: 3, co: 5, kernel: 3, before: 1, after: 1 }, { n: 1, h: 13, w: 11, c: 17, co: 33, kernel: 3, before: 1, after: 1 },
-    { n: 2, h: 9, w: 7, c: 5, co: 6, kernel: 3, stride: 2, after: 1 }, { n: 1, h: 8, w: 11, c: 4, co: 7, kernel: 3, stride: 2, before: 1, after: 1 },
-    { n: 2, h: 4, w: 5, c: 6, co: 3, kernel: 3, before: 1, after: 1, resize: [8, 10] }, { n: 1, h: 5, w: 4, c: 3, co: 4, kernel: 3, before: 1, after: 1, resize: [9, 7] },
-    { n: 1, h: 7, w: 6, c: 3, co: 2, kernel: 3, before: 1, after: 1, resize: [5, 4] }, { n: 1, h: 20, w: 17, c: 8, co: 8, kernel: 3, before: 1, after: 1 },
+    {
+      n: 1, h: 1, w: 1, c: 1, co: 1, kernel: 1,
+    }, {
+      n: 2, h: 5, w: 3, c: 3, co: 5, kernel: 3, before: 1, after: 1,
+    }, { n: 1, h: 13, w: 11, c: 17, co: 33, kernel: 3, before: 1, after: 1 },
+    {
+      n: 2, h: 9, w: 7, c: 5, co: 6, kernel: 3, stride: 2, after: 1,
+    }, { n: 1, h: 8, w: 11, c: 4, co: 7, kernel: 3, stride: 2, before: 1, after: 1 },
+    {
+      n: 2, h: 4, w: 5, c: 6, co: 3, kernel: 3, before: 1, after: 1, resize: [8, 10],
+    }, { n: 1, h: 5, w: 4, c: 3, co: 4, kernel: 3, before: 1, after: 1, resize: [9, 7] },
+    {
+      n: 1, h: 7, w: 6, c: 3, co: 2, kernel: 3, before: 1, after: 1, resize: [5, 4],
+    }, { n: 1, h: 20, w: 17, c: 8, co: 8, kernel: 3, before: 1, after: 1 },
     { n: 3, h: 6, w: 6, c: 75, co: 20, kernel: 3, before: 1, after: 1 },
   ]
   for (const s of shapes) {
@@ -142,7 +163,8 @@ test('of convolutions of any shape, with steps, uneven padding and an enlarged i
       dWeight[at]! += dy[to]! * x[from]!
     })
     dy.forEach((value, i) => { dBias[i % s.co]! += value })
-    for (const { set, y } of runEverywhere('convGradient', { ...g, x, weight, dy, start: 1 })) compare(t, `${set} ${JSON.stringify(s)}`, y, { dx, dWeight, dBias }, BOUND)
+    for (const { set, y } of runEverywhere('convGradient', { ...g, x, weight, dy, start: 1 }))
+      compare(t, `${set} ${JSON.stringify(s)}`, y, { dx, dWeight, dBias }, BOUND)
   }
   t.pass()
 })
@@ -163,7 +185,9 @@ test('of conditional convolutions equal PyTorch', t => {
 
 test('of conditional convolutions equal finite differences', t => {
   const shapes: (Conv & { experts: number, softmax: boolean })[] = [
-    { n: 2, h: 4, w: 3, c: 3, co: 2, kernel: 3, before: 1, after: 1, experts: 3, softmax: true }, { n: 2, h: 3, w: 5, c: 2, co: 3, kernel: 1, experts: 2, softmax: false },
+    {
+      n: 2, h: 4, w: 3, c: 3, co: 2, kernel: 3, before: 1, after: 1, experts: 3, softmax: true,
+    }, { n: 2, h: 3, w: 5, c: 2, co: 3, kernel: 1, experts: 2, softmax: false },
     { n: 1, h: 3, w: 4, c: 2, co: 3, kernel: 3, before: 1, after: 1, resize: [6, 8], experts: 2, softmax: true },
     { n: 2, h: 3, w: 4, c: 2, co: 2, kernel: 3, before: 1, after: 1, resize: [5, 7], experts: 2, softmax: false },
     { n: 1, h: 5, w: 6, c: 2, co: 3, kernel: 3, stride: 2, after: 1, experts: 4, softmax: false },
@@ -174,13 +198,19 @@ test('of conditional convolutions equal finite differences', t => {
       x: randomFloats(s.n * s.h * s.w * s.c, 1), weight: randomFloats(experts * size, 2), bias: randomFloats(experts * s.co, 3),
       routerWeight: randomFloats(experts * s.c, 4), routerBias: randomFloats(experts, 5), dy: randomFloats(s.n * pixels * s.co, 6),
     }
-    const at = { x: double(args.x), weight: double(args.weight), bias: double(args.bias), routerWeight: double(args.routerWeight), routerBias: double(args.routerBias) }
+    const at = {
+      x: double(args.x), weight: double(args.weight), bias: double(args.bias), routerWeight: double(args.routerWeight),
+      routerBias: double(args.routerBias),
+    }
     const forward = () => {
       const rates = Array.from({ length: s.n }, (_, sample) => {
         const mean = new Float64Array(s.c)
         for (let y = 0; y < g.height; y++) for (let x = 0; x < g.width; x++) for (let i = 0; i < s.c; i++)
-          mean[i]! += at.x[((sample * s.h + Math.floor((y * s.h) / g.height)) * s.w + Math.floor((x * s.w) / g.width)) * s.c + i]! / (g.height * g.width)
-        const z = Array.from({ length: experts }, (_, e) => mean.reduce((sum, value, i) => sum + value * at.routerWeight[e * s.c + i]!, at.routerBias[e]!))
+          mean[i]! += at.x[((sample * s.h + Math.floor((y * s.h) / g.height)) * s.w + Math.floor((x * s.w) / g.width)) * s.c
+            + i]! / (g.height * g.width)
+        const z = Array.from(
+          { length: experts }, (_, e) => mean.reduce((sum, value, i) => sum + value * at.routerWeight[e * s.c + i]!, at.routerBias[e]!),
+        )
         const sum = z.reduce((total, value) => total + Math.exp(value), 0)
         return z.map(value => (softmax ? Math.exp(value) / sum : sigmoid(value)))
       })
@@ -190,7 +220,8 @@ test('of conditional convolutions equal finite differences', t => {
       return y
     }
     const want = differences(at, forward, args.dy)
-    for (const { set, y } of runEverywhere('condConvGradient', { ...g, ...args, experts, softmax })) compare(t, `${set} ${JSON.stringify(s)}`, y, want, BOUND)
+    for (const { set, y } of runEverywhere('condConvGradient', { ...g, ...args, experts, softmax }))
+      compare(t, `${set} ${JSON.stringify(s)}`, y, want, BOUND)
   }
   t.pass()
 })
@@ -204,17 +235,23 @@ test('of norms equal PyTorch', t => {
       dy: channelsLast(expected.tensor(`${name}/dy`)),
     }
     const want = { dx: channelsLast(expected.tensor(`${name}/dx`)), dGamma: get(`${name}/dweight`), dBeta: get(`${name}/dbias`) }
-    for (const inPlace of [false, true]) for (const { set, y } of runEverywhere('groupNormGradient', { ...args, inPlace })) compare(t, `${name} ${set}`, y, want, BOUND)
+    for (const inPlace of [false, true])
+      for (const { set, y } of runEverywhere('groupNormGradient', { ...args, inPlace })) compare(t, `${name} ${set}`, y, want, BOUND)
   }
   const { shape: [a, b, c] } = expected.tensor('layer_norm/x') as { shape: number[] }
-  const args = { rows: a! * b!, c, eps: expected.json.ops.layer_norm.eps, x: get('layer_norm/x'), gamma: get('layer_norm/weight'), beta: get('layer_norm/bias'), dy: get('layer_norm/dy') }
+  const args = {
+    rows: a! * b!, c, eps: expected.json.ops.layer_norm.eps, x: get('layer_norm/x'), gamma: get('layer_norm/weight'),
+    beta: get('layer_norm/bias'), dy: get('layer_norm/dy'),
+  }
   const want = { dx: get('layer_norm/dx'), dGamma: get('layer_norm/dweight'), dBeta: get('layer_norm/dbias') }
   for (const { set, y } of runEverywhere('layerNormGradient', args)) compare(t, `layer_norm ${set}`, y, want, BOUND)
   t.pass()
 })
 
 /** Standardises what each index list names, then z * gamma + beta and SiLU, in float64. */
-function normed(x: Float64Array, parts: Iterable<number[]>, eps: number, gamma: Float64Array, beta: Float64Array, silu: boolean): Float64Array {
+function normed(
+  x: Float64Array, parts: Iterable<number[]>, eps: number, gamma: Float64Array, beta: Float64Array, silu: boolean,
+): Float64Array {
   const y = new Float64Array(x.length), c = gamma.length
   for (const part of parts) {
     const mean = part.reduce((sum, i) => sum + x[i]!, 0) / part.length
@@ -228,30 +265,41 @@ function normed(x: Float64Array, parts: Iterable<number[]>, eps: number, gamma: 
 }
 
 test('of norms equal finite differences', t => {
-  for (const [n, rows, c, groups, silu, mean] of [[1, 2, 1, 1, false, 0], [2, 7, 3, 1, true, 0], [1, 5, 6, 3, false, 10], [2, 3, 17, 17, true, 0], [1, 4, 33, 3, true, -5]] as const) {
-    const args = { x: randomFloats(n * rows * c, c).map(value => value + mean), gamma: randomFloats(c, 2), beta: randomFloats(c, 3), dy: randomFloats(n * rows * c, 4) }
+  for (const [n, rows, c, groups, silu, mean] of [
+    [1, 2, 1, 1, false, 0], [2, 7, 3, 1, true, 0], [1, 5, 6, 3, false, 10], [2, 3, 17, 17, true, 0], [1, 4, 33, 3, true, -5],
+  ] as const) {
+    const args = {
+      x: randomFloats(n * rows * c, c).map(value => value + mean), gamma: randomFloats(c, 2), beta: randomFloats(c, 3),
+      dy: randomFloats(n * rows * c, 4),
+    }
     const at = { x: double(args.x), gamma: double(args.gamma), beta: double(args.beta) }, width = c / groups
     const parts = Array.from({ length: n * groups }, (_, part) => Array.from({ length: rows * width }, (_, i) =>
       (Math.floor(part / groups) * rows + Math.floor(i / width)) * c + part % groups * width + i % width))
     const want = differences(at, () => normed(at.x, parts, 1e-3, at.gamma, at.beta, silu), args.dy)
-    for (const { set, y } of runEverywhere('groupNormGradient', { n, rows, c, groups, eps: 1e-3, silu, ...args })) compare(t, `group norm ${set} ${n}x${rows}x${c}`, y, want, BOUND * (1 + Math.abs(mean)))
+    for (const { set, y } of runEverywhere('groupNormGradient', { n, rows, c, groups, eps: 1e-3, silu, ...args }))
+      compare(t, `group norm ${set} ${n}x${rows}x${c}`, y, want, BOUND * (1 + Math.abs(mean)))
   }
   for (const [rows, c] of [[3, 1], [2, 5], [5, 16], [3, 33], [2, 67]] as const) {
     const args = { x: randomFloats(rows * c, c), gamma: randomFloats(c, 2), beta: randomFloats(c, 3), dy: randomFloats(rows * c, 4) }
     const at = { x: double(args.x), gamma: double(args.gamma), beta: double(args.beta) }
     const parts = Array.from({ length: rows }, (_, row) => Array.from({ length: c }, (_, i) => row * c + i))
     const want = differences(at, () => normed(at.x, parts, 1e-3, at.gamma, at.beta, false), args.dy)
-    for (const { set, y } of runEverywhere('layerNormGradient', { rows, c, eps: 1e-3, ...args })) compare(t, `layer norm ${set} ${rows}x${c}`, y, want, BOUND)
+    for (const { set, y } of runEverywhere('layerNormGradient', { rows, c, eps: 1e-3, ...args }))
+      compare(t, `layer norm ${set} ${rows}x${c}`, y, want, BOUND)
   }
   t.pass()
 })
 
 test('of norms over several chunks of rows', t => {
   // Doubled rows double the sums of gamma and beta and leave dx as it is.
-  const c = 48, rows = 1500, one = { x: randomFloats(rows * c, 1), dy: randomFloats(rows * c, 2) }, gamma = randomFloats(c, 3), beta = randomFloats(c, 4)
+  const c = 48, rows = 1500, one = {
+      x: randomFloats(rows * c, 1), dy: randomFloats(rows * c, 2),
+    }, gamma = randomFloats(c, 3), beta = randomFloats(c, 4)
   const twice = (values: Float32Array) => Float32Array.from([...values, ...values])
   const plain = runEverywhere('groupNormGradient', { n: 1, rows, c, groups: 4, eps: 1e-5, silu: true, gamma, beta, ...one })
-  const doubled = runEverywhere('groupNormGradient', { n: 1, rows: 2 * rows, c, groups: 4, eps: 1e-5, silu: true, gamma, beta, x: twice(one.x), dy: twice(one.dy) })
+  const doubled = runEverywhere('groupNormGradient', {
+    n: 1, rows: 2 * rows, c, groups: 4, eps: 1e-5, silu: true, gamma, beta, x: twice(one.x), dy: twice(one.dy),
+  })
   plain.forEach(({ set, y }, i) => {
     const dx = y.slice(0, rows * c), sums = y.slice(rows * c).map(value => 2 * value)
     compare(t, set, doubled[i]!.y, { first: dx, second: dx, sums }, BOUND)
@@ -283,14 +331,22 @@ test('of attention equal PyTorch', t => {
 })
 
 /** Attention and its gradients in float64. */
-function attentionReference(s: { batch: number, heads: number, qLength: number, kLength: number, headDim: number, scale: number, causal: boolean }, q: Float32Array, k: Float32Array, v: Float32Array, dy: Float32Array) {
+function attentionReference(
+  s: { batch: number, heads: number, qLength: number, kLength: number, headDim: number, scale: number, causal: boolean }, q: Float32Array,
+  k: Float32Array, v: Float32Array, dy: Float32Array,
+) {
   const o = new Float64Array(q.length), dq = new Float64Array(q.length), dk = new Float64Array(k.length), dv = new Float64Array(v.length), width = s.heads * s.headDim
   for (let sample = 0; sample < s.batch; sample++) for (let head = 0; head < s.heads; head++) for (let i = 0; i < s.qLength; i++) {
     const row = (sample * s.qLength + i) * width + head * s.headDim, keys = s.causal ? i + 1 : s.kLength
     const key = (j: number) => (sample * s.kLength + j) * width + head * s.headDim
-    const dot = (a: ArrayLike<number>, at: number, b: ArrayLike<number>, from: number) => { let sum = 0; for (let d = 0; d < s.headDim; d++) sum += a[at + d]! * b[from + d]!; return sum }
+    const dot = (a: ArrayLike<number>, at: number, b: ArrayLike<number>, from: number) => {
+      let sum = 0; for (let d = 0; d < s.headDim; d++)
+        sum += a[at + d]! * b[from + d]!; return sum
+    }
     const scores = Array.from({ length: keys }, (_, j) => s.scale * dot(q, row, k, key(j))), top = Math.max(...scores)
-    const total = scores.reduce((sum, score) => sum + Math.exp(score - top), 0), weights = scores.map(score => Math.exp(score - top) / total)
+    const total = scores.reduce(
+        (sum, score) => sum + Math.exp(score - top), 0,
+      ), weights = scores.map(score => Math.exp(score - top) / total)
     for (let j = 0; j < keys; j++) for (let d = 0; d < s.headDim; d++) o[row + d]! += weights[j]! * v[key(j) + d]!
     const along = dot(dy, row, o, row)
     for (let j = 0; j < keys; j++) {
@@ -311,7 +367,8 @@ test('of attention of any shape', t => {
     const width = heads * headDim, s = { batch, heads, qLength, kLength, headDim, causal, scale: 1.3 / Math.sqrt(headDim) }
     const q = randomFloats(batch * qLength * width, 1), k = randomFloats(batch * kLength * width, 2), v = randomFloats(batch * kLength * width, 3), dy = randomFloats(q.length, 4)
     const { o, want } = attentionReference(s, q, k, v, dy)
-    for (const { set, y } of runEverywhere('attentionGradient', { ...s, q, k, v, o, dy })) compare(t, `${set} ${qLength} ${kLength} ${headDim}`, y, want, BOUND)
+    for (const { set, y } of runEverywhere('attentionGradient', { ...s, q, k, v, o, dy }))
+      compare(t, `${set} ${qLength} ${kLength} ${headDim}`, y, want, BOUND)
   }
   t.pass()
 })
@@ -319,26 +376,42 @@ test('of attention of any shape', t => {
 test('of activations and GEGLU', t => {
   const expected = operators(), get = (name: string) => expected.tensor(name).data
   for (const activation of ['silu', 'gelu', 'quick_gelu'])
-    for (const { set, y } of runEverywhere('activationGradient', { activation, x: get(`${activation}/x`), dy: get(`${activation}/dy`) })) compare(t, `${activation} ${set}`, y, { dx: get(`${activation}/dx`) }, 2e-6)
+    for (const { set, y } of runEverywhere('activationGradient', { activation, x: get(`${activation}/x`), dy: get(`${activation}/dy`) }))
+      compare(t, `${activation} ${set}`, y, { dx: get(`${activation}/dx`) }, 2e-6)
   // The slopes from far below to far above.
-  const x = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 50), dy = x.map(() => 1), scaled = (k: number) => Float64Array.from(x, v => sigmoid(k * v) * (1 + k * v * (1 - sigmoid(k * v))))
+  const x = Float32Array.from(
+      { length: 4001 }, (_, i) => (i - 2000) / 50,
+    ), dy = x.map(() => 1), scaled = (k: number) => Float64Array.from(x, v => sigmoid(k * v) * (1 + k * v * (1 - sigmoid(k * v))))
   for (const [activation, want] of [['silu', scaled(1)], ['quick_gelu', scaled(1.702)]] as const)
-    for (const { set, y } of runEverywhere('activationGradient', { activation, x, dy })) compare(t, `${activation} ${set}`, y, { dx: want }, 2e-6)
+    for (const { set, y } of runEverywhere('activationGradient', { activation, x, dy }))
+      compare(t, `${activation} ${set}`, y, { dx: want }, 2e-6)
 
   // The feed-forward layer as a whole: its parts' gradients one after the other.
   const f = (name: string) => get(`geglu_feed_forward/${name}`), rows = 18, c = 24, inner = 96
-  const linear = (m: number, n: number, k: number, from: Float32Array, weight: Float32Array, bias: Float32Array) => Float32Array.from({ length: m * n }, (_, i) => {
+  const linear = (m: number, n: number, k: number, from: Float32Array, weight: Float32Array, bias: Float32Array) => Float32Array.from({
+    length: m * n,
+  }, (_, i) => {
     let sum = bias[i % n]!
     for (let l = 0; l < k; l++) sum += from[Math.floor(i / n) * k + l]! * weight[i % n * k + l]!
     return sum
   })
   const projected = linear(rows, 2 * inner, c, f('x'), f('proj_weight'), f('proj_bias'))
   const gates = runEverywhere('geglu', { rows, inner, x: projected })
-  const outs = gates.map(({ set, y: gated }) => ({ set, y: runEverywhere('linearGradient', { m: rows, n: c, k: inner, x: gated, weight: f('out_weight'), dy: f('dy') }).find(each => each.set === set)!.y }))
+  const outs = gates.map(({ set, y: gated }) =>
+    ({
+      set,
+      y: runEverywhere('linearGradient', {
+        m: rows, n: c, k: inner, x: gated, weight: f('out_weight'), dy: f('dy'),
+      }).find(each => each.set === set)!.y,
+    }))
   for (const { set, y } of outs) {
     compare(t, `geglu out ${set}`, y.slice(rows * inner), { dWeight: f('dout_weight'), dBias: f('dout_bias') }, BOUND)
-    const middle = runEverywhere('gegluGradient', { rows, inner, x: projected, dy: y.slice(0, rows * inner) }).find(each => each.set === set)!.y
-    const first = runEverywhere('linearGradient', { m: rows, n: 2 * inner, k: c, x: f('x'), weight: f('proj_weight'), dy: middle }).find(each => each.set === set)!.y
+    const middle = runEverywhere('gegluGradient', {
+      rows, inner, x: projected, dy: y.slice(0, rows * inner),
+    }).find(each => each.set === set)!.y
+    const first = runEverywhere('linearGradient', {
+      m: rows, n: 2 * inner, k: c, x: f('x'), weight: f('proj_weight'), dy: middle,
+    }).find(each => each.set === set)!.y
     compare(t, `geglu ${set}`, first, { dx: f('dx'), dWeight: f('dproj_weight'), dBias: f('dproj_bias') }, 2 * BOUND)
   }
   t.pass()
@@ -360,23 +433,32 @@ test('slices and sums of rows', t => {
 test('losses and their gradients', t => {
   const expected = operators(), get = (name: string) => expected.tensor(`mse_loss/${name}`)
   const { data: prediction, shape: [n, c, h, w] } = get('pred') as { data: Float32Array, shape: number[] }
-  for (const { set, y } of runEverywhere('loss', { prediction, target: get('target').data, n, rows: h! * w!, c, weight: new Float32Array(n!).fill(1 / n!) })) {
+  for (const { set, y } of runEverywhere('loss', {
+    prediction, target: get('target').data, n, rows: h! * w!, c, weight: new Float32Array(n!).fill(1 / n!),
+  })) {
     const total = y.slice(0, n).reduce((sum, value) => sum + value / n!, 0)
     compare(t, set, Float32Array.from([total, ...y.slice(n)]), { loss: get('y').data, dx: get('dpred').data }, 2e-6)
   }
   for (const cosine of [false, true]) for (const [n, rows, c] of [[1, 1, 2], [3, 5, 7], [2, 3, 33]] as const) {
-    const args = { prediction: randomFloats(n * rows * c, 1), target: randomFloats(n * rows * c, 2), weight: randomFloats(n, 3) }, at = double(args.prediction)
+    const args = {
+        prediction: randomFloats(n * rows * c, 1), target: randomFloats(n * rows * c, 2), weight: randomFloats(n, 3),
+      }, at = double(args.prediction)
     const losses = () => Float64Array.from({ length: n }, (_, sample) => {
       let sum = 0
       for (let row = 0; row < rows; row++) {
         const from = (sample * rows + row) * c, p = at.subarray(from, from + c), q = args.target.subarray(from, from + c)
-        const across = p.reduce((total, value, j) => total + value * q[j]!, 0), squares = (v: ArrayLike<number>) => Array.from(v).reduce((total, value) => total + value * value, 0)
-        sum += cosine ? (1 - across / Math.sqrt(squares(p) * squares(q))) / rows : p.reduce((total, value, j) => total + (value - q[j]!) ** 2, 0) / (rows * c)
+        const across = p.reduce(
+            (total, value, j) => total + value * q[j]!, 0,
+          ), squares = (v: ArrayLike<number>) => Array.from(v).reduce((total, value) => total + value * value, 0)
+        sum += cosine
+          ? (1 - across / Math.sqrt(squares(p) * squares(q))) / rows
+          : p.reduce((total, value, j) => total + (value - q[j]!) ** 2, 0) / (rows * c)
       }
       return sum
     })
     const dx = differences({ at }, losses, args.weight).at!
-    for (const { set, y } of runEverywhere('loss', { ...args, n, rows, c, cosine })) compare(t, `${set} ${cosine ? 'cosine' : 'squares'}`, y, { losses: losses(), dx }, 2e-6)
+    for (const { set, y } of runEverywhere('loss', { ...args, n, rows, c, cosine }))
+      compare(t, `${set} ${cosine ? 'cosine' : 'squares'}`, y, { losses: losses(), dx }, 2e-6)
   }
   t.pass()
 })
@@ -387,12 +469,15 @@ test('AdamW equals PyTorch', t => {
     const { lr, betas: [beta1, beta2], eps, weight_decay: decay } = expected.json.ops[name]
     const get = (part: string) => expected.tensor(`${name}/${part}`).data, count = get('param_0').length
     const sets = runEverywhere('squares', { x: new Float32Array(1) }).map(each => each.set)
-    const state = new Map(sets.map(set => [set, { weight: get('param_0'), first: new Float32Array(count), second: new Float32Array(count) }]))
+    const state = new Map(sets.map(set =>
+      [set, { weight: get('param_0'), first: new Float32Array(count), second: new Float32Array(count) }]))
     for (let step = 1; step <= 5; step++) for (const set of sets) {
       const { weight, first, second } = state.get(set)!
       // A gradient that is twice as large, and scaled back.
       const gradient = get(`grad_${step}`).map(value => 2 * value)
-      const { y } = runEverywhere('adamW', { weight, gradient, first, second, scale: 0.5, rate: lr, beta1, beta2, eps, decay, step }).find(each => each.set === set)!
+      const { y } = runEverywhere('adamW', {
+        weight, gradient, first, second, scale: 0.5, rate: lr, beta1, beta2, eps, decay, step,
+      }).find(each => each.set === set)!
       const part = (i: number) => y.slice(i * count, (i + 1) * count)
       compare(t, `${name} ${set} step ${step}`, part(0), { weight: get(`param_${step}`) }, 1e-6)
       t.true(part(1).every(value => value === 0))
@@ -405,7 +490,8 @@ test('AdamW equals PyTorch', t => {
 test('averages of weights and sums of squares', t => {
   for (const count of [1, 7, 33, 70000]) {
     const average = randomFloats(count, 1), weight = randomFloats(count, 2)
-    for (const { set, y } of runEverywhere('average', { average, weight, keep: 0.99 })) compare(t, set, y, { average: average.map((value, i) => 0.99 * value + 0.01 * weight[i]!) }, 3e-7)
+    for (const { set, y } of runEverywhere('average', { average, weight, keep: 0.99 }))
+      compare(t, set, y, { average: average.map((value, i) => 0.99 * value + 0.01 * weight[i]!) }, 3e-7)
     const sum = average.reduce((total, value) => total + value * value, 0)
     for (const { set, y } of runEverywhere('squares', { x: average })) t.true(Math.abs(y[0]! - sum) <= 1e-6 * sum, set)
   }

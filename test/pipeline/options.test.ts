@@ -121,7 +121,7 @@ for (const [what, options, code, message] of [
   ['an unknown kernel set', [repoPath('models', 'emoji'), { cpu: 'mmx' }], 'INVALID_ARGUMENT', /cpu/],
   ['a missing config folder', [repoPath('models', 'emoji'), { config: fixture('none') }], 'FILE_NOT_FOUND'],
   ['a missing tokenizer folder', [repoPath('models', 'emoji'), { tokenizer: fixture('none') }], 'FILE_NOT_FOUND'],
-  ["a tokenizer of another model", [repoPath('models', 'emoji'), { tokenizer: repoPath('assets', 'clip-tokenizer') }], 'BAD_CONFIG', /tokenizer/],
+  ['a tokenizer of another model', [repoPath('models', 'emoji'), { tokenizer: repoPath('assets', 'clip-tokenizer') }], 'BAD_CONFIG', /tokenizer/],
   ['a variant that does not exist', [repoPath('models', 'emoji'), { variant: 'fp8' }], 'FILE_NOT_FOUND', /fp8/],
   ['a signal of a wrong type', [repoPath('models', 'emoji'), { signal: 1 }], 'INVALID_ARGUMENT', /signal/],
   ['onProgress of a wrong type', [repoPath('models', 'emoji'), { onProgress: {} }], 'INVALID_ARGUMENT', /onProgress/],

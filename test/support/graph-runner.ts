@@ -32,7 +32,6 @@ export interface GraphRunner {
   }
 }
 
-// eslint-disable-next-line @typescript-eslint/no-require-imports
 export const graphs: GraphRunner = require(process.env.ASDM_TESTING_BINARY ?? repoPath('build', 'Release', 'asdm_testing.node'))
 
 /**

@@ -42,8 +42,7 @@ function encoded(op: string, set: string, dtype: string, threads: number, args: 
 
 /**
  * Runs kernels in a process started by a command line, as `npm run test:arm` has one: calls wait for it, through two named pipes. It ends
- * when
- * this thread does, and closes them. `names` keeps sets of these names alone, if there are some.
+ * when this thread does, and closes them. `names` keeps sets of these names alone, if there are some.
  */
 export function remoteRunner(command: string, names?: string[]): OpRunner {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-remote-')), [input, output] = ['in', 'out'].map(name => path.join(folder, name))

@@ -24,7 +24,7 @@ export function hasPngSignature(bytes: Uint8Array): boolean {
  * The chunks of a PNG in order, none of them checked but for its bounds. `undefined` takes the place of a chunk that is cut short or whose
  * type is no four letters, and ends the list.
  */
-export function * readChunks(png: Uint8Array): Generator<Chunk | undefined, void> {
+export function* readChunks(png: Uint8Array): Generator<Chunk | undefined, void> {
   const view = new DataView(png.buffer, png.byteOffset, png.byteLength)
   for (let at = signature.length; at < png.length;) {
     const length = at + chunkOverhead <= png.length ? view.getUint32(at) : Infinity

@@ -10,8 +10,7 @@ const pieceBytes = 1 << 18
 
 /**
  * Encodes RGBA (4 bytes a pixel, row-major; alpha is left out) as an RGB PNG with the given texts. Deflate runs in libuv's pool; filters
- * are
- * chosen on the event loop, a few milliseconds at a time.
+ * are chosen on the event loop, a few milliseconds at a time.
  * @throws an `AbortError` when the signal fires
  */
 export async function encodePng(
@@ -45,8 +44,7 @@ export async function encodePng(
 
 /**
  * The rows as RGB behind their filter bytes, in pieces. For each row the filter is chosen whose output, read as signed bytes, has the least
- * sum of
- * magnitudes (PNG specification, 12.7).
+ * sum of magnitudes (PNG specification, 12.7).
  */
 async function* filteredRows(
   rgba: Uint8ClampedArray | Uint8Array, width: number, height: number, slices: Slices,

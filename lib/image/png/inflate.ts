@@ -6,8 +6,7 @@ const inputBytes = 1 << 16
 
 /**
  * Inflates a zlib stream that comes in pieces, in libuv's pool, and hands what comes out to `take` as it comes: no more than 64 KiB of it
- * are
- * ever held. What follows the end of the stream is passed over.
+ * are ever held. What follows the end of the stream is passed over.
  */
 export class Inflater {
   readonly #zlib = createInflate({ chunkSize: 1 << 16 })

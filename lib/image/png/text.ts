@@ -10,8 +10,7 @@ const maxTextBytes = 8 * 2 ** 20
 
 /**
  * The texts of a PNG by keyword, from its chunks tEXt, zTXt and iTXt; the first of a keyword counts. Damaged chunks, and compressed ones
- * that
- * unpack to more than 8 MiB, are passed over.
+ * that unpack to more than 8 MiB, are passed over.
  * @param wanted the keywords to read
  */
 export async function readTexts(png: Uint8Array, wanted: readonly string[]): Promise<Map<string, string>> {

@@ -1,0 +1,73 @@
+// What the code looks like, and which mistakes are looked for: `npm run lint`. What can be mended by itself, `npm run format` mends.
+import stylistic from '@stylistic/eslint-plugin'
+import { defineConfig, globalIgnores } from 'eslint/config'
+import tseslint from 'typescript-eslint'
+
+const unused = ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', destructuredArrayIgnorePattern: '^_', ignoreRestSiblings: true }]
+
+export default defineConfig(
+  globalIgnores(['build/', 'build-*/', 'dist/', '**/node_modules/']),
+  {
+    files: ['**/*.ts', '**/*.mjs'],
+    plugins: { '@stylistic': stylistic },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      ...stylistic.configs.customize({ semi: false, braceStyle: '1tbs' }).rules,
+      // What cannot be cut, as a regular expression or a page's markup, may be longer.
+      '@stylistic/max-len': ['error', { code: 140, ignoreRegExpLiterals: true, ignoreStrings: true, ignoreTemplateLiterals: true }],
+      '@stylistic/arrow-parens': ['error', 'as-needed'],
+      '@stylistic/quotes': ['error', 'single', { avoidEscape: true }],
+      '@stylistic/generator-star-spacing': ['error', {
+        before: false, after: true, method: { before: true, after: false }, anonymous: { before: true, after: true },
+      }],
+      '@stylistic/yield-star-spacing': ['error', 'after'],
+      '@stylistic/comma-dangle': ['error', {
+        arrays: 'always-multiline', objects: 'always-multiline', imports: 'always-multiline', exports: 'always-multiline',
+        functions: 'only-multiline',
+      }],
+      // Where several short statements, members or halves of a ternary share a line, they read like a table.
+      '@stylistic/max-statements-per-line': 'off',
+      '@stylistic/multiline-ternary': 'off',
+      '@stylistic/member-delimiter-style': 'off',
+      '@stylistic/no-mixed-operators': 'off',
+      '@stylistic/quote-props': 'off',
+    },
+  },
+  {
+    files: ['lib/**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { project: ['tsconfig.json'], tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/no-unused-vars': unused,
+      // Messages show numbers, shapes and flags as they are.
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true, allowArray: true }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      '@typescript-eslint/no-empty-function': ['error', { allow: ['arrowFunctions'] }],
+      // Files, hubs and callers do not always give what types promise, and an index may lie outside: such checks stay.
+      '@typescript-eslint/no-unnecessary-condition': 'off',
+      // Plain objects of functions are typed with methods; those of classes are never taken off them.
+      '@typescript-eslint/unbound-method': 'off',
+      // Of a loop's index that is known to be inside.
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      // An accessor that subclasses override is no field.
+      '@typescript-eslint/class-literal-property-style': 'off',
+      // An environment variable that is empty counts as not set.
+      '@typescript-eslint/prefer-nullish-coalescing': ['error', { ignorePrimitives: { string: true } }],
+    },
+  },
+  {
+    // What tests hand in is wrong on purpose, and what they read is looked at there and then.
+    files: ['test/**/*.ts', 'bench/**/*.ts'],
+    extends: [tseslint.configs.strict],
+    rules: {
+      '@typescript-eslint/no-unused-vars': unused,
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/no-explicit-any': 'off',
+      '@typescript-eslint/no-dynamic-delete': 'off',
+      '@typescript-eslint/no-extraneous-class': 'off',
+      '@typescript-eslint/no-invalid-void-type': 'off',
+      '@typescript-eslint/no-require-imports': 'off',
+      '@typescript-eslint/no-unsafe-function-type': 'off',
+    },
+  },
+)
