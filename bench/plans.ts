@@ -19,8 +19,10 @@ import type { PlanSource } from '../lib/plan/source'
 import { StableDiffusion } from '../lib/stable-diffusion'
 
 const things = [
-  'red apple', 'rocket', 'octopus', 'pizza', 'crown', 'heart', 'tree', 'cat', 'dog', 'sun', 'moon', 'car', 'house', 'fish', 'flower', 'grinning face',
-  'banana', 'hat', 'guitar', 'bell', 'book', 'key', 'umbrella', 'penguin', 'strawberry', 'snowman', 'balloon', 'cake', 'shirt', 'bee', 'star', 'mushroom',
+  'red apple', 'rocket', 'octopus', 'pizza', 'crown', 'heart', 'tree', 'cat', 'dog', 'sun', 'moon', 'car', 'house', 'fish', 'flower',
+  'grinning face',
+  'banana', 'hat', 'guitar', 'bell', 'book', 'key', 'umbrella', 'penguin', 'strawberry', 'snowman', 'balloon', 'cake', 'shirt', 'bee',
+  'star', 'mushroom',
 ]
 
 interface Quality { psnr: number, ssim: number }
@@ -32,7 +34,9 @@ async function main(): Promise<void> {
       model: {
         type: 'string', default: path.join(path.dirname(require.resolve('../../../package.json')), 'models', 'emoji'),
       }, steps: { type: 'string', default: '20' },
-      prompts: { type: 'string', default: '64' }, guidance: { type: 'string', default: '3' }, sampler: { type: 'string' }, threads: { type: 'string' }, eta: { type: 'string' },
+      prompts: {
+        type: 'string', default: '64',
+      }, guidance: { type: 'string', default: '3' }, sampler: { type: 'string' }, threads: { type: 'string' }, eta: { type: 'string' },
     },
   })
   const prompts = [
@@ -57,7 +61,8 @@ async function main(): Promise<void> {
       let statistics: RunStatistics | undefined
       for (let i = 0; i < prompts.length; i += 8)
         images.push(...await sd.generate({
-          prompt: prompts.slice(i, i + 8), guidanceScale: Number(values.guidance), steps: count, seed: 1000 + i, ...(plan !== undefined && { plan }),
+          prompt: prompts.slice(i, i + 8), guidanceScale: Number(values.guidance), steps: count, seed: 1000 + i,
+          ...(plan !== undefined && { plan }),
           ...(sampler !== undefined && { sampler }), ...(values.eta !== undefined && { eta: Number(values.eta) }),
           onProgress: step => { if (step.phase === 'done' && step.statistics !== undefined) statistics = step.statistics },
         }))

@@ -42,7 +42,9 @@ async function main(): Promise<void> {
       'model': { type: 'string', default: 'emoji' }, 'drawings': {
         type: 'string', default: path.join(root, 'build', 'emoji-data'),
       }, 'no-drawings': { type: 'boolean' },
-      'count': { type: 'string', default: '96' }, 'guidance': { type: 'string', default: '3' }, 'threads': { type: 'string' }, 'json': { type: 'boolean' },
+      'count': {
+        type: 'string', default: '96',
+      }, 'guidance': { type: 'string', default: '3' }, 'threads': { type: 'string' }, 'json': { type: 'boolean' },
     },
   })
   const drawings = values['no-drawings'] === true ? undefined : await Drawings.open(values.drawings)
@@ -80,7 +82,8 @@ async function main(): Promise<void> {
   ], rows.map(({ text, report: { sets, measured } }) => {
     const all = sets.all ?? sets.prompts
     return [
-      text, measured.msPerPicture.all.toFixed(0), (plainMs / measured.msPerPicture.all).toFixed(2), cell(all?.likeness?.psnr.mean, 2), cell(all?.likeness?.ssim.mean, 4), cell(sets.seen?.top1, 3), cell(sets.seen?.top5, 3),
+      text, measured.msPerPicture.all.toFixed(0), (plainMs / measured.msPerPicture.all).toFixed(2), cell(all?.likeness?.psnr.mean, 2),
+      cell(all?.likeness?.ssim.mean, 4), cell(sets.seen?.top1, 3), cell(sets.seen?.top5, 3),
       cell(sets.heldOut?.top1, 3), cell(sets.heldOut?.top5, 3), cell(all?.frechet, 3), (measured.peakBytes / 2 ** 20).toFixed(0),
     ]
   })))

@@ -36,7 +36,8 @@ export async function draw(model, { prompt, negativePrompt = '', guidanceScale, 
     const [, , height, width] = image.shape
     const plane = height * width
     const rgba = new Uint8ClampedArray(plane * 4).fill(255)
-    for (let i = 0; i < 3 * plane; i++) rgba[(i % plane) * 4 + Math.floor(i / plane)] = Math.fround(Math.fround(image.data[i] / 2 + 0.5) * 255)
+    for (let i = 0; i < 3 * plane; i++)
+      rgba[(i % plane) * 4 + Math.floor(i / plane)] = Math.fround(Math.fround(image.data[i] / 2 + 0.5) * 255)
     return { rgba, width, height }
   } finally {
     for (const part of [textEncoder, unet, vae]) await part.dispose()

@@ -30,7 +30,8 @@ export type { Warning } from './components/warnings'
 export { Tokenizer } from './text/tokenizer'
 export type { Encoding } from './text/tokenizer'
 export {
-  createSampler, samplerNames, Sampler, DDIMSampler, DDPMSampler, PNDMSampler, EulerSampler, EulerAncestralSampler, DPMSolverMultistepSampler, UniPCSampler, LCMSampler,
+  createSampler, samplerNames, Sampler, DDIMSampler, DDPMSampler, PNDMSampler, EulerSampler, EulerAncestralSampler,
+  DPMSolverMultistepSampler, UniPCSampler, LCMSampler,
 } from './samplers'
 export type { NoiseOptions, SamplerName, SchedulerConfig, StepOptions, TimestepOptions } from './samplers'
 export { TorchGenerator } from './random/torch-generator'

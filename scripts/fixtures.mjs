@@ -71,7 +71,10 @@ function* files(folder) {
     if (entry.isFile()) yield path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name))
 }
 
-/** The set `deepcache`: of the DeepCache runs of `sd15-tiny` the latents after the last step, and every fourth pixel of every fourth row of the picture. */
+/**
+ * The set `deepcache`: of the DeepCache runs of `sd15-tiny` the latents after the last step, and every fourth pixel of every fourth row of
+ * the picture.
+ */
 function deepcacheSet(folder) {
   const runs = JSON.parse(fs.readFileSync(path.join(folder, 'expected.json'), 'utf8').replace(/-?\bInfinity\b/g, 'null')).deepcache
   const { header, data } = parse(fs.readFileSync(path.join(folder, 'expected.safetensors')))
@@ -85,8 +88,14 @@ function deepcacheSet(folder) {
   }
   for (const run of Object.keys(runs.runs)) {
     const [, , height, width] = header[`deepcache/${run}/image`].shape
-    put(`${run}/latents`, header[`deepcache/${run}/latents`].shape.slice(1), floats(`deepcache/${run}/latents`).subarray(-header[`deepcache/${run}/latents`].shape.slice(1).reduce((a, b) => a * b)))
-    put(`${run}/image`, [1, 3, height / 4, width / 4], floats(`deepcache/${run}/image`).filter((_, i) => i % width % 4 === 0 && Math.floor(i / width) % 4 === 0))
+    put(
+      `${run}/latents`, header[`deepcache/${run}/latents`].shape.slice(1),
+      floats(`deepcache/${run}/latents`).subarray(-header[`deepcache/${run}/latents`].shape.slice(1).reduce((a, b) => a * b)),
+    )
+    put(
+      `${run}/image`, [1, 3, height / 4, width / 4],
+      floats(`deepcache/${run}/image`).filter((_, i) => i % width % 4 === 0 && Math.floor(i / width) % 4 === 0),
+    )
   }
   return { json: runs, header: tensors, data: Buffer.concat(parts) }
 }
@@ -105,7 +114,10 @@ function listDrawn(file, seed, header, data) {
 function drawListed(file, list) {
   const data = drawWeights(list)
   if (sha256(data) !== list.sha256)
-    throw new Error(`Expected the weights of ${file} to have the checksum ${list.sha256} but drawing gave ${sha256(data)}; dist/random differs from when they were listed`)
+    throw new Error(
+      `Expected the weights of ${file} to have the checksum ${list.sha256} but drawing gave ${sha256(data)}; dist/random differs from when `
+      + 'they were listed',
+    )
   const header = { __metadata__: list.metadata }
   let offset = 0
   for (const [name, dtype, shape] of list.tensors) {
@@ -142,7 +154,9 @@ if (command === 'pack' && source) {
     const seed = seeds[file.split(path.sep).join('/')]
     if (seed !== undefined) { fs.writeFileSync(`${target}.drawn.json`, listDrawn(file, seed, header, data)); continue }
     const expected = path.basename(file) === 'expected.safetensors'
-    const grouped = mapTensors(header, data, true, name => !expected || !unused.some(rule => rule.test(`${file.split(path.sep)[0]}/${name}`)))
+    const grouped = mapTensors(
+      header, data, true, name => !expected || !unused.some(rule => rule.test(`${file.split(path.sep)[0]}/${name}`)),
+    )
     fs.writeFileSync(target + '.br', compress(grouped))
   }
   if (fs.existsSync(path.join(source, 'sd15-tiny', 'expected.safetensors'))) {

@@ -1,5 +1,6 @@
 // npm run lint:native [-- --cxx g++]: every C++ source through a compiler's front end with all warnings as errors, a file per core at a
-// time. Sources whose text, and that of the headers below native/, has not changed since they last passed are left out (.cache/lint-native).
+// time. Sources whose text, and that of the headers below native/, has not changed since they last passed are left out
+// (.cache/lint-native).
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'

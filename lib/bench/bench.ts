@@ -64,13 +64,16 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
       + 'ratios less certain.',
     )
   const report: BenchReport = {
-    format: 'asdm-bench', version: 1, asdm: packageVersion(), ...(options.commit !== undefined && { commit: options.commit }), date: new Date().toISOString(),
+    format: 'asdm-bench', version: 1, asdm: packageVersion(), ...(options.commit !== undefined && { commit: options.commit }),
+    date: new Date().toISOString(),
     shape, size: checkpoint.unet.config.sampleSize * factor, threads, runs, dtypes: [...dtypes], suites: [...options.suites],
     machine: {
       platform: `${process.platform}-${process.arch}`, node: process.version, cpu: info.brand, features: info.features, set,
       cores: info.cores, memoryBytes: os.totalmem(), load,
     },
-    peaks: { arithmetic: { fp32: 0 }, copy: [] }, peers: [], checks: [], cases: [], ratios: [], goals: [], loading: [], ops: [], plans: [], notes, seconds: 0,
+    peaks: {
+      arithmetic: { fp32: 0 }, copy: [],
+    }, peers: [], checks: [], cases: [], ratios: [], goals: [], loading: [], ops: [], plans: [], notes, seconds: 0,
   }
   const context: BenchContext = {
     ...options, checkpoint, report, dtypes,

@@ -146,7 +146,9 @@ export async function profilePart(
     const steps = kinds.map(({ steps: which, adaptive, passMs, passes }): ProfiledStep => {
       const calls = mergePasses(passes, peaks)
       return {
-        steps: which, ...(adaptive && { adaptive }), passMs, whole: wholeOf(calls), blocks: rollUp(calls, ({ name }) => blockOf(name)), layers: rollUp(calls, ({ name }) => layerOf(name)),
+        steps: which, ...(adaptive && { adaptive }), passMs, whole: wholeOf(calls), blocks: rollUp(
+          calls, ({ name }) => blockOf(name),
+        ), layers: rollUp(calls, ({ name }) => layerOf(name)),
         units: rollUp(calls, ({ name }) => unitOf(name, names)), kinds: rollUp(calls, kindOf), calls,
       }
     })

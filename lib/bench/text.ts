@@ -45,7 +45,9 @@ export function reportText(report: BenchReport): string {
     lines.push('', table([
       'loading', 'time', 'spread', 'reading into new memory', 'spread', 'loading takes', 'reading into a small buffer', 'loading takes',
     ], report.loading.map(({ dtype, load, fresh, small }) => [
-      dtype, seconds(load.median), spread(load), seconds(fresh.median), spread(fresh), times(pairedRatio(load.values, fresh.values)), seconds(small.median), times(pairedRatio(load.values, small.values)),
+      dtype, seconds(load.median), spread(load), seconds(fresh.median), spread(fresh), times(
+        pairedRatio(load.values, fresh.values),
+      ), seconds(small.median), times(pairedRatio(load.values, small.values)),
     ])))
   }
   if (report.ratios.length > 0)
@@ -72,7 +74,8 @@ export function reportText(report: BenchReport): string {
     ], shapes.map(row => [
       row.dtype === ops.dtype
         ? row.name
-        : `${row.name} (${row.dtype})`, String(row.calls), row.ms.toFixed(2), percent(row.share), formatCount(row.macs), row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline),
+        : `${row.name} (${row.dtype})`, String(row.calls), row.ms.toFixed(2), percent(row.share), formatCount(row.macs),
+        row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline),
       percent(Math.max(0, row.ms - row.boundMs) / ops.whole.ms),
     ])))
     if (ops.shapes.length > shownShapes) lines.push(`and ${ops.shapes.length - shownShapes} more, in the report that --out writes`)
@@ -124,6 +127,7 @@ function caseTable(name: string, cases: readonly BenchCase[]): string {
   ], cases.map(({ contender, version, dtype, ms, macs, peakBytes, loadMs, phases: parts }) => [
     `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ...phases
       ? [parts?.text, parts?.step, parts?.decode].map(part => (part === undefined ? '' : seconds(part)))
-      : [], spread(ms), ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '', loadMs > 0 ? seconds(loadMs) : '',
+      : [], spread(ms), ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '',
+      loadMs > 0 ? seconds(loadMs) : '',
   ]))
 }

@@ -74,7 +74,8 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
     sd = await StableDiffusion.load(model, { ...loadOptions(flags), signal, onWarning })
     const options: EvaluateOptions = {
       ...given({
-        drawings, prompts, judge, count: flags.count, steps: flags.steps, guidanceScale: flags.guidance, sampler: flags.sampler, eta: flags.eta, seed: flags.seed,
+        drawings, prompts, judge, count: flags.count, steps: flags.steps, guidanceScale: flags.guidance, sampler: flags.sampler,
+        eta: flags.eta, seed: flags.seed,
         width: flags.width, height: flags.height,
       }),
       about: { model, dtype: flags.dtype ?? 'fp32' }, signal,

@@ -19,7 +19,8 @@ export interface ModelFlags {
 }
 
 /** What a model is, in help. */
-export const modelHelp = 'diffusers folder, .safetensors file, hf:owner/name on the Hugging Face hub (owner/name where it is downloaded already), or emoji, of the package @asdm/emoji'
+export const modelHelp = 'diffusers folder, .safetensors file, hf:owner/name on the Hugging Face hub (owner/name where it is downloaded '
+  + 'already), or emoji, of the package @asdm/emoji'
 
 const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
   threads: () => new Option('-t, --threads <number>', 'threads that compute (all cores)').argParser(parseNumber),
@@ -30,7 +31,9 @@ const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
   revision: () => new Option('--revision <name>', 'branch, tag or commit of a model on the hub (main)'),
   tokenizer: () => new Option('--tokenizer <folder>', "tokenizer to use instead of the checkpoint's"),
   config: () => new Option('--config <folder>', "configs to use instead of the checkpoint's"),
-  unet: () => new Option('--unet <name=path>', 'a further UNet that plans may name: its folder, or a diffusers folder with one; may be repeated').argParser(parseUNet),
+  unet: () => new Option(
+    '--unet <name=path>', 'a further UNet that plans may name: its folder, or a diffusers folder with one; may be repeated',
+  ).argParser(parseUNet),
   packedCache: () => new Option('--packed-cache', 'keep the weights as packed beside those they come from, and map them next time'),
 }
 
@@ -48,9 +51,12 @@ function parseUNet(text: string, before: Record<string, string> = {}): Record<st
 }
 
 /** The flags as options of `StableDiffusion.load`, which checks them. */
-export function loadOptions({ threads, cpu, dtype, device, variant, revision, tokenizer, config, unet, packedCache }: ModelFlags): LoadOptions {
+export function loadOptions(
+  { threads, cpu, dtype, device, variant, revision, tokenizer, config, unet, packedCache }: ModelFlags,
+): LoadOptions {
   return given({
-    threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, config, unets: unet, packedCache,
+    threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, config,
+    unets: unet, packedCache,
   })
 }
 

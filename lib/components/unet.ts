@@ -146,11 +146,11 @@ export class UNet extends Component<UNetConfig> {
     if (!Array.isArray(taps) || !Array.from(taps).every(tap => typeof tap === 'string'))
       throw new AsdmError('INVALID_ARGUMENT', `Expected taps to be an array of unit names but received ${shown(taps)}`)
     const known = taps.length > 0 ? this.#part.tapNames() : []
-    for (const tap of taps)
+    for (const tap of taps as string[])
       if (!known.includes(tap))
         throw new AsdmError('INVALID_ARGUMENT',
           `Expected taps to name units of this UNet but received ${shown(tap)}; ${tapHint(tap, known)}`)
-    return [...new Set<string>(taps)]
+    return [...new Set(taps as string[])]
   }
 }
 

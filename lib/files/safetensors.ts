@@ -87,7 +87,8 @@ export interface TensorToWrite {
  * the file system refuses
  */
 export async function writeSafetensors(
-  file: string, tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>> = {}, options: { signal?: AbortSignal | undefined } = {},
+  file: string, tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>> = {},
+  options: { signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   const { header, sorted } = layOut(file, tensors, metadata)
   throwIfAborted(options.signal)

@@ -33,7 +33,10 @@ export class HubClient {
   #pages = 0
   readonly #origin: string
 
-  constructor(readonly settings: HubSettings, readonly repository: string, private readonly token: string | undefined, private readonly io: HubIO, readonly signal: AbortSignal | undefined) {
+  constructor(
+    readonly settings: HubSettings, readonly repository: string, private readonly token: string | undefined, private readonly io: HubIO,
+    readonly signal: AbortSignal | undefined,
+  ) {
     this.#origin = new URL(settings.endpoint).origin
   }
 
@@ -45,8 +48,10 @@ export class HubClient {
   /** `fetch` for the hub's package: only to the hub, with the token and retries; the answer is whole and was a success. */
   readonly fetch: typeof fetch = async input => {
     const url = input instanceof Request ? input.url : String(input)
-    if (!URL.canParse(url) || new URL(url).origin !== this.#origin) throw new AsdmError('HUB_RESPONSE', `Expected the hub at ${this.settings.endpoint} to refer to itself but received ${shown(url)}`)
-    if (++this.#pages > maxPages) throw new AsdmError('HUB_RESPONSE', `Expected at most ${maxPages} pages from the hub at ${this.settings.endpoint} but it has more`)
+    if (!URL.canParse(url) || new URL(url).origin !== this.#origin)
+      throw new AsdmError('HUB_RESPONSE', `Expected the hub at ${this.settings.endpoint} to refer to itself but received ${shown(url)}`)
+    if (++this.#pages > maxPages)
+      throw new AsdmError('HUB_RESPONSE', `Expected at most ${maxPages} pages from the hub at ${this.settings.endpoint} but it has more`)
     return this.retry(() => this.request(url, { accept: 'application/json' }, async (response, alive) => {
       const text = await readText(response, alive, url)
       const headers = new Headers()
@@ -71,7 +76,11 @@ export class HubClient {
         const { afterMs, code } = error.options
         if (progress() > seen) [seen, failed] = [progress(), 1]
         if (failed >= attempts || !this.#reached && code !== undefined && hopeless.test(code))
-          throw new AsdmError('NETWORK', `Expected to reach the hub at ${this.settings.endpoint} but ${error.message}${failed > 1 ? `, ${failed} times` : ''}`, { cause: error })
+          throw new AsdmError(
+            'NETWORK',
+            `Expected to reach the hub at ${this.settings.endpoint} but ${error.message}${failed > 1 ? `, ${failed} times` : ''}`,
+            { cause: error },
+          )
         // Growing pauses, up to a quarter longer or shorter, so that many clients do not come back at once.
         await this.io.sleep(Math.min(maxDelayMs, afterMs ?? firstDelayMs * 2 ** (failed - 1) * (0.75 + Math.random() / 2)), this.signal)
       }
@@ -83,7 +92,10 @@ export class HubClient {
    * bytes arrive.
    * @throws Broken; AsdmError `HUB_ACCESS`, `HUB_NOT_FOUND`, `HUB_RESPONSE`; an `AbortError` when the signal fires
    */
-  async request<T>(url: string, headers: Record<string, string>, use: (response: Response, alive: () => void) => Promise<T>, expected: readonly number[] = [200]): Promise<T> {
+  async request<T>(
+    url: string, headers: Record<string, string>, use: (response: Response, alive: () => void) => Promise<T>,
+    expected: readonly number[] = [200],
+  ): Promise<T> {
     const stall = new AbortController()
     const { signal, release } = anySignal([this.signal, stall.signal])
     const { timeoutMs } = this.settings
@@ -118,12 +130,16 @@ export class HubClient {
       if (![301, 302, 303, 307, 308].includes(response.status)) return { response, url }
       const location = response.headers.get('location') ?? ''
       await response.body?.cancel()
-      if (!URL.canParse(location, url.href)) throw new AsdmError('HUB_RESPONSE', `Expected a redirection of ${shown(start)} to say where to but received ${shown(withoutCredentials(location))}`)
+      if (!URL.canParse(location, url.href))
+        throw new AsdmError('HUB_RESPONSE',
+          `Expected a redirection of ${shown(start)} to say where to but received ${shown(withoutCredentials(location))}`)
       const next = new URL(location, url)
       if (next.username !== '' || next.password !== '')
-        throw new AsdmError('HUB_RESPONSE', `Expected a redirection of ${shown(start)} to hold no user name and password but received one to ${shown(next.host)} that does`)
+        throw new AsdmError('HUB_RESPONSE',
+          `Expected a redirection of ${shown(start)} to hold no user name and password but received one to ${shown(next.host)} that does`)
       if (next.protocol !== 'https:' && !(next.protocol === 'http:' && url.protocol === 'http:'))
-        throw new AsdmError('HUB_RESPONSE', `Expected a redirection of ${shown(start)} to stay on ${url.protocol.slice(0, -1)} but received ${shown(next.href)}`)
+        throw new AsdmError('HUB_RESPONSE',
+          `Expected a redirection of ${shown(start)} to stay on ${url.protocol.slice(0, -1)} but received ${shown(next.href)}`)
       url = next
     }
     throw new AsdmError('HUB_RESPONSE', `Expected ${shown(start)} to lead to a file but it redirects more than ${maxRedirects} times`)
@@ -131,18 +147,36 @@ export class HubClient {
 
   /** What an answer other than the expected means. @param url the address that gave it @param asked the one that was asked for */
   #refusal({ status, headers }: Response, url: URL, asked: string): Error {
-    if (status === 408 || status === 429 || status >= 500) return new Broken(`it answered ${status}`, { afterMs: retryAfter(headers.get('retry-after')) })
+    if (status === 408 || status === 429 || status >= 500)
+      return new Broken(`it answered ${status}`, { afterMs: retryAfter(headers.get('retry-after')) })
     // A storage server's addresses are signed and expire; the hub gives a fresh one.
     if (url.origin !== this.#origin) return new Broken(`${shown(url.origin)}, to which it refers, answered ${status}`)
     const { repository, settings: { endpoint } } = this
     const anonymous = this.token === undefined
     const code = headers.get('x-error-code')
     const denied = (problem: string): AsdmError => new AsdmError('HUB_ACCESS', `Expected access to ${repository} but ${problem}`)
-    if (code === 'GatedRepo') return denied(`it is given only to accounts that asked for it: do so at ${endpoint}/${repository}${anonymous ? ' and set HF_TOKEN to a token of that account' : ''}`)
-    if (status === 401) return denied(`the hub at ${endpoint} ${anonymous ? 'has no public model of this name; if it is private, set HF_TOKEN' : 'does not accept the token for it'}`)
-    if (status === 403) return denied(`the hub at ${endpoint} denies it ${anonymous ? 'to those without a token; set HF_TOKEN' : 'to the account of the token'}`)
+    if (code === 'GatedRepo')
+      return denied(
+        'it is given only to accounts that asked for it: do so at '
+        + `${endpoint}/${repository}${anonymous ? ' and set HF_TOKEN to a token of that account' : ''}`,
+      )
+    if (status === 401)
+      return denied(
+        `the hub at ${endpoint} `
+        + `${anonymous ? 'has no public model of this name; if it is private, set HF_TOKEN' : 'does not accept the token for it'}`,
+      )
+    if (status === 403)
+      return denied(
+        `the hub at ${endpoint} denies it ${anonymous ? 'to those without a token; set HF_TOKEN' : 'to the account of the token'}`,
+      )
     if (status === 404) {
-      const missing = code === 'RevisionNotFound' ? 'revision' : code === 'EntryNotFound' ? 'file' : code === 'RepoNotFound' ? 'model' : 'model or revision'
+      const missing = code === 'RevisionNotFound'
+        ? 'revision'
+        : code === 'EntryNotFound'
+        ? 'file'
+        : code === 'RepoNotFound'
+        ? 'model'
+        : 'model or revision'
       return new AsdmError('HUB_NOT_FOUND', `Expected to find ${repository} on the hub at ${endpoint} but it has no such ${missing}`)
     }
     return new AsdmError('HUB_RESPONSE', `Expected the hub at ${endpoint} to give ${shown(asked)} but it answered ${status}`)
@@ -167,7 +201,10 @@ function networkError(error: unknown): unknown {
   const { name, message, cause } = error as Error
   if (name !== 'TypeError' || !/^(?:fetch failed|terminated)$/.test(message)) return error
   const { code, message: reason } = (cause ?? {}) as { code?: unknown, message?: unknown }
-  return new Broken(`the connection failed: ${typeof reason === 'string' && reason !== '' ? reason : typeof code === 'string' ? code : message}`, { ...(typeof code === 'string' && { code }), cause: error })
+  return new Broken(
+    `the connection failed: ${typeof reason === 'string' && reason !== '' ? reason : typeof code === 'string' ? code : message}`,
+    { ...(typeof code === 'string' && { code }), cause: error },
+  )
 }
 
 async function readText(response: Response, alive: () => void, url: string): Promise<string> {
@@ -176,7 +213,8 @@ async function readText(response: Response, alive: () => void, url: string): Pro
   for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     alive()
     bytes += piece.byteLength
-    if (bytes > maxTextBytes) throw new AsdmError('HUB_RESPONSE', `Expected at most ${maxTextBytes} bytes from ${shown(url)} but received more`)
+    if (bytes > maxTextBytes)
+      throw new AsdmError('HUB_RESPONSE', `Expected at most ${maxTextBytes} bytes from ${shown(url)} but received more`)
     pieces.push(piece)
   }
   return Buffer.concat(pieces).toString('utf8')

@@ -5,7 +5,8 @@ import { AsdmError } from '../base/errors'
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The proxy through which an address is reached: `HTTPS_PROXY` or `HTTP_PROXY` by the address's protocol, `ALL_PROXY` where that is not set,
+ * The proxy through which an address is reached: `HTTPS_PROXY` or `HTTP_PROXY` by the address's protocol, `ALL_PROXY` where that is not
+ * set,
  * none where `NO_PROXY` names its host: a name stands for its subdomains too, `*` for everything; IP addresses may be ranges
  * (`10.0.0.0/8`), names may have a port. Lower-case names go before upper-case ones. So do Python's requests and httpx, on which
  * huggingface_hub rests.
@@ -21,7 +22,8 @@ export function proxyFor(url: URL, env: Environment = process.env): URL | undefi
   const address = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `http://${text}`
   const proxy = URL.canParse(address) ? new URL(address) : undefined
   if (proxy === undefined || proxy.protocol !== 'http:' && proxy.protocol !== 'https:')
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be the address of an HTTP proxy, as http://proxy.example:3128, but it is not`)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected ${name} to be the address of an HTTP proxy, as http://proxy.example:3128, but it is not`)
   return proxy
 }
 
@@ -40,7 +42,8 @@ function isExcluded(url: URL, list: string): boolean {
 function isInRange(host: string, range: string): boolean {
   const [, network, bits] = /^(.+)\/(\d{1,3})$/.exec(range) ?? []
   const family = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
-  if (bits === undefined || isIP(network) === 0 || family(network) !== family(host) || Number(bits) > (isIP(network) === 6 ? 128 : 32)) return false
+  if (bits === undefined || isIP(network) === 0 || family(network) !== family(host) || Number(bits) > (isIP(network) === 6 ? 128 : 32))
+    return false
   const list = new BlockList()
   list.addSubnet(network, Number(bits), family(network))
   return list.check(host, family(host))
@@ -58,11 +61,14 @@ export const fetchByProxy: typeof fetch = async (input, init) => {
   const agent = agents.get(proxy.href) ?? new ProxyAgent(proxy.href)
   agents.set(proxy.href, agent)
   try {
-    return await fetchBy(url.href, { ...init as object, dispatcher: agent }) as unknown as Response
+    return await fetchBy(url.href, { ...init as object, dispatcher: agent })
   } catch (error) {
     const { name, cause } = error as Error
     if (name !== 'TypeError') throw error
     const { code, message } = (cause ?? {}) as { code?: unknown, message?: unknown }
-    throw new TypeError('fetch failed', { cause: Object.assign(new Error(`by way of the proxy ${proxy.origin}: ${String(message || code)}`, { cause }), { code }) })
+    throw new TypeError(
+      'fetch failed',
+      { cause: Object.assign(new Error(`by way of the proxy ${proxy.origin}: ${String(message || code)}`, { cause }), { code }) },
+    )
   }
 }

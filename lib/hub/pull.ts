@@ -70,7 +70,9 @@ export interface PulledModel {
   bytesFetched: number
 }
 
-const pullKeys = ['revision', 'variant', 'endpoint', 'token', 'cache', 'offline', 'verify', 'signal', 'onProgress'] as const satisfies readonly (keyof PullOptions)[]
+const pullKeys = [
+  'revision', 'variant', 'endpoint', 'token', 'cache', 'offline', 'verify', 'signal', 'onProgress',
+] as const satisfies readonly (keyof PullOptions)[]
 
 /** Checked options. */
 interface Request {
@@ -164,7 +166,8 @@ async function fromCacheOffline(request: Request, io: HubIO): Promise<PulledMode
     why = `it is there in part (${error.message})`
   }
   if (found !== undefined) return found
-  throw new AsdmError('OFFLINE', `Expected ${repository} at ${revision} in the cache ${shownPath(settings.cache)}, since offline mode is on, but ${why}`)
+  throw new AsdmError('OFFLINE',
+    `Expected ${repository} at ${revision} in the cache ${shownPath(settings.cache)}, since offline mode is on, but ${why}`)
 }
 
 /**
@@ -172,7 +175,9 @@ async function fromCacheOffline(request: Request, io: HubIO): Promise<PulledMode
  * @param strict every part has the variant that was asked for; otherwise the hub may have it
  * @throws AsdmError where it is there in part
  */
-async function fromCache({ repository, revision, variant, settings }: Request, io: HubIO, strict: boolean): Promise<PulledModel | undefined> {
+async function fromCache(
+  { repository, revision, variant, settings }: Request, io: HubIO, strict: boolean,
+): Promise<PulledModel | undefined> {
   const cache = new RepoCache(settings.cache, repository, io)
   const commit = await cache.readRef(revision)
   const sizes = commit === undefined ? undefined : await cache.list(commit)
@@ -183,7 +188,10 @@ async function fromCache({ repository, revision, variant, settings }: Request, i
   const folder = cache.snapshot(commit)
   for (const index of selection.indexes) selection.weights.push(...shardsOf(index, await readJsonObject(path.join(folder, index)), names))
   const files = [...selection.small, ...selection.weights]
-  return { repository, revision, commit, path: folder, variant: selection.variant, files, bytes: files.reduce((sum, name) => sum + sizes.get(name)!, 0), bytesFetched: 0 }
+  return {
+    repository, revision, commit, path: folder, variant: selection.variant, files,
+    bytes: files.reduce((sum, name) => sum + sizes.get(name)!, 0), bytesFetched: 0,
+  }
 }
 
 async function pull(request: Request, io: HubIO): Promise<PulledModel> {
@@ -220,12 +228,16 @@ class Pull {
     await checkIndex(snapshot, [])
     await readConfigSet(snapshot)
     const names = new Set(this.files.keys())
-    for (const index of selection.indexes) selection.weights.push(...shardsOf(index, await readJsonObject(path.join(snapshot, index)), names))
+    for (const index of selection.indexes)
+      selection.weights.push(...shardsOf(index, await readJsonObject(path.join(snapshot, index)), names))
     await this.#fetch(selection.weights, [])
     // The revision stands for this commit only now that all of it is there.
     await this.cache.writeRef(revision, this.commit)
     const files = [...selection.small, ...selection.weights]
-    return { repository, revision, commit: this.commit, path: snapshot, variant: selection.variant, files, bytes: this.#complete, bytesFetched: this.#fetched }
+    return {
+      repository, revision, commit: this.commit, path: snapshot, variant: selection.variant, files, bytes: this.#complete,
+      bytesFetched: this.#fetched,
+    }
   }
 
   /** Fetches files and puts them into the snapshot. @param later files known to follow, for the progress */
@@ -294,6 +306,7 @@ class Pull {
     for (const file of missing) bytes += Math.max(0, file.size - ((await statIfAny(this.cache.partial(file)))?.size ?? 0))
     const free = await this.io.freeBytes(folder)
     if (free !== undefined && free < bytes)
-      throw new AsdmError('FILE_WRITE', `Expected ${bytes} bytes free for ${this.request.repository} at ${shownPath(folder)} but there are ${free}`)
+      throw new AsdmError('FILE_WRITE',
+        `Expected ${bytes} bytes free for ${this.request.repository} at ${shownPath(folder)} but there are ${free}`)
   }
 }

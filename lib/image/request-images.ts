@@ -60,7 +60,7 @@ export function parseImages(options: Unchecked, facts: ImageFacts, images: numbe
   const sizeFor = (own: Size): Size => {
     const size = image === undefined ? { width: asked.width ?? own.width, height: asked.height ?? own.height }
       : image.isTensor ? tensorSize(own, asked, facts.vaeFactor)
-      : fittedSize(own, asked, facts.vaeFactor)
+        : fittedSize(own, asked, facts.vaeFactor)
     if (images * size.width * size.height > maxPixels)
       throw bad(`at most ${maxPixels} pixels in one request`, `${images} images of ${size.width}x${size.height}; make fewer at a time`)
     return size
@@ -128,7 +128,7 @@ function fittedSize(own: Size, { width, height }: { width: number | undefined, h
   const below = (pixels: number): number => Math.max(multiple, pixels - pixels % multiple)
   const size = width !== undefined ? { width, height: height ?? nearest(width * own.height / own.width) }
     : height !== undefined ? { width: nearest(height * own.width / own.height), height }
-    : { width: below(own.width), height: below(own.height) }
+      : { width: below(own.width), height: below(own.height) }
   if (size.width > maxSide || size.height > maxSide)
     throw bad(`sides of at most ${maxSide} pixels`,
       `an image of ${own.width}x${own.height}, which becomes ${size.width}x${size.height}; set width and height`)

@@ -13,8 +13,8 @@ import { decodeWithSharp } from './sharp'
  * 8-bit pixels, row by row: RGB or RGBA (alpha is ignored), for masks also one grey byte a pixel. A generated image is one, and the DOM's
  * `ImageData`.
  */
-export type Pixels = { width: number, height: number } &
-  ({ data: Uint8Array | Uint8ClampedArray | ArrayBufferLike } | { rgba: Uint8Array | Uint8ClampedArray })
+export type Pixels = { width: number, height: number }
+  & ({ data: Uint8Array | Uint8ClampedArray | ArrayBufferLike } | { rgba: Uint8Array | Uint8ClampedArray })
 
 /** A `Blob` or `File`, the DOM's or Node's. */
 export interface BlobLike {
@@ -179,7 +179,7 @@ function fromPixelObject(value: unknown, name: string): ImageSource {
   const given = data ?? rgba
   const isBytes = types.isAnyArrayBuffer(given) || (ArrayBuffer.isView(given) && (given as Uint8Array).BYTES_PER_ELEMENT === 1)
   if (typeof width !== 'number' || typeof height !== 'number' || !isBytes) throw wrongKind(value, name)
-  const bytes = bytesOf(given as ArrayBufferView)
+  const bytes = bytesOf(given)
   const channels = bytes.length / (width * height)
   if (channels !== 3 && channels !== 4 && !(channels === 1 && name === 'mask'))
     throw bad(`${name} to hold ${name === 'mask' ? '1, 3 or 4' : '3 or 4'} bytes for each of ${shown(width)}x${shown(height)} pixels`,
@@ -206,13 +206,13 @@ const piece = 1 << 18
 function copied<T extends Uint8Array | Float32Array>(data: T): (signal: AbortSignal) => Promise<T> {
   if (data.byteLength <= copiedAtOnce) {
     const copy = data.slice() as T
-    return async () => copy
+    return () => Promise.resolve(copy)
   }
   return async signal => {
     const slices = new Slices(signal)
     const copy = new (data.constructor as new (length: number) => T)(data.length)
     for (let at = 0; at < data.length; at += piece) {
-      copy.set(data.subarray(at, at + piece) as T, at)
+      copy.set(data.subarray(at, at + piece), at)
       if (slices.over) await slices.next()
     }
     return copy

@@ -129,7 +129,8 @@ export class GraphWriter {
   }
 
   #product({ name, weight, bias, value, layout, sizeOf, isMap, rows }: {
-    name: string, weight: WeightRequest, bias: WeightRequest | undefined, value: string, layout: string, sizeOf: number | undefined, isMap: boolean, rows: Map<string, string>
+    name: string, weight: WeightRequest, bias: WeightRequest | undefined, value: string, layout: string, sizeOf: number | undefined,
+    isMap: boolean, rows: Map<string, string>
   }): string {
     const { nodes } = this
     const [out, inner] = weight.shape

@@ -1,7 +1,8 @@
 import { AsdmError, shown } from '../base/errors'
 import { nearestOf } from '../base/options'
 import {
-  adaptive, callBuilder, combine, deepcache, extrapolate, gateGuidance, mapFeatures, phases, quadratic, switchUNet, uniform, type PlanBuilder,
+  adaptive, callBuilder, combine, deepcache, extrapolate, gateGuidance, mapFeatures, phases, quadratic, switchUNet, uniform,
+  type PlanBuilder,
   type PlanContext,
 } from './builders'
 import { checkPlanNames } from './names'

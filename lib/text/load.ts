@@ -8,7 +8,8 @@ const clipVocabulary = 49408
 
 /**
  * The tokenizer that belongs to a checkpoint.
- * @throws AsdmError as `Tokenizer.load`, `FILE_NOT_FOUND` where there is none and the text encoder is not CLIP's, and `BAD_CONFIG` when it does not fit the text encoder
+ * @throws AsdmError as `Tokenizer.load`, `FILE_NOT_FOUND` where there is none and the text encoder is not CLIP's, and `BAD_CONFIG` when it
+ * does not fit the text encoder
  */
 export async function loadTokenizer({ tokenizerFolder, padToken, textEncoder: { config, path } }: Checkpoint): Promise<Tokenizer> {
   const tokenizer = tokenizerFolder === undefined ? await Tokenizer.default({ padToken }) : await Tokenizer.load(tokenizerFolder)

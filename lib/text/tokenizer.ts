@@ -171,7 +171,7 @@ export class Tokenizer {
       throw new AsdmError('INVALID_ARGUMENT', `Expected token ids but received ${shown(ids)}`)
     const space = Buffer.from(' ')
     const pieces: Buffer[] = []
-    for (const id of Array.from(ids)) {
+    for (const id of Array.from(ids as ArrayLike<number>)) {
       const token = this.#tokenOfId[id]
       if (token === undefined)
         throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(id)}`)

@@ -22,7 +22,9 @@ const knownPixels = 'e88fad4b5c95013366fd335c58d85e7ca4f1244fa51e0064608054f9d73
 /** Installs what package-lock.json says, unless the folder has exactly that already. Scripts of packages are not run. */
 function install(tools) {
   const files = ['package.json', 'package-lock.json']
-  const current = file => fs.existsSync(path.join(tools, file)) && fs.readFileSync(path.join(tools, file), 'utf8') === fs.readFileSync(path.join(here, file), 'utf8')
+  const current = file =>
+    fs.existsSync(path.join(tools, file))
+      && fs.readFileSync(path.join(tools, file), 'utf8') === fs.readFileSync(path.join(here, file), 'utf8')
   if (files.every(current) && fs.existsSync(path.join(tools, 'node_modules', '.package-lock.json'))) return
   fs.mkdirSync(tools, { recursive: true })
   // The lock goes last: an installation that broke off is begun anew.
@@ -31,7 +33,9 @@ function install(tools) {
   fs.copyFileSync(path.join(here, 'package-lock.json'), path.join(tools, 'package-lock.json'))
   console.log('installing icon sets and renderer')
   try {
-    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: tools, stdio: 'inherit', shell: process.platform === 'win32' })
+    execFileSync('npm', [
+      'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error',
+    ], { cwd: tools, stdio: 'inherit', shell: process.platform === 'win32' })
   } catch (error) {
     fs.rmSync(path.join(tools, 'package-lock.json'), { force: true })
     throw new Error('npm could not install the icon sets and the renderer, see above', { cause: error })
@@ -45,7 +49,8 @@ function describe(name, require) {
 }
 
 /**
- * The choice of held-out drawings follows from the icon sets' names and order. Should other versions of the sets give another choice, models
+ * The choice of held-out drawings follows from the icon sets' names and order. Should other versions of the sets give another choice,
+ * models
  * would be judged by drawings that the shipped one was trained on; so that is an error.
  */
 function checkHeldOut(drawings, held) {
@@ -54,11 +59,17 @@ function checkHeldOut(drawings, held) {
   const wanted = new Set(Object.entries(recorded).flatMap(([style, names]) => names.map(name => key({ style, name }))))
   const chosen = new Set([...held].map(i => key(drawings[i])))
   const differing = [...new Set([...wanted, ...chosen])].filter(each => wanted.has(each) !== chosen.has(each))
-  if (differing.length > 0) throw new Error(`Expected the held-out drawings of held-out.json but ${differing.length} differ, as ${differing.slice(0, 3).join(', ')}: use the locked versions of the icon sets`)
+  if (differing.length > 0)
+    throw new Error(
+      `Expected the held-out drawings of held-out.json but ${differing.length} differ, as ${differing.slice(0, 3).join(', ')}: use the `
+      + 'locked versions of the icon sets',
+    )
 }
 
 function licensesText(sets, emojibase) {
-  const rows = Object.entries(sets).map(([style, set]) => `- \`${style}\`: ${set.title} by ${set.author.name} (${set.author.url}), ${set.license.title} (${set.license.spdx}), ${set.license.url}; from the npm package ${set.package} ${set.version}`)
+  const rows = Object.entries(sets).map(([style, set]) =>
+    `- \`${style}\`: ${set.title} by ${set.author.name} (${set.author.url}), ${set.license.title} (${set.license.spdx}), `
+    + `${set.license.url}; from the npm package ${set.package} ${set.version}`)
   return `# Whose drawings these are
 
 drawings.bin holds pictures rendered from these icon sets, at a smaller size and on white, without other changes:
@@ -73,11 +84,14 @@ Who passes the pictures on names their authors and licences; CC-BY-4.0 and Apach
 
 async function main() {
   const { values } = parseArgs({ options: {
-    out: { type: 'string', default: path.join(root, 'build', 'emoji-data') }, tools: { type: 'string', default: path.join(root, 'build', 'emoji-tools') },
+    out: {
+      type: 'string', default: path.join(root, 'build', 'emoji-data'),
+    }, tools: { type: 'string', default: path.join(root, 'build', 'emoji-tools') },
     size: { type: 'string', default: '64' }, limit: { type: 'string' },
   } })
   const [size, limit] = [Number(values.size), values.limit === undefined ? Infinity : Number(values.limit)]
-  if (!Number.isInteger(size) || size < 8 || size > 1024) throw new Error(`Expected --size to be a whole number from 8 to 1024 but received ${values.size}`)
+  if (!Number.isInteger(size) || size < 8 || size > 1024)
+    throw new Error(`Expected --size to be a whole number from 8 to 1024 but received ${values.size}`)
   if (!(limit >= 1)) throw new Error(`Expected --limit to be a number of drawings for each style but received ${values.limit}`)
   const [out, tools] = [path.resolve(values.out), path.resolve(values.tools)]
   install(tools)
@@ -92,7 +106,9 @@ async function main() {
     const set = require(`${name}/icons.json`)
     const icons = Object.entries(set.icons).filter(([icon]) => isWanted(icon)).slice(0, limit)
     for (const [icon, body] of icons) {
-      const data = await drawIcon(sharp, body, set, size).catch(error => { throw new Error(`${icon} of ${name} cannot be drawn: ${error.message}`, { cause: error }) })
+      const data = await drawIcon(sharp, body, set, size).catch(error => { throw new Error(
+        `${icon} of ${name} cannot be drawn: ${error.message}`, { cause: error },
+      ) })
       drawings.push({ style, name: icon })
       pixels.push(data)
     }
@@ -123,11 +139,16 @@ async function main() {
   fs.writeFileSync(path.join(temporary, 'drawings.json'), `${JSON.stringify(manifest)}\n`)
   fs.writeFileSync(path.join(temporary, 'LICENSES.md'), licensesText(sets, emojibase))
   if (fs.existsSync(out)) {
-    if (!fs.existsSync(path.join(out, 'drawings.json')) && fs.readdirSync(out).length > 0) throw new Error(`Expected ${out} to be empty or to hold drawings, but it holds something else`)
+    if (!fs.existsSync(path.join(out, 'drawings.json')) && fs.readdirSync(out).length > 0)
+      throw new Error(`Expected ${out} to be empty or to hold drawings, but it holds something else`)
     fs.rmSync(out, { recursive: true })
   }
   fs.renameSync(temporary, out)
-  const known = size !== 64 || limit !== Infinity ? '' : sha256 === knownPixels ? ', the known pixels' : ', not the known pixels: this processor or renderer rounds differently'
+  const known = size !== 64 || limit !== Infinity
+    ? ''
+    : sha256 === knownPixels
+    ? ', the known pixels'
+    : ', not the known pixels: this processor or renderer rounds differently'
   console.log(`${out}: ${drawings.length} drawings of ${size}x${size}, ${held.size} held out${known}`)
 }
 

@@ -41,7 +41,8 @@ for (const [name, config] of [
   ['bk-base', { ...full(), layersPerBlock: [1, 1, 1, 1] }],
   ['bk-small', { ...full(), layersPerBlock: [1, 1, 1, 1], hasMidBlock: false }],
   ['bk-tiny', {
-    ...full(), layersPerBlock: [1, 1, 1], hasMidBlock: false, blockOutChannels: [32, 64, 48], downCrossAttention: [true, true, true], upCrossAttention: [true, true, true],
+    ...full(), layersPerBlock: [1, 1, 1], hasMidBlock: false, blockOutChannels: [32, 64, 48], downCrossAttention: [true, true, true],
+    upCrossAttention: [true, true, true],
     transformerLayersPerBlock: [1, 1, 1], attentionHeads: [8, 8, 8], onlyCrossAttention: [false, false, false],
   }],
 ] as [string, UNetConfig][]) {

@@ -96,7 +96,8 @@ for (const [name, { narrow, exponentBits, mantissaBits }] of Object.entries(form
 }
 
 test('known values', t => {
-  for (const [value, half] of [[1, 0x3c00], [65_504, 0x7bff], [65_519.99609375, 0x7bff], [65_520, 0x7c00], [2 ** -14, 0x400], [2 ** -24, 1], [2 ** -25, 0], [2 ** -25 * (1 + 2 ** -23), 1], [3 * 2 ** -25, 2],
+  for (const [value, half] of [[1, 0x3c00], [65_504, 0x7bff], [65_519.99609375, 0x7bff], [65_520, 0x7c00], [2 ** -14, 0x400], [2 ** -24, 1],
+    [2 ** -25, 0], [2 ** -25 * (1 + 2 ** -23), 1], [3 * 2 ** -25, 2],
     [1 + 2 ** -11, 0x3c00], [1 + 3 * 2 ** -11, 0x3c02], [2 ** -14 - 2 ** -25, 0x400], [0.1, 0x2e66], [2 ** -149, 0]])
     t.is(halfOfFloat(bitsOf(value)), half, String(value))
   for (const [value, bfloat] of [

@@ -67,12 +67,14 @@ emulated('ldmatrix gives each lane the numbers that the ISA says', t => {
  */
 const layouts = {
   mma: {
-    a: (group: number, id: number, i: number) => [(i >= 0 && i < 2) || (i >= 4 && i < 6) ? group : group + 8, i < 4 ? id * 2 + (i & 1) : id * 2 + (i & 1) + 8],
+    a: (group: number, id: number, i: number) =>
+      [(i >= 0 && i < 2) || (i >= 4 && i < 6) ? group : group + 8, i < 4 ? id * 2 + (i & 1) : id * 2 + (i & 1) + 8],
     b: (group: number, id: number, i: number) => [i < 2 ? id * 2 + (i & 1) : id * 2 + (i & 1) + 8, group],
     k: 16, numbersA: 8, numbersB: 4,
   },
   mmaBytes: {
-    a: (group: number, id: number, i: number) => [(i >= 0 && i < 4) || (i >= 8 && i < 12) ? group : group + 8, i < 8 ? id * 4 + (i & 3) : id * 4 + (i & 3) + 16],
+    a: (group: number, id: number, i: number) =>
+      [(i >= 0 && i < 4) || (i >= 8 && i < 12) ? group : group + 8, i < 8 ? id * 4 + (i & 3) : id * 4 + (i & 3) + 16],
     b: (group: number, id: number, i: number) => [i < 4 ? id * 4 + (i & 3) : id * 4 + (i & 3) + 16, group],
     k: 32, numbersA: 16, numbersB: 8,
   },
@@ -82,8 +84,12 @@ const layoutC = (group: number, id: number, i: number) => [i < 2 ? group : group
 for (const op of ['mma', 'mmaBytes'] as const)
   emulated(`${op} multiplies fragments that lie as the ISA's tables say`, t => {
     const { a: placeA, b: placeB, k, numbersA, numbersB } = layouts[op], bytes = op === 'mmaBytes'
-    const a = bytes ? Float32Array.from(randomFloats(16 * k, 1), v => Math.abs(Math.round(v * 60)) % 256) : roundToBf16(randomFloats(16 * k, 1))
-    const b = bytes ? Float32Array.from(randomFloats(k * 8, 2), v => Math.max(-127, Math.min(127, Math.round(v * 40)))) : roundToBf16(randomFloats(k * 8, 2))
+    const a = bytes
+      ? Float32Array.from(randomFloats(16 * k, 1), v => Math.abs(Math.round(v * 60)) % 256)
+      : roundToBf16(randomFloats(16 * k, 1))
+    const b = bytes
+      ? Float32Array.from(randomFloats(k * 8, 2), v => Math.max(-127, Math.min(127, Math.round(v * 40))))
+      : roundToBf16(randomFloats(k * 8, 2))
     const d = bytes ? Float32Array.from(randomFloats(128, 3), v => Math.round(v * 1000)) : randomFloats(128, 3)
     const registers: number[] = []
     for (let lane = 0; lane < 32; lane++) {
@@ -101,12 +107,16 @@ for (const op of ['mma', 'mmaBytes'] as const)
           want += a[row * k + p]! * b[p * 8 + column]!
           size += Math.abs(a[row * k + p]! * b[p * 8 + column]!)
         }
-        t.true(Math.abs(got[lane * 4 + i]! - want) <= (bytes ? 0 : size * 20 * 2 ** -24), `lane ${lane}, c${i}: ${got[lane * 4 + i]}, not ${want}`)
+        t.true(
+          Math.abs(got[lane * 4 + i]! - want) <= (bytes ? 0 : size * 20 * 2 ** -24),
+          `lane ${lane}, c${i}: ${got[lane * 4 + i]}, not ${want}`,
+        )
       }
   })
 
 emulated('bank conflicts are counted by phases of 128 bytes', t => {
-  const wavefronts = (bytes: number, offset: (lane: number) => number) => run('wavefronts', { bytes, offsets: Float32Array.from({ length: 32 }, (_, lane) => offset(lane)) })[0]
+  const wavefronts = (bytes: number, offset: (lane: number) => number) =>
+    run('wavefronts', { bytes, offsets: Float32Array.from({ length: 32 }, (_, lane) => offset(lane)) })[0]
   t.is(wavefronts(4, lane => lane * 4), 1)
   t.is(wavefronts(4, lane => lane * 8), 2)
   t.is(wavefronts(4, lane => lane * 128), 32)

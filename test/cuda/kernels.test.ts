@@ -2,7 +2,8 @@ import test from 'ava'
 import { BF16_EPS, EPS, inFormat, randomFloats, roundToBf16 } from '../support/op-runner'
 import { emulatedCard, hasEmulatedCard } from './program'
 
-// A light share of what `npm run test:cuda` runs, which is all of test/ops on the emulated card: each kernel once or twice, against float64.
+// A light share of what `npm run test:cuda` runs, which is all of test/ops on the emulated card: each kernel once or twice, against
+// float64.
 
 const card = hasEmulatedCard ? emulatedCard() : undefined
 const emulated = hasEmulatedCard ? test : test.skip
@@ -13,7 +14,8 @@ const formats: Format[] = ['fp32', 'bf16']
 function everywhere(op: string, args: Record<string, unknown>, dtype: 'fp32' | 'bf16' | 'int8'): { set: string, y: Float32Array }[] {
   return card!.sets(dtype).map(set => {
     const y = card!.run(op, set, 1, args, dtype), again = card!.run(op, set, 77, args, dtype)
-    if (Buffer.compare(Buffer.from(y.buffer), Buffer.from(again.buffer)) !== 0) throw new Error(`${op} on ${set}: another order of threads gives other bits`)
+    if (Buffer.compare(Buffer.from(y.buffer), Buffer.from(again.buffer)) !== 0)
+      throw new Error(`${op} on ${set}: another order of threads gives other bits`)
     return { set, y }
   })
 }
@@ -39,7 +41,10 @@ function checkLinear(m: number, n: number, k: number, dtype: Format): string | n
       size[i * n + j] = absolute
     }
   for (const { set, y } of everywhere('linear', { m, n, k, x, weight, bias }, dtype)) {
-    const said = complaint(`${dtype} ${set} ${m} ${n} ${k}`, y, want, i => (k + 2) * EPS * size[i]! + (dtype === 'bf16' ? BF16_EPS * Math.abs(want[i]!) * 1.01 : 0))
+    const said = complaint(
+      `${dtype} ${set} ${m} ${n} ${k}`, y, want,
+      i => (k + 2) * EPS * size[i]! + (dtype === 'bf16' ? BF16_EPS * Math.abs(want[i]!) * 1.01 : 0),
+    )
     if (said) return said
   }
   return null
@@ -73,7 +78,8 @@ emulated('int8: exact sums of integers', t => {
 emulated('conv: a 3x3 kernel with stride, padding, resizing and a row bias', t => {
   const n = 2, h = 5, w = 4, c = 8, co = 5
   for (const [resizeH, resizeW, stride] of [[0, 0, 1], [10, 8, 1], [0, 0, 2]] as const) {
-    const height = resizeH || h, width = resizeW || w, outH = Math.floor((height - 1) / stride) + 1, outW = Math.floor((width - 1) / stride) + 1
+    const height = resizeH || h, width = resizeW || w, outH = Math.floor((height - 1) / stride) + 1,
+      outW = Math.floor((width - 1) / stride) + 1
     for (const dtype of formats) {
       const x = inFormat(dtype, randomFloats(n * h * w * c, 1)), weight = inFormat(dtype, randomFloats(co * c * 9, 2))
       const bias = randomFloats(co, 3), rowBias = inFormat(dtype, randomFloats(n * co, 4))
@@ -93,9 +99,17 @@ emulated('conv: a 3x3 kernel with stride, padding, resizing and a row bias', t =
         }
         size[at]! += Math.abs(bias[j]!) + Math.abs(rowBias[s * co + j]!)
       }
-      const args = { n, h, w, c, co, kernelH: 3, kernelW: 3, stride, padTop: 1, padLeft: 1, outH, outW, resizeH, resizeW, x, weight, bias, rowBias }
+      const args = {
+        n, h, w, c, co, kernelH: 3, kernelW: 3, stride, padTop: 1, padLeft: 1, outH, outW, resizeH, resizeW, x, weight, bias, rowBias,
+      }
       for (const { set, y } of everywhere('conv', args, dtype))
-        t.is(complaint(`${dtype} ${set} ${resizeH} ${stride}`, y, want, i => 75 * EPS * size[i]! + (dtype === 'bf16' ? BF16_EPS * 1.01 * Math.abs(want[i]!) : 0)), null)
+        t.is(
+          complaint(
+            `${dtype} ${set} ${resizeH} ${stride}`, y, want,
+            i => 75 * EPS * size[i]! + (dtype === 'bf16' ? BF16_EPS * 1.01 * Math.abs(want[i]!) : 0),
+          ),
+          null,
+        )
     }
   }
 })
@@ -104,7 +118,9 @@ emulated('attention: heads of SD 1.5, causal or not', t => {
   for (const [qLength, kLength, headDim, causal] of [[70, 77, 40, false], [35, 35, 8, true], [17, 33, 160, false]] as const) {
     const heads = 2, width = heads * headDim, scale = 1 / Math.sqrt(headDim)
     for (const dtype of formats) {
-      const q = inFormat(dtype, randomFloats(qLength * width, 1)), k = inFormat(dtype, randomFloats(kLength * width, 2)), v = inFormat(dtype, randomFloats(kLength * width, 3))
+      const q = inFormat(
+        dtype, randomFloats(qLength * width, 1),
+      ), k = inFormat(dtype, randomFloats(kLength * width, 2)), v = inFormat(dtype, randomFloats(kLength * width, 3))
       const want = new Float64Array(qLength * width), size = new Float64Array(want.length)
       for (let head = 0; head < heads; head++) for (let i = 0; i < qLength; i++) {
         const keys = causal ? i + 1 : kLength
@@ -121,7 +137,13 @@ emulated('attention: heads of SD 1.5, causal or not', t => {
         }
       }
       for (const { set, y } of everywhere('attention', { batch: 1, heads, qLength, kLength, headDim, scale, causal, q, k, v }, dtype))
-        t.is(complaint(`${dtype} ${set} ${headDim}`, y, want, i => 200 * EPS * size[i]! + (dtype === 'bf16' ? BF16_EPS * (1.01 * Math.abs(want[i]!) + 2.1 * size[i]!) : 0)), null)
+        t.is(
+          complaint(
+            `${dtype} ${set} ${headDim}`, y, want,
+            i => 200 * EPS * size[i]! + (dtype === 'bf16' ? BF16_EPS * (1.01 * Math.abs(want[i]!) + 2.1 * size[i]!) : 0),
+          ),
+          null,
+        )
     }
   }
 })
@@ -133,10 +155,13 @@ emulated('norms: group norm with SiLU, layer norm', t => {
     return { mean, inverse: 1 / Math.sqrt(variance + eps) }
   }
   for (const dtype of formats) {
-    const given = inFormat(dtype, x), bound = (want: Float64Array) => (i: number) => dtype === 'fp32' ? 20 * EPS * (1 + Math.abs(want[i]!)) : BF16_EPS * (1.01 * Math.abs(want[i]!) + 0.1)
+    const given = inFormat(dtype, x), bound = (want: Float64Array) =>
+      (i: number) => dtype === 'fp32' ? 20 * EPS * (1 + Math.abs(want[i]!)) : BF16_EPS * (1.01 * Math.abs(want[i]!) + 0.1)
     const group = new Float64Array(rows * c), layer = new Float64Array(rows * c)
     for (let g = 0; g < groups; g++) {
-      const at = Array.from({ length: rows * 5 }, (_, i) => Math.floor(i / 5) * c + g * 5 + (i % 5)), { mean, inverse } = normal(at.map(i => given[i]!))
+      const at = Array.from(
+        { length: rows * 5 }, (_, i) => Math.floor(i / 5) * c + g * 5 + (i % 5),
+      ), { mean, inverse } = normal(at.map(i => given[i]!))
       for (const i of at) {
         const plain = (given[i]! - mean) * inverse * gamma[i % c]! + beta[i % c]!
         group[i] = plain / (1 + Math.exp(-plain))
@@ -146,7 +171,9 @@ emulated('norms: group norm with SiLU, layer norm', t => {
       const { mean, inverse } = normal([...given.subarray(row * c, row * c + c)])
       for (let j = 0; j < c; j++) layer[row * c + j] = (given[row * c + j]! - mean) * inverse * gamma[j]! + beta[j]!
     }
-    for (const { set, y } of everywhere('groupNorm', { n: 1, rows, c, groups, eps, silu: true, x: given, gamma, beta }, dtype)) t.is(complaint(`${dtype} ${set}`, y, group, bound(group)), null)
-    for (const { set, y } of everywhere('layerNorm', { rows, c, eps, x: given, gamma, beta, inPlace: true }, dtype)) t.is(complaint(`${dtype} ${set}`, y, layer, bound(layer)), null)
+    for (const { set, y } of everywhere('groupNorm', { n: 1, rows, c, groups, eps, silu: true, x: given, gamma, beta }, dtype))
+      t.is(complaint(`${dtype} ${set}`, y, group, bound(group)), null)
+    for (const { set, y } of everywhere('layerNorm', { rows, c, eps, x: given, gamma, beta, inPlace: true }, dtype))
+      t.is(complaint(`${dtype} ${set}`, y, layer, bound(layer)), null)
   }
 })

@@ -14,7 +14,8 @@ for (const [i, wanted] of expected.json.cases.entries())
   test(`the shipped model draws "${wanted.prompt}" from seed ${wanted.seed} as diffusers does`, async t => {
     let latents: Tensor | undefined
     const [image] = await sd.generate({
-      prompt: wanted.prompt, negativePrompt: wanted.negative_prompt, guidanceScale: wanted.guidance_scale, steps: wanted.num_inference_steps,
+      prompt: wanted.prompt, negativePrompt: wanted.negative_prompt, guidanceScale: wanted.guidance_scale,
+      steps: wanted.num_inference_steps,
       sampler: wanted.scheduler, seed: wanted.seed,
       onProgress: step => { if (step.phase === 'denoise') latents = step.latents },
     })

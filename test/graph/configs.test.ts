@@ -38,7 +38,8 @@ refused('unet', smallUNet, [
   ['freqShift', { blockOutChannels: [2, 2], freqShift: 1, normNumGroups: 2 }],
   ['onlyCrossAttention', { onlyCrossAttention: [true] }],
   ['transformerLayersPerBlock', {
-    blockOutChannels: new Array(8).fill(8), downCrossAttention: new Array(8).fill(true), upCrossAttention: new Array(8).fill(true), layersPerBlock: new Array(8).fill(16),
+    blockOutChannels: new Array(8).fill(8), downCrossAttention: new Array(8).fill(true), upCrossAttention: new Array(8).fill(true),
+    layersPerBlock: new Array(8).fill(16),
     transformerLayersPerBlock: new Array(8).fill(32), attentionHeads: new Array(8).fill(1), onlyCrossAttention: new Array(8).fill(false),
   }, 'UNSUPPORTED_CONFIG'],
 ])
@@ -66,7 +67,8 @@ test('the largest configs that pass build and are described quickly', t => {
   const before = Date.now()
   const eight = <T>(value: T): T[] => new Array<T>(8).fill(value)
   const model = create({ kind: 'unet', config: {
-    ...sd15, blockOutChannels: eight(16384), downCrossAttention: eight(true), upCrossAttention: eight(false), layersPerBlock: eight(2), transformerLayersPerBlock: eight(31),
+    ...sd15, blockOutChannels: eight(16384), downCrossAttention: eight(true), upCrossAttention: eight(false), layersPerBlock: eight(2),
+    transformerLayersPerBlock: eight(31),
     attentionHeads: eight(16), onlyCrossAttention: eight(false), crossAttentionDim: 65536, hasMidBlock: false,
   } })
   const { parameters, units } = model.describe({ batch: 1, height: 128, width: 128 })

@@ -53,7 +53,9 @@ for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {
       const known = probe === undefined ? all : all.filter(({ prefix }) => !prefix.startsWith('down_blocks.0'))
       const some = (): InheritedFeature[] => Array.from({ length: 1 + random.below(5) }, () => random.pick(known))
       const steps = Array.from({ length: 6 }, (_, i): RunStep => (i === 0 ? { ...full, probe: probe !== undefined } : {
-        inherit: random.below(2) === 0 ? some() : [], choices: Array.from({ length: random.below(3) }, some), conditionalOnly: random.below(4) === 0, probe: probe !== undefined && random.below(4) > 0,
+        inherit: random.below(2) === 0 ? some() : [], choices: Array.from(
+          { length: random.below(3) }, some,
+        ), conditionalOnly: random.below(4) === 0, probe: probe !== undefined && random.below(4) > 0,
       }))
       const chosen = steps.map(step => random.below(2 ** (step.choices?.length ?? 0)))
       const run = unet.createRun(shape, steps, probe === undefined ? undefined : { probes: [[output(probe)]] })

@@ -11,7 +11,8 @@ export const options: NativeModelOptions = { dtype: 'fp32', threads: 2, cpu: 'au
 /** Stable Diffusion 1.5's three parts. */
 export const sd15: UNetConfig = {
   inChannels: 4, outChannels: 4, sampleSize: 64, blockOutChannels: [320, 640, 1280, 1280], downCrossAttention: [true, true, true, false],
-  upCrossAttention: [false, true, true, true], layersPerBlock: [2, 2, 2, 2], transformerLayersPerBlock: [1, 1, 1, 1], attentionHeads: [8, 8, 8, 8],
+  upCrossAttention: [false, true, true, true], layersPerBlock: [2, 2, 2, 2], transformerLayersPerBlock: [1, 1, 1, 1],
+  attentionHeads: [8, 8, 8, 8],
   crossAttentionDim: 768, hasMidBlock: true, normNumGroups: 32, normEps: 1e-5, useLinearProjection: false, onlyCrossAttention: [
     false, false, false, false,
   ],

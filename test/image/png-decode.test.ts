@@ -16,7 +16,9 @@ const hash = (data: Uint8Array): string => createHash('sha256').update(data).dig
 
 /** Luma in 16-bit fixed point, as PIL's `convert("L")`. */
 const grey = (rgb: Uint8Array): Uint8Array =>
-  Uint8Array.from({ length: rgb.length / 3 }, (_, i) => (19595 * rgb[3 * i] + 38470 * rgb[3 * i + 1] + 7471 * rgb[3 * i + 2] + 0x8000) >> 16)
+  Uint8Array.from(
+    { length: rgb.length / 3 }, (_, i) => (19595 * rgb[3 * i] + 38470 * rgb[3 * i + 1] + 7471 * rgb[3 * i + 2] + 0x8000) >> 16,
+  )
 
 const references = JSON.parse(fs.readFileSync(repoPath('test', 'image', 'reference.json'), 'utf8')) as
   Record<string, { png: string, width: number, height: number, rgb: string, grey: string }>
@@ -169,7 +171,9 @@ test('changed bytes give errors or images of the right size, nothing else', asyn
         if (how === 'set') file[place] = byte
         else if (how === 'cut') file = file.subarray(0, place)
         else
-          file = Buffer.concat([file.subarray(0, place), ...(how === 'insert' ? [Buffer.of(byte)] : []), file.subarray(how === 'remove' ? place + 1 : place)])
+          file = Buffer.concat([
+            file.subarray(0, place), ...(how === 'insert' ? [Buffer.of(byte)] : []), file.subarray(how === 'remove' ? place + 1 : place),
+          ])
       }
       if (repaired) repairChecksums(file)
       let promised = 0

@@ -28,8 +28,10 @@ function refused(t: ExecutionContext, parse: Parse, config: any, code: ErrorCode
 
 test('SD 1.x: few fields, the rest are defaults', t => {
   t.deepEqual(parseUNetConfig(sd15.unet, 'f'), {
-    inChannels: 4, outChannels: 4, sampleSize: 16, blockOutChannels: [32, 64, 48, 32], downCrossAttention: [true, true, true, false], upCrossAttention: [false, true, true, true],
-    layersPerBlock: [2, 2, 2, 2], transformerLayersPerBlock: [1, 1, 1, 1], attentionHeads: [8, 8, 8, 8], crossAttentionDim: 48, hasMidBlock: true, normNumGroups: 8, normEps: 1e-5,
+    inChannels: 4, outChannels: 4, sampleSize: 16, blockOutChannels: [32, 64, 48, 32], downCrossAttention: [true, true, true, false],
+    upCrossAttention: [false, true, true, true],
+    layersPerBlock: [2, 2, 2, 2], transformerLayersPerBlock: [1, 1, 1, 1], attentionHeads: [8, 8, 8, 8], crossAttentionDim: 48,
+    hasMidBlock: true, normNumGroups: 8, normEps: 1e-5,
     useLinearProjection: false, onlyCrossAttention: [false, false, false, false], downsamplePadding: 1, flipSinToCos: true, freqShift: 0,
   })
   t.deepEqual(parseVAEConfig(sd15.vae, 'f'), {
@@ -39,7 +41,8 @@ test('SD 1.x: few fields, the rest are defaults', t => {
     midBlockAddAttention: true, scalingFactor: 0.18215, shiftFactor: 0,
   })
   t.deepEqual(parseTextEncoderConfig(sd15.text, 'f'), {
-    vocabSize: 2014, hiddenSize: 48, intermediateSize: 192, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 77, hiddenAct: 'quick_gelu', layerNormEps: 1e-5,
+    vocabSize: 2014, hiddenSize: 48, intermediateSize: 192, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 77,
+    hiddenAct: 'quick_gelu', layerNormEps: 1e-5,
   })
 })
 
@@ -115,14 +118,19 @@ test('an option that asks for something else is refused by name', t => {
       _class_name: ['UNet2DModel', 'UNetMotionModel', 3], act_fn: ['gelu', 'mish', null], center_input_sample: [true], mid_block_type: [
         'UNetMidBlock2D', 'UNetMidBlock2DSimpleCrossAttn',
       ],
-      mid_block_scale_factor: [2, null], encoder_hid_dim: [768], encoder_hid_dim_type: ['text_proj'], dual_cross_attention: [true], class_embed_type: ['timestep', 'projection'],
-      num_class_embeds: [1000], projection_class_embeddings_input_dim: [2816], class_embeddings_concat: [true], addition_embed_type: ['text_time'], resnet_time_scale_shift: ['scale_shift'],
-      resnet_skip_time_act: [true], resnet_out_scale_factor: [0.5], time_embedding_type: ['fourier'], time_embedding_act_fn: ['silu'], timestep_post_act: ['silu'], time_cond_proj_dim: [256],
-      time_embedding_dim: [64], conv_in_kernel: [1, 5], conv_out_kernel: [1], attention_type: ['gated'], mid_block_only_cross_attention: [true], cross_attention_norm: ['group_norm', 'layer_norm'],
+      mid_block_scale_factor: [2, null], encoder_hid_dim: [768], encoder_hid_dim_type: ['text_proj'], dual_cross_attention: [true],
+      class_embed_type: ['timestep', 'projection'],
+      num_class_embeds: [1000], projection_class_embeddings_input_dim: [2816], class_embeddings_concat: [true],
+      addition_embed_type: ['text_time'], resnet_time_scale_shift: ['scale_shift'],
+      resnet_skip_time_act: [true], resnet_out_scale_factor: [0.5], time_embedding_type: ['fourier'], time_embedding_act_fn: ['silu'],
+      timestep_post_act: ['silu'], time_cond_proj_dim: [256],
+      time_embedding_dim: [64], conv_in_kernel: [1, 5], conv_out_kernel: [1], attention_type: ['gated'],
+      mid_block_only_cross_attention: [true], cross_attention_norm: ['group_norm', 'layer_norm'],
       down_block_types: [[
         'CrossAttnDownBlock2D', 'ResnetDownsampleBlock2D', 'DownBlock2D', 'DownBlock2D',
       ]], up_block_types: [['UpBlock2D', 'AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D']],
-      cross_attention_dim: [[48, 48, 32, 48]], transformer_layers_per_block: [[1, [1, 2], 1, 1]], reverse_transformer_layers_per_block: [[1, 2, 1, 1]], sample_size: [[16, 24]],
+      cross_attention_dim: [[48, 48, 32, 48]], transformer_layers_per_block: [[1, [1, 2], 1, 1]],
+      reverse_transformer_layers_per_block: [[1, 2, 1, 1]], sample_size: [[16, 24]],
       quantization_config: [{}], some_new_option: [true, 1, 'on', [], 0, ''], ['__proto__']: [{ a: 1 }],
     }],
     [parseVAEConfig, sd15.vae, {
@@ -169,11 +177,16 @@ test('values that make no sense', t => {
       ],
       layers_per_block: [
         ...numbers, [2, 2], [2, 2, 2, 0], [2, 2, 2, 1e6], 1_000_000,
-      ], transformer_layers_per_block: [...numbers, [1], [1, 1, 1, 1_000_000]], attention_head_dim: [...numbers, [8, 8, 8], 5, [8, 8, 7, 8]],
-      num_attention_heads: [0, -1, 'x', [8]], cross_attention_dim: [...numbers, [48], 1e6], norm_eps: [0, -1, NaN, Infinity, '1e-5', null], sample_size: [
+      ], transformer_layers_per_block: [
+        ...numbers, [1], [1, 1, 1, 1_000_000],
+      ], attention_head_dim: [...numbers, [8, 8, 8], 5, [8, 8, 7, 8]],
+      num_attention_heads: [0, -1, 'x', [8]], cross_attention_dim: [...numbers, [48], 1e6], norm_eps: [
+        0, -1, NaN, Infinity, '1e-5', null,
+      ], sample_size: [
         0, -1, 1.5, NaN, 1e9, '16', [16], [16, 16, 16], [16, 'x'],
       ],
-      downsample_padding: [-1, 2, 0.5, '1', null], flip_sin_to_cos: ['true', 1, null], freq_shift: [-1, 2, NaN, 'x', null], use_linear_projection: ['no', 0, null], only_cross_attention: [
+      downsample_padding: [-1, 2, 0.5, '1', null], flip_sin_to_cos: ['true', 1, null], freq_shift: [-1, 2, NaN, 'x', null],
+      use_linear_projection: ['no', 0, null], only_cross_attention: [
         'x', 1, null, [true], [true, true, true, 1],
       ],
       down_block_types: [
@@ -181,11 +194,17 @@ test('values that make no sense', t => {
       ], up_block_types: [{}, []],
     }],
     [parseVAEConfig, sd15.vae, {
-      in_channels: numbers, out_channels: numbers, latent_channels: numbers, norm_num_groups: [...numbers, 3], block_out_channels: [[], [16, 32, 32], [16, 32, 32, -32], 16], layers_per_block: [...numbers, [2, 2, 2, 2], 1_000_000],
-      scaling_factor: [0, -1, NaN, Infinity, '0.18', null], shift_factor: [NaN, 'x', 1e9], use_quant_conv: [1, null, 'x'], use_post_quant_conv: [1], mid_block_add_attention: ['yes'], down_block_types: [['DownEncoderBlock2D'], 3],
+      in_channels: numbers, out_channels: numbers, latent_channels: numbers, norm_num_groups: [...numbers, 3], block_out_channels: [
+        [], [16, 32, 32], [16, 32, 32, -32], 16,
+      ], layers_per_block: [...numbers, [2, 2, 2, 2], 1_000_000],
+      scaling_factor: [
+        0, -1, NaN, Infinity, '0.18', null,
+      ], shift_factor: [NaN, 'x', 1e9], use_quant_conv: [1, null, 'x'], use_post_quant_conv: [1], mid_block_add_attention: ['yes'],
+      down_block_types: [['DownEncoderBlock2D'], 3],
     }],
     [parseTextEncoderConfig, sd15.text, {
-      vocab_size: [0, -1, 1e9, '9', null], hidden_size: [...numbers, 50], intermediate_size: numbers, num_hidden_layers: [...numbers, 1_000_000], num_attention_heads: [...numbers, 5], max_position_embeddings: [0, 1, -1, 1e9, '77'],
+      vocab_size: [0, -1, 1e9, '9', null], hidden_size: [...numbers, 50], intermediate_size: numbers,
+      num_hidden_layers: [...numbers, 1_000_000], num_attention_heads: [...numbers, 5], max_position_embeddings: [0, 1, -1, 1e9, '77'],
       layer_norm_eps: [0, -1, NaN, 'x', null],
     }],
   ]
@@ -210,7 +229,8 @@ test('heads need not divide the width of a stage that attends nowhere', t => {
 test('random configs are parsed or refused, never anything else', t => {
   const random = seeded(seedOf(7))
   const hostile: unknown[] = [
-    null, true, false, 0, 1, 2, 3, 8, 32, -1, 0.5, 1e9, 2 ** 53, NaN, Infinity, '', 'silu', 'x'.repeat(1000), [], {}, [1, 2, 3, 4], [8, 8, 8, 8], [[1]], [null], ['DownBlock2D'], { a: 1 },
+    null, true, false, 0, 1, 2, 3, 8, 32, -1, 0.5, 1e9, 2 ** 53, NaN, Infinity, '', 'silu', 'x'.repeat(1000), [], {}, [1, 2, 3, 4],
+    [8, 8, 8, 8], [[1]], [null], ['DownBlock2D'], { a: 1 },
     new Array(100_000).fill(1), ['UpBlock2D', 'UpBlock2D', 'UpBlock2D', 'UpBlock2D'], [64, 64, 64, 64], [16_384, 16_384], 1e-5,
   ]
   const parsers: [Parse, any][] = [

@@ -189,8 +189,10 @@ test('Stable Diffusion 1.5', async t => {
   const checkpoint = await openCheckpoint(write(t, tensors))
   t.deepEqual(parameters(checkpoint), [859_520_964, 83_653_863, 123_060_480])
   t.deepEqual(checkpoint.unet.config, {
-    inChannels: 4, outChannels: 4, sampleSize: 64, blockOutChannels: [320, 640, 1280, 1280], downCrossAttention: [true, true, true, false], upCrossAttention: [false, true, true, true],
-    layersPerBlock: [2, 2, 2, 2], transformerLayersPerBlock: [1, 1, 1, 1], attentionHeads: [8, 8, 8, 8], crossAttentionDim: 768, hasMidBlock: true, normNumGroups: 32, normEps: 1e-5,
+    inChannels: 4, outChannels: 4, sampleSize: 64, blockOutChannels: [320, 640, 1280, 1280], downCrossAttention: [true, true, true, false],
+    upCrossAttention: [false, true, true, true],
+    layersPerBlock: [2, 2, 2, 2], transformerLayersPerBlock: [1, 1, 1, 1], attentionHeads: [8, 8, 8, 8], crossAttentionDim: 768,
+    hasMidBlock: true, normNumGroups: 32, normEps: 1e-5,
     useLinearProjection: false, onlyCrossAttention: [false, false, false, false], downsamplePadding: 1, flipSinToCos: true, freqShift: 0,
   })
   t.deepEqual(checkpoint.vae.config, {
@@ -200,7 +202,8 @@ test('Stable Diffusion 1.5', async t => {
     midBlockAddAttention: true, scalingFactor: 0.18215, shiftFactor: 0,
   })
   t.deepEqual(checkpoint.textEncoder.config, {
-    vocabSize: 49408, hiddenSize: 768, intermediateSize: 3072, numHiddenLayers: 12, numAttentionHeads: 12, maxPositionEmbeddings: 77, hiddenAct: 'quick_gelu', layerNormEps: 1e-5,
+    vocabSize: 49408, hiddenSize: 768, intermediateSize: 3072, numHiddenLayers: 12, numAttentionHeads: 12, maxPositionEmbeddings: 77,
+    hiddenAct: 'quick_gelu', layerNormEps: 1e-5,
   })
   t.is(checkpoint.schedulerConfig._class_name, 'PNDMScheduler')
   t.is(checkpoint.schedulerConfig.prediction_type, undefined)
@@ -220,7 +223,8 @@ test('Stable Diffusion 2.1', async t => {
     [[320, 640, 1280, 1280], [5, 10, 20, 20], 1024, true, 96],
   )
   t.deepEqual(checkpoint.textEncoder.config, {
-    vocabSize: 49408, hiddenSize: 1024, intermediateSize: 4096, numHiddenLayers: 23, numAttentionHeads: 16, maxPositionEmbeddings: 77, hiddenAct: 'gelu', layerNormEps: 1e-5,
+    vocabSize: 49408, hiddenSize: 1024, intermediateSize: 4096, numHiddenLayers: 23, numAttentionHeads: 16, maxPositionEmbeddings: 77,
+    hiddenAct: 'gelu', layerNormEps: 1e-5,
   })
   t.deepEqual(
     [checkpoint.schedulerConfig._class_name, checkpoint.schedulerConfig.prediction_type, checkpoint.padToken],

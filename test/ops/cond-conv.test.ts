@@ -15,7 +15,8 @@ function makeArguments(s: Shape, dtype: keyof typeof formats = 'fp32') {
   const [height, width] = s.resize ?? [s.h, s.w], stride = s.stride ?? 1, pad = s.pad ?? 0
   const outH = Math.floor((height + 2 * pad - s.kernel) / stride) + 1, outW = Math.floor((width + 2 * pad - s.kernel) / stride) + 1
   return {
-    n: s.n, h: s.h, w: s.w, c: s.c, co: s.co, kernelH: s.kernel, kernelW: s.kernel, experts: s.experts, outH, outW, stride, padTop: pad, padLeft: pad,
+    n: s.n, h: s.h, w: s.w, c: s.c, co: s.co, kernelH: s.kernel, kernelW: s.kernel, experts: s.experts, outH, outW, stride, padTop: pad,
+    padLeft: pad,
     resizeH: s.resize?.[0] ?? 0, resizeW: s.resize?.[1] ?? 0, softmax: s.softmax ?? false, inPlace: s.inPlace ?? false,
     x: read(randomFloats(s.n * s.h * s.w * s.c, s.h * 31 + s.c)), weight: read(randomFloats(s.experts * s.co * s.c * s.kernel ** 2, s.co)),
     routerWeight: randomFloats(s.experts * s.c, 3), routerBias: randomFloats(s.experts, 4),
@@ -150,7 +151,8 @@ test('random shapes', t => {
   const small = fc.integer({ min: 1, max: 8 })
   fc.assert(fc.property(
     fc.record({
-      n: fc.integer({ min: 1, max: 4 }), h: small, w: small, c: fc.integer({ min: 1, max: 40 }), co: fc.integer({ min: 1, max: 40 }), kernel: fc.constantFrom(1, 3), stride: fc.integer({ min: 1, max: 2 }),
+      n: fc.integer({ min: 1, max: 4 }), h: small, w: small, c: fc.integer({ min: 1, max: 40 }), co: fc.integer({ min: 1, max: 40 }),
+      kernel: fc.constantFrom(1, 3), stride: fc.integer({ min: 1, max: 2 }),
       pad: fc.nat(1), resize: fc.option(
         fc.tuple(small, small), { nil: undefined },
       ), experts: fc.integer({ min: 1, max: 6 }), softmax: fc.boolean(), bias: fc.boolean(), rowBias: fc.boolean(), residual: fc.boolean(),
@@ -245,7 +247,11 @@ test("cond_conv equals PyTorch's", t => {
   const x = tensor('cond_conv/x'), weight = tensor('cond_conv/weight'), y = tensor('cond_conv/y')
   const want = toLast(y.data as Float32Array, y.shape)
   for (const result of runEverywhere('condConv', {
-    n: x.shape[0], c: x.shape[1], h: x.shape[2], w: x.shape[3], experts: weight.shape[0], co: weight.shape[1], kernelH: 3, kernelW: 3, outH: y.shape[2], outW: y.shape[3], padTop: 1, padLeft: 1,
-    x: toLast(x.data as Float32Array, x.shape), weight: weight.data, bias: tensor('cond_conv/bias').data, routerWeight: tensor('cond_conv/routing_weight').data, routerBias: tensor('cond_conv/routing_bias').data,
+    n: x.shape[0], c: x.shape[1], h: x.shape[2], w: x.shape[3], experts: weight.shape[0], co: weight.shape[1], kernelH: 3, kernelW: 3,
+    outH: y.shape[2], outW: y.shape[3], padTop: 1, padLeft: 1,
+    x: toLast(
+      x.data as Float32Array, x.shape,
+    ), weight: weight.data, bias: tensor('cond_conv/bias').data, routerWeight: tensor('cond_conv/routing_weight').data,
+    routerBias: tensor('cond_conv/routing_bias').data,
   })) t.true(maxAbsDiff(result.y, want) <= 1e-5 * Math.max(1, ...want.map(Math.abs)), result.set)
 })

@@ -91,7 +91,8 @@ test('bf16 results are rounded to nearest even, to infinity beyond the largest, 
 })
 
 test('concat and layout changes are exact', t => {
-  fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), (rows, ca, cb) => {
+  fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }),
+    (rows, ca, cb) => {
     for (const { format } of formats) {
       const a = inFormat(format, randomFloats(rows * ca, 1)), b = inFormat(format, randomFloats(rows * cb, 2))
       const joined = Float32Array.from({ length: rows * (ca + cb) }, (_, i) => {

@@ -97,11 +97,13 @@ test('of linear layers of any shape', t => {
 test('of convolutions equal PyTorch', t => {
   const expected = operators()
   for (const [name, op] of Object.entries<any>(expected.json.ops).filter(([name]) => name.startsWith('conv2d_'))) {
-    const { shape: [n, c, h, w] } = expected.tensor(`${name}/x`) as { shape: number[] }, [co, , kernelH, kernelW] = expected.tensor(`${name}/weight`).shape as number[]
+    const { shape: [n, c, h, w] } = expected.tensor(`${name}/x`) as { shape: number[] },
+      [co, , kernelH, kernelW] = expected.tensor(`${name}/weight`).shape as number[]
     const [, , outH, outW] = expected.tensor(`${name}/y`).shape as number[], [padLeft, , padTop] = op.pad_left_right_top_bottom
     const args = {
       n, c, h, w, co, kernelH, kernelW, outH, outW, padLeft, padTop, stride: op.stride,
-      x: channelsLast(expected.tensor(`${name}/x`)), weight: expected.tensor(`${name}/weight`).data, dy: channelsLast(expected.tensor(`${name}/dy`)),
+      x: channelsLast(expected.tensor(`${name}/x`)), weight: expected.tensor(`${name}/weight`).data,
+      dy: channelsLast(expected.tensor(`${name}/dy`)),
     }
     const want = {
       dx: channelsLast(expected.tensor(`${name}/dx`)), dWeight: expected.tensor(`${name}/dweight`).data,
@@ -112,13 +114,15 @@ test('of convolutions equal PyTorch', t => {
   t.pass()
 })
 
-interface Conv { n: number, h: number, w: number, c: number, co: number, kernel: number, stride?: number, before?: number, after?: number, resize?: [number, number] }
+interface Conv { n: number, h: number, w: number, c: number, co: number, kernel: number, stride?: number, before?: number, after?: number,
+  resize?: [number, number] }
 
 function geometry(s: Conv) {
   const [height, width] = s.resize ?? [s.h, s.w], stride = s.stride ?? 1, pads = (s.before ?? 0) + (s.after ?? 0)
   const outH = Math.floor((height + pads - s.kernel) / stride) + 1, outW = Math.floor((width + pads - s.kernel) / stride) + 1
   return {
-    n: s.n, h: s.h, w: s.w, c: s.c, co: s.co, kernelH: s.kernel, kernelW: s.kernel, outH, outW, stride, padTop: s.before ?? 0, padLeft: s.before ?? 0,
+    n: s.n, h: s.h, w: s.w, c: s.c, co: s.co, kernelH: s.kernel, kernelW: s.kernel, outH, outW, stride, padTop: s.before ?? 0,
+    padLeft: s.before ?? 0,
     resizeH: s.resize?.[0] ?? 0, resizeW: s.resize?.[1] ?? 0, height, width,
   }
 }
@@ -156,7 +160,9 @@ test('of convolutions of any shape, with steps, uneven padding and an enlarged i
     { n: 3, h: 6, w: 6, c: 75, co: 20, kernel: 3, before: 1, after: 1 },
   ]
   for (const s of shapes) {
-    const g = geometry(s), x = randomFloats(s.n * s.h * s.w * s.c, s.h), weight = randomFloats(s.co * s.c * s.kernel ** 2, s.co), dy = randomFloats(s.n * g.outH * g.outW * s.co, s.w)
+    const g = geometry(s), x = randomFloats(s.n * s.h * s.w * s.c, s.h), weight = randomFloats(
+      s.co * s.c * s.kernel ** 2, s.co,
+    ), dy = randomFloats(s.n * g.outH * g.outW * s.co, s.w)
     const dx = new Float64Array(x.length), dWeight = new Float64Array(weight.length).fill(1), dBias = new Float64Array(s.co).fill(1)
     eachProduct(s, (to, from, at) => {
       dx[from]! += dy[to]! * weight[at]!
@@ -171,13 +177,18 @@ test('of convolutions of any shape, with steps, uneven padding and an enlarged i
 
 test('of conditional convolutions equal PyTorch', t => {
   const expected = operators(), get = (name: string) => expected.tensor(`cond_conv/${name}`).data
-  const { shape: [n, c, h, w] } = expected.tensor('cond_conv/x') as { shape: number[] }, [experts, co] = expected.tensor('cond_conv/weight').shape as number[]
+  const { shape: [n, c, h, w] } = expected.tensor('cond_conv/x') as { shape: number[] },
+    [experts, co] = expected.tensor('cond_conv/weight').shape as number[]
   const args = {
-    n, c, h, w, co, experts, kernelH: 3, kernelW: 3, outH: h, outW: w, padLeft: 1, padTop: 1, x: channelsLast(expected.tensor('cond_conv/x')), weight: get('weight'), bias: get('bias'),
+    n, c, h, w, co, experts, kernelH: 3, kernelW: 3, outH: h, outW: w, padLeft: 1, padTop: 1, x: channelsLast(
+      expected.tensor('cond_conv/x'),
+    ), weight: get('weight'), bias: get('bias'),
     routerWeight: get('routing_weight'), routerBias: get('routing_bias'), dy: channelsLast(expected.tensor('cond_conv/dy')),
   }
   const want = {
-    dx: channelsLast(expected.tensor('cond_conv/dx')), dWeight: get('dweight'), dBias: get('dbias'), dRouterWeight: get('drouting_weight'), dRouterBias: get('drouting_bias'),
+    dx: channelsLast(
+      expected.tensor('cond_conv/dx'),
+    ), dWeight: get('dweight'), dBias: get('dbias'), dRouterWeight: get('drouting_weight'), dRouterBias: get('drouting_bias'),
   }
   for (const { set, y } of runEverywhere('condConvGradient', args)) compare(t, set, y, want, BOUND)
   t.pass()
@@ -216,7 +227,9 @@ test('of conditional convolutions equal finite differences', t => {
       })
       const y = Float64Array.from({ length: s.n * pixels * s.co }, (_, i) =>
         rates[Math.floor(i / (pixels * s.co))]!.reduce((sum, rate, e) => sum + rate * at.bias[e * s.co + i % s.co]!, 0))
-      eachProduct(s, (to, from, w, sample) => { rates[sample]!.forEach((rate, e) => { y[to]! += rate * at.weight[e * size + w]! * at.x[from]! }) })
+      eachProduct(
+        s, (to, from, w, sample) => { rates[sample]!.forEach((rate, e) => { y[to]! += rate * at.weight[e * size + w]! * at.x[from]! }) },
+      )
       return y
     }
     const want = differences(at, forward, args.dy)
@@ -231,7 +244,8 @@ test('of norms equal PyTorch', t => {
   for (const name of ['group_norm_0', 'group_norm_1', 'group_norm_silu_0', 'group_norm_silu_1']) {
     const { shape: [n, c, h, w] } = expected.tensor(`${name}/x`) as { shape: number[] }, { groups, eps } = expected.json.ops[name]
     const args = {
-      n, rows: h! * w!, c, groups, eps, silu: name.includes('silu'), x: channelsLast(expected.tensor(`${name}/x`)), gamma: get(`${name}/weight`), beta: get(`${name}/bias`),
+      n, rows: h! * w!, c, groups, eps, silu: name.includes('silu'), x: channelsLast(expected.tensor(`${name}/x`)),
+      gamma: get(`${name}/weight`), beta: get(`${name}/bias`),
       dy: channelsLast(expected.tensor(`${name}/dy`)),
     }
     const want = { dx: channelsLast(expected.tensor(`${name}/dx`)), dGamma: get(`${name}/dweight`), dBeta: get(`${name}/dbias`) }
@@ -311,7 +325,8 @@ test('of norms over several chunks of rows', t => {
 function joinHeads({ data, shape }: { data: Float32Array, shape: readonly number[] }): Float32Array {
   const [, heads, length, d] = shape as [number, number, number, number]
   return Float32Array.from(data, (_, i) => {
-    const dim = i % d, head = Math.floor(i / d) % heads, row = Math.floor(i / (d * heads)) % length, sample = Math.floor(i / (d * heads * length))
+    const dim = i % d, head = Math.floor(i / d) % heads, row = Math.floor(i / (d * heads)) % length,
+      sample = Math.floor(i / (d * heads * length))
     return data[((sample * heads + head) * length + row) * d + dim]!
   })
 }
@@ -322,7 +337,8 @@ test('of attention equal PyTorch', t => {
     const [batch, heads, qLength, headDim] = expected.tensor(`${name}/q`).shape as number[], kLength = expected.tensor(`${name}/k`).shape[2]
     const get = (part: string) => joinHeads(expected.tensor(`${name}/${part}`))
     const args = {
-      batch, heads, qLength, kLength, headDim, scale: 1 / Math.sqrt(headDim!), causal: name === 'attention_causal', q: get('q'), k: get('k'), v: get('v'), o: get('y'), dy: get('dy'),
+      batch, heads, qLength, kLength, headDim, scale: 1 / Math.sqrt(headDim!), causal: name === 'attention_causal', q: get('q'),
+      k: get('k'), v: get('v'), o: get('y'), dy: get('dy'),
     }
     for (const apart of [false, true]) for (const { set, y } of runEverywhere('attentionGradient', { ...args, apart }))
       compare(t, `${name} ${set}`, y, { dq: get('dq'), dk: get('dk'), dv: get('dv') }, BOUND)
@@ -335,7 +351,8 @@ function attentionReference(
   s: { batch: number, heads: number, qLength: number, kLength: number, headDim: number, scale: number, causal: boolean }, q: Float32Array,
   k: Float32Array, v: Float32Array, dy: Float32Array,
 ) {
-  const o = new Float64Array(q.length), dq = new Float64Array(q.length), dk = new Float64Array(k.length), dv = new Float64Array(v.length), width = s.heads * s.headDim
+  const o = new Float64Array(q.length), dq = new Float64Array(q.length), dk = new Float64Array(k.length), dv = new Float64Array(v.length),
+    width = s.heads * s.headDim
   for (let sample = 0; sample < s.batch; sample++) for (let head = 0; head < s.heads; head++) for (let i = 0; i < s.qLength; i++) {
     const row = (sample * s.qLength + i) * width + head * s.headDim, keys = s.causal ? i + 1 : s.kLength
     const key = (j: number) => (sample * s.kLength + j) * width + head * s.headDim
@@ -362,10 +379,12 @@ function attentionReference(
 }
 
 test('of attention of any shape', t => {
-  for (const [batch, heads, qLength, kLength, headDim, causal] of [[1, 1, 1, 1, 1, false], [2, 3, 5, 7, 3, false], [1, 2, 49, 130, 8, false], [1, 1, 300, 17, 5, false], [2, 1, 131, 131, 9, true],
+  for (const [batch, heads, qLength, kLength, headDim, causal] of [[1, 1, 1, 1, 1, false], [2, 3, 5, 7, 3, false],
+    [1, 2, 49, 130, 8, false], [1, 1, 300, 17, 5, false], [2, 1, 131, 131, 9, true],
     [1, 1, 20, 260, 131, false], [1, 2, 33, 77, 40, false]] as const) {
     const width = heads * headDim, s = { batch, heads, qLength, kLength, headDim, causal, scale: 1.3 / Math.sqrt(headDim) }
-    const q = randomFloats(batch * qLength * width, 1), k = randomFloats(batch * kLength * width, 2), v = randomFloats(batch * kLength * width, 3), dy = randomFloats(q.length, 4)
+    const q = randomFloats(batch * qLength * width, 1), k = randomFloats(batch * kLength * width, 2),
+      v = randomFloats(batch * kLength * width, 3), dy = randomFloats(q.length, 4)
     const { o, want } = attentionReference(s, q, k, v, dy)
     for (const { set, y } of runEverywhere('attentionGradient', { ...s, q, k, v, o, dy }))
       compare(t, `${set} ${qLength} ${kLength} ${headDim}`, y, want, BOUND)

@@ -45,7 +45,8 @@ function finish(sum: number, row: Quantised, feature: Quantised, bias?: number, 
   return y
 }
 
-interface Options { ldx?: number, ldy?: number, ldr?: number, bias?: boolean, residual?: boolean, inPlace?: boolean, activation?: string, x?: Float32Array, weight?: Float32Array }
+interface Options { ldx?: number, ldy?: number, ldr?: number, bias?: boolean, residual?: boolean, inPlace?: boolean, activation?: string,
+  x?: Float32Array, weight?: Float32Array }
 
 /** Runs a linear layer on every set; without an activation every bit must be that of exact integer sums. Returns the first complaint. */
 function checkLinear(m: number, n: number, k: number, options: Options = {}): string | undefined {
@@ -145,7 +146,8 @@ test('NaN and infinity make NaN of their row or feature, and of nothing else', t
   }
 })
 
-interface ConvShape { n: number, h: number, w: number, c: number, co: number, kernelH: number, kernelW: number, stride?: number, padTop?: number, padLeft?: number, outH: number, outW: number, resizeH?: number, resizeW?: number }
+interface ConvShape { n: number, h: number, w: number, c: number, co: number, kernelH: number, kernelW: number, stride?: number,
+  padTop?: number, padLeft?: number, outH: number, outW: number, resizeH?: number, resizeW?: number }
 
 function checkConv(
   shape: ConvShape, extras: { bias?: boolean, rowBias?: boolean, residual?: boolean, inPlace?: boolean, silu?: boolean } = {},
@@ -221,7 +223,9 @@ test('time embedding and residual', t => {
 test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
   for (const [n, activation] of [[64, undefined], [37, undefined], [64, 'silu']] as const) for (const inPlace of [false, true]) {
     const m = 17, k = 90, count = m * n
-    const residual = roundToBf16(randomFloats(count, 7)), residualLow = roundToBf16(randomFloats(count, 8, 2 ** -9)), zero = new Float32Array(count)
+    const residual = roundToBf16(randomFloats(count, 7)), residualLow = roundToBf16(
+      randomFloats(count, 8, 2 ** -9),
+    ), zero = new Float32Array(count)
     const args = {
       m, n, k, x: roundToBf16(randomFloats(m * k, 1)), weight: randomFloats(n * k, 2), bias: randomFloats(n, 3), inPlace,
       ...(activation && { activation }),

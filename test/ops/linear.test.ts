@@ -92,7 +92,8 @@ for (const activation of Object.keys(activations)) {
 
 test('a fused residual, bias or activation equals the separate operation bit for bit', t => {
   for (const k of [40, 700, 1500]) {
-    const m = 15, n = 70, x = randomFloats(m * k, 1), weight = randomFloats(n * k, 2), bias = randomFloats(n, 3), residual = randomFloats(m * n, 4)
+    const m = 15, n = 70, x = randomFloats(m * k, 1), weight = randomFloats(n * k, 2), bias = randomFloats(n, 3),
+      residual = randomFloats(m * n, 4)
     for (const set of runner.sets()) {
       const run = (more: object) => runner.run('linear', set, 2, { m, n, k, x, weight, ...more })
       const plain = run({})

@@ -21,12 +21,16 @@ const flush = (x: number) => (Math.abs(f(x)) < 2 ** -126 ? 0 : f(x))
 
 test('pairs of bfloat16: even and odd elements of k apart, from zero, then both to the sum', t => {
   for (const [m, n, pairs] of [[16, 16, 16], [5, 3, 7], [1, 16, 1], [16, 1, 16]]) {
-    const sums = randomFloats(m * n, 1, 100), a = roundToBf16(randomFloats(m * 2 * pairs, 2)), b = roundToBf16(randomFloats(pairs * 2 * n, 3))
+    const sums = randomFloats(m * n, 1, 100), a = roundToBf16(
+      randomFloats(m * 2 * pairs, 2),
+    ), b = roundToBf16(randomFloats(pairs * 2 * n, 3))
     a[0] = 1e-39 // subnormal: counts as zero, so an infinity times it is NaN
     b[1] = Infinity
     const { fault, stored } = runner.tiles([
       shapes([m, 0, 0, 0, m, 0, pairs], [4 * n, 0, 0, 0, 4 * pairs, 0, 4 * n]),
-      ['load', 0, floatRows(sums, n)], ['load', 4, bf16Rows(a, 2 * pairs)], ['load', 6, bf16Rows(b, 2 * n)], ['dotBf16', 0, 4, 6], ['store', 0], ['release'],
+      ['load', 0, floatRows(sums, n)], [
+        'load', 4, bf16Rows(a, 2 * pairs),
+      ], ['load', 6, bf16Rows(b, 2 * n)], ['dotBf16', 0, 4, 6], ['store', 0], ['release'],
     ])
     t.is(fault, null)
     const got = new Float32Array(stored[0].buffer)
@@ -89,7 +93,8 @@ test('what the processor would fault at is a fault', t => {
   t.is(fault(whole, dot), null)
   t.is(fault(['configure', { palette: 0, rows, bytes }]), null, 'gives the tiles back, whatever follows')
   for (const config of [
-    { palette: 2, rows, bytes }, { reserved: 1, rows, bytes }, { rows: [17], bytes: [64] }, { rows: [16], bytes: [65] }, { rows: [16], bytes: [0] }, { rows: [0], bytes: [64] },
+    { palette: 2, rows, bytes }, { reserved: 1, rows, bytes }, { rows: [17], bytes: [64] }, { rows: [16], bytes: [65] },
+    { rows: [16], bytes: [0] }, { rows: [0], bytes: [64] },
     { rows: [0, 0, 0, 0, 0, 0, 0, 0, 1], bytes: [0, 0, 0, 0, 0, 0, 0, 0, 4] },
   ]) t.regex(fault(['configure', config])!, /^LDTILECFG/)
   t.regex(fault(dot)!, /^TDPBF16PS/, 'nothing configured')

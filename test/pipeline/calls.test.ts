@@ -36,7 +36,8 @@ test('a seed is drawn and reported where none is given', async t => {
 
 test('a picture knows its settings, and they make it again', async t => {
   const [, image] = await sd.generate({ prompt: 'heart', steps: 2, seed: 2n ** 40n, count: 2 })
-  const { prompt, negativePrompt, guidanceScale, steps, sampler, eta, seed, width, height, count, clipSkip, promptWeighting, index } = image.settings
+  const { prompt, negativePrompt, guidanceScale, steps, sampler, eta, seed, width, height, count, clipSkip, promptWeighting,
+    index } = image.settings
   t.like(image.settings, {
     prompt: 'heart', negativePrompt: '', guidanceScale: 7.5, steps: 2, eta: 0, seed: 2n ** 40n, width: 64, height: 64, count: 2, index: 1,
   })

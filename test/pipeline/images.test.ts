@@ -61,9 +61,14 @@ test('several prompts make one batch, each with its negative prompt', async t =>
   const latents = noiseOf(3, [4, 4, 16, 16])
   const prompts = ['a flat emoji of rocket', 'a 3d emoji of heart']
   const images = await sd.generate({ ...base, prompt: prompts, negativePrompt: ['3d', 'flat'], count: 2, latents })
-  t.deepEqual(images.map(({ settings }) => `${settings.prompt}, ${settings.negativePrompt}`), prompts.flatMap((prompt, i) => new Array(2).fill(`${prompt}, ${['3d', 'flat'][i]}`)))
+  t.deepEqual(
+    images.map(({ settings }) => `${settings.prompt}, ${settings.negativePrompt}`),
+    prompts.flatMap((prompt, i) => new Array(2).fill(`${prompt}, ${['3d', 'flat'][i]}`)),
+  )
   for (let i = 0; i < 4; i++) {
-    const [alone] = await sd.generate({ ...base, prompt: prompts[i >> 1], negativePrompt: ['3d', 'flat'][i >> 1], latents: item(latents, i) })
+    const [alone] = await sd.generate({
+      ...base, prompt: prompts[i >> 1], negativePrompt: ['3d', 'flat'][i >> 1], latents: item(latents, i),
+    })
     t.true(maxAbsDiff(alone.rgba, images[i].rgba) <= 1)
   }
 })
@@ -130,7 +135,10 @@ test('a picture may be pixels, RGBA, a PNG, a path, a tensor or a generated imag
   const rgb = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => source.rgba[Math.floor(i / 3) * 4 + (i % 3)])
   const make = async (image: unknown): Promise<Uint8ClampedArray> => (await sd.generate({ ...base, image: image as never }))[0].rgba
   const wanted = await make(source)
-  for (const image of [file, fs.readFileSync(file), new Uint8Array(fs.readFileSync(file)), { data: rgb, width: 64, height: 64 }, { rgba: source.rgba, width: 64, height: 64 }, await fromPixels(rgb, 64, 64)])
+  for (const image of [
+    file, fs.readFileSync(file), new Uint8Array(fs.readFileSync(file)), { data: rgb, width: 64, height: 64 },
+    { rgba: source.rgba, width: 64, height: 64 }, await fromPixels(rgb, 64, 64),
+  ])
     t.deepEqual(await make(image), wanted)
 })
 
@@ -163,7 +171,9 @@ test('a mask that covers all gives the picture of the text alone', async t => {
   const shape = [1, 4, 16, 16]
   const noise = noiseOf(5, shape)
   const all = { data: new Uint8Array(64 * 64).fill(255), width: 64, height: 64 }
-  const { latents } = await runWithNoise(sd, { ...base, image: spot(), mask: all }, new NoiseList([noiseOf(1, shape), noise, noiseOf(2, shape)]))
+  const { latents } = await runWithNoise(
+    sd, { ...base, image: spot(), mask: all }, new NoiseList([noiseOf(1, shape), noise, noiseOf(2, shape)]),
+  )
   const plain = await runWithNoise(sd, base, new NoiseList([noise]))
   t.deepEqual(latents.map(({ data }) => data), plain.latents.map(({ data }) => data))
 })
@@ -172,7 +182,9 @@ for (const strength of [1, 0.6])
   test(`inpainting with strength ${strength} follows diffusers' loop`, async t => {
     const shape = [2, 4, 16, 16]
     const [posteriorNoise, noise, unused] = [noiseOf(1, [1, 4, 16, 16]), noiseOf(2, shape), noiseOf(3, [1, 4, 16, 16])]
-    const { latents } = await runWithNoise(sd, { ...base, steps: 5, count: 2, image: spot(), mask: rightHalf(), strength }, new NoiseList([posteriorNoise, noise, unused]))
+    const { latents } = await runWithNoise(
+      sd, { ...base, steps: 5, count: 2, image: spot(), mask: rightHalf(), strength }, new NoiseList([posteriorNoise, noise, unused]),
+    )
 
     const sampler = createSampler(sd.schedulerConfig)
     sampler.setTimesteps(5)
@@ -181,10 +193,16 @@ for (const strength of [1, 0.6])
     const sampled = samplePosterior(await sd.vae.encode(await fromPixels(spot().data, 64, 64)), posteriorNoise)
     const original = tile({ data: sampled.data.map(value => value * factor), shape: sampled.shape }, 2)
     const mask = (i: number): number => (i % 16 >= 8 ? 1 : 0)
-    const text = await sd.textEncoder.encode([...new Array(2).fill(sd.tokenizer.encode('')), ...new Array(2).fill(sd.tokenizer.encode(base.prompt))])
-    let x = strength === 1 ? { data: noise.data.map(value => value * sampler.initNoiseSigma), shape } : sampler.addNoise(original, noise, skipped)
+    const text = await sd.textEncoder.encode([
+      ...new Array(2).fill(sd.tokenizer.encode('')), ...new Array(2).fill(sd.tokenizer.encode(base.prompt)),
+    ])
+    let x = strength === 1
+      ? { data: noise.data.map(value => value * sampler.initNoiseSigma), shape }
+      : sampler.addNoise(original, noise, skipped)
     for (let i = skipped; i < 5; i++) {
-      const output = await sd.unet.forward({ sample: tile(sampler.scaleInput(x, i), 2), timestep: sampler.timesteps[i], encoderHiddenStates: text })
+      const output = await sd.unet.forward({
+        sample: tile(sampler.scaleInput(x, i), 2), timestep: sampler.timesteps[i], encoderHiddenStates: text,
+      })
       const made = sampler.step(guide(output.sample, base.guidanceScale), i, x, {})
       const kept = i < 4 ? sampler.addNoise(original, noise, i + 1) : original
       x = { data: made.data.map((value, k) => (1 - mask(k)) * kept.data[k] + mask(k) * value), shape }
@@ -216,11 +234,16 @@ test('an inpainting UNet of nine channels sees mask and masked picture', async t
   const hidden = { data: picture.data.map((value, i) => (i % 128 >= 64 ? 0 : value)), shape: picture.shape }
   const factor = nine.vae.config.scalingFactor
   const sampled = samplePosterior(await nine.vae.encode(hidden), maskedNoise)
-  const condition = [{ data: Float32Array.from({ length: 256 }, (_, i) => (i % 16 >= 8 ? 1 : 0)), shape: [1, 1, 16, 16] }, { data: sampled.data.map(value => value * factor), shape: small }]
+  const condition = [
+    { data: Float32Array.from({ length: 256 }, (_, i) => (i % 16 >= 8 ? 1 : 0)), shape: [1, 1, 16, 16] },
+    { data: sampled.data.map(value => value * factor), shape: small },
+  ]
   const text = await nine.textEncoder.encode([nine.tokenizer.encode(''), nine.tokenizer.encode(base.prompt)])
   let x: Tensor = noise
   for (let i = 0; i < 3; i++) {
-    const output = await nine.unet.forward({ sample: tile(joinChannels([x, ...condition]), 2), timestep: sampler.timesteps[i], encoderHiddenStates: text })
+    const output = await nine.unet.forward({
+      sample: tile(joinChannels([x, ...condition]), 2), timestep: sampler.timesteps[i], encoderHiddenStates: text,
+    })
     x = sampler.step(guide(output.sample, base.guidanceScale), i, x, {})
     t.true(maxAbsDiff(x.data, latents[i].data) < 1e-4, `step ${i}`)
   }
@@ -241,7 +264,9 @@ async function makeInpaintingModel(folder: string): Promise<void> {
   const file = fs.readdirSync(fixture('sd15-tiny', 'unet')).find(name => name.endsWith('.safetensors'))!
   const bytes = fs.readFileSync(fixture('sd15-tiny', 'unet', file))
   const { tensors } = await readSafetensorsHeader(fixture('sd15-tiny', 'unet', file))
-  await writeSafetensors(path.join(folder, 'unet', 'diffusion_pytorch_model.safetensors'), [...tensors].map(([name, { dtype, shape, begin, end }]) => {
+  await writeSafetensors(path.join(
+    folder, 'unet', 'diffusion_pytorch_model.safetensors',
+  ), [...tensors].map(([name, { dtype, shape, begin, end }]) => {
     const data = bytes.subarray(begin, end)
     if (name !== 'conv_in.weight') return { name, dtype, shape, data }
     const [out, , ...kernel] = shape

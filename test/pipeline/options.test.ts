@@ -15,7 +15,8 @@ const fails = async (t: any, promise: Promise<unknown>, code: ErrorCode, message
   if (message !== undefined) t.regex(error.message, message)
 }
 
-const pixels = (width: number, height: number, channels = 3) => ({ data: new Uint8Array(Math.max(0, width * height * channels) || 0), width, height })
+const pixels = (width: number, height: number, channels = 3) =>
+  ({ data: new Uint8Array(Math.max(0, width * height * channels) || 0), width, height })
 const fine = { prompt: 'x', steps: 1 }
 
 /** Requests that must be refused, and how. */
@@ -33,7 +34,10 @@ const refused: [string, unknown, ErrorCode, RegExp?][] = [
   ['a misspelt option', { ...fine, negativeprompt: 'x' }, 'INVALID_ARGUMENT', /did you mean "negativePrompt"/],
   ['another misspelt option', { ...fine, step: 3 }, 'INVALID_ARGUMENT', /did you mean "steps"/],
   ['an option like no other', { ...fine, qqqqqqqqqqqq: 3 }, 'INVALID_ARGUMENT', /known are prompt/],
-  ['negative prompts of another number', { ...fine, prompt: ['a', 'b', 'c'], negativePrompt: ['x', 'y'] }, 'INVALID_ARGUMENT', /negativePrompt/],
+  [
+    'negative prompts of another number', { ...fine, prompt: ['a', 'b', 'c'], negativePrompt: ['x', 'y'] }, 'INVALID_ARGUMENT',
+    /negativePrompt/,
+  ],
   ['width 0', { ...fine, width: 0 }, 'INVALID_ARGUMENT', /width/],
   ['width NaN', { ...fine, width: NaN }, 'INVALID_ARGUMENT', /width.*NaN/],
   ['width 2^31', { ...fine, width: 2 ** 31 }, 'INVALID_ARGUMENT', /width.*2147483648/],
@@ -63,18 +67,37 @@ const refused: [string, unknown, ErrorCode, RegExp?][] = [
   ['too many pictures', { ...fine, prompt: ['a', 'b'], count: 200 }, 'INVALID_ARGUMENT', /256/],
   ['too many pixels', { ...fine, count: 17, width: 2048, height: 2048 }, 'INVALID_ARGUMENT', /17 images of 2048x2048; make fewer/],
   ['latents of a wrong type', { ...fine, latents: new Float32Array(1024) }, 'INVALID_ARGUMENT', /latents/],
-  ['latents of a wrong shape', { ...fine, latents: { data: new Float32Array(1024), shape: [1, 4, 8, 32] } }, 'SHAPE_MISMATCH', /\[1,4,16,16\]/],
-  ['latents for fewer pictures', { ...fine, count: 2, latents: { data: new Float32Array(1024), shape: [1, 4, 16, 16] } }, 'SHAPE_MISMATCH', /\[2,4,16,16\]/],
+  [
+    'latents of a wrong shape', { ...fine, latents: { data: new Float32Array(1024), shape: [1, 4, 8, 32] } }, 'SHAPE_MISMATCH',
+    /\[1,4,16,16\]/,
+  ],
+  [
+    'latents for fewer pictures', { ...fine, count: 2, latents: { data: new Float32Array(1024), shape: [1, 4, 16, 16] } }, 'SHAPE_MISMATCH',
+    /\[2,4,16,16\]/,
+  ],
   ['latents with NaN', { ...fine, latents: { data: new Float32Array(1024).fill(NaN), shape: [1, 4, 16, 16] } }, 'INVALID_ARGUMENT', /NaN/],
   ['a mask without an image', { ...fine, mask: pixels(64, 64) }, 'INVALID_ARGUMENT', /image/],
   ['strength without an image', { ...fine, strength: 0.5 }, 'INVALID_ARGUMENT', /strength/],
   ['strength 0', { ...fine, image: pixels(64, 64), strength: 0 }, 'INVALID_ARGUMENT', /strength/],
   ['strength above 1', { ...fine, image: pixels(64, 64), strength: 1.1 }, 'INVALID_ARGUMENT', /strength/],
   ['strength that leaves no step', { ...fine, image: pixels(64, 64), strength: 0.5 }, 'INVALID_ARGUMENT', /strength/],
-  ['image and latents', { ...fine, image: pixels(64, 64), latents: { data: new Float32Array(1024), shape: [1, 4, 16, 16] } }, 'INVALID_ARGUMENT', /latents/],
-  ['an image tensor of another size', { ...fine, strength: 1, image: { data: new Float32Array(3 * 64 * 64), shape: [1, 3, 64, 64] }, width: 96 }, 'INVALID_ARGUMENT', /96x64.*tensor.*64x64/],
-  ['an image tensor between multiples', { ...fine, strength: 1, image: { data: new Float32Array(3 * 64 * 70), shape: [1, 3, 64, 70] } }, 'INVALID_ARGUMENT', /68 or 72/],
-  ['an image tensor with NaN', { ...fine, strength: 1, image: { data: new Float32Array(3 * 64 * 64).fill(NaN), shape: [1, 3, 64, 64] } }, 'INVALID_ARGUMENT', /NaN/],
+  [
+    'image and latents', { ...fine, image: pixels(64, 64), latents: { data: new Float32Array(1024), shape: [1, 4, 16, 16] } },
+    'INVALID_ARGUMENT', /latents/,
+  ],
+  [
+    'an image tensor of another size',
+    { ...fine, strength: 1, image: { data: new Float32Array(3 * 64 * 64), shape: [1, 3, 64, 64] }, width: 96 }, 'INVALID_ARGUMENT',
+    /96x64.*tensor.*64x64/,
+  ],
+  [
+    'an image tensor between multiples', { ...fine, strength: 1, image: { data: new Float32Array(3 * 64 * 70), shape: [1, 3, 64, 70] } },
+    'INVALID_ARGUMENT', /68 or 72/,
+  ],
+  [
+    'an image tensor with NaN', { ...fine, strength: 1, image: { data: new Float32Array(3 * 64 * 64).fill(NaN), shape: [1, 3, 64, 64] } },
+    'INVALID_ARGUMENT', /NaN/,
+  ],
   ['an image that becomes too large', { ...fine, strength: 1, image: pixels(20, 10_000) }, 'INVALID_ARGUMENT', /set width and height/],
   ['an unknown fit', { ...fine, strength: 1, image: pixels(64, 64), fit: 'fill' }, 'INVALID_ARGUMENT', /cover/],
   ['fit without an image', { ...fine, fit: 'cover' }, 'INVALID_ARGUMENT', /image/],
@@ -83,7 +106,10 @@ const refused: [string, unknown, ErrorCode, RegExp?][] = [
   ['an image on the web as a URL', { ...fine, strength: 1, image: new URL('https://example.org/a.png') }, 'INVALID_ARGUMENT', /fetch it/],
   ['a data: URL without data', { ...fine, strength: 1, image: 'data:image/png' }, 'INVALID_ARGUMENT', /comma/],
   ['a data: URL of text', { ...fine, strength: 1, image: 'data:,hello' }, 'UNSUPPORTED_FORMAT', /data: URL/],
-  ['image pixels of 16 bits', { ...fine, strength: 1, image: { width: 64, height: 64, data: new Uint16Array(64 * 64 * 3) } }, 'INVALID_ARGUMENT', /8-bit/],
+  [
+    'image pixels of 16 bits', { ...fine, strength: 1, image: { width: 64, height: 64, data: new Uint16Array(64 * 64 * 3) } },
+    'INVALID_ARGUMENT', /8-bit/,
+  ],
   ['an empty image', { ...fine, image: pixels(0, 0) }, 'INVALID_ARGUMENT'],
   ['an image with too few bytes', { ...fine, image: { data: new Uint8Array(5), width: 64, height: 64 } }, 'INVALID_ARGUMENT', /5 bytes/],
   ['a grey image', { ...fine, image: pixels(64, 64, 1) }, 'INVALID_ARGUMENT', /3 or 4/],
@@ -121,7 +147,10 @@ for (const [what, options, code, message] of [
   ['an unknown kernel set', [repoPath('models', 'emoji'), { cpu: 'mmx' }], 'INVALID_ARGUMENT', /cpu/],
   ['a missing config folder', [repoPath('models', 'emoji'), { config: fixture('none') }], 'FILE_NOT_FOUND'],
   ['a missing tokenizer folder', [repoPath('models', 'emoji'), { tokenizer: fixture('none') }], 'FILE_NOT_FOUND'],
-  ['a tokenizer of another model', [repoPath('models', 'emoji'), { tokenizer: repoPath('assets', 'clip-tokenizer') }], 'BAD_CONFIG', /tokenizer/],
+  [
+    'a tokenizer of another model', [repoPath('models', 'emoji'), { tokenizer: repoPath('assets', 'clip-tokenizer') }], 'BAD_CONFIG',
+    /tokenizer/,
+  ],
   ['a variant that does not exist', [repoPath('models', 'emoji'), { variant: 'fp8' }], 'FILE_NOT_FOUND', /fp8/],
   ['a signal of a wrong type', [repoPath('models', 'emoji'), { signal: 1 }], 'INVALID_ARGUMENT', /signal/],
   ['onProgress of a wrong type', [repoPath('models', 'emoji'), { onProgress: {} }], 'INVALID_ARGUMENT', /onProgress/],
@@ -130,7 +159,9 @@ for (const [what, options, code, message] of [
     await fails(t, (StableDiffusion.load as any)(...options), code, message)
   })
 
-for (const [what, prompt] of [['empty', ''], ['of lone surrogates', '\ud800 \udfff\ud83c'], ['of 100 kB', 'red apple, '.repeat(9300)], ['of NULs', '\0\0']])
+for (const [what, prompt] of [
+  ['empty', ''], ['of lone surrogates', '\ud800 \udfff\ud83c'], ['of 100 kB', 'red apple, '.repeat(9300)], ['of NULs', '\0\0'],
+])
   test(`a prompt ${what} makes a picture`, async t => {
     const cut: string[] = []
     const listen = (warning: { cut?: string }): void => { cut.push(warning.cut ?? '') }

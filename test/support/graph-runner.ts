@@ -28,7 +28,8 @@ export interface GraphRunner {
   place(values: Lifetime[]): { offsets: number[], bytes: number }
   convert(dtype: 'F32' | 'F16' | 'BF16', bytes: Uint8Array, set: string): { values: Float32Array, finite: boolean }
   randomGraph(run: RandomRun): {
-    outputs: Record<string, Float32Array>, units: number, fused: number, gated: number, inPlace: number, lifetimes: (Lifetime & { offset: number })[], arenaBytes: number
+    outputs: Record<string, Float32Array>, units: number, fused: number, gated: number, inPlace: number,
+    lifetimes: (Lifetime & { offset: number })[], arenaBytes: number
   }
 }
 

@@ -175,7 +175,8 @@ const operators: Record<string, Run> = {
     if (axisOf(axis as number, x.shape.length) !== x.shape.length - 1) throw new Error('an inner axis')
     const run = x.shape.at(-1)!, out = new Float64Array(x.data.length)
     for (let begin = 0; begin < out.length; begin += run) {
-      const row = x.data.subarray(begin, begin + run), most = row.reduce((a, b) => Math.max(a, b)), exps = row.map(each => Math.exp(each - most))
+      const row = x.data.subarray(begin, begin + run), most = row.reduce((a, b) => Math.max(a, b)),
+        exps = row.map(each => Math.exp(each - most))
       const sum = exps.reduce((a, b) => a + b)
       out.set(exps.map(each => each / sum), begin)
     }
