@@ -1,5 +1,5 @@
 /**
- * Stable Diffusion for Node.js and Electron. `StableDiffusion.load` reads a checkpoint, `generate` makes pictures; the parts (UNet,
+ * Stable Diffusion for Node.js and Electron. `StableDiffusion.load` reads a checkpoint, `generate` makes images; the parts (UNet,
  * VAE, TextEncoder, Tokenizer, samplers) are there for those who build their own loops.
  * @module
  */

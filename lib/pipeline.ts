@@ -37,7 +37,7 @@ export interface Pipeline {
 
 /**
  * The whole path of a request: tokens and text features, then in each step sampler and UNet on the latents, then the images. It is
- * diffusers' `StableDiffusionPipeline`, with a picture its `Img2ImgPipeline`, with a mask its `InpaintPipeline`; random numbers
+ * diffusers' `StableDiffusionPipeline`, with an image its `Img2ImgPipeline`, with a mask its `InpaintPipeline`; random numbers
  * are drawn in their order. Yields progress; the last step carries the images, which are also the return value.
  */
 export async function* runPipeline(

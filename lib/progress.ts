@@ -23,7 +23,7 @@ export interface DenoiseStep extends StepBase {
   timestep: number
   /** Latents after the step, [N,C,h,w]; not to be written to. */
   latents: Tensor
-  /** One rough picture per image, where `preview: true` was asked for. */
+  /** One rough preview per image, where `preview: true` was asked for. */
   preview?: Preview[]
 }
 
@@ -35,7 +35,7 @@ export interface PlanReady extends StepBase {
   report: PlanReport
 }
 
-/** The last report: the pictures. */
+/** The last report: the images. */
 export interface DoneStep extends StepBase {
   /** Tells the kinds of reports apart. */
   phase: 'done'
@@ -46,8 +46,8 @@ export interface DoneStep extends StepBase {
 }
 
 /**
- * Progress of a request, in this order: `text` once (the prompts are encoded), `encode` once where a picture was handed in,
- * `plan` once where a plan was, `denoise` for every step, `decode` for every picture, `done`.
+ * Progress of a request, in this order: `text` once (the prompts are encoded), `encode` once where an image was handed in,
+ * `plan` once where a plan was, `denoise` for every step, `decode` for every image, `done`.
  */
 export type Step = (StepBase & { phase: 'text' | 'encode' | 'decode' }) | PlanReady | DenoiseStep | DoneStep
 
@@ -59,7 +59,7 @@ export class Clock {
   #decodeMs: number | undefined
 
   /**
-   * @param steps denoising steps in all @param images pictures in all @param decodeMs what decoding one such picture took before, if known
+   * @param steps denoising steps in all @param images how many in all @param decodeMs what decoding one such image took before, if known
    */
   constructor(readonly steps: number, readonly images: number, decodeMs: number | undefined) {
     this.#decodeMs = decodeMs

@@ -20,7 +20,7 @@ import { samplerNamed } from './samplers/names'
 
 /** What to generate. Only `prompt` must be there. */
 export interface GenerateOptions {
-  /** What the picture shows; an empty text is fine. Several prompts make one batch. */
+  /** What the image shows; an empty text is fine. Several prompts make one batch. */
   prompt: string | readonly string[]
   /** What it must not show; one for all prompts, or one for each. Not used when `guidanceScale` is 1 or less. */
   negativePrompt?: string | readonly string[] | undefined
@@ -50,7 +50,7 @@ export interface GenerateOptions {
   width?: number | undefined
   /** As `width`. */
   height?: number | undefined
-  /** Pictures for each prompt, made as one batch; 1 if left out. */
+  /** Images for each prompt, made as one batch; 1 if left out. */
   count?: number | undefined
   /** Initial noise [images,C,h,w] instead of the seed's, before scaling by the sampler's `initNoiseSigma`, as in diffusers. */
   latents?: Tensor | undefined
@@ -93,7 +93,7 @@ export interface GenerateOptions {
   signal?: AbortSignal | undefined
   /** Called with each step's progress, see {@link Step}; the last one has the images. */
   onProgress?: ((step: Step) => void) | undefined
-  /** Adds small rough pictures of the latents to the denoising steps. */
+  /** Adds small rough previews of the latents to the denoising steps. */
   preview?: boolean | undefined
 }
 
@@ -107,12 +107,12 @@ export const maxImages = 256
 
 /** What a request must fit: facts of the model. */
 export interface ModelFacts {
-  /** Side of a picture over the side of its latents; width and height are multiples of it. The UNet takes latents of any size. */
+  /** Side of an image over the side of its latents; width and height are multiples of it. The UNet takes latents of any size. */
   vaeFactor: number
   /** Width and height where none are asked for. */
   defaultSize: number
   latentChannels: number
-  /** The UNet also takes a mask and a masked picture. */
+  /** The UNet also takes a mask and a masked image. */
   inpainting: boolean
   textLayers: number
   schedulerConfig: SchedulerConfig
@@ -148,7 +148,7 @@ export interface Request {
   negativePrompts: string[] | undefined
   guidanceScale: number
   count: number
-  /** Pictures in all. */
+  /** Images in all. */
   images: number
   clipSkip: number
   promptWeighting: boolean

@@ -106,7 +106,14 @@ export class VAE extends Component<VAEConfig> {
     if (channels !== inChannels || height % factor !== 0 || width % factor !== 0)
       throw new AsdmError('SHAPE_MISMATCH',
         `Expected image to be [N,${inChannels},H,W] with H and W multiples of ${factor} but received [${image.shape}]`)
-    const sample = { data: image.data.slice(), shape: [...image.shape] }
+    return this.encodeOwned({ data: image.data.slice(), shape: [...image.shape] }, signal)
+  }
+
+  /**
+   * {@link encode} without checks and without the copy that guards against a caller who goes on writing: for tensors of asdm's own.
+   * @internal
+   */
+  async encodeOwned(sample: Tensor, signal: AbortSignal | undefined): Promise<Posterior> {
     await this.#encoder.load({ ...this.#encoderLoad, signal })
     const { sample: moments } = await this.#encoder.forward({ sample }, signal)
     return splitMoments(moments)

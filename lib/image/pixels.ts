@@ -3,7 +3,7 @@ import { elementCount, type Tensor } from '../base/tensor'
 import type { PixelImage } from './source'
 
 /** Pixels converted before the clock is looked at. */
-const pixelsAtOnce = 1 << 16
+const pixelsAtOnce = 1 << 14
 
 /** Rounds to the nearest integer, halves to the even one, as numpy does. For values from 0 to 255. */
 export function roundHalfToEven(value: number): number {

@@ -62,13 +62,13 @@ const maxSide = 2 ** 16
 const maxFileBytes = 2 ** 30
 
 /** What is copied before `generate` returns; copying more would hold the event loop for long. */
-const copiedAtOnce = 2 ** 26
+const copiedAtOnce = 2 ** 23
 
 const kinds = 'a path, a file: or data: URL, a file\'s bytes (Buffer, typed array, ArrayBuffer or Blob), or { data, width, height } with '
   + '8-bit pixels'
 
 /**
- * Checks an image or mask handed in. Bytes up to 64 MiB are copied at once, so that the caller may go on writing to them; more are copied
+ * Checks an image or mask handed in. Up to 8 MiB are copied at once, so that the caller may go on writing to them; more are copied
  * when the request begins.
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
@@ -200,7 +200,7 @@ function bad(expected: string, received: string, cause?: unknown): AsdmError {
 }
 
 /** Elements copied or checked before the clock is looked at. */
-const piece = 1 << 18
+const piece = 1 << 16
 
 /** Copies what a caller may go on writing to: at once, or where that is much in slices, when it is asked for. */
 function copied<T extends Uint8Array | Float32Array>(data: T): (signal: AbortSignal) => Promise<T> {

@@ -84,7 +84,7 @@ export async function start(
 
 /** An image's latents, drawn from the VAE's posterior and scaled: [1,C,h,w], or one for each of the noise's streams. */
 async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, signal: AbortSignal): Promise<Tensor> {
-  const { mean, logvar } = await vae.encode(image, { signal })
+  const { mean, logvar } = await vae.encodeOwned(image, signal)
   const drawn = noise.streams ?? 1
   const posterior = { mean: tile(mean, drawn), logvar: tile(logvar, drawn) }
   const { scalingFactor, shiftFactor } = vae.config
