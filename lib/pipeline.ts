@@ -1,6 +1,7 @@
 import { throwIfAborted } from './base/errors'
 import { Slices } from './base/slices'
 import { item, joinChannels, pick, type Tensor } from './base/tensor'
+import { guidanceEmbedding, type Conditioning } from './components/conditioning'
 import { FiniteWatch } from './components/finite'
 import type { Warning } from './components/warnings'
 import type { TextEncoder } from './components/text-encoder'
@@ -54,6 +55,10 @@ export async function* runPipeline(
   const perPrompt = await encodeText(tokenizer, textEncoder, model.features, request, warning => model.warn(warning), signal)
   const text = pick(perPrompt, Array.from({ length: perPrompt.shape[0] * request.count }, (_, i) => Math.floor(i / request.count)))
   await finite.look('textEncoder', perPrompt.data)
+  const conditioning: Conditioning = {
+    encoderHiddenStates: text,
+    ...(request.guidanceDim !== undefined && { timestepCond: guidanceEmbedding(guidanceScale, request.guidanceDim, batch) }),
+  }
   textEncoder.trim()
   yield { phase: 'text', ...clock.lap('text', 1) }
   clock.resume()
@@ -80,7 +85,7 @@ export async function* runPipeline(
       throwIfAborted(signal)
       const scaled = sampler.scaleInput(latents, i)
       const sample = begin.condition === undefined ? scaled : joinChannels([scaled, ...begin.condition])
-      const output = await run.step(i, sample, timestep, text, guidanceScale, signal)
+      const output = await run.step(i, sample, timestep, conditioning, guidanceScale, signal)
       await finite.look('unet', output.data, i + 1)
       const fresh = sampler.needsNoise(i, { eta: request.eta }) ? noise.randn(latents.shape) : undefined
       latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })

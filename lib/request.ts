@@ -22,7 +22,10 @@ import { samplerNamed } from './samplers/names'
 export interface GenerateOptions {
   /** What the image shows; an empty text is fine. Several prompts make one batch. */
   prompt: string | readonly string[]
-  /** What it must not show; one for all prompts, or one for each. Not used when `guidanceScale` is 1 or less. */
+  /**
+   * What it must not show; one for all prompts, or one for each. Not used when `guidanceScale` is 1 or less, nor by UNets that take the
+   * guidance scale as an input (latent consistency models with `time_cond_proj_dim`).
+   */
   negativePrompt?: string | readonly string[] | undefined
   /** How much more the prompt counts than the negative prompt; 7.5 if left out. At 1 or less no unconditional pass is run. */
   guidanceScale?: number | undefined
@@ -114,6 +117,8 @@ export interface ModelFacts {
   latentChannels: number
   /** The UNet also takes a mask and a masked image. */
   inpainting: boolean
+  /** Width of the guidance scale's embedding, of UNets that take it as an input and need no unconditional pass. */
+  guidanceDim: number | undefined
   textLayers: number
   schedulerConfig: SchedulerConfig
   /** What plans may name; made when the first one is checked. */
@@ -137,6 +142,7 @@ export function modelFacts(
     defaultSize: unet.config.sampleSize * vae.factor,
     latentChannels: vae.config.latentChannels,
     inpainting: unet.config.inChannels !== vae.config.latentChannels,
+    guidanceDim: unet.config.timeCondDim,
     textLayers: textEncoder.config.numHiddenLayers,
     schedulerConfig,
   }
@@ -147,6 +153,8 @@ export interface Request {
   prompts: string[]
   negativePrompts: string[] | undefined
   guidanceScale: number
+  /** Width of the guidance scale's embedding, where the UNet takes one. */
+  guidanceDim: number | undefined
   count: number
   /** Images in all. */
   images: number
@@ -181,6 +189,7 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const prompts = texts(options.prompt, 'prompt')
   const negatives = matchNegatives(optional(options.negativePrompt, item => texts(item, 'negativePrompt')) ?? [''], prompts.length)
   const guidanceScale = optional(options.guidanceScale, item => number(item, 'guidanceScale', 0, 1000)) ?? 7.5
+  const guided = guidanceScale > 1 && facts.guidanceDim === undefined
   const count = optional(options.count, item => integer(item, 'count', 1, maxImages)) ?? 1
   const images = prompts.length * count
   if (images > maxImages) throw bad(`at most ${maxImages} images in one request`, `${prompts.length} prompts times a count of ${count}`)
@@ -193,11 +202,11 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
   const failure = new AbortController()
   const handed = parseImages(options, facts, images)
   const { sampler, steps, samplerSetting } = parseSampler(options, facts, handed.from === undefined ? undefined : handed.strength)
-  const plan = optional(options.plan, item => parsePlanOption(item, facts, sampler, eta, guidanceScale > 1))
+  const plan = optional(options.plan, item => parsePlanOption(item, facts, sampler, eta, guided))
 
   return {
-    plan, prompts, negativePrompts: guidanceScale > 1 ? negatives : undefined, guidanceScale, count, images, clipSkip, promptWeighting,
-    longPrompts, sampler, eta, seed, latents: handed.latents, strength: handed.strength, open: handed.open,
+    plan, prompts, negativePrompts: guided ? negatives : undefined, guidanceScale, guidanceDim: facts.guidanceDim, count, images, clipSkip,
+    promptWeighting, longPrompts, sampler, eta, seed, latents: handed.latents, strength: handed.strength, open: handed.open,
     preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
     signal: optional(options.signal, item => abortSignal(item, 'signal')),
     onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress', reason => failure.abort(reason))),

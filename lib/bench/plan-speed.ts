@@ -1,5 +1,6 @@
 import { AsdmError } from '../base/errors'
 import type { Tensor } from '../base/tensor'
+import { guidanceEmbedding, pickConditioning, type Conditioning } from '../components/conditioning'
 import type { UNet } from '../components/unet'
 import type { Checkpoint } from '../model/checkpoint'
 import type { RunInfo } from '../native/binding'
@@ -57,11 +58,14 @@ export async function timePlan(
   const expanded = expandPlan(resolved, steps, true).map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' }))
   const shape = { batch: 2, height: size, width: size, length }
   const random = new TorchGenerator(1)
-  const inputs = {
-    sample: random.randn([2, unet.config.inChannels, size, size]), timestep: 501,
-    encoderHiddenStates: random.randn([2, length, unet.config.crossAttentionDim]),
+  const { inChannels, crossAttentionDim, timeCondDim } = unet.config
+  const sample = random.randn([2, inChannels, size, size])
+  const conditioning: Conditioning = {
+    encoderHiddenStates: random.randn([2, length, crossAttentionDim]),
+    ...(timeCondDim !== undefined && { timestepCond: guidanceEmbedding(7.5, timeCondDim, 2) }),
   }
-  const halves = { ...inputs, sample: half(inputs.sample), encoderHiddenStates: half(inputs.encoderHiddenStates) }
+  const inputs = { sample, timestep: 501, ...conditioning }
+  const halves = { sample: half(sample), timestep: 501, ...pickConditioning(conditioning, [1]) }
   const plain = unet.createRun(shape, Array.from({ length: runs + 1 }, () => ({ inherit: [], conditionalOnly: false })))
   try {
     return await compare()

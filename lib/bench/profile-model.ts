@@ -1,5 +1,6 @@
 import { throwIfAborted } from '../base/errors'
 import { integer } from '../base/options'
+import { guidanceEmbedding } from '../components/conditioning'
 import type { NativePart } from '../components/part'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
@@ -81,6 +82,7 @@ export function randomInputs(part: ProfilePart, input: Record<string, number>, {
     case 'unet': return {
       sample: random.randn([batch, unet.config.inChannels, height, width]), timesteps: new Float32Array(batch).fill(501),
       encoderHiddenStates: random.randn([batch, length, unet.config.crossAttentionDim]),
+      ...(unet.config.timeCondDim !== undefined && { timestepCond: guidanceEmbedding(7.5, unet.config.timeCondDim, batch) }),
     }
     case 'vae-decoder': return { sample: random.randn([batch, vae.config.latentChannels, height, width]) }
     case 'vae-encoder': return { sample: random.randn([batch, vae.config.inChannels, height, width]) }

@@ -69,12 +69,13 @@ async function show(source: string, flags: Flags, signal: AbortSignal): Promise<
     const unets = Object.fromEntries(Object.entries(built).map(([name, each]) => [name, unetFacts(each.config, each.tapNames())]))
     const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: flags.eta ?? 0 }))
     const plan = resolvePlan(await readPlan(source), { unets, steps, stochastic })
-    const expanded = expandPlan(plan, steps, flags.guidance)
+    const guided = flags.guidance && unet.config.timeCondDim === undefined
+    const expanded = expandPlan(plan, steps, guided)
     const factor = 2 ** (checkpoint.vae.config.blockOutChannels.length - 1)
     const [width, height] = [flags.width, flags.height].map((side, i) =>
       Math.ceil(integer(side ?? unet.config.sampleSize * factor, i === 0 ? '--width' : '--height', factor, 8192) / factor))
     run = new PlannedRun(built, expanded, {
-      images: integer(flags.count ?? 1, '--count', 1, 256), height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings, guided: flags.guidance,
+      images: integer(flags.count ?? 1, '--count', 1, 256), height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings, guided,
     }, plan)
     const { report } = run
     if (flags.out !== undefined) await savePlan(plan, flags.out)

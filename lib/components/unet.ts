@@ -6,20 +6,21 @@ import { openUNet } from '../model/folder'
 import type { Addon, NativeModelOptions, RunInfo, RunParts, RunStep, ProgramInfo } from '../native/binding'
 import type { UNetConfig } from '../native/configs'
 import { Component, loadComponent } from './component'
+import type { Conditioning } from './conditioning'
 import type { CallOptions, PartLoadOptions } from './options'
 import { NativePart } from './part'
 
 /** What a pass of the UNet takes. */
-export interface UNetInputs extends CallOptions {
+export interface UNetInputs extends CallOptions, Conditioning {
   /** Scaled latents [N,C,H,W], C the model's input channels. */
   sample: Tensor
   /** One timestep for all, or one per sample; fractions are allowed. */
   timestep: number | ArrayLike<number>
-  /** Text features [N,L,D]. */
-  encoderHiddenStates: Tensor
   /** Names of units whose output is also wanted, as `mid_block` or `up_blocks.1.attentions.0`; see {@link UNet.tapNames}. */
   taps?: readonly string[]
 }
+
+const inputKeys = ['sample', 'timestep', 'encoderHiddenStates', 'timestepCond', 'signal'] as const
 
 /** What a pass of the UNet gives. */
 export interface UNetOutput {
@@ -89,7 +90,7 @@ export class UNet extends Component<UNetConfig> {
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
    */
   async forward(inputs: UNetInputs): Promise<UNetOutput> {
-    const { taps, ...rest } = checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'taps', 'signal'], 'unet.forward')
+    const { taps, ...rest } = checkOptions(inputs, [...inputKeys, 'taps'], 'unet.forward')
     const { signal, ...checked } = this.#checkInputs(rest)
     return this.#part.forward({ ...checked, taps: this.#checkTaps(taps) }, signal)
   }
@@ -107,8 +108,7 @@ export class UNet extends Component<UNetConfig> {
     others: readonly UNet[] = [],
   ): UNetRun {
     const run = this.#part.createRun(shape, steps, parts, others.map(other => other.#part))
-    const check = (inputs: unknown, call: string) =>
-      this.#checkInputs(checkOptions(inputs, ['sample', 'timestep', 'encoderHiddenStates', 'signal'], call))
+    const check = (inputs: unknown, call: string) => this.#checkInputs(checkOptions(inputs, inputKeys, call))
     return {
       info: run.info,
       probe: async (step, renew, inputs) => {
@@ -123,8 +123,8 @@ export class UNet extends Component<UNetConfig> {
     }
   }
 
-  #checkInputs({ sample, timestep, encoderHiddenStates, signal }: Unchecked) {
-    const { inChannels, crossAttentionDim } = this.config
+  #checkInputs({ sample, timestep, encoderHiddenStates, timestepCond, signal }: Unchecked) {
+    const { inChannels, crossAttentionDim, timeCondDim } = this.config
     checkTensor(sample, 'sample', 4)
     checkTensor(encoderHiddenStates, 'encoderHiddenStates', 3)
     const [batch, channels] = sample.shape
@@ -136,7 +136,7 @@ export class UNet extends Component<UNetConfig> {
         `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received `
         + `[${encoderHiddenStates.shape}]`)
     return {
-      sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates,
+      sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates, ...checkTimestepCond(timestepCond, timeCondDim, batch),
       signal: optional(signal, value => abortSignal(value, 'signal')),
     }
   }
@@ -157,6 +157,20 @@ export class UNet extends Component<UNetConfig> {
 function tapHint(tap: string, known: readonly string[]): string {
   const hint = nearestOf(tap, known)
   return hint.startsWith('known') ? 'see unet.tapNames()' : hint
+}
+
+/** The embedding of the guidance scale, which is an input of some UNets only. */
+function checkTimestepCond(value: unknown, dim: number | undefined, batch: number): { timestepCond?: Tensor } {
+  if (dim === undefined) {
+    if (value !== undefined)
+      throw new AsdmError('INVALID_ARGUMENT', `Expected no timestepCond for a UNet without time_cond_proj_dim but received ${shown(value)}`)
+    return {}
+  }
+  checkTensor(value, 'timestepCond', 2)
+  if (value.shape[0] !== batch || value.shape[1] !== dim)
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected timestepCond to be [${batch},${dim}] for this UNet and sample but received [${value.shape}]`)
+  return { timestepCond: value }
 }
 
 /** @returns one timestep per sample */

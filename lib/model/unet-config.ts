@@ -87,6 +87,8 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
   const timeWidth = reader.raw('time_embedding_dim') ?? null
   if (timeWidth !== null && timeWidth !== 4 * blockOutChannels[0])
     throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]}, four times the first width,`, timeWidth)
+  const timeCond = reader.raw('time_cond_proj_dim') ?? null
+  if (timeCond !== null) config.timeCondDim = reader.integer('time_cond_proj_dim', 256, { min: 4, max: 65_536 })
   const { removed, conditional } = parseSection(reader)
   if (removed.length > 0) config.removed = removed
   if (conditional.length > 0) config.conditional = conditional
@@ -114,7 +116,6 @@ function refuseUnsupported(reader: ConfigReader): void {
   reader.only('time_embedding_type', 'positional')
   reader.only('time_embedding_act_fn', null)
   reader.only('timestep_post_act', null)
-  reader.only('time_cond_proj_dim', null)
   reader.only('conv_in_kernel', 3)
   reader.only('conv_out_kernel', 3)
   reader.only('attention_type', 'default')

@@ -163,6 +163,8 @@ export interface ForwardInputs {
   sample?: Tensor
   timesteps?: Float32Array
   encoderHiddenStates?: Tensor
+  /** [N,D], of a UNet whose config has a `timeCondDim`. */
+  timestepCond?: Tensor
   ids?: Int32Array
   batch?: number
   /** Text encoder only: which final norm, as `final_layer_norm` after leaving out this many last layers. */
@@ -392,4 +394,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 10
+export const ABI = 11

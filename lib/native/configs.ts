@@ -62,6 +62,11 @@ export interface UNetConfig {
   /** Taken off half the number of those features where their frequencies are spaced (`freq_shift`). */
   freqShift: number
   /**
+   * Width of an embedding of the guidance scale (`time_cond_proj_dim`), which is projected and added to the time step's features; none
+   * if left out.
+   */
+  timeCondDim?: number
+  /**
    * Prefixes of units that the graph leaves out, which hand their input on: blocks, layers (`up_blocks.1.1`: `resnets.1` and
    * `attentions.1`), ResNets that keep their width, transformers, transformer blocks, `attn1`, `attn2`, `ff`. In a `config.json` they are
    * `"asdm": { "version": 1, "removed": [...] }`.

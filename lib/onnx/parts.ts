@@ -65,6 +65,9 @@ function unetPart({ config, weights, path: where }: Part<UNetConfig>): ExportedP
       { unit: 'sample', name: 'sample', type: 'FLOAT', shape: ['batch', config.inChannels, 'height', 'width'] },
       { unit: 'timesteps', name: 'timestep', type: 'FLOAT', shape: ['batch'] },
       { unit: 'encoder_hidden_states', name: 'encoder_hidden_states', type: 'FLOAT', shape: ['batch', 'length', config.crossAttentionDim] },
+      ...(config.timeCondDim === undefined
+        ? []
+        : [{ unit: 'timestep_cond', name: 'timestep_cond', type: 'FLOAT' as const, shape: ['batch' as const, config.timeCondDim] }]),
     ],
     output: {
       name: 'out_sample', shape: ({ batch = 'batch', height = 'height', width = 'width' }) => [batch, config.outChannels, height, width],

@@ -1,5 +1,6 @@
 import { AsdmError } from '../base/errors'
-import { pick, tile, type Tensor } from '../base/tensor'
+import { tile, type Tensor } from '../base/tensor'
+import { pickConditioning, type Conditioning } from '../components/conditioning'
 import type { UNet, UNetRun } from '../components/unet'
 import type { InheritedFeature, RunInfo, RunStep } from '../native/binding'
 import { guide } from '../samplers/guidance'
@@ -98,17 +99,17 @@ export class PlannedRun {
 
   /**
    * The guided prediction of one step; steps come in order, each once.
-   * @param sample [N,C,H,W] @param text [2N,L,D], the unconditional half first, or [N,L,D] without guidance
+   * @param sample [N,C,H,W] @param conditioning of 2N samples, the unconditional half first, or of N without guidance
    * @returns [N,C,H,W]
    */
-  async step(i: number, sample: Tensor, timestep: number, text: Tensor, scale: number, signal: AbortSignal): Promise<Tensor> {
+  async step(i: number, sample: Tensor, timestep: number, conditioning: Conditioning, scale: number, signal: AbortSignal): Promise<Tensor> {
     const { guidance } = this.#steps[i]
     const begin = performance.now()
     const half = this.#guided && guidance !== 'full'
     const images = sample.shape[0]
     const inputs = {
       sample: this.#guided && !half ? tile(sample, 2) : sample, timestep,
-      encoderHiddenStates: half ? pick(text, Array.from({ length: images }, (_, k) => images + k)) : text, signal,
+      ...(half ? pickConditioning(conditioning, Array.from({ length: images }, (_, k) => images + k)) : conditioning), signal,
     }
     this.#chosen[i] = this.#probed[i] ? await this.#choose(i, renew => this.#run.probe(i, renew, inputs)) : 0
     const predicted = await this.#run.forward(i, inputs, this.#chosen[i])

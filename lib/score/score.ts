@@ -2,6 +2,7 @@ import { requestedWeights } from '../assembly/assemble'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { abortSignal, callback, checkOptions, integer, number, optional } from '../base/options'
 import { pick, tile, type Tensor } from '../base/tensor'
+import { guidanceEmbedding } from '../components/conditioning'
 import { parseRuntime, runtimeKeys, type RuntimeOptions } from '../components/options'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
@@ -169,7 +170,9 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
     const candidates = asked === undefined
       ? droppable(part.config, whole.tapNames())
       : [...new Set(asked)].map(prefix => checkDroppable(part.config, prefix))
-    const guided = guidanceScale > 1
+    const { timeCondDim } = checkpoint.unet.config
+    const guided = guidanceScale > 1 && timeCondDim === undefined
+    const conditioned = timeCondDim === undefined ? {} : { timestepCond: guidanceEmbedding(guidanceScale, timeCondDim, 1) }
     const shape = { batch: guided ? 2 : 1, height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings }
     const { macs, parameters } = whole.describe(shape)
     await encoder.loadWeights({ signal })
@@ -197,7 +200,7 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
           const scaled = steps.scaleInput(current, i)
           const begin = performance.now()
           const { sample: output } = await unet.forward({
-            sample: guided ? tile(scaled, 2) : scaled, timestep, encoderHiddenStates: features, ...(signal && { signal }),
+            sample: guided ? tile(scaled, 2) : scaled, timestep, encoderHiddenStates: features, ...conditioned, ...(signal && { signal }),
           })
           times.push(performance.now() - begin)
           const fresh = steps.needsNoise(i, { eta: 0 }) ? noise.randn(current.shape) : undefined

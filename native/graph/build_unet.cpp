@@ -21,7 +21,7 @@ bool covers(const std::string& prefix, const std::string& name) {
 struct UNetBuilder {
   const UNetConfig& c;
   GraphBuilder b;
-  UnitId time, text;
+  UnitId timesteps, timeCond, time, text;
   // Long skips: value and channels, in the order in which the up blocks will take them from the back.
   struct Skip {
     UnitId value;
@@ -46,7 +46,9 @@ struct UNetBuilder {
 
   UnitId timeEmbedding() {
     const int64_t width = c.blockOutChannels[0], out = 4 * width;
-    UnitId t = b.timestep("time_proj", b.input("timesteps"), width, c.flipSinToCos, c.freqShift);
+    UnitId t = b.timestep("time_proj", timesteps, width, c.flipSinToCos, c.freqShift);
+    if (c.timeCondDim > 0)
+      t = b.add("time_embedding.cond_proj.add", t, b.linear("time_embedding.cond_proj", timeCond, c.timeCondDim, width, false));
     t = b.linear("time_embedding.linear_1", t, width, out);
     t = b.activation("time_embedding.act", t, Activation::Silu);
     t = b.linear("time_embedding.linear_2", t, out, out);
@@ -125,12 +127,14 @@ struct UNetBuilder {
 Status buildUNet(const UNetConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
-  UNetBuilder u{c, GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
+  UNetBuilder u{c, GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
   const size_t stages = c.blockOutChannels.size();
   const int64_t first = c.blockOutChannels[0];
   const UnitId sample = u.b.input("sample");
-  u.time = u.timeEmbedding();
+  u.timesteps = u.b.input("timesteps");
   u.text = u.b.input("encoder_hidden_states");
+  if (c.timeCondDim > 0) u.timeCond = u.b.input("timestep_cond");
+  u.time = u.timeEmbedding();
   made.constantInputs.push_back(u.text);
 
   UnitId x = u.b.conv3x3("conv_in", sample, c.inChannels, first);

@@ -39,7 +39,8 @@ struct Graph {
 };
 
 // The graphs. Inputs, channels last, by the names of their units:
-//   UNet          sample [N,H,W,inChannels], timesteps [N], encoder_hidden_states [N,L,crossAttentionDim]
+//   UNet          sample [N,H,W,inChannels], timesteps [N], encoder_hidden_states [N,L,crossAttentionDim], and with
+//                 a timeCondDim timestep_cond [N,timeCondDim]
 //   VAE decoder   sample [N,H,W,latentChannels]; encoder: sample [N,H,W,inChannels], gives the moments [N,h,w,2*latentChannels]
 //   text encoder  ids [N,L] (I32)
 // They fail as checkConfig does.

@@ -40,6 +40,8 @@ UNetConfig unetConfig(const Value& value) {
   c.downsamplePadding = value["downsamplePadding"].integer(0, kMostInt);
   c.flipSinToCos = value["flipSinToCos"].boolean();
   c.freqShift = value["freqShift"].finite();
+  const Value timeCondDim = value["timeCondDim"];
+  if (!timeCondDim.missing()) c.timeCondDim = timeCondDim.integer(1, kMostInt);
   const Value removed = value["removed"];
   if (!removed.missing()) c.removed = removed.texts(kNameBytes, kRemoved);
   const Value conditional = value["conditional"];
@@ -225,7 +227,9 @@ ForwardInputs forwardInputs(const Value& value, ModelKind kind) {
   inputs.sample = value["sample"].tensor();
   if (kind == ModelKind::UNet) {
     inputs.timesteps = value["timesteps"].floats();
-    inputs.encoderHiddenStates = value["encoderHiddenStates"].tensor();
+    inputs.conditions["encoder_hidden_states"] = value["encoderHiddenStates"].tensor();
+    const Value timestepCond = value["timestepCond"];
+    if (!timestepCond.missing()) inputs.conditions["timestep_cond"] = timestepCond.tensor();
   }
   return inputs;
 }

@@ -88,16 +88,19 @@ struct Model::Impl {
   // A pass is at one time step, its first sample's: inputs were checked to have one.
   static double timeOf(const ForwardInputs& inputs) { return static_cast<double>(inputs.timesteps[0]); }
 
+  // Inputs were checked to have it.
+  static const std::vector<float>& textOf(const ForwardInputs& inputs) { return inputs.conditions.at("encoder_hidden_states").data; }
+
   // Computes the constants of the run's text, unless they are there. calls: for a profile.
   Status prepareConstants(const RunPart& part, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, std::vector<CallRow>* calls) {
     Run& run = *part.run;
     const RequestConstants& constants = run.plan.unets[part.unet].constants;
     const bool half = run.isHalf(step);
     ConstantState& state = run.constants[part.unet];
-    if (!constants.any() || state.hold(inputs.encoderHiddenStates.data, half)) return Status::good();
+    if (!constants.any() || state.hold(textOf(inputs), half)) return Status::good();
     std::vector<HostTensor> none;
     ASDM_TRY(runner.run(half ? constants.computeHalf : constants.computeWhole, inputs, run.kept.data(), cancel, &none, calls));
-    state.set(inputs.encoderHiddenStates.data, half);
+    state.set(textOf(inputs), half);
     return Status::good();
   }
 

@@ -65,7 +65,8 @@ struct HostTensor {
 struct ForwardInputs {
   HostTensor sample;                 // unet, vae_decoder, vae_encoder
   std::vector<float> timesteps;      // unet
-  HostTensor encoderHiddenStates;    // unet
+  // unet: what it is conditioned by, by the names of the graph's inputs: encoder_hidden_states, and timestep_cond where it has one
+  std::map<std::string, HostTensor> conditions;
   std::vector<int32_t> ids;          // text_encoder
   int64_t batch = 1;                 // text_encoder
   int clipSkip = 0;                  // text_encoder

@@ -97,7 +97,11 @@ Status ProgramRunner::run(const Program& program, const ForwardInputs& inputs, s
     bindings.outputs.push_back((*results)[i].data.data());
   }
   if (spec_.kind == ModelKind::TextEncoder) bindings.inputs = {inputs.ids.data()};
-  else bindings.inputs = {inputs.sample.data.data(), inputs.timesteps.data(), inputs.encoderHiddenStates.data.data()};
+  else bindings.inputs = {inputs.sample.data.data()};
+  if (spec_.kind == ModelKind::UNet) {
+    bindings.inputs.push_back(inputs.timesteps.data());
+    for (size_t i = 2; i < graph_.inputs.size(); i++) bindings.inputs.push_back(inputs.conditions.at(graph_[graph_.inputs[i]].name).data.data());
+  }
   std::vector<double> seconds(inputs.profile ? program.steps.size() : 0);
   if (inputs.profile) bindings.seconds = seconds.data();
   ASDM_TRY(execute(program, table_, weights_, bindings, pool_, cancel));

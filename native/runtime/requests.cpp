@@ -70,15 +70,40 @@ Status checkIds(const TextEncoderConfig& c, const ForwardInputs& inputs, Forward
   return Status::good();
 }
 
+// An input of a UNet besides sample and timesteps: its name in the graph, and in JavaScript.
+struct Condition {
+  const char *name, *shown;
+  bool perToken;
+  int64_t width;
+};
+
+// In the order of the graph's inputs.
+std::vector<Condition> conditionsOf(const UNetConfig& c) {
+  std::vector<Condition> all{{"encoder_hidden_states", "encoderHiddenStates", true, c.crossAttentionDim}};
+  if (c.timeCondDim > 0) all.push_back({"timestep_cond", "timestepCond", false, c.timeCondDim});
+  return all;
+}
+
 Status checkConditions(const UNetConfig& c, const ForwardInputs& inputs, ForwardShape* shape) {
   if (static_cast<int64_t>(inputs.timesteps.size()) != shape->batch)
     return {Code::ShapeMismatch, "Expected one timestep for each of " + std::to_string(shape->batch) + " samples but received " +
                                      std::to_string(inputs.timesteps.size())};
   for (float t : inputs.timesteps)
     if (!std::isfinite(t)) return {Code::InvalidArgument, "Expected finite timesteps but received " + std::to_string(t)};
-  const std::string pattern = "[" + std::to_string(shape->batch) + ",L," + std::to_string(c.crossAttentionDim) + "]";
-  ASDM_TRY(checkTensor("encoderHiddenStates", pattern, {shape->batch, -1, c.crossAttentionDim}, inputs.encoderHiddenStates));
-  shape->length = inputs.encoderHiddenStates.shape[1];
+  for (const Condition& condition : conditionsOf(c)) {
+    const auto found = inputs.conditions.find(condition.name);
+    if (found == inputs.conditions.end())
+      return {Code::InvalidArgument, std::string("Expected ") + condition.shown + " for this UNet but received none"};
+    std::vector<int64_t> wanted{shape->batch};
+    std::string pattern = "[" + std::to_string(shape->batch);
+    if (condition.perToken) {
+      wanted.push_back(-1);
+      pattern += ",L";
+    }
+    wanted.push_back(condition.width);
+    ASDM_TRY(checkTensor(condition.shown, pattern + "," + std::to_string(condition.width) + "]", wanted, found->second));
+    if (condition.perToken) shape->length = found->second.shape[1];
+  }
   return Status::good();
 }
 
@@ -100,7 +125,8 @@ Status graphInputs(const ModelSpec& spec, const ForwardShape& shape, std::vector
     const int64_t length = shape.length == 0 ? 77 : shape.length;  // CLIP's window
     ASDM_TRY(sizeFrom("length", length, kMaxLength));
     shapes->push_back(Shape{n});
-    shapes->push_back(Shape{n, length, spec.unet.crossAttentionDim});
+    for (const Condition& condition : conditionsOf(spec.unet))
+      shapes->push_back(condition.perToken ? Shape{n, length, condition.width} : Shape{n, condition.width});
   }
   return Status::good();
 }
