@@ -18,8 +18,11 @@ export type Pixels = { width: number, height: number }
 
 /** A `Blob` or `File`, the DOM's or Node's. */
 export interface BlobLike {
+  /** In bytes. */
   readonly size: number
+  /** Its media type, as `image/png`; empty if unknown. */
   readonly type: string
+  /** Its bytes. */
   arrayBuffer(): Promise<ArrayBuffer>
 }
 
