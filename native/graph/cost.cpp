@@ -30,9 +30,11 @@ StepCost stepCost(const Graph& graph, const KernelTable& table, const Program& p
   const auto bytes = [&](UnitId id, bool outside) {
     return static_cast<uint64_t>(outside ? program.shapes[static_cast<size_t>(id)].count() * 4 : program.valueBytes(id));
   };
-  cost.valueBytes = bytes(step.result, step.out.kind == Place::Output);
-  const UnitId operands[] = {step.operands[0], step.operands[1], step.operands[2], step.residual};
-  for (const UnitId* id = std::begin(operands); id != std::end(operands); ++id)
+  cost.valueBytes = opInfo(step.op).hasValue() ? bytes(step.result, step.out.kind == Place::Output) : 0;
+  UnitId operands[Step::kOperands + 1] = {};
+  std::copy(std::begin(step.operands), std::end(step.operands), operands);
+  operands[Step::kOperands] = step.residual;
+  for (UnitId* id = std::begin(operands); id != std::end(operands); ++id)
     if (*id != kNoUnit && std::find(std::begin(operands), id, *id) == id) cost.valueBytes += bytes(*id, false);
   if (step.op == Op::ToChannelsLast) cost.valueBytes += bytes(step.unit, true);
   return cost;

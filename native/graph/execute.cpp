@@ -35,6 +35,10 @@ struct Runner {
   void* out() const { return const_cast<void*>(read(step->out)); }
   const void* weight(int i) const { return step->weights[i] == kNoWeight ? nullptr : weights.data(step->weights[i]); }
   const float* vector(int i) const { return static_cast<const float*>(weight(i)); }
+  float* gradient(int i) const {
+    const WeightId id = step->weights[i];
+    return id == kNoWeight || bindings.gradients.empty() ? nullptr : bindings.gradients[static_cast<size_t>(id)];
+  }
 
   void bind(LinearArgs& a) const {
     a.xLow = read(step->inLow[0]);
@@ -115,6 +119,93 @@ struct Runner {
   void bind(TimestepArgs& a) const {
     a.t = static_cast<const float*>(in(0));
     a.y = out();
+  }
+  void bind(LinearInputGradientArgs& a) const {
+    a.dy = in(0);
+    a.weight = weight(0);
+    a.dx = out();
+  }
+  void bind(LinearWeightGradientArgs& a) const {
+    a.x = in(0);
+    a.dy = in(1);
+    a.dWeight = gradient(0);
+    a.dBias = gradient(1);
+  }
+  void bind(ConvInputGradientArgs& a) const {
+    a.forward.weight = weight(0);
+    a.dy = in(0);
+    a.dx = out();
+  }
+  void bind(ConvWeightGradientArgs& a) const {
+    a.forward.x = in(0);
+    a.dy = in(1);
+    a.dWeight = gradient(0);
+    a.dBias = gradient(1);
+  }
+  void bind(CondConvGradientArgs& a) const {
+    a.forward.conv.x = in(0);
+    a.forward.conv.weight = weight(0);
+    a.forward.conv.bias = vector(1);
+    a.forward.routerWeight = vector(2);
+    a.forward.routerBias = vector(3);
+    a.dy = in(1);
+    a.dx = out();
+    a.dWeight = gradient(0);
+    a.dBias = gradient(1);
+    a.dRouterWeight = gradient(2);
+    a.dRouterBias = gradient(3);
+  }
+  template <class Args>
+  void bindNorm(Args& a) const {
+    a.forward.x = in(0);
+    a.forward.gamma = vector(0);
+    a.forward.beta = vector(1);
+    a.dy = in(1);
+    a.dx = out();
+    a.dGamma = gradient(0);
+    a.dBeta = gradient(1);
+  }
+  void bind(GroupNormGradientArgs& a) const { bindNorm(a); }
+  void bind(LayerNormGradientArgs& a) const { bindNorm(a); }
+  void bind(AttentionGradientArgs& a) const {
+    a.forward.q = columns(0);
+    a.forward.k = columns(1);
+    a.forward.v = columns(2);
+    a.forward.o = const_cast<void*>(in(3));
+    a.dy = in(4);
+    float* const dx = static_cast<float*>(out());
+    a.dq = a.queries ? dx + step->columns[0] : nullptr;
+    a.dk = a.keys ? dx + step->columns[1] : nullptr;
+    a.dv = a.keys ? dx + step->columns[2] : nullptr;
+  }
+  void bind(GegluGradientArgs& a) const {
+    a.x = in(0);
+    a.dy = in(1);
+    a.dx = out();
+  }
+  void bind(ActivationGradientArgs& a) const {
+    a.x = in(0);
+    a.dy = in(1);
+    a.dx = out();
+  }
+  void bind(SliceArgs& a) const {
+    a.x = in(0);
+    a.y = out();
+  }
+  void bind(SumRowsArgs& a) const {
+    a.x = in(0);
+    a.y = out();
+  }
+  void bind(LossArgs& a) const {
+    a.prediction = in(0);
+    a.target = in(1);
+    a.y = static_cast<float*>(out());
+  }
+  void bind(LossGradientArgs& a) const {
+    a.forward.prediction = in(0);
+    a.forward.target = in(1);
+    a.weight = static_cast<const float*>(in(2));
+    a.dx = out();
   }
   void bind(LayoutArgs& a) const {
     a.x = in(0);

@@ -14,6 +14,8 @@ struct RunBindings {
   std::vector<float*> outputs;      // of program.outputs
   std::byte* kept = nullptr;        // for values that outlive the program; null where it has none
   std::byte* arena = nullptr;       // program.arenaBytes + program.scratchBytes, 64-byte aligned
+  // Where each weight's gradient is added up, laid out as the weight is; null for those that are not trained, and empty where none is.
+  std::vector<float*> gradients = {};
   // For tests: before each call its result, unless in place, and the scratch are filled with NaN, which shows whatever reads
   // memory before it was written, or writes over a value that is still needed.
   bool poison = false;

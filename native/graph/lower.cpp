@@ -52,6 +52,17 @@ StepArgs attention(const Attributes& at, const Shape& q, const Shape& k, const S
   return a;
 }
 
+// As a call of its own would have them.
+template <class Args>
+Args argumentsOf(const Graph& graph, UnitId unit, const std::vector<Shape>& shapes) {
+  const Step step = lowerUnit(graph, Fused{unit, unit}, shapes);
+  return *std::get_if<Args>(&step.args);
+}
+
+LossArgs lossArgs(const Attributes& at, const Shape& prediction) {
+  return {nullptr, nullptr, prediction[0], prediction.rows() / prediction[0], prediction.channels(), at.loss, nullptr};
+}
+
 }  // namespace
 
 Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>& shapes) {
@@ -105,6 +116,38 @@ Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>&
     case Op::Concat: step.args = ConcatArgs{nullptr, nullptr, y.rows(), x.channels(), shapeOf(1).channels(), nullptr}; break;
     case Op::Embed: step.args = EmbedArgs{nullptr, y[0], y[1], y[2], nullptr, nullptr, nullptr}; break;
     case Op::Timestep: step.args = TimestepArgs{nullptr, y[0], at.dim, at.flip, at.freqShift, nullptr}; break;
+    case Op::LinearInputGradient: {
+      const LinearArgs a = argumentsOf<LinearArgs>(graph, at.of, shapes);
+      step.args = LinearInputGradientArgs{nullptr, a.m, a.shape, nullptr, nullptr};
+      break;
+    }
+    case Op::LinearWeightGradient: {
+      const LinearArgs a = argumentsOf<LinearArgs>(graph, at.of, shapes);
+      step.args = LinearWeightGradientArgs{nullptr, nullptr, a.m, a.shape, nullptr, nullptr};
+      break;
+    }
+    case Op::ConvInputGradient: step.args = ConvInputGradientArgs{argumentsOf<ConvArgs>(graph, at.of, shapes), nullptr, nullptr}; break;
+    case Op::ConvWeightGradient: step.args = ConvWeightGradientArgs{argumentsOf<ConvArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr}; break;
+    case Op::CondConvGradient:
+      step.args = CondConvGradientArgs{argumentsOf<CondConvArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+      break;
+    case Op::GroupNormGradient: step.args = GroupNormGradientArgs{argumentsOf<GroupNormArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr}; break;
+    case Op::LayerNormGradient: step.args = LayerNormGradientArgs{argumentsOf<LayerNormArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr}; break;
+    case Op::AttentionGradient: {
+      const Attributes& forward = graph[at.of].attributes;
+      const bool one = graph[at.of].inputs[0] == graph[at.of].inputs[1];
+      step.args = AttentionGradientArgs{argumentsOf<AttentionArgs>(graph, at.of, shapes), !at.keys, at.keys || one, nullptr, nullptr, nullptr, nullptr};
+      step.columns[0] = forward.qColumn;
+      step.columns[1] = forward.kColumn;
+      step.columns[2] = forward.vColumn;
+      break;
+    }
+    case Op::GegluGradient: step.args = GegluGradientArgs{nullptr, nullptr, shapeOf(1).rows(), shapeOf(1).channels(), nullptr}; break;
+    case Op::ActivationGradient: step.args = ActivationGradientArgs{nullptr, nullptr, y.count(), at.activation, nullptr}; break;
+    case Op::Slice: step.args = SliceArgs{nullptr, x.rows(), x.channels(), at.second ? x.channels() - y.channels() : 0, y.channels(), nullptr}; break;
+    case Op::SumRows: step.args = SumRowsArgs{nullptr, x[0], x.rows() / x[0], x.channels(), nullptr}; break;
+    case Op::Loss: step.args = lossArgs(at, x); break;
+    case Op::LossGradient: step.args = LossGradientArgs{lossArgs(at, x), nullptr, nullptr}; break;
     case Op::ToChannelsLast: case Op::ToChannelsFirst: break;  // shape inference lets none through
   }
   return step;

@@ -86,7 +86,7 @@ struct Compiler {
       };
       const bool exports = step.out.kind == Place::Output;
       if (!exports && isProduct(step)) readLow(step.residual);
-      const bool stays = !exports && keptPlace(step.result).kind != Place::Kept;
+      const bool stays = !exports && opInfo(step.op).hasValue() && keptPlace(step.result).kind != Place::Kept;
       if (stays) addValue(valueOf, step.result, now);
       if (stays && low[static_cast<size_t>(step.result)]) addValue(lowOf, step.result, now);
       for (int i = 0; i < 2 && !exports; i++)
@@ -118,7 +118,7 @@ struct Compiler {
   void findTakeOvers() {
     for (size_t s = 0; s < p.steps.size(); s++) {
       Step& step = p.steps[s];
-      if (step.out.kind == Place::Output || keptPlace(step.result).kind == Place::Kept) continue;
+      if (step.out.kind == Place::Output || !opInfo(step.op).hasValue() || keptPlace(step.result).kind == Place::Kept) continue;
       const int now = static_cast<int>(s);
       UnitId from = kNoUnit;
       if (step.residual != kNoUnit) {
@@ -129,7 +129,7 @@ struct Compiler {
           p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(step.result)])].takesOver = lowOf[static_cast<size_t>(step.residual)];
         }
       } else {
-        for (unsigned i = 0; i < 3 && from == kNoUnit; i++)
+        for (unsigned i = 0; i < Step::kOperands && from == kNoUnit; i++)
           if ((opInfo(step.op).overwrites >> i & 1u) != 0 && mayTakeOver(step, step.operands[i], now, valueOf)) from = step.operands[i];
       }
       if (from == kNoUnit) continue;
@@ -151,7 +151,7 @@ struct Compiler {
     p.offsets = std::move(placement.offsets);
     p.arenaBytes = placement.bytes;
     for (Step& step : p.steps) {
-      for (int i = 0; i < 3; i++) step.in[i] = placeOf(step.operands[i]);
+      for (int i = 0; i < Step::kOperands; i++) step.in[i] = placeOf(step.operands[i]);
       step.residualPlace = placeOf(step.residual);
       if (step.out.kind != Place::Output) {
         if (step.residual != kNoUnit && isProduct(step)) step.residualLow = lowPlace(step.residual);
@@ -160,7 +160,7 @@ struct Compiler {
           if (step.operands[i] != kNoUnit && readsLow(step, i)) step.inLow[i] = lowPlace(step.operands[i]);
       }
       if (step.op == Op::ToChannelsLast) step.in[0] = inputPlace(step.unit);
-      if (step.out.kind != Place::Output) step.out = placeOf(step.result);
+      if (step.out.kind != Place::Output && opInfo(step.op).hasValue()) step.out = placeOf(step.result);
     }
   }
 
@@ -196,6 +196,7 @@ Status compile(const Graph& graph, const KernelTable& table, const CompileReques
   std::vector<UnitId> inherited;
   std::vector<UnitId> observed = request.outputs;  // values that must come to be, so no call may swallow them
   for (const KeptValue& kept : request.kept) (kept.inherited ? inherited : observed).push_back(kept.unit);
+  observed.insert(observed.end(), request.effects.begin(), request.effects.end());
   const Reach needed = reach(graph, observed, inherited);
   for (UnitId u = 0; u < graph.size(); u++)
     if (needed.run[static_cast<size_t>(u)] && graph[u].op != Op::Input) made.units.push_back(u);

@@ -22,11 +22,12 @@ struct Step {
   UnitId unit = kNoUnit;                        // whose weights it uses
   UnitId result = kNoUnit;                      // whose value it gives: a later one where units were fused
   StepArgs args;                                // pointers null
-  UnitId operands[3] = {kNoUnit, kNoUnit, kNoUnit};
+  static constexpr int kOperands = 5;
+  UnitId operands[kOperands] = {kNoUnit, kNoUnit, kNoUnit, kNoUnit, kNoUnit};
   UnitId residual = kNoUnit;
   WeightId weights[4] = {kNoWeight, kNoWeight, kNoWeight, kNoWeight};
   int64_t columns[3] = {0, 0, 0};               // first column of each operand
-  Place in[3], residualPlace, out;
+  Place in[kOperands], residualPlace, out;
   Place inLow[2], residualLow, outLow;          // low parts (backend/kernels.h), or nowhere
   bool inPlace = false;                         // the result takes over an operand's memory
   bool lowInPlace = false;                      // its low part that of the residual
@@ -67,6 +68,7 @@ struct CompileRequest {
   int threads = 1;
   bool fuse = true;              // false keeps every unit a call of its own; the bits are the same
   std::vector<KeptValue> kept;   // computed ones are wanted as outputs are
+  std::vector<UnitId> effects = {};  // units that run though nobody may read them: gradients of weights
 };
 
 // Fails with ShapeMismatch, OutOfMemory (sizes beyond addressing) or UnsupportedConfig (the backend lacks a kernel).

@@ -66,6 +66,11 @@ struct Attributes {
   int64_t heads = 1, headDim = 1, qColumn = 0, kColumn = 0, vColumn = 0;
   bool causal = false;
   int64_t dim = 0;               // Timestep
+  // Gradients: the unit it is one of, whose attributes and shapes count; it keeps nothing alive.
+  UnitId of = kNoUnit;
+  bool keys = false;             // AttentionGradient: the value is that of keys and values
+  bool second = false;           // Slice: of the concatenation's second input, not the first
+  Loss loss = Loss::SquaredError;  // Loss, LossGradient
   bool flip = false;
   float freqShift = 0;
 };

@@ -21,7 +21,14 @@ enum class LowParts : uint8_t {
 };
 
 // How multiply-accumulates are counted (ops/macs.cpp).
-enum class Arithmetic : uint8_t { None, Product, Mixture, Attention };
+enum class Arithmetic : uint8_t {
+  None,
+  Product,
+  Mixture,
+  Attention,
+  Gradient,  // as the unit's that this is a gradient of
+  Effect,    // the same; there is no value, what is computed goes to the weights' gradients
+};
 
 struct OpInfo {
   const char* name;
@@ -31,6 +38,7 @@ struct OpInfo {
   Arithmetic arithmetic;
   // A product by weights, whose kernel can take in what follows: an activation, a gate, a sum.
   bool isProduct() const { return lowParts == LowParts::Product; }
+  bool hasValue() const { return arithmetic != Arithmetic::Effect; }
 };
 
 inline const OpInfo& opInfo(Op op) {

@@ -97,6 +97,27 @@ struct Rules {
     return Status::good();
   }
 
+  Status loss(const Unit& u, Shape* y) const {
+    const Shape& prediction = input(u, 0);
+    if (prediction.rank < 2) return mismatch("samples of at least one number", u, prediction);
+    if (input(u, 1) != prediction) return mismatch(prediction.text(), u, input(u, 1));
+    const Shape samples{prediction[0]};
+    if (u.op == Op::LossGradient && input(u, 2) != samples) return mismatch(samples.text(), u, input(u, 2));
+    *y = u.op == Op::Loss ? samples : prediction;
+    return Status::good();
+  }
+
+  // Where values are column ranges of one, their gradients are, and fill it.
+  Status attentionGradient(const Unit& u, Shape* y) const {
+    const Attributes& a = graph[u.attributes.of].attributes;
+    const Unit& forward = graph[u.attributes.of];
+    const int64_t width = a.heads * a.headDim;
+    const bool one = forward.inputs[0] == forward.inputs[1];
+    *y = input(u, u.attributes.keys ? 1 : 0);
+    const int64_t whole = (one ? 3 : u.attributes.keys ? 2 : 1) * width;
+    return y->channels() == whole ? Status::good() : mismatch(std::to_string(whole) + " columns", u, *y);
+  }
+
   Status unit(const Unit& u, Shape* y) const {
     switch (u.op) {
       case Op::Input: return Status::good();
@@ -134,6 +155,17 @@ struct Rules {
         if (input(u, 0).rank != 1) return mismatch("[N]", u, input(u, 0));
         *y = Shape{input(u, 0)[0], u.attributes.dim};
         return Status::good();
+      case Op::LinearWeightGradient: case Op::ConvWeightGradient: *y = Shape{1}; return Status::good();
+      case Op::LinearInputGradient: case Op::ConvInputGradient: *y = shapes[static_cast<size_t>(graph[u.attributes.of].inputs[0])]; return Status::good();
+      case Op::CondConvGradient: case Op::GroupNormGradient: case Op::LayerNormGradient: case Op::GegluGradient: case Op::ActivationGradient:
+        *y = input(u, 0);
+        return Status::good();
+      case Op::AttentionGradient: return attentionGradient(u, y);
+      case Op::Slice:
+        *y = shapes[static_cast<size_t>(graph[u.attributes.of].inputs[u.attributes.second ? 1 : 0])];
+        return Status::good();
+      case Op::SumRows: *y = Shape{input(u, 0)[0], input(u, 0).channels()}; return Status::good();
+      case Op::Loss: case Op::LossGradient: return loss(u, y);
       case Op::ToChannelsLast: case Op::ToChannelsFirst: break;
     }
     return {Code::Internal, std::string("Expected no ") + opInfo(u.op).name + " in a graph but " + u.name + " is one"};

@@ -38,6 +38,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("emulatedSets", Napi::Function::New(env, emulatedSets));
   addGraphTests(env, exports);
   addTileTests(env, exports);
+  addTrainingRun(env, exports);
   return exports;
 }
 

@@ -185,6 +185,9 @@ std::vector<std::string> emulatedSetsOf(const std::string& dtype);
 // The emulated tile registers by themselves (op_tiles.cpp).
 void addTileTests(Napi::Env env, Napi::Object exports);
 
+// A UNet's training (training_run.cpp).
+void addTrainingRun(Napi::Env env, Napi::Object exports);
+
 // Graph and program properties on random graphs, native parts only; exported beside the ops (graph_properties.cpp).
 void addGraphTests(Napi::Env env, Napi::Object exports);
 

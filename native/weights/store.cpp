@@ -98,9 +98,12 @@ void WeightStore::release() {
 }
 
 bool WeightStore::write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values) {
+  return writeTo(writable(id), graph, id, part, first, rows, stored, values);
+}
+
+bool WeightStore::writeTo(std::byte* to, const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values) const {
   const WeightRef& w = graph.weights[static_cast<size_t>(id)];
   for (size_t p = 0; p < part; p++) first += w.parts[p].rows;
-  std::byte* const to = memory_->block.data() + places_[static_cast<size_t>(id)];
   if (w.role != WeightRole::Matrix) {
     const DType kept = w.role == WeightRole::Table ? table_->activations : DType::F32;
     const int64_t count = rows * w.rowWidth();

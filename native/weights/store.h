@@ -28,6 +28,10 @@ class WeightStore {
   // Writes rows of one part, in PyTorch's order, as they are stored. Threads may write different rows at the same time. False where
   // a number is infinite or NaN.
   bool write(const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values);
+  // The same to memory elsewhere that is laid out as this weight is.
+  bool writeTo(std::byte* to, const Graph& graph, WeightId id, size_t part, int64_t first, int64_t rows, DType stored, const void* values) const;
+  // A weight that training changes. Of a store that allocated its memory itself and shares it with none.
+  std::byte* writable(WeightId id) const { return memory_->block.data() + place(id); }
 
   const void* data(WeightId id) const { return base_ + place(id); }
   const std::byte* base() const { return base_; }

@@ -1,4 +1,5 @@
 import type { DType } from '../../lib/components/options'
+import type { UNetConfig } from '../../lib/native/configs'
 import { repoPath } from './fixtures'
 
 /** A value of a program: alive from step `first` to step `last`; `takesOver`: index of the value whose memory it continues, or -1. */
@@ -21,12 +22,53 @@ export interface RandomRun {
   dtype?: DType
 }
 
+/** A tensor in PyTorch's order. */
+interface Given {
+  data: Float32Array
+  shape: readonly number[]
+}
+
+/** What a UNet is trained on at once: its inputs, the target, each sample's weight, and targets of the taps. */
+export interface TrainingBatch {
+  inputs: Given[]
+  target: Given
+  weight: Float32Array
+  taps?: Given[]
+}
+
+/** How a UNet is to be trained; see native/testing/training_run.cpp. */
+export interface TrainingRun {
+  config: UNetConfig
+  set: string
+  threads: number
+  weights: Record<string, Float32Array>
+  batches: TrainingBatch[]
+  taps?: { name: string, cosine: boolean }[]
+  trained?: string[]
+  text?: boolean
+  steps: number
+  rate: number
+  beta1: number
+  beta2: number
+  eps: number
+  decay: number
+  clip: number
+  keep: number
+}
+
 /** The graph part of the testing addon. */
 export interface GraphRunner {
   sets(dtype?: DType): string[]
   reach(inputs: number[][], outputs: number[], inherited: number[]): { run: boolean[], read: boolean[] }
   place(values: Lifetime[]): { offsets: number[], bytes: number }
   convert(dtype: 'F32' | 'F16' | 'BF16', bytes: Uint8Array, set: string): { values: Float32Array, finite: boolean }
+  trainingRun(run: TrainingRun): {
+    /** Of each step, of each batch: each term's losses by sample. */
+    losses: Float32Array[][][]
+    norms: number[]
+    text?: Float32Array
+    bytes: number
+  } & Record<'gradients' | 'weights' | 'first' | 'second' | 'average', Record<string, Float32Array>>
   randomGraph(run: RandomRun): {
     outputs: Record<string, Float32Array>, units: number, fused: number, gated: number, inPlace: number,
     lifetimes: (Lifetime & { offset: number })[], arenaBytes: number
