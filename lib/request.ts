@@ -39,14 +39,15 @@ export interface GenerateOptions {
   /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
   eta?: number | undefined
   /**
-   * Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out or -1. A list
-   * has one for each image.
+   * Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out or -1.
+   * A list has one for each image.
    */
   seed?: number | bigint | readonly (number | bigint)[] | undefined
   /**
-   * Whose random numbers the images of a batch get: `same-generator`, all from one that starts from `seed` and moves on from image to image, as
-   * diffusers with one generator; or `per-image`, each from one of its own: of `seed`, `seed` + 1, … or of the seeds listed. Then each image
-   * is the one that is made alone (a plan with adaptive rules looks at the batch as a whole). `per-image` for a list, else `same-generator`.
+   * Whose random numbers the images of a batch get: `same-generator`, all from one that starts from `seed` and moves on from image to
+   * image, as diffusers with one generator; or `per-image`, each from one of its own: of `seed`, `seed` + 1, … or of the seeds listed.
+   * Then each image is the one that is made alone (a plan with adaptive rules looks at the batch as a whole). `per-image` for a list,
+   * else `same-generator`.
    */
   seeds?: 'same-generator' | 'per-image' | undefined
   /** Size in pixels: multiples of the VAE's factor (8 for Stable Diffusion). The model's own size, or the image's, if left out. */
@@ -83,8 +84,8 @@ export interface GenerateOptions {
   /** Reads `(word:1.2)`, `((word))` and `[word]` in prompts as weights, `\\(` as a bracket; false if left out. */
   promptWeighting?: boolean | undefined
   /**
-   * Prompts longer than the text encoder's window are cut into several windows of 75 tokens, whose features the UNet sees one behind the other;
-   * `BREAK` begins the next. Without it, what goes beyond the window is left out, with a warning. False if left out.
+   * Prompts longer than the text encoder's window are cut into several windows of 75 tokens, whose features the UNet sees one behind the
+   * other; `BREAK` begins the next. Without it, what goes beyond the window is left out, with a warning. False if left out.
    */
   longPrompts?: boolean | undefined
   /**

@@ -294,7 +294,7 @@ export function checkUNetPaths(value: unknown): Record<string, string> {
     if (!/^[a-z][\w-]{0,63}$/i.test(name) || name === mainUNet)
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected names of unets to be letters, digits, - and _, but not ${shown(mainUNet)}, which is the main UNet, but received `
-        + `${shown(name)}`)
+        + shown(name))
     return [name, checkPath(folder, `unets.${name}`)]
   }))
 }

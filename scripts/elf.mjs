@@ -22,7 +22,8 @@ export function elfNeeds(bytes) {
   }
   const dynamic = segments.find(each => each.type === DYNAMIC)
   if (dynamic === undefined) throw new Error('Expected a shared library')
-  const entries = Array.from({ length: dynamic.bytes / 16 }, (_, i) => [number(dynamic.offset + i * 16), number(dynamic.offset + i * 16 + 8)])
+  const entries = Array.from({ length: dynamic.bytes / 16 },
+    (_, i) => [number(dynamic.offset + i * 16), number(dynamic.offset + i * 16 + 8)])
   const value = tag => entries.find(([each]) => each === tag)?.[1]
   const strings = fileOffset(value(STRTAB))
   const text = offset => bytes.toString('latin1', strings + offset, bytes.indexOf(0, strings + offset))
@@ -31,7 +32,8 @@ export function elfNeeds(bytes) {
   if (value(VERNEED) !== undefined) {
     for (let i = 0, at = fileOffset(value(VERNEED)); i < value(VERNEEDNUM); i++, at += bytes.readUInt32LE(at + 12)) {
       const names = bytes.readUInt16LE(at + 2)
-      for (let j = 0, name = at + bytes.readUInt32LE(at + 8); j < names; j++, name += bytes.readUInt32LE(name + 12)) versions.push(text(bytes.readUInt32LE(name + 8)))
+      for (let j = 0, name = at + bytes.readUInt32LE(at + 8); j < names; j++, name += bytes.readUInt32LE(name + 12))
+        versions.push(text(bytes.readUInt32LE(name + 8)))
     }
   }
   return { libraries: entries.filter(([tag]) => tag === NEEDED).map(([, offset]) => text(offset)), versions: [...new Set(versions)].sort() }

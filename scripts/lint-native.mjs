@@ -8,7 +8,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
-import { root } from './install.mjs'
+import { root } from './root.mjs'
 
 const { values: { cxx } } = parseArgs({ options: { cxx: { type: 'string', default: 'clang++' } } })
 const require = createRequire(import.meta.url)

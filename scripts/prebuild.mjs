@@ -1,10 +1,12 @@
-// npm run prebuild                  builds the binaries of all platforms that this machine can, into npm/<platform>/; says which it cannot, and why
+// npm run prebuild                  builds the binaries of all platforms that this machine can, into npm/<platform>/; says which it cannot,
+//                                   and why
 // npm run prebuild -- linux-x64     only these
 // npm run prebuild -- --manifests   only rewrites the package.json files of all platforms
 // npm run prebuild -- --release [--repository https://github.com/owner/name]
-//                                   names all of them as optionalDependencies in package.json, and the repository, which provenance is checked
-//                                   against; fails unless every binary is there
-//   ASDM_SYSROOT_LINUX_X64, ASDM_SYSROOT_LINUX_ARM64   folder of an older Debian (libc6-dev, libstdc++-*-dev, libgcc-*-dev unpacked), to link against
+//                                   names all of them as optionalDependencies in package.json, and the repository, which provenance is
+//                                   checked against; fails unless every binary is there
+//   ASDM_SYSROOT_LINUX_X64, ASDM_SYSROOT_LINUX_ARM64   folder of an older Debian (libc6-dev, libstdc++-*-dev, libgcc-*-dev unpacked), to
+//                                   link against
 // See npm/README.md.
 import fs from 'node:fs'
 import path from 'node:path'

@@ -1,7 +1,8 @@
 // npm run smoke [-- names of cases]
-// Packs asdm, its binary for this platform and the emoji model as a release would, installs them with the package managers that there are, each with
-// scripts blocked, and draws a picture with each; then in bundles, in an asar archive, below a path with spaces and other letters. The package
-// managers and bundlers are those of the npm registry. The binary of this checkout is used. Minutes; everything goes below build/smoke.
+// Packs asdm, its binary for this platform and the emoji model as a release would, installs them with the package managers that there
+// are, each with scripts blocked, and draws a picture with each; then in bundles, in an asar archive, below a path with spaces and other
+// letters. The package managers and bundlers are those of the npm registry. The binary of this checkout is used. Minutes; everything goes
+// below build/smoke.
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'

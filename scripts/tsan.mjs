@@ -4,7 +4,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { $, cd } from 'zx'
-import { root } from './install.mjs'
+import { root } from './root.mjs'
 
 cd(root)
 const out = path.join(root, 'build-tsan')

@@ -75,7 +75,7 @@ export function reportText(report: BenchReport): string {
       row.dtype === ops.dtype
         ? row.name
         : `${row.name} (${row.dtype})`, String(row.calls), row.ms.toFixed(2), percent(row.share), formatCount(row.macs),
-        row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline),
+      row.macs > 0 ? row.gflops.toFixed(0) : '', percent(row.ofRoofline),
       percent(Math.max(0, row.ms - row.boundMs) / ops.whole.ms),
     ])))
     if (ops.shapes.length > shownShapes) lines.push(`and ${ops.shapes.length - shownShapes} more, in the report that --out writes`)
@@ -128,6 +128,6 @@ function caseTable(name: string, cases: readonly BenchCase[]): string {
     `${contender}${version === undefined ? '' : ` ${version}`} ${dtype}`, seconds(ms.median), ...phases
       ? [parts?.text, parts?.step, parts?.decode].map(part => (part === undefined ? '' : seconds(part)))
       : [], spread(ms), ((2 * macs) / ms.median / 1e6).toFixed(0), peakBytes > 0 ? formatBytes(peakBytes) : '',
-      loadMs > 0 ? seconds(loadMs) : '',
+    loadMs > 0 ? seconds(loadMs) : '',
   ]))
 }

@@ -163,7 +163,7 @@ export class HubClient {
     if (status === 401)
       return denied(
         `the hub at ${endpoint} `
-        + `${anonymous ? 'has no public model of this name; if it is private, set HF_TOKEN' : 'does not accept the token for it'}`,
+        + (anonymous ? 'has no public model of this name; if it is private, set HF_TOKEN' : 'does not accept the token for it'),
       )
     if (status === 403)
       return denied(
@@ -173,10 +173,10 @@ export class HubClient {
       const missing = code === 'RevisionNotFound'
         ? 'revision'
         : code === 'EntryNotFound'
-        ? 'file'
-        : code === 'RepoNotFound'
-        ? 'model'
-        : 'model or revision'
+          ? 'file'
+          : code === 'RepoNotFound'
+            ? 'model'
+            : 'model or revision'
       return new AsdmError('HUB_NOT_FOUND', `Expected to find ${repository} on the hub at ${endpoint} but it has no such ${missing}`)
     }
     return new AsdmError('HUB_RESPONSE', `Expected the hub at ${endpoint} to give ${shown(asked)} but it answered ${status}`)

@@ -17,7 +17,9 @@ const packagedModels: ReadonlyMap<string, string> = new Map([['emoji', '@asdm/em
  * @throws AsdmError `FILE_NOT_FOUND` for a package that is not installed; `INVALID_ARGUMENT` for a revision of what is not on the hub; for
  * a model on the hub as `pullModel`
  */
-export async function locateModel(name: string, options: HubLocateOptions = {}, io: HubIO = systemIO): Promise<{ path: string, variant: string | undefined }> {
+export async function locateModel(
+  name: string, options: HubLocateOptions = {}, io: HubIO = systemIO,
+): Promise<{ path: string, variant: string | undefined }> {
   const packaged = packagedModels.get(name)
   if (packaged === undefined || await statIfAny(name) !== undefined) return locateOnHub(name, options, io)
   if (options.revision !== undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected a revision only of a model on the hub but ${shown(name)} is the package ${packaged}`)

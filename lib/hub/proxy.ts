@@ -61,7 +61,9 @@ export const fetchByProxy: typeof fetch = async (input, init) => {
   const agent = agents.get(proxy.href) ?? new ProxyAgent(proxy.href)
   agents.set(proxy.href, agent)
   try {
-    return await fetchBy(url.href, { ...init as object, dispatcher: agent })
+    // undici's response, which does what the built-in one does.
+    const response: unknown = await fetchBy(url.href, { ...init as object, dispatcher: agent })
+    return response as Response
   } catch (error) {
     const { name, cause } = error as Error
     if (name !== 'TypeError') throw error

@@ -53,7 +53,7 @@ export class GeneratedImage extends RgbaImage {
   }
 
   /** What `JSON.stringify` takes: pixels in base64, and settings. {@link GeneratedImage.from} makes an image of it again. */
-  toJSON(): { rgba: string, width: number, height: number, settings: GenerationSettings } {
+  toJSON(): PlainImage & { rgba: string, settings: GenerationSettings } {
     const { rgba, width, height, settings } = this
     return { rgba: Buffer.from(rgba.buffer, rgba.byteOffset, rgba.byteLength).toString('base64'), width, height, settings }
   }

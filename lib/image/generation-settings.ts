@@ -47,8 +47,7 @@ export interface GenerationSettings {
 }
 
 /**
- * Settings read from a PNG. Of a file that asdm wrote they are all there; AUTOMATIC1111's web UI and its relatives name fewer, and samplers
- * that
- * asdm does not have.
+ * Settings read from a PNG. Of a file that asdm wrote they are all there; AUTOMATIC1111's web UI and its relatives name fewer, and
+ * samplers that asdm does not have.
  */
 export type ReadSettings = Partial<Omit<GenerationSettings, 'sampler'>> & { sampler?: SamplerName | (string & {}) | SchedulerConfig }

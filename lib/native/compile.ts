@@ -27,10 +27,10 @@ export function whyNotLoadable(file: string): string | undefined {
  * the next time only what changed is compiled; an installed package is compiled in a temporary folder and gets nothing but the binary.
  * @returns the exit code of node-gyp, 0 if all went well
  */
-export function compile({ root, debug = false, jobs = process.env['JOBS'] ?? os.availableParallelism() }: CompileOptions): number {
+export function compile({ root, debug = false, jobs = process.env.JOBS ?? os.availableParallelism() }: CompileOptions): number {
   const options = [debug ? '--debug' : '--release', `--jobs=${jobs}`]
   const found = headers()
-  if (process.env['npm_config_nodedir'] === undefined && found !== undefined) options.push(`--nodedir=${found}`)
+  if (process.env.npm_config_nodedir === undefined && found !== undefined) options.push(`--nodedir=${found}`)
   const run = (cwd: string): number => {
     const { command, prefix, shell } = nodeGyp()
     const child = spawnSync(command, [...prefix, 'configure', 'build', ...options], { cwd, stdio: 'inherit', shell })
@@ -58,9 +58,9 @@ export function compile({ root, debug = false, jobs = process.env['JOBS'] ?? os.
 function nodeGyp(): { command: string, prefix: string[], shell: boolean } {
   const script = path.join('node-gyp', 'bin', 'node-gyp.js')
   const prefix = path.dirname(path.dirname(process.execPath))
-  const manager = process.env['npm_execpath']
+  const manager = process.env.npm_execpath
   const candidates = [
-    process.env['npm_config_node_gyp'],
+    process.env.npm_config_node_gyp,
     manager && path.join(path.dirname(manager), '..', 'node_modules', script), // npm
     manager && path.join(path.dirname(manager), '..', 'dist', 'node_modules', script), // pnpm
     path.join(prefix, 'lib', 'node_modules', 'npm', 'node_modules', script),
@@ -89,8 +89,8 @@ const runs = (command: string): boolean =>
 /** What compiling lacks on this machine, in words, with the command that installs it. */
 export function whatCompilingTakes(): string {
   const missing: string[] = []
-  const compilers = [process.env['CXX'], 'g++', 'clang++', 'c++']
-  const python = [process.env['npm_config_python'], process.env['PYTHON'], 'python3', 'python', 'py']
+  const compilers = [process.env.CXX, 'g++', 'clang++', 'c++']
+  const python = [process.env.npm_config_python, process.env.PYTHON, 'python3', 'python', 'py']
   if (!python.some(name => name && runs(name))) missing.push('Python 3')
   if (process.platform !== 'win32' && !compilers.some(name => name && runs(name))) missing.push('a C++17 compiler')
   if (process.platform !== 'win32' && !['make', 'gmake'].some(name => runs(name))) missing.push('make')

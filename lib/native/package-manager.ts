@@ -15,9 +15,9 @@ const lockFiles: readonly [file: string, manager: PackageManager][] = [
  * @param folder where the search begins
  */
 export function packageManager(folder: string = process.cwd(), env: NodeJS.ProcessEnv = process.env): PackageManager {
-  if (process.versions['deno'] !== undefined) return 'deno'
-  if (process.versions['bun'] !== undefined) return 'bun'
-  const running = managers.find(name => env['npm_config_user_agent']?.startsWith(`${name}/`))
+  if (process.versions.deno !== undefined) return 'deno'
+  if (process.versions.bun !== undefined) return 'bun'
+  const running = managers.find(name => env.npm_config_user_agent?.startsWith(`${name}/`))
   if (running !== undefined) return running
   for (let at = path.resolve(folder); ; at = path.dirname(at)) {
     const found = lockFiles.find(([file]) => fs.existsSync(path.join(at, file)))

@@ -32,7 +32,8 @@ export async function encodeText(
   const distinct = [...new Set(texts)]
   const encoded = distinct.map(text => {
     for (const warning of foreignSyntax(text, request.promptWeighting)) onWarning(warning)
-    const chunks = request.longPrompts === true ? encodeChunks(tokenizer, text, request.promptWeighting) : oneWindow(tokenizer, text, request.promptWeighting)
+    const encode = request.longPrompts === true ? encodeChunks : oneWindow
+    const chunks = encode(tokenizer, text, request.promptWeighting)
     if (chunks.truncated !== '') onWarning(truncation(text, chunks, tokenizer.windowLength))
     return chunks
   })

@@ -1,6 +1,9 @@
 import type { Warning } from '../components/warnings'
 
-/** What other programs read in a prompt and asdm takes for text: a pattern, and what it is. Where brackets mean nothing, only `always` counts. */
+/**
+ * What other programs read in a prompt and asdm takes for text: a pattern, and what it is. Where brackets mean nothing, only `always`
+ * counts.
+ */
 const foreign: readonly { pattern: RegExp, what: string, always: boolean }[] = [
   { pattern: /<(?:lora|lyco|hypernet):[^<>]{1,200}>/, what: 'an extra network of AUTOMATIC1111\'s', always: true },
   { pattern: /\[[^[\]:]{0,200}:(?:[^[\]:]{0,200}:)?\s*\d+(?:\.\d+)?\s*\]/, what: 'prompt editing of AUTOMATIC1111\'s', always: false },

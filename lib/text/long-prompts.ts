@@ -18,8 +18,8 @@ export interface Chunks {
 }
 
 /**
- * Cuts a prompt into windows of `windowLength - 2` tokens, as diffusers' `lpw_stable_diffusion` community pipeline does: after every 75 tokens of
- * CLIP's, wherever that is. `BREAK` ends a window early, as in AUTOMATIC1111's web UI.
+ * Cuts a prompt into windows of `windowLength - 2` tokens, as diffusers' `lpw_stable_diffusion` community pipeline does: after every 75
+ * tokens of CLIP's, wherever that is. `BREAK` ends a window early, as in AUTOMATIC1111's web UI.
  * @param weighted read weights, see {@link parsePromptWeights}; each stretch of one weight is tokenized by itself
  * @throws AsdmError `INVALID_ARGUMENT` when the prompt is too long to tokenize
  */
@@ -48,7 +48,8 @@ export function encodeChunks(tokenizer: Tokenizer, prompt: string, weighted: boo
     }
   }
   return {
-    windows: windows.map(({ ids }) => tokenizer.frame(ids).ids), weights: weightsOf(windows.map(({ weights }) => weights), tokenizer.windowLength),
+    windows: windows.map(({ ids }) => tokenizer.frame(ids).ids),
+    weights: weightsOf(windows.map(({ weights }) => weights), tokenizer.windowLength),
     truncated: (truncated ?? []).join(' ').trim(),
   }
 }

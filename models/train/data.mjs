@@ -24,7 +24,7 @@ function install(tools) {
   const files = ['package.json', 'package-lock.json']
   const current = file =>
     fs.existsSync(path.join(tools, file))
-      && fs.readFileSync(path.join(tools, file), 'utf8') === fs.readFileSync(path.join(here, file), 'utf8')
+    && fs.readFileSync(path.join(tools, file), 'utf8') === fs.readFileSync(path.join(here, file), 'utf8')
   if (files.every(current) && fs.existsSync(path.join(tools, 'node_modules', '.package-lock.json'))) return
   fs.mkdirSync(tools, { recursive: true })
   // The lock goes last: an installation that broke off is begun anew.
@@ -106,9 +106,11 @@ async function main() {
     const set = require(`${name}/icons.json`)
     const icons = Object.entries(set.icons).filter(([icon]) => isWanted(icon)).slice(0, limit)
     for (const [icon, body] of icons) {
-      const data = await drawIcon(sharp, body, set, size).catch(error => { throw new Error(
-        `${icon} of ${name} cannot be drawn: ${error.message}`, { cause: error },
-      ) })
+      const data = await drawIcon(sharp, body, set, size).catch(error => {
+        throw new Error(
+          `${icon} of ${name} cannot be drawn: ${error.message}`, { cause: error },
+        )
+      })
       drawings.push({ style, name: icon })
       pixels.push(data)
     }
@@ -147,8 +149,8 @@ async function main() {
   const known = size !== 64 || limit !== Infinity
     ? ''
     : sha256 === knownPixels
-    ? ', the known pixels'
-    : ', not the known pixels: this processor or renderer rounds differently'
+      ? ', the known pixels'
+      : ', not the known pixels: this processor or renderer rounds differently'
   console.log(`${out}: ${drawings.length} drawings of ${size}x${size}, ${held.size} held out${known}`)
 }
 

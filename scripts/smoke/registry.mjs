@@ -5,7 +5,8 @@ import http from 'node:http'
 import path from 'node:path'
 
 /**
- * @param {{ manifest: object, file?: string }[]} packages a package.json each, and its tarball; without one, a package that nobody may download
+ * @param {{ manifest: object, file?: string }[]} packages a package.json each, and its tarball; without one, a package that nobody may
+ * download
  * @param {string} upstream the registry for all other names
  * @returns {Promise<{ url: string, close(): void }>} on a free port of this machine
  */

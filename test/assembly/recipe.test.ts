@@ -82,8 +82,10 @@ test('a file that is no JSON is refused', async t => {
 
 test('whatever comes, a recipe reads or is refused in words', t => {
   let state = 20260
-  const random = (below: number): number => { state = (Math.imul(state,
-    1664525) + 1013904223) >>> 0; return Math.floor(state / 2 ** 32 * below) }
+  const random = (below: number): number => {
+    state = (Math.imul(state,
+      1664525) + 1013904223) >>> 0; return Math.floor(state / 2 ** 32 * below)
+  }
   const junk = [
     null, undefined, NaN, Infinity, -1, 0, 1e300, '', '..', '__proto__', 'constructor', [], {}, [[]], true, Symbol('x'), 1n, () => 1,
     'x'.repeat(5000), new Array(5000).fill(0), { drop: true }, new Uint8Array(3),

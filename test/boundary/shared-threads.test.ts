@@ -61,4 +61,3 @@ test('an abort or dispose of one model leaves those that share its threads alone
   stopped.dispose()
   other.dispose()
 })
-

@@ -8,7 +8,9 @@ import { temporaryFolder } from '../support/temporary'
 // What nvcc made of the kernels. `npm run test:cuda` compiles them before; without that, or without nvcc, there is nothing to look at.
 const built = process.env['ASDM_CUDA_BUILT'] === '1' ? test : test.skip
 
-interface Report { cuda: string, kernels: { name: string, arch: number, registers: number, stack: number, spillStores: number, spillLoads: number }[] }
+interface Kernel { name: string, arch: number, registers: number, stack: number, spillStores: number, spillLoads: number }
+
+interface Report { cuda: string, kernels: Kernel[] }
 const report = () => JSON.parse(fs.readFileSync(repoPath('build', 'cuda', 'report.json'), 'utf8')) as Report
 
 /** Kernels that a UNet's time is spent in, and threads of a block, by names of native/cuda/kernels. */

@@ -119,8 +119,8 @@ emulated('attention: heads of SD 1.5, causal or not', t => {
     const heads = 2, width = heads * headDim, scale = 1 / Math.sqrt(headDim)
     for (const dtype of formats) {
       const q = inFormat(
-        dtype, randomFloats(qLength * width, 1),
-      ), k = inFormat(dtype, randomFloats(kLength * width, 2)), v = inFormat(dtype, randomFloats(kLength * width, 3))
+          dtype, randomFloats(qLength * width, 1),
+        ), k = inFormat(dtype, randomFloats(kLength * width, 2)), v = inFormat(dtype, randomFloats(kLength * width, 3))
       const want = new Float64Array(qLength * width), size = new Float64Array(want.length)
       for (let head = 0; head < heads; head++) for (let i = 0; i < qLength; i++) {
         const keys = causal ? i + 1 : kLength
@@ -160,8 +160,8 @@ emulated('norms: group norm with SiLU, layer norm', t => {
     const group = new Float64Array(rows * c), layer = new Float64Array(rows * c)
     for (let g = 0; g < groups; g++) {
       const at = Array.from(
-        { length: rows * 5 }, (_, i) => Math.floor(i / 5) * c + g * 5 + (i % 5),
-      ), { mean, inverse } = normal(at.map(i => given[i]!))
+          { length: rows * 5 }, (_, i) => Math.floor(i / 5) * c + g * 5 + (i % 5),
+        ), { mean, inverse } = normal(at.map(i => given[i]!))
       for (const i of at) {
         const plain = (given[i]! - mean) * inverse * gamma[i % c]! + beta[i % c]!
         group[i] = plain / (1 + Math.exp(-plain))

@@ -28,7 +28,8 @@ const run = (more: Partial<TrainingRun> = {}) => graphs.trainingRun({ ...options
 
 /** One batch with the samples of another from `first` on. */
 function part({ inputs, target, weight }: TrainingBatch, first: number, count: number): TrainingBatch {
-  const cut = ({ data, shape: [n, ...rest] }: { data: Float32Array, shape: readonly number[] }) => ({ data: data.slice(first * data.length / n!, (first + count) * data.length / n!), shape: [count, ...rest] })
+  const cut = ({ data, shape: [n, ...rest] }: { data: Float32Array, shape: readonly number[] }) =>
+    ({ data: data.slice(first * data.length / n!, (first + count) * data.length / n!), shape: [count, ...rest] })
   return { inputs: inputs.map(cut), target: cut(target), weight: weight.slice(first, first + count) }
 }
 
@@ -63,7 +64,8 @@ test('ten steps of AdamW, clipped and averaged, go where PyTorch goes', t => {
     t.true(maxAbsDiff(end[name.slice(7)]!, expected.tensor(name).data) <= 2e-5, name)
   for (const name of expected.names.filter(name => name.startsWith('average/')))
     t.true(maxAbsDiff(average[name.slice(8)]!, expected.tensor(name).data) <= 2e-5, name)
-  for (const [name, want] of Object.entries(json.adamw.weight_norms as Record<string, number>)) t.true(Math.abs(norm(end[name]!) - want) <= 1e-4 * Math.max(1, want), name)
+  for (const [name, want] of Object.entries(json.adamw.weight_norms as Record<string, number>))
+    t.true(Math.abs(norm(end[name]!) - want) <= 1e-4 * Math.max(1, want), name)
 })
 
 test('experts, their biases and routers learn as in PyTorch', t => {
@@ -90,7 +92,8 @@ test('threads change no bit of gradients, moments, averages and weights', t => {
 
 test('a batch equals its samples accumulated, to rounding', t => {
   const whole = run(), parts = run({ batches: [part(batch, 0, 1), part(batch, 1, 1)] })
-  for (const [name, want] of Object.entries(whole.gradients)) t.true(maxAbsDiff(parts.gradients[name]!, want) <= 1e-5 * largest(want) + 1e-6, name)
+  for (const [name, want] of Object.entries(whole.gradients))
+    t.true(maxAbsDiff(parts.gradients[name]!, want) <= 1e-5 * largest(want) + 1e-6, name)
 })
 
 test('only what is trained has gradients, and nothing before it is differentiated', t => {

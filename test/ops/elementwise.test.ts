@@ -93,24 +93,24 @@ test('bf16 results are rounded to nearest even, to infinity beyond the largest, 
 test('concat and layout changes are exact', t => {
   fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }),
     (rows, ca, cb) => {
-    for (const { format } of formats) {
-      const a = inFormat(format, randomFloats(rows * ca, 1)), b = inFormat(format, randomFloats(rows * cb, 2))
-      const joined = Float32Array.from({ length: rows * (ca + cb) }, (_, i) => {
-        const row = Math.floor(i / (ca + cb)), column = i % (ca + cb)
-        return column < ca ? a[row * ca + column] : b[row * cb + column - ca]
-      })
-      for (const { y } of runEverywhere('concat', { a, b, rows, ca, cb }, format)) if (maxAbsDiff(y, joined) !== 0) return false
-      const n = 2, x = inFormat(format, randomFloats(n * rows * ca, 3))
-      const last = Float32Array.from(
-        { length: x.length }, (_, i) => x[Math.floor(i / (rows * ca)) * rows * ca + (i % ca) * rows + (Math.floor(i / ca) % rows)],
-      )
-      for (const { y } of runEverywhere('toChannelsLast', { x, n, c: ca, pixels: rows }, format))
-        if (maxAbsDiff(y, last) !== 0) return false
-      for (const { y } of runEverywhere('toChannelsFirst', { x: last, n, c: ca, pixels: rows }, format))
-        if (maxAbsDiff(y, x) !== 0) return false
-    }
-    return true
-  }), { seed: 5, numRuns: 60 })
+      for (const { format } of formats) {
+        const a = inFormat(format, randomFloats(rows * ca, 1)), b = inFormat(format, randomFloats(rows * cb, 2))
+        const joined = Float32Array.from({ length: rows * (ca + cb) }, (_, i) => {
+          const row = Math.floor(i / (ca + cb)), column = i % (ca + cb)
+          return column < ca ? a[row * ca + column] : b[row * cb + column - ca]
+        })
+        for (const { y } of runEverywhere('concat', { a, b, rows, ca, cb }, format)) if (maxAbsDiff(y, joined) !== 0) return false
+        const n = 2, x = inFormat(format, randomFloats(n * rows * ca, 3))
+        const last = Float32Array.from(
+          { length: x.length }, (_, i) => x[Math.floor(i / (rows * ca)) * rows * ca + (i % ca) * rows + (Math.floor(i / ca) % rows)],
+        )
+        for (const { y } of runEverywhere('toChannelsLast', { x, n, c: ca, pixels: rows }, format))
+          if (maxAbsDiff(y, last) !== 0) return false
+        for (const { y } of runEverywhere('toChannelsFirst', { x: last, n, c: ca, pixels: rows }, format))
+          if (maxAbsDiff(y, x) !== 0) return false
+      }
+      return true
+    }), { seed: 5, numRuns: 60 })
   t.pass()
 })
 

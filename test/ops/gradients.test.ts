@@ -161,8 +161,8 @@ test('of convolutions of any shape, with steps, uneven padding and an enlarged i
   ]
   for (const s of shapes) {
     const g = geometry(s), x = randomFloats(s.n * s.h * s.w * s.c, s.h), weight = randomFloats(
-      s.co * s.c * s.kernel ** 2, s.co,
-    ), dy = randomFloats(s.n * g.outH * g.outW * s.co, s.w)
+        s.co * s.c * s.kernel ** 2, s.co,
+      ), dy = randomFloats(s.n * g.outH * g.outW * s.co, s.w)
     const dx = new Float64Array(x.length), dWeight = new Float64Array(weight.length).fill(1), dBias = new Float64Array(s.co).fill(1)
     eachProduct(s, (to, from, at) => {
       dx[from]! += dy[to]! * weight[at]!

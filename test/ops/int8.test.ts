@@ -224,8 +224,8 @@ test('low parts: with them a sum is right to twice the bits of bfloat16', t => {
   for (const [n, activation] of [[64, undefined], [37, undefined], [64, 'silu']] as const) for (const inPlace of [false, true]) {
     const m = 17, k = 90, count = m * n
     const residual = roundToBf16(randomFloats(count, 7)), residualLow = roundToBf16(
-      randomFloats(count, 8, 2 ** -9),
-    ), zero = new Float32Array(count)
+        randomFloats(count, 8, 2 ** -9),
+      ), zero = new Float32Array(count)
     const args = {
       m, n, k, x: roundToBf16(randomFloats(m * k, 1)), weight: randomFloats(n * k, 2), bias: randomFloats(n, 3), inPlace,
       ...(activation && { activation }),

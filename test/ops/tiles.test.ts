@@ -22,8 +22,8 @@ const flush = (x: number) => (Math.abs(f(x)) < 2 ** -126 ? 0 : f(x))
 test('pairs of bfloat16: even and odd elements of k apart, from zero, then both to the sum', t => {
   for (const [m, n, pairs] of [[16, 16, 16], [5, 3, 7], [1, 16, 1], [16, 1, 16]]) {
     const sums = randomFloats(m * n, 1, 100), a = roundToBf16(
-      randomFloats(m * 2 * pairs, 2),
-    ), b = roundToBf16(randomFloats(pairs * 2 * n, 3))
+        randomFloats(m * 2 * pairs, 2),
+      ), b = roundToBf16(randomFloats(pairs * 2 * n, 3))
     a[0] = 1e-39 // subnormal: counts as zero, so an infinity times it is NaN
     b[1] = Infinity
     const { fault, stored } = runner.tiles([

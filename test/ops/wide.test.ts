@@ -144,8 +144,8 @@ test('a sum reads low parts, taking missing ones for zeros, and keeps that of it
       for (const { set, y } of runEverywhere('add', { a, b, aLow: p, bLow: q, low: true }, 'bf16'))
         for (let i = 0; i < count; i++) {
           const sum = Math.fround(
-            whole(a, p, i) + whole(b, q, i),
-          ), high = roundToBf16(Float32Array.of(sum))[0], low = roundToBf16(Float32Array.of(sum - high))[0]
+              whole(a, p, i) + whole(b, q, i),
+            ), high = roundToBf16(Float32Array.of(sum))[0], low = roundToBf16(Float32Array.of(sum - high))[0]
           if (!(Object.is(y[i], high) && y[count + i] === low)) t.fail(`${set} ${i}: ${y[i]} + ${y[count + i]}, not ${high} + ${low}`)
         }
     }

@@ -127,7 +127,8 @@ test('an inherited direction is that of the last guided step, along which the ne
   const run = new PlannedRun({ full: sd.unet }, steps, { images: 2, height: 16, width: 16, length: 77, guided: true })
   const { signal } = new AbortController()
   const outputs = []
-  for (const [i, sample] of [first, first, second, second].entries()) outputs.push(await run.step(i, sample, 500, { encoderHiddenStates: text }, 3, signal))
+  for (const [i, sample] of [first, first, second, second].entries())
+    outputs.push(await run.step(i, sample, 500, { encoderHiddenStates: text }, 3, signal))
   run.dispose()
   const both = async (sample: Tensor): Promise<Tensor> =>
     (await sd.unet.forward({ sample: tile(sample, 2), timestep: 500, encoderHiddenStates: text })).sample

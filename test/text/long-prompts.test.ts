@@ -26,7 +26,8 @@ test('features of prompts beyond the window are those of diffusers\' lpw_stable_
   const cases: Case[] = JSON.parse(fs.readFileSync(repoPath('test', 'text', 'long-prompts.json'), 'utf8'))
   for (const each of cases) {
     const { data, shape: [batch, length, width] } = await encodeText(sd.tokenizer, sd.textEncoder, new FeatureCache(), {
-      prompts: [each.prompt], negativePrompts: [each.negative], clipSkip: each.clip_skip ?? 0, promptWeighting: each.weighting, longPrompts: true,
+      prompts: [each.prompt], negativePrompts: [each.negative], clipSkip: each.clip_skip ?? 0, promptWeighting: each.weighting,
+      longPrompts: true,
     }, ({ message }) => t.fail(message), undefined)
     t.deepEqual([batch, length], [2, each.length])
     for (const [i, wanted] of [each.negative_features, each.features].entries())
