@@ -37,7 +37,9 @@ class CoreTime {
 #if defined(_WIN32) && defined(_M_X64)
     // Both count cycles of one clock.
     const uint64_t all = __rdtsc() - cycles_, own = coreNow() - core_;
-    return all == 0 || own >= all ? 0 : static_cast<int64_t>(static_cast<double>(now - wall_) * (1.0 - static_cast<double>(own) / static_cast<double>(all)));
+    return all == 0 || own >= all
+               ? 0
+               : static_cast<int64_t>(static_cast<double>(now - wall_) * (1.0 - static_cast<double>(own) / static_cast<double>(all)));
 #elif defined(_WIN32)
     (void)now;
     return 0;

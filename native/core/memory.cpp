@@ -1,5 +1,7 @@
 #include "core/memory.h"
 
+#include <cstdlib>
+#include <cstring>
 #include <new>
 
 #if defined(__linux__)
@@ -46,24 +48,60 @@ void unmapHuge(std::byte*, size_t) {}
 
 #endif
 
+#if defined(ASDM_ASAN)
+
+std::byte* allocateAligned(size_t bytes) {
+  return static_cast<std::byte*>(::operator new(alignUp(bytes), std::align_val_t(kAlignment), std::nothrow));
+}
+
+void releaseAligned(std::byte* data) { ::operator delete(data, std::align_val_t(kAlignment)); }
+
+#else
+
+// Aligned by hand: glibc's aligned allocation (2.36) looks for a free block larger than asked by the alignment, so it passes over the one of
+// equal size that was freed before, and requests of equal sizes grow the heap for some hundred requests. In front stands what to free.
+std::byte* allocateAligned(size_t bytes) {
+  void* const begin = std::malloc(alignUp(bytes) + kAlignment + sizeof(void*));
+  if (begin == nullptr) return nullptr;
+  std::byte* const data = reinterpret_cast<std::byte*>(alignUp(reinterpret_cast<uintptr_t>(begin) + sizeof(void*)));
+  std::memcpy(data - sizeof(void*), &begin, sizeof(void*));
+  return data;
+}
+
+void releaseAligned(std::byte* data) {
+  if (data == nullptr) return;
+  void* begin;
+  std::memcpy(&begin, data - sizeof(void*), sizeof(void*));
+  std::free(begin);
+}
+
+#endif
+
 }  // namespace
+
+std::byte* allocateBlock(size_t bytes) noexcept {
+  if (bytes > SIZE_MAX / 2) return nullptr;
+  return isMapped(bytes) ? mapHuge(bytes) : allocateAligned(bytes);
+}
+
+void releaseBlock(std::byte* data, size_t bytes) noexcept {
+  if (isMapped(bytes)) unmapHuge(data, bytes);
+  else releaseAligned(data);
+}
 
 Block::~Block() { release(); }
 
 bool Block::allocate(size_t bytes) {
   release();
   if (bytes == 0) return true;
-  if (bytes > SIZE_MAX / 2) return false;
-  data_ = isMapped(bytes) ? mapHuge(bytes)
-                          : static_cast<std::byte*>(::operator new(alignUp(bytes), std::align_val_t(kAlignment), std::nothrow));
+  data_ = allocateBlock(bytes);
   if (data_ == nullptr) return false;
   bytes_ = bytes;
   return true;
 }
 
 void Block::release() {
-  if (data_ != nullptr && isMapped(bytes_)) unmapHuge(data_, bytes_);
-  else if (data_ != nullptr) ::operator delete(data_, std::align_val_t(kAlignment));
+  if (data_ != nullptr) releaseBlock(data_, bytes_);
   data_ = nullptr;
   bytes_ = 0;
 }

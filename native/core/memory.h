@@ -18,17 +18,25 @@ namespace asdm {
 // 64 bytes: a cache line and an AVX-512 register.
 constexpr size_t kAlignment = 64;
 
-inline size_t alignUp(size_t bytes) { return (bytes + kAlignment - 1) & ~(kAlignment - 1); }
+// alignment: a power of two.
+inline uint64_t alignUp(uint64_t bytes, uint64_t alignment = kAlignment) { return (bytes + alignment - 1) & ~(alignment - 1); }
 
 // Tells the address sanitizer that nothing may touch these bytes of a block; for gaps between what shares one.
 void forbid(std::byte* data, size_t bytes);
 
-// Owns an aligned block, or nothing. On Linux large ones lie in huge pages where the system has them.
+// An aligned block, or null when memory is out; bytes > 0. On Linux large ones lie in huge pages where the system has them.
+std::byte* allocateBlock(size_t bytes) noexcept;
+void releaseBlock(std::byte* data, size_t bytes) noexcept;
+
+// Owns an aligned block, or nothing.
 class Block {
  public:
   Block() = default;
   ~Block();
-  Block(Block&& other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr; other.bytes_ = 0; }
+  Block(Block&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
+    other.data_ = nullptr;
+    other.bytes_ = 0;
+  }
   Block& operator=(Block&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);

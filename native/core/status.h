@@ -23,6 +23,7 @@ enum class Code {
   OutOfMemory,      // OUT_OF_MEMORY
   Disposed,         // DISPOSED
   UnknownCpu,       // UNKNOWN_CPU
+  UnknownDevice,    // UNKNOWN_DEVICE
   Internal,         // INTERNAL
 };
 
@@ -37,9 +38,9 @@ struct [[nodiscard]] Status {
 };
 
 // Leaves the function with the status if it is not ok.
-#define ASDM_TRY(expression)                      \
-  do {                                            \
-    ::asdm::Status asdmTryStatus = (expression);  \
+#define ASDM_TRY(expression)                       \
+  do {                                             \
+    ::asdm::Status asdmTryStatus = (expression);   \
     if (!asdmTryStatus.ok()) return asdmTryStatus; \
   } while (0)
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 namespace asdm {
 
@@ -13,8 +14,10 @@ enum class DType : uint8_t { F32, F16, BF16, I8, I32 };
 
 inline int64_t dtypeBytes(DType t) {
   switch (t) {
-    case DType::F32: case DType::I32: return 4;
-    case DType::F16: case DType::BF16: return 2;
+    case DType::F32:
+    case DType::I32: return 4;
+    case DType::F16:
+    case DType::BF16: return 2;
     case DType::I8: return 1;
   }
   return 0;
@@ -31,6 +34,15 @@ inline const char* dtypeName(DType t) {
   }
   return "";
 }
+
+// As messages have shapes: "[1,320,64,64]".
+inline std::string shapeText(const int64_t* dims, size_t rank) {
+  std::string out = "[";
+  for (size_t i = 0; i < rank; i++) out += (i ? "," : "") + std::to_string(dims[i]);
+  return out + "]";
+}
+
+inline std::string shapeText(const std::vector<int64_t>& dims) { return shapeText(dims.data(), dims.size()); }
 
 struct Shape {
   static constexpr int kMaxRank = 4;
@@ -58,11 +70,7 @@ struct Shape {
     return true;
   }
   bool operator!=(const Shape& o) const { return !(*this == o); }
-  std::string text() const {
-    std::string out = "[";
-    for (int i = 0; i < rank; i++) out += (i ? "," : "") + std::to_string(dims[i]);
-    return out + "]";
-  }
+  std::string text() const { return shapeText(dims.data(), static_cast<size_t>(rank)); }
 };
 
 }  // namespace asdm

@@ -53,17 +53,17 @@ void ThreadPool::closeWindow(int64_t now) {
   workers_->report(now, window);
 }
 
-void ThreadPool::runAlone(int64_t tasks, Call call, const void* context) {
-  for (int64_t task = 0; task < tasks && !cancelled(); task++) call(context, task, 0);
+void ThreadPool::runAlone(int64_t tasks, bool backwards, Call call, const void* context) {
+  WorkerThreads::runShare({0, tasks, backwards}, call, context, cancel_, 0);
 }
 
-void ThreadPool::runErased(int64_t tasks, Call call, const void* context) {
+void ThreadPool::runErased(int64_t tasks, bool backwards, Call call, const void* context) {
   if (tasks <= 0) return;
-  if (tasks == 1 || threads() == 1) return runAlone(tasks, call, context);
+  if (tasks == 1 || threads() == 1) return runAlone(tasks, backwards, call, context);
   const bool own = lane_ == nullptr;
   if (own) begin(cancel_);
   if (lane_ == nullptr) {
-    runAlone(tasks, call, context);
+    runAlone(tasks, backwards, call, context);
   } else {
     const int64_t now = nowNs();
     if (now - windowNs_ > kWindowNs) {
@@ -72,44 +72,39 @@ void ThreadPool::runErased(int64_t tasks, Call call, const void* context) {
     }
     workers_->endRest(now);
     const int helpers = workers_->helpers();
-    if (helpers == 0) runAlone(tasks, call, context);
-    else runShared(tasks, call, context, helpers, now);
+    if (helpers == 0) runAlone(tasks, backwards, call, context);
+    else runShared(tasks, backwards, call, context, helpers, now);
   }
   if (own) end();
 }
 
-void ThreadPool::runShared(int64_t tasks, Call call, const void* context, int helpers, int64_t begun) {
+void ThreadPool::runShared(int64_t tasks, bool backwards, Call call, const void* context, int helpers, int64_t begun) {
   WorkerThreads::Lane& lane = *lane_;
   asked_ = std::max(asked_, helpers);
   lane.call = call;
   lane.context = context;
-  lane.tasks = tasks;
   lane.cancel = cancel_;
   lane.done.store(0, std::memory_order_relaxed);
-  lane.left.store(tasks);
+  const int64_t shares = lane.open.open(tasks, backwards);
   if (workers_->awake_.load() < helpers) workers_->wake(helpers);
 
   int64_t own = 0;
-  for (;;) {
-    if (cancelled()) {
-      own += std::max<int64_t>(0, lane.left.exchange(0, std::memory_order_acquire));
-      break;
-    }
-    const int64_t left = lane.left.fetch_sub(1, std::memory_order_acquire);
-    if (left <= 0) break;
-    call(context, tasks - left, 0);
+  OpenTasks::Share share;
+  while (!cancelled() && lane.open.take(0, &share)) {
+    WorkerThreads::runShare(share, call, context, cancel_, 0);
     own++;
   }
-  if (own == tasks) return;
+  if (cancelled()) own += lane.open.close();
+  if (own == shares) return;
   const int64_t worked = nowNs();
-  awaitHelpers(tasks - own);
+  awaitHelpers(shares - own);
   const int64_t waited = nowNs() - worked;
   if (waited > (worked - begun) / 4 + kFairWaitNs) waitedNs_ += waited;
 }
 
-void ThreadPool::awaitHelpers(int64_t tasks) {
+void ThreadPool::awaitHelpers(int64_t shares) {
   WorkerThreads::Lane& lane = *lane_;
-  const auto done = [&] { return lane.done.load() == tasks; };
+  const auto done = [&] { return lane.done.load() == shares; };
   for (const int64_t begin = nowNs();;) {
     for (int i = 0; i < kTurnsPerLook; i++) {
       if (done()) return;

@@ -1,6 +1,6 @@
-// What a model computes with: its own thread, and help from the threads that it shares with others (core/worker_threads.h). Tasks are
-// handed out one by one in order, so which thread runs which task varies: kernels must give the same bits whatever that mapping is (each
-// output element belongs to one task, sums have a fixed order).
+// What a model computes with: its own thread, and help from the threads that it shares with others (core/worker_threads.h). Which thread
+// runs which task varies (core/open_tasks.h says what is preferred): kernels must give the same bits whatever that mapping is (each output
+// element belongs to one task, sums have a fixed order).
 #pragma once
 
 #include <atomic>
@@ -43,18 +43,31 @@ class ThreadPool {
   // pass it is one of its own.
   template <class Body>
   void run(int64_t tasks, const Body& body) {
-    runErased(tasks, [](const void* context, int64_t task, int worker) { (*static_cast<const Body*>(context))(task, worker); },
-              &body);
+    runErased(tasks, false, callOf<Body>, &body);
+  }
+  // All of them on the calling thread: for work that takes less time than the handing out, a microsecond or two.
+  template <class Body>
+  void runHere(int64_t tasks, const Body& body) {
+    runAlone(tasks, false, callOf<Body>, &body);
+  }
+  // As run(), for what reads again what the operation before has read: each worker begins with the last tasks of its part.
+  template <class Body>
+  void runBackwards(int64_t tasks, const Body& body) {
+    runErased(tasks, true, callOf<Body>, &body);
   }
 
  private:
   using Call = WorkerThreads::Call;
   void begin(const std::atomic<bool>* cancel);
   void end() noexcept;
-  void runErased(int64_t tasks, Call call, const void* context);
-  void runAlone(int64_t tasks, Call call, const void* context);
-  void runShared(int64_t tasks, Call call, const void* context, int helpers, int64_t now);
-  void awaitHelpers(int64_t tasks);
+  template <class Body>
+  static void callOf(const void* context, int64_t task, int worker) {
+    (*static_cast<const Body*>(context))(task, worker);
+  }
+  void runErased(int64_t tasks, bool backwards, Call call, const void* context);
+  void runAlone(int64_t tasks, bool backwards, Call call, const void* context);
+  void runShared(int64_t tasks, bool backwards, Call call, const void* context, int helpers, int64_t now);
+  void awaitHelpers(int64_t shares);
   void startWindow(int64_t now);
   void closeWindow(int64_t now);
 

@@ -25,6 +25,7 @@ constexpr int64_t kReturnNs = 25'000'000;
 }  // namespace
 
 WorkerThreads::WorkerThreads(int threads) : threads_(threads < 1 ? 1 : threads) {
+  for (int i = 0; i < kLanes; i++) lanes_.emplace_back(threads_);
   workers_.reserve(static_cast<size_t>(threads_ - 1));
   awake_.store(threads_ - 1, std::memory_order_relaxed);
   try {
@@ -88,7 +89,8 @@ void WorkerThreads::wake(int wanted) {
     wakes_++;
   }
   if (missing >= threads_ - 1) wake_.notify_all();
-  else for (int i = 0; i < missing; i++) wake_.notify_one();
+  else
+    for (int i = 0; i < missing; i++) wake_.notify_one();
 }
 
 void WorkerThreads::endRest(int64_t now) {
@@ -116,9 +118,16 @@ void WorkerThreads::report(int64_t now, const Window& window) {
   credit_ = 0;
 }
 
+void WorkerThreads::runShare(const OpenTasks::Share& share, Call call, const void* context, const std::atomic<bool>* cancel, int worker) {
+  for (int64_t i = share.first; i < share.end; i++) {
+    if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) return;
+    call(context, share.backwards ? share.first + share.end - 1 - i : i, worker);
+  }
+}
+
 bool WorkerThreads::anyTasks() const {
   for (int i = 0; i < lanesUsed_.load(std::memory_order_acquire); i++)
-    if (lanes_[static_cast<size_t>(i)].left.load() > 0) return true;
+    if (lanes_[static_cast<size_t>(i)].open.any()) return true;
   return false;
 }
 
@@ -128,19 +137,15 @@ bool WorkerThreads::help(int worker, int* first) {
   for (int i = 0; i < used; i++) {
     const int at = (*first + i) % used;
     Lane& lane = lanes_[static_cast<size_t>(at)];
-    if (lane.left.load(std::memory_order_relaxed) <= 0) continue;
-    int64_t left = lane.left.fetch_sub(1, std::memory_order_acquire);
-    if (left <= 0) continue;
+    OpenTasks::Share share;
+    if (!lane.open.take(worker, &share)) continue;
     const int64_t begin = nowNs();
     int64_t done = 0;
-    for (;;) {
-      // This task is ours, so the run stays until it is done; after that nothing of it may be touched.
-      if (lane.cancel == nullptr || !lane.cancel->load(std::memory_order_relaxed)) lane.call(lane.context, lane.tasks - left, worker);
+    do {
+      // These tasks are ours, so the run stays until they are done; after that nothing of it may be touched.
+      runShare(share, lane.call, lane.context, lane.cancel, worker);
       done++;
-      if (lane.left.load(std::memory_order_relaxed) <= 0) break;
-      left = lane.left.fetch_sub(1, std::memory_order_acquire);
-      if (left <= 0) break;
-    }
+    } while (lane.open.take(worker, &share));
     lane.helpedNs.fetch_add(nowNs() - begin, std::memory_order_relaxed);
     lane.done.fetch_add(done);
     if (lane.waiting.load()) {

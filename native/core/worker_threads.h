@@ -8,13 +8,15 @@
 // while the first outweighs the second some helpers rest, for a multiple of the time lost, so that trying them again costs little.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "core/open_tasks.h"
 
 namespace asdm {
 
@@ -33,20 +35,21 @@ class WorkerThreads {
 
   using Call = void (*)(const void* context, int64_t task, int worker);
 
-  // The tasks of one caller. It writes the fields in the first group while `left` is not positive and all tasks are done, so whoever has taken a
-  // task may read them until that task is done.
+  // The tasks of one caller. It writes the fields in the first group while no task is open and all are done, so whoever has taken some may
+  // read them until those are done.
   struct alignas(64) Lane {
+    explicit Lane(int workers) : open(workers) {}
+
     Call call = nullptr;
     const void* context = nullptr;
-    int64_t tasks = 0;
     const std::atomic<bool>* cancel = nullptr;
     bool taken = false;  // by a caller; under WorkerThreads::mutex_
 
-    alignas(64) std::atomic<int64_t> left{0};  // tasks that nobody has begun; below 0 where some came too late
+    OpenTasks open;
 
-    alignas(64) std::atomic<int64_t> done{0};  // tasks of this run that helpers have done
-    std::atomic<int64_t> helpedNs{0};          // time they took, over all runs
-    std::atomic<bool> waiting{false};          // the caller sleeps until they are done
+    alignas(64) std::atomic<int64_t> done{0};  // shares of this run that helpers have done
+    std::atomic<int64_t> helpedNs{0};  // time they took, over all runs
+    std::atomic<bool> waiting{false};  // the caller sleeps until they are done
     std::mutex mutex;
     std::condition_variable finished;
   };
@@ -65,12 +68,15 @@ class WorkerThreads {
   void endRest(int64_t now);
   // A stretch of a caller's time.
   struct Window {
-    int helpers = 0;            // that were asked
-    int64_t helpedNs = 0;       // spent by them on the caller's tasks
-    int64_t waitedNs = 0;       // that the caller waited for them longer than a balanced load explains
+    int helpers = 0;  // that were asked
+    int64_t helpedNs = 0;  // spent by them on the caller's tasks
+    int64_t waitedNs = 0;  // that the caller waited for them longer than a balanced load explains
     int64_t withoutCoreNs = 0;  // that the caller could have run but had no core
   };
   void report(int64_t now, const Window& window);
+
+  // A share's tasks, until they are cancelled.
+  static void runShare(const OpenTasks::Share& share, Call call, const void* context, const std::atomic<bool>* cancel, int worker);
 
   void loop(int worker) noexcept;
   bool help(int worker, int* first);
@@ -78,17 +84,17 @@ class WorkerThreads {
   bool anyTasks() const;
 
   const int threads_;
-  std::array<Lane, kLanes> lanes_;
+  std::deque<Lane> lanes_;  // kLanes of them
   std::atomic<int> lanesUsed_{0};  // the first so many have ever been taken
   std::atomic<int> callers_{0};
-  std::atomic<int> awake_{0};      // helpers that do not sleep
-  std::atomic<int> resting_{0};    // helpers that are not to work, for the machine's sake
+  std::atomic<int> awake_{0};  // helpers that do not sleep
+  std::atomic<int> resting_{0};  // helpers that are not to work, for the machine's sake
   std::atomic<int64_t> restUntil_{0};
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
-  uint64_t wakes_ = 0;      // under mutex_
-  int64_t credit_ = 0;      // nanoseconds that helpers have brought; under mutex_
+  uint64_t wakes_ = 0;  // under mutex_
+  int64_t credit_ = 0;  // nanoseconds that helpers have brought; under mutex_
   int64_t restFactor_ = 0;  // under mutex_
   std::vector<std::thread> workers_;
 };

@@ -28,7 +28,9 @@ namespace asdm::cpu {
 #if defined(ASDM_X86)
 namespace {
 
-struct Registers { uint32_t a = 0, b = 0, c = 0, d = 0; };
+struct Registers {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+};
 
 Registers query(uint32_t leaf, uint32_t subleaf) {
   Registers r;
@@ -46,7 +48,7 @@ Registers query(uint32_t leaf, uint32_t subleaf) {
 }
 
 // Extended control register 0: which register files the operating system saves on a context switch. Without its bit a set is
-// there in the processor but unusable.
+// there in the CPU but unusable.
 uint64_t enabledState() {
 #if defined(_MSC_VER)
   return _xgetbv(0);
@@ -123,7 +125,7 @@ bool hasDotprod() {
 #elif defined(_WIN32)
   return IsProcessorFeaturePresent(43) != 0;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
 #elif defined(__APPLE__)
-  return true;  // every processor that Apple put into a Mac has it
+  return true;  // every CPU that Apple put into a Mac has it
 #else
   return false;
 #endif
@@ -147,9 +149,12 @@ std::string brand() { return ""; }
 
 std::vector<std::string> featureNames(const Features& f) {
   std::vector<std::string> names;
-  const struct { bool on; const char* name; } all[] = {
-      {f.avx2, "avx2"}, {f.avx512, "avx512"}, {f.avx512bf16, "avx512bf16"}, {f.avx512vnni, "avx512vnni"},
-      {f.avxvnni, "avxvnni"}, {f.amxBf16, "amx-bf16"}, {f.amxInt8, "amx-int8"}, {f.neon, "neon"}, {f.dotprod, "dotprod"}};
+  const struct {
+    bool on;
+    const char* name;
+  } all[] = {{f.avx2, "avx2"},       {f.avx512, "avx512"},    {f.avx512bf16, "avx512bf16"}, {f.avx512vnni, "avx512vnni"},
+             {f.avxvnni, "avxvnni"}, {f.amxBf16, "amx-bf16"}, {f.amxInt8, "amx-int8"},      {f.neon, "neon"},
+             {f.dotprod, "dotprod"}};
   for (const auto& entry : all)
     if (entry.on) names.push_back(entry.name);
   return names;

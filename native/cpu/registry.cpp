@@ -33,8 +33,7 @@ struct Set {
   bool fastBf16, fastI8;
 };
 
-#define ASDM_CPU_SET(set, needed, float32, bfloat16, fastBf16, fastI8) \
-  ASDM_TABLES(set, float32, bfloat16) ASDM_INT8_TABLE(set)
+#define ASDM_CPU_SET(set, needed, float32, bfloat16, fastBf16, fastI8) ASDM_TABLES(set, float32, bfloat16) ASDM_INT8_TABLE(set)
 #include "cpu/sets.def"
 #undef ASDM_CPU_SET
 ASDM_TABLES(portable, portable, portable)
@@ -84,13 +83,13 @@ Status kernels(const std::string& name, DType dtype, const KernelTable** table) 
   for (const Set& set : kSets) {
     if (wanted == "auto" ? !set.usable(features) : wanted != set.name) continue;
     if (!set.usable(features))
-      return {Code::UnknownCpu, "Expected " + where + " to name a kernel set that this machine can run (" +
-                                    joined(usableSets()) + ") but received \"" + wanted + "\""};
+      return {Code::UnknownCpu, "Expected " + where + " to name a kernel set that this machine can run (" + joined(usableSets()) +
+                                    ") but received \"" + wanted + "\""};
     *table = dtype == DType::I8 ? set.int8 : dtype == DType::BF16 ? set.bfloat16 : set.float32;
     return Status::good();
   }
-  return {Code::UnknownCpu, "Expected " + where + " to be auto or one of " + joined(compiledSets()) + " but received \"" +
-                                wanted.substr(0, 60) + "\""};
+  return {Code::UnknownCpu,
+          "Expected " + where + " to be auto or one of " + joined(compiledSets()) + " but received \"" + wanted.substr(0, 60) + "\""};
 }
 
 bool isFast(DType dtype) {

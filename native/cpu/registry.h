@@ -11,7 +11,7 @@ namespace asdm::cpu {
 
 // Names of the sets compiled in, best first.
 std::vector<std::string> compiledSets();
-// Those that processor and operating system support, best first; never empty ("portable" runs everywhere).
+// Those that CPU and operating system support, best first; never empty ("portable" runs everywhere).
 std::vector<std::string> usableSets();
 // The table of a set for a number format: F32, BF16, or I8, whose activations are BF16 and whose weights may be of either format. "auto": the environment variable ASDM_CPU if set, else the best usable one.
 // Fails with UnknownCpu when the name is unknown or the machine cannot run it; never falls back silently.

@@ -12,8 +12,7 @@
 #define ASDM_PRAGMA(text) _Pragma(#text)
 
 #if defined(__clang__)
-#define ASDM_TARGET_BEGIN(features) \
-  ASDM_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define ASDM_TARGET_BEGIN(features) ASDM_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define ASDM_TARGET_END ASDM_PRAGMA(clang attribute pop)
 #elif defined(__GNUC__)
 #define ASDM_TARGET_BEGIN(features) ASDM_PRAGMA(GCC push_options) ASDM_PRAGMA(GCC target(features))
@@ -37,8 +36,7 @@
 #if (defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && defined(_MSC_VER) && _MSC_VER >= 1930) || \
     (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 11)
 #define ASDM_HAS_AMX 1
-#define ASDM_AMX_FEATURES \
-  "amx-tile,amx-bf16,amx-int8,avx512bf16,avx512vbmi,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+#define ASDM_AMX_FEATURES "amx-tile,amx-bf16,amx-int8,avx512bf16,avx512vbmi,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
 #endif
 #endif
 

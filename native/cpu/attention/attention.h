@@ -1,4 +1,4 @@
-// Scaled dot-product attention for every kernel set. Contract: AttentionArgs in backend/kernels.h.
+// Scaled dot-product attention for every kernel set. Contract: AttentionArgs in backend/arguments.h.
 //
 // The score matrix is never whole in memory: each tile of queries walks over blocks of keys and keeps a running reference score,
 // sum of weights and weighted sum of values (online softmax, Milakov & Gimelshein 2018; blocked as in FlashAttention, Dao et al.
@@ -17,6 +17,7 @@
 
 #include "backend/kernels.h"
 #include "core/bf16.h"
+#include "cpu/context.h"
 #include "cpu/target.h"
 
 #define ASDM_DECLARE_ATTENTION(set)                                    \

@@ -12,6 +12,9 @@ constexpr int64_t kTaskStateFloats = 100 * 1024;
 // Multiply-adds per task: some 10 ms at a core's peak for the set (kCoreMacs per ms), so that a cancel is seen soon.
 constexpr int64_t kTaskMacs = 10 * kCoreMacs;
 
+// Multiply-adds of the scores below which one thread computes all heads.
+constexpr int64_t kSharedMacs = 100'000;
+
 // Where everything lies; sizes of whole cache lines.
 struct AttentionPlan {
   int64_t keyTiles, pairedDim, paddedDim;
@@ -64,18 +67,20 @@ ASDM_INLINE void attend(const AttentionArgs& a, KernelContext& context) {
 
   constexpr int64_t kPackKeys = 512;
   const int64_t packsPerHead = ceilDiv(a.kLength, kPackKeys);
-  context.pool.run(plan.heads * packsPerHead, [&](int64_t task, int) {
+  const auto pack = [&](int64_t task, int) {
     const int64_t head = task / packsPerHead, first = task % packsPerHead * kPackKeys;
     const int64_t row = head / a.heads * a.kLength, column = head % a.heads * a.headDim;
     Products::pack(a, static_cast<const Element*>(a.k) + row * a.ldk + column, static_cast<const Element*>(a.v) + row * a.ldv + column,
-                   first, smaller(kPackKeys, a.kLength - first), packedK + head * plan.headK, packedV + head * plan.headV,
-                   plan.paddedDim);
-  });
+                   first, smaller(kPackKeys, a.kLength - first), packedK + head * plan.headK, packedV + head * plan.headV, plan.paddedDim);
+  };
+  // Little is packed, or little multiplied, in less time than it takes to share it.
+  if (plan.heads * a.kLength * a.headDim < kSharedElements) context.pool.runHere(plan.heads * packsPerHead, pack);
+  else context.pool.run(plan.heads * packsPerHead, pack);
 
   // A negative scale is moved into the queries, so that larger scores have larger weights.
   const bool negative = a.scale < 0.0f;
   const float c = static_cast<float>(1.4426950408889634 * static_cast<double>(negative ? -a.scale : a.scale));
-  context.pool.run(plan.heads * plan.tasksPerHead, [&](int64_t task, int worker) {
+  const auto compute = [&](int64_t task, int worker) {
     const int64_t head = task / plan.tasksPerHead, firstTile = task % plan.tasksPerHead * plan.tilesPerTask;
     const int64_t tiles = smaller(plan.tilesPerTask, plan.queryTiles - firstTile);
     const int64_t firstRow = head / a.heads * a.qLength, column = head % a.heads * a.headDim;
@@ -132,7 +137,9 @@ ASDM_INLINE void attend(const AttentionArgs& a, KernelContext& context) {
       const int64_t query = (firstTile + t) * kTileWidth, rows = smaller(kTileWidth, a.qLength - query);
       storeOutputs(tile[t].o, tile[t].sum, rows, a.headDim, roundUp(rows, kVf), o + query * a.ldo, a.ldo);
     }
-  });
+  };
+  if (plan.heads * a.qLength * a.kLength * a.headDim < kSharedMacs) context.pool.runHere(plan.heads * plan.tasksPerHead, compute);
+  else context.pool.run(plan.heads * plan.tasksPerHead, compute);
 }
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -1,4 +1,4 @@
-// Gradient of attention in float (AttentionGradientArgs in backend/kernels.h). Include after tiles.inc.h and attention.inc.h.
+// Gradient of attention in float (AttentionGradientArgs in backend/training_arguments.h). Include after tiles.inc.h and attention.inc.h.
 //
 // With P = softmax(S), S = scale q k^T, and dP = dy v^T:  dS = P (dP - D), D the row sums of dy o;  dq = scale dS k,  dk = scale dS^T q,
 // dv = P^T dy (FlashAttention, Dao et al. 2022, algorithm 4, in two walks instead of one, so that every result belongs to one task). First
@@ -60,7 +60,8 @@ size_t attentionGradientScratch(const AttentionGradientArgs& g, int threads) noe
   return attentionGradientPlan(g, threads, nullptr).bytes;
 }
 
-ASDM_INLINE void packHeads(const AttentionArgs& a, const PackedHeads& m, const float* from, int64_t ld, int64_t rows, int64_t paddedDim, ThreadPool& pool) {
+ASDM_INLINE void packHeads(const AttentionArgs& a, const PackedHeads& m, const float* from, int64_t ld, int64_t rows, int64_t paddedDim,
+                           ThreadPool& pool) {
   constexpr int64_t kRows = 512;
   const int64_t pieces = ceilDiv(rows, kRows);
   if (m.panels == nullptr && m.values == nullptr) return;
@@ -74,9 +75,9 @@ ASDM_INLINE void packHeads(const AttentionArgs& a, const PackedHeads& m, const f
 
 // What a worker has at hand, rows of W lanes each.
 struct GradientBuffers {
-  float *first, *second;    // the tile's queries and their dy, or keys and values
+  float *first, *second;  // the tile's queries and their dy, or keys and values
   float *toFirst, *toSecond;  // sums of gradients, [padded headDim]
-  float *scores, *other;    // of a block
+  float *scores, *other;  // of a block
   float *alpha, *ones, *ref, *sum;
   explicit GradientBuffers(float* at, const AttentionGradientPlan& plan) {
     const int64_t matrix = roundUp(plan.paddedDim * kTileWidth, 16);
@@ -96,20 +97,22 @@ struct GradientBuffers {
 struct GradientScales {
   bool negative;
   float c, scale;
-  explicit GradientScales(float s) : negative(s < 0.0f), c(static_cast<float>(1.4426950408889634 * static_cast<double>(s < 0.0f ? -s : s))), scale(s) {}
+  explicit GradientScales(float s)
+      : negative(s < 0.0f), c(static_cast<float>(1.4426950408889634 * static_cast<double>(s < 0.0f ? -s : s))), scale(s) {}
 };
 
 // References, inverse sums and D of a tile's queries, and their dq.
 template <int Vectors>
-void queryGradient(const AttentionGradientArgs& g, const AttentionGradientPlan& plan, int64_t head, int64_t query, int64_t rows, float* stats, const GradientBuffers& b,
-                   ThreadPool& pool) {
+void queryGradient(const AttentionGradientArgs& g, const AttentionGradientPlan& plan, int64_t head, int64_t query, int64_t rows,
+                   float* stats, const GradientBuffers& b, ThreadPool& pool) {
   constexpr int kWidth = Vectors * kVf;
   const AttentionArgs& a = g.forward;
   const GradientScales s(a.scale);
   const int64_t firstRow = head / a.heads * a.qLength + query, column = head % a.heads * a.headDim;
   const float* const dy = static_cast<const float*>(g.dy) + firstRow * a.ldo + column;
-  const float* const o = static_cast<const float*>(a.o) + firstRow * a.ldo + column;
-  loadQueries(static_cast<const float*>(a.q) + firstRow * a.ldq + column, a.ldq, rows, a.headDim, kWidth, s.negative ? -1.0f : 1.0f, b.first);
+  const float* const o = static_cast<const float*>(g.o) + firstRow * a.ldo + column;
+  loadQueries(static_cast<const float*>(a.q) + firstRow * a.ldq + column, a.ldq, rows, a.headDim, kWidth, s.negative ? -1.0f : 1.0f,
+              b.first);
   const QueryTile<float> tile{b.first, nullptr, b.ref, b.sum, b.alpha, b.scores};
   float* const refs = stats + query;
   float* const inverses = refs + plan.queryTiles * kTileWidth;
@@ -133,7 +136,8 @@ void queryGradient(const AttentionGradientArgs& g, const AttentionGradientPlan& 
     refs[i] = b.ref[i];
     inverses[i] = 1.0f / b.sum[i];
     double sum = 0;
-    for (int64_t dim = 0; i < rows && dim < a.headDim; dim++) sum += static_cast<double>(dy[i * a.ldo + dim]) * static_cast<double>(o[i * a.ldo + dim]);
+    for (int64_t dim = 0; i < rows && dim < a.headDim; dim++)
+      sum += static_cast<double>(dy[i * a.ldo + dim]) * static_cast<double>(o[i * a.ldo + dim]);
     sums[i] = static_cast<float>(sum);
   }
   if (!g.queries) return;
@@ -167,13 +171,14 @@ void queryGradient(const AttentionGradientArgs& g, const AttentionGradientPlan& 
 
 // dk and dv of a tile's keys.
 template <int Vectors>
-void keyGradient(const AttentionGradientArgs& g, const AttentionGradientPlan& plan, int64_t head, int64_t key, int64_t rows, const float* stats, const GradientBuffers& b,
-                 ThreadPool& pool) {
+void keyGradient(const AttentionGradientArgs& g, const AttentionGradientPlan& plan, int64_t head, int64_t key, int64_t rows,
+                 const float* stats, const GradientBuffers& b, ThreadPool& pool) {
   constexpr int kWidth = Vectors * kVf;
   const AttentionArgs& a = g.forward;
   const GradientScales s(a.scale);
   const int64_t firstRow = head / a.heads * a.kLength + key, column = head % a.heads * a.headDim;
-  loadQueries(static_cast<const float*>(a.k) + firstRow * a.ldk + column, a.ldk, rows, a.headDim, kWidth, s.negative ? -1.0f : 1.0f, b.first);
+  loadQueries(static_cast<const float*>(a.k) + firstRow * a.ldk + column, a.ldk, rows, a.headDim, kWidth, s.negative ? -1.0f : 1.0f,
+              b.first);
   loadQueries(static_cast<const float*>(a.v) + firstRow * a.ldv + column, a.ldv, rows, a.headDim, kWidth, 1.0f, b.second);
   const float* const q = plan.q.panels + head * plan.q.panelFloats;
   const float* const dy = plan.dy.panels + head * plan.dy.panelFloats;
@@ -193,7 +198,8 @@ void keyGradient(const AttentionGradientArgs& g, const AttentionGradientPlan& pl
     scoreBlock<Vectors>(q + first * a.headDim, b.first, count, a.headDim, b.scores);
     scoreBlock<Vectors>(dy + first * a.headDim, b.second, count, a.headDim, b.other);
     for (int i = 0; i < count; i++) {
-      const vf ref = vset(-stats[first + i]), inverse = vset(inverses[first + i]), sum = vset(sums[first + i]), last = vset(static_cast<float>(first + i));
+      const vf ref = vset(-stats[first + i]), inverse = vset(inverses[first + i]), sum = vset(sums[first + i]),
+               last = vset(static_cast<float>(first + i));
       for (int j = 0; j < Vectors; j++) {
         float* const at = b.scores + i * kWidth + j * kVf;
         float* const other = b.other + i * kWidth + j * kVf;

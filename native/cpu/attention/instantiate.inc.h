@@ -14,7 +14,7 @@ size_t attentionScratch(const AttentionArgs& a, int threads) noexcept {
   return scratchOf<ProductsOf<E>>(a, threads);
 }
 
-#define ASDM_INSTANTIATE(E)                                                 \
+#define ASDM_INSTANTIATE(E)                                                  \
   template void attention<E>(const AttentionArgs&, KernelContext&) noexcept; \
   template size_t attentionScratch<E>(const AttentionArgs&, int) noexcept;
 

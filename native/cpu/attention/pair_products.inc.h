@@ -36,8 +36,8 @@ ASDM_INLINE void scorePairs(const Bf16* ASDM_RESTRICT k, const Bf16* ASDM_RESTRI
 
 // o[j][:] = o[j][:] * alpha + sum over pairs of keys of v[pair][j] * weights[pair][:] for the kValueTile columns of a panel.
 template <int Vectors>
-ASDM_INLINE void valuePairs(const Bf16* ASDM_RESTRICT values, const Bf16* ASDM_RESTRICT weights, int pairs, bool first,
-                            const float* alpha, float* ASDM_RESTRICT o) {
+ASDM_INLINE void valuePairs(const Bf16* ASDM_RESTRICT values, const Bf16* ASDM_RESTRICT weights, int pairs, bool first, const float* alpha,
+                            float* ASDM_RESTRICT o) {
   vf acc[kValueTile][Vectors];
   for (int j = 0; j < kValueTile; j++)
     for (int v = 0; v < Vectors; v++) {
@@ -81,8 +81,7 @@ void pairStep(const QueryTile<Bf16>& tile, const KeyBlock<Bf16>& block, int64_t 
   }
   if (hides) hideLater<Vectors>(tile.scores, block.keys, block.diagonal);
   for (int i = whole; i < block.keys; i++)
-    for (int v = 0; v < Vectors; v++)
-      vstore(best + v * kVf, vmax(vload(best + v * kVf), vload(tile.scores + i * kWidth + v * kVf)));
+    for (int v = 0; v < Vectors; v++) vstore(best + v * kVf, vmax(vload(best + v * kVf), vload(tile.scores + i * kWidth + v * kVf)));
   const bool moved = pairWeights<Vectors>(tile, best, block.keys, c);
   const Bf16* weights = reinterpret_cast<const Bf16*>(tile.scores);
   for (int64_t j = 0; j < headDim; j += kValueTile)
@@ -99,8 +98,8 @@ struct PairProducts {
 
   // Score panels [tile][pair of dimensions][kKeyTile][2], zeros behind the last key and dimension; values in blocks [kBlock keys]
   // [column tile][pair of keys][kValueTile][2], zeros behind the last key and right of the last column.
-  static ASDM_INLINE void pack(const AttentionArgs& a, const Bf16* k, const Bf16* v, int64_t first, int64_t count, Bf16* kOut,
-                               Bf16* vOut, int64_t paddedDim) {
+  static ASDM_INLINE void pack(const AttentionArgs& a, const Bf16* k, const Bf16* v, int64_t first, int64_t count, Bf16* kOut, Bf16* vOut,
+                               int64_t paddedDim) {
     const int64_t pairs = ceilDiv(a.headDim, 2), panel = pairs * kKeyTile * 2;
     for (int64_t key = 0; key < count; key += kVf) {
       Bf16* out = kOut + (first + key) * 2 * pairs;

@@ -72,8 +72,8 @@ struct TileProducts {
 
   // Keys in panels [kKeyTile keys][step][key][kDepth], zeros behind the last key and dimension; values in blocks [kBlock keys]
   // [step of keys][column][kDepth], zeros behind the last key and right of the last column.
-  static ASDM_INLINE void pack(const AttentionArgs& a, const Bf16* k, const Bf16* v, int64_t first, int64_t count, Bf16* kOut,
-                               Bf16* vOut, int64_t paddedDim) {
+  static ASDM_INLINE void pack(const AttentionArgs& a, const Bf16* k, const Bf16* v, int64_t first, int64_t count, Bf16* kOut, Bf16* vOut,
+                               int64_t paddedDim) {
     const int64_t steps = ceilDiv(a.headDim, kDepth);
     for (int64_t key = 0; key < ceilDiv(count, kKeyTile) * kKeyTile; key++) {
       Bf16* const panel = kOut + (first + key) / kKeyTile * kKeyTile * steps * kDepth + (first + key) % kKeyTile * kDepth;

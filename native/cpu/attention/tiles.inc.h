@@ -33,8 +33,8 @@ ASDM_INLINE void scoreTile(const float* ASDM_RESTRICT k, const float* ASDM_RESTR
 
 // o[j][:] = o[j][:] * alpha + sum over keys of v[key][j] * weights[key][:] for the kValueTile columns of a panel.
 template <int Vectors>
-ASDM_INLINE void valueTile(const float* ASDM_RESTRICT values, const float* ASDM_RESTRICT weights, int keys, bool first,
-                           const float* alpha, float* ASDM_RESTRICT o) {
+ASDM_INLINE void valueTile(const float* ASDM_RESTRICT values, const float* ASDM_RESTRICT weights, int keys, bool first, const float* alpha,
+                           float* ASDM_RESTRICT o) {
   vf acc[kValueTile][Vectors];
   for (int j = 0; j < kValueTile; j++)
     for (int v = 0; v < Vectors; v++) acc[j][v] = vzero();
@@ -105,8 +105,7 @@ void tileStep(const QueryTile<float>& tile, const KeyBlock<float>& block, int64_
   if (block.diagonal + block.keys > 1) hideLater<Vectors>(tile.scores, block.keys, block.diagonal);
   const bool moved = weightBlock<Vectors>(tile, block.keys, c);
   for (int64_t j = 0; j < headDim; j += kValueTile)
-    valueTile<Vectors>(block.v + j * block.stored, tile.scores, block.keys, block.first, moved ? tile.alpha : nullptr,
-                       tile.o + j * kWidth);
+    valueTile<Vectors>(block.v + j * block.stored, tile.scores, block.keys, block.first, moved ? tile.alpha : nullptr, tile.o + j * kWidth);
 }
 
 // The products in float, for activations of type E.

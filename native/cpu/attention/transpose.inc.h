@@ -41,8 +41,7 @@ ASDM_INLINE void loadQueries(const E* q, int64_t ldq, int64_t rows, int64_t head
 
 // o[lane][dim] = sums[dim][lane] / weight[lane] for the lanes that are queries.
 template <class E>
-ASDM_INLINE void storeOutputs(const float* sums, const float* weight, int64_t rows, int64_t headDim, int64_t width, E* o,
-                              int64_t ldo) {
+ASDM_INLINE void storeOutputs(const float* sums, const float* weight, int64_t rows, int64_t headDim, int64_t width, E* o, int64_t ldo) {
   for (int64_t lane = 0; lane < width; lane += kVf) {
     const vf factor = vdiv(vset(1.0f), vload(weight + lane));
     for (int64_t dim = 0; dim < headDim; dim += kVf) {

@@ -1,4 +1,4 @@
-// Conditional convolution for every set (backend/kernels.h, CondConvArgs): pools and routes each sample, then convolves with weights
+// Conditional convolution for every set (backend/arguments.h, CondConvArgs): pools and routes each sample, then convolves with weights
 // that the product, or Winograd's transform, mixes panel by panel (cpu/gemm/mix.inc.h). Include after conv.inc.h.
 #pragma once
 
@@ -36,8 +36,8 @@ inline void poolPixels(const ConvArgs& a, const Pooling& p, int64_t sample, int6
 
 template <class E>
 inline Mixture mixtureOf(const CondConvArgs& a, const RoutingScratch& s) {
-  return {a.conv.weight, expertBytes(packedBytes<E>(a.conv.shape)), a.experts, s.rates, a.conv.bias != nullptr ? s.bias : nullptr,
-          s.alike, s.single};
+  return {a.conv.weight, expertBytes(packedBytes<E>(a.conv.shape)), a.experts, s.rates, a.conv.bias != nullptr ? s.bias : nullptr, s.alike,
+          s.single};
 }
 
 // Whether all samples' kernels are mixed before the product begins. It pays where several tasks would mix for one sample; on large maps

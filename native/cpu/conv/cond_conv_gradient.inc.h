@@ -28,7 +28,8 @@ ASDM_INLINE CondGradientPlan condGradientPlan(const CondConvArgs& f, int threads
   plan.dots = (static_cast<size_t>(plan.runs * f.experts) * sizeof(double) + 63) / 64 * 64;
   plan.small = wholeLines(f.conv.shape.n) + wholeLines(f.conv.shape.channels);  // the bias's gradient, the mean's
   ConvWeightGradientArgs weights{plan.one, nullptr, nullptr, nullptr};
-  const size_t a = plan.input.weights + plan.input.spread + convScratch<float>(plan.input.conv, threads), b = convWeightGradientScratch(weights, threads);
+  const size_t a = plan.input.weights + plan.input.spread + convScratch<float>(plan.input.conv, threads),
+               b = convWeightGradientScratch(weights, threads);
   plan.rest = plan.input.resized + (a > b ? a : b);
   return plan;
 }
@@ -70,7 +71,8 @@ void condConvGradient(const CondConvGradientArgs& a, KernelContext& context) noe
   KernelContext rest{context.pool, at};
 
   const Pooling pooling = poolingOf(f.conv);
-  const int64_t pixels = pooling.height * pooling.width, c = f.conv.shape.channels, n = f.conv.shape.n, outPixels = f.conv.outH * f.conv.outW;
+  const int64_t pixels = pooling.height * pooling.width, c = f.conv.shape.channels, n = f.conv.shape.n,
+                outPixels = f.conv.outH * f.conv.outW;
   context.pool.run(f.conv.n * pooling.pieces, [&](int64_t task, int) {
     const int64_t sample = task / pooling.pieces, first = task % pooling.pieces * kPoolRows;
     poolPixels<float>(f.conv, pooling, sample, first, pixels - first < kPoolRows ? pixels - first : kPoolRows, s.sums + task * c);
@@ -79,7 +81,9 @@ void condConvGradient(const CondConvGradientArgs& a, KernelContext& context) noe
   if (context.pool.cancelled()) return;
 
   const size_t distance = expertBytes(packedBytes<float>(f.conv.shape));
-  const auto expert = [&](int64_t e) { return reinterpret_cast<const float*>(static_cast<const std::byte*>(f.conv.weight) + static_cast<size_t>(e) * distance); };
+  const auto expert = [&](int64_t e) {
+    return reinterpret_cast<const float*>(static_cast<const std::byte*>(f.conv.weight) + static_cast<size_t>(e) * distance);
+  };
   const bool routes = a.dRouterWeight != nullptr || a.dRouterBias != nullptr || a.dx != nullptr;
   for (int64_t sample = 0; sample < f.conv.n; sample++) {
     const float* const rates = s.rates + sample * f.experts;
@@ -96,8 +100,11 @@ void condConvGradient(const CondConvGradientArgs& a, KernelContext& context) noe
       context.pool.run(plan.runs, [&](int64_t run, int) {
         const int64_t first = run * kExpertRun, count = smaller(kExpertRun, plan.numbers - first);
         for (int64_t e = 0; e < f.experts; e++) {
-          float* const dw = a.dWeight == nullptr ? nullptr : reinterpret_cast<float*>(reinterpret_cast<std::byte*>(a.dWeight) + static_cast<size_t>(e) * distance);
-          dots[run * f.experts + e] = spreadOverExpert(gradient + first, expert(e) + first, rates[e], count, dw == nullptr ? nullptr : dw + first);
+          float* const dw = a.dWeight == nullptr
+                                ? nullptr
+                                : reinterpret_cast<float*>(reinterpret_cast<std::byte*>(a.dWeight) + static_cast<size_t>(e) * distance);
+          dots[run * f.experts + e] =
+              spreadOverExpert(gradient + first, expert(e) + first, rates[e], count, dw == nullptr ? nullptr : dw + first);
         }
       });
     }
@@ -120,7 +127,8 @@ void condConvGradient(const CondConvGradientArgs& a, KernelContext& context) noe
     }
     for (int64_t j = 0; j < c; j++) {
       double mean = 0, back = 0;
-      for (int64_t piece = 0; piece < pooling.pieces; piece++) mean += static_cast<double>(s.sums[(sample * pooling.pieces + piece) * c + j]);
+      for (int64_t piece = 0; piece < pooling.pieces; piece++)
+        mean += static_cast<double>(s.sums[(sample * pooling.pieces + piece) * c + j]);
       mean /= static_cast<double>(pixels);
       for (int64_t e = 0; e < f.experts; e++) {
         back += dz[e] * static_cast<double>(f.routerWeight[e * c + j]);

@@ -1,4 +1,4 @@
-// Convolution on channels-last images; contract in backend/kernels.h (ConvArgs). E is the activations' type, float or Bf16; set
+// Convolution on channels-last images; contract in backend/arguments.h (ConvArgs). E is the activations' type, float or Bf16; set
 // avx512bf16 has those for Bf16 only.
 //
 // Direct: a product whose left row is an output pixel's neighbourhood, gathered a tile and a k block at a time (cpu/gemm), so the
@@ -8,6 +8,7 @@
 #pragma once
 
 #include "backend/kernels.h"
+#include "cpu/context.h"
 #include "cpu/target.h"
 
 #define ASDM_DECLARE_CONV(set)                                       \
@@ -31,14 +32,14 @@
   }
 
 // Gradients are those of floats.
-#define ASDM_DECLARE_CONV_GRADIENTS(set)                                                   \
-  namespace asdm::cpu::set {                                                               \
-  void convInputGradient(const ConvInputGradientArgs&, KernelContext&) noexcept;           \
-  size_t convInputGradientScratch(const ConvInputGradientArgs&, int threads) noexcept;     \
-  void convWeightGradient(const ConvWeightGradientArgs&, KernelContext&) noexcept;         \
-  size_t convWeightGradientScratch(const ConvWeightGradientArgs&, int threads) noexcept;   \
-  void condConvGradient(const CondConvGradientArgs&, KernelContext&) noexcept;             \
-  size_t condConvGradientScratch(const CondConvGradientArgs&, int threads) noexcept;       \
+#define ASDM_DECLARE_CONV_GRADIENTS(set)                                                 \
+  namespace asdm::cpu::set {                                                             \
+  void convInputGradient(const ConvInputGradientArgs&, KernelContext&) noexcept;         \
+  size_t convInputGradientScratch(const ConvInputGradientArgs&, int threads) noexcept;   \
+  void convWeightGradient(const ConvWeightGradientArgs&, KernelContext&) noexcept;       \
+  size_t convWeightGradientScratch(const ConvWeightGradientArgs&, int threads) noexcept; \
+  void condConvGradient(const CondConvGradientArgs&, KernelContext&) noexcept;           \
+  size_t condConvGradientScratch(const CondConvGradientArgs&, int threads) noexcept;     \
   }
 
 ASDM_DECLARE_CONV(portable)

@@ -38,9 +38,13 @@ inline Product<E> productOf(const ConvArgs& a) {
 }
 
 template <class E>
-void directConv(const ConvArgs& a, KernelContext& context) noexcept { product<E>(productOf<E>(a), context); }
+void directConv(const ConvArgs& a, KernelContext& context) noexcept {
+  product<E>(productOf<E>(a), context);
+}
 template <class E>
-size_t directConvScratch(const ConvArgs& a, int threads) noexcept { return productScratch<E>(productOf<E>(a), threads); }
+size_t directConvScratch(const ConvArgs& a, int threads) noexcept {
+  return productScratch<E>(productOf<E>(a), threads);
+}
 
 #if defined(ASDM_TILES)
 
@@ -78,15 +82,21 @@ template <class E>
 void mixedWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& context) noexcept {
   runWinograd<E, E>(a, mixture, context, &packedRow<E>);
 }
-inline size_t mixedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept { return winogradScratch(a, experts, threads); }
+inline size_t mixedWinogradScratch(const ConvArgs& a, int64_t experts, int threads) noexcept {
+  return winogradScratch(a, experts, threads);
+}
 ASDM_INLINE bool takesWinograd(const ConvArgs& a) { return usesWinograd(a, 1); }
 
 #endif
 
 template <class E>
-void winogradConv(const ConvArgs& a, KernelContext& context) noexcept { mixedWinograd<E>(a, nullptr, context); }
+void winogradConv(const ConvArgs& a, KernelContext& context) noexcept {
+  mixedWinograd<E>(a, nullptr, context);
+}
 template <class E>
-size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept { return mixedWinogradScratch(a, 0, threads); }
+size_t winogradConvScratch(const ConvArgs& a, int threads) noexcept {
+  return mixedWinogradScratch(a, 0, threads);
+}
 
 template <class E>
 void conv(const ConvArgs& a, KernelContext& context) noexcept {

@@ -70,7 +70,8 @@ ASDM_INLINE void gatherResized(const ConvArgs& f, const float* resized, float* d
 }
 
 // The gradient of what the convolution itself reads: of the resized input, where there is one.
-ASDM_INLINE void innerInputGradient(const ConvArgs& f, InputGradientPlan plan, const float* dy, const float* weight, float* to, KernelContext& context) {
+ASDM_INLINE void innerInputGradient(const ConvArgs& f, InputGradientPlan plan, const float* dy, const float* weight, float* to,
+                                    KernelContext& context) {
   float* const turned = reinterpret_cast<float*>(context.scratch);
   packTransposed(f.shape, weight, turned, context.pool);
   plan.conv.x = dy;
@@ -104,7 +105,8 @@ void convWeightGradient(const ConvWeightGradientArgs& a, KernelContext& context)
   if (a.dBias != nullptr) addColumnSums(dy, a.forward.n * a.forward.outH * a.forward.outW, a.forward.shape.n, a.dBias, context);
 }
 size_t convWeightGradientScratch(const ConvWeightGradientArgs& a, int threads) noexcept {
-  const size_t product = weightGradientScratch(threads), sums = columnSumsScratch(a.forward.n * a.forward.outH * a.forward.outW, a.forward.shape.n);
+  const size_t product = weightGradientScratch(threads),
+               sums = columnSumsScratch(a.forward.n * a.forward.outH * a.forward.outW, a.forward.shape.n);
   return product > sums ? product : sums;
 }
 

@@ -7,7 +7,8 @@ namespace asdm::cpu::ASDM_SET {
 // neighbouring elements by run: copy(r, done, run, from), `done` of row r's elements being done, `run` lying at `from`, or in the padding
 // where that is null. image: the batch's first pixel; row counts output pixels of the batch.
 template <class T, class Copy>
-ASDM_INLINE void walkNeighbourhoods(const ConvArgs& a, const T* image, int64_t row, int rows, int64_t first, int64_t count, const Copy& copy) {
+ASDM_INLINE void walkNeighbourhoods(const ConvArgs& a, const T* image, int64_t row, int rows, int64_t first, int64_t count,
+                                    const Copy& copy) {
   const int64_t c = a.shape.channels;
   const bool resized = a.resizeH > 0;
   const int64_t height = resized ? a.resizeH : a.h, width = resized ? a.resizeW : a.w;

@@ -39,8 +39,7 @@ void route(const CondConvArgs& a, int64_t sample, const RoutingScratch& s) noexc
   for (int64_t e = 0; e < a.experts; e++) z[e] = static_cast<double>(a.routerBias[e]);
   for (int64_t i = 0; i < c; i++) {
     double mean = 0;
-    for (int64_t piece = 0; piece < pooling.pieces; piece++)
-      mean += static_cast<double>(s.sums[(sample * pooling.pieces + piece) * c + i]);
+    for (int64_t piece = 0; piece < pooling.pieces; piece++) mean += static_cast<double>(s.sums[(sample * pooling.pieces + piece) * c + i]);
     mean /= pixels;
     for (int64_t e = 0; e < a.experts; e++) z[e] += mean * static_cast<double>(a.routerWeight[e * c + i]);
   }
@@ -82,7 +81,8 @@ void findAlike(int64_t samples, int64_t experts, const RoutingScratch& s) noexce
     s.alike[i] = static_cast<int32_t>(i);
     for (int64_t first = 0; first < i; first++) {
       // By their bits: NaN is like NaN.
-      if (s.alike[first] != first || std::memcmp(s.rates + first * experts, s.rates + i * experts, static_cast<size_t>(experts) * 4) != 0) continue;
+      if (s.alike[first] != first || std::memcmp(s.rates + first * experts, s.rates + i * experts, static_cast<size_t>(experts) * 4) != 0)
+        continue;
       s.alike[i] = static_cast<int32_t>(first);
       break;
     }

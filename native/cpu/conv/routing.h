@@ -8,7 +8,6 @@ namespace asdm::cpu {
 // Pixels that one pooling task sums.
 constexpr int64_t kPoolRows = 256;
 
-
 // The parts of scratch that come before the product's.
 struct RoutingScratch {
   float* sums;      // [n, pieces, c]: sums over pieces of kPoolRows pixels

@@ -26,8 +26,8 @@ bool usesWinograd(const ConvArgs& a, int directRate) noexcept {
 // expert to a vector of weights, and both are done for each sample; what takes some 25 more is reading the experts, for all samples of a
 // task together. As in chooseGrid a tenth of a task is added, for cores are never
 // equally fast.
-Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels,
-                        int64_t maxPairs, int threads, int64_t experts, int64_t sampleTiles) noexcept {
+Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels, int64_t maxPairs,
+                        int threads, int64_t experts, int64_t sampleTiles) noexcept {
   Grid best{tiles, panels};
   double bestCost = -1;
   int64_t columns = ceilDiv(panels, maxPanels);

@@ -6,6 +6,7 @@
 
 #include "backend/kernels.h"
 #include "core/bf16.h"
+#include "cpu/context.h"
 #include "cpu/gemm/gemm.h"
 
 namespace asdm::cpu {
@@ -25,8 +26,8 @@ bool usesWinograd(const ConvArgs&, int directRate) noexcept;
 // How many rows of tiles and columns of panels a Winograd convolution is cut into. tiles, panels: of the whole; panelVectors,
 // lanes: of a panel; maxTiles, maxPanels: the most that one task may span, and maxPairs the most tiles times panels; experts: how many
 // are mixed for each sample, or 0; sampleTiles: tiles of one.
-Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels,
-                        int64_t maxPairs, int threads, int64_t experts, int64_t sampleTiles) noexcept;
+Grid chooseWinogradGrid(int64_t tiles, int64_t panels, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels, int64_t maxPairs,
+                        int threads, int64_t experts, int64_t sampleTiles) noexcept;
 
 }  // namespace asdm::cpu
 

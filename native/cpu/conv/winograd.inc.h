@@ -129,7 +129,9 @@ void transformPatches(const ConvArgs& a, const Winograd& w, int64_t firstTile, i
 
 // A vector of output features of one of the elements that W holds.
 template <class W>
-ASDM_INLINE vf loadWeights(const W* p, int) { return vload(p); }
+ASDM_INLINE vf loadWeights(const W* p, int) {
+  return vload(p);
+}
 
 // Tiles of a task that have the same weights: all, or those of samples with the same mixture that follow each other.
 template <class E>
@@ -259,7 +261,7 @@ void runWinograd(const ConvArgs& a, const Mixture* mixture, KernelContext& conte
   const Winograd w = winogradOf(a, mixture != nullptr ? mixture->count : 0, context.pool.threads());
   const int64_t channels = a.shape.channels, sampleTiles = w.tileRows * w.tileColumns;
   context.pool.run(w.grid.rows * w.grid.columns, [&](int64_t task, int worker) {
-    const int64_t row = task % w.grid.rows, column = task / w.grid.rows;
+    const auto [row, column] = w.grid.placeOf(task, context.pool.threads());
     const int64_t firstTile = row * w.tiles / w.grid.rows, endTile = (row + 1) * w.tiles / w.grid.rows;
     const int64_t firstPanel = column * w.panels / w.grid.columns, endPanel = (column + 1) * w.panels / w.grid.columns;
     const int64_t tiles = endTile - firstTile;

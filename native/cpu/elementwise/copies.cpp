@@ -46,7 +46,7 @@ void concat(const ConcatArgs& a, KernelContext& context) noexcept {
   const E* const firstLow = static_cast<const E*>(a.aLow);
   const E* const secondLow = static_cast<const E*>(a.bLow);
   E* const yLow = static_cast<E*>(a.yLow);
-  const int64_t width = a.ca + a.cb, step = rowsPerTask(width, sizeof(E));
+  const int64_t width = a.ca + a.cb, step = rowsOfTask(a.rows, width, kRunBytes / static_cast<int64_t>(sizeof(E)), context.pool.threads());
   const auto copy = [](E* to, const E* from, int64_t row, int64_t count) {
     if (from != nullptr) std::memcpy(to, from + row * count, static_cast<size_t>(count) * sizeof(E));
     else std::memset(to, 0, static_cast<size_t>(count) * sizeof(E));
@@ -65,11 +65,12 @@ void concat(const ConcatArgs& a, KernelContext& context) noexcept {
 
 template <class E>
 void slice(const SliceArgs& a, KernelContext& context) noexcept {
-  const int64_t step = rowsPerTask(a.width, sizeof(E));
+  const int64_t step = rowsOfTask(a.rows, a.width, kRunBytes / static_cast<int64_t>(sizeof(E)), context.pool.threads());
   context.pool.run((a.rows + step - 1) / step, [&](int64_t task, int) {
     const int64_t last = (task + 1) * step < a.rows ? (task + 1) * step : a.rows;
     for (int64_t row = task * step; row < last; row++)
-      std::memcpy(static_cast<E*>(a.y) + row * a.width, static_cast<const E*>(a.x) + row * a.columns + a.first, static_cast<size_t>(a.width) * sizeof(E));
+      std::memcpy(static_cast<E*>(a.y) + row * a.width, static_cast<const E*>(a.x) + row * a.columns + a.first,
+                  static_cast<size_t>(a.width) * sizeof(E));
   });
 }
 
@@ -113,10 +114,17 @@ void toChannelsFirst(const LayoutArgs& a, KernelContext& context) noexcept {
   });
 }
 
-#define ASDM_INSTANTIATE(E)                                               \
-  template void concat<E>(const ConcatArgs&, KernelContext&) noexcept;    \
-  template void slice<E>(const SliceArgs&, KernelContext&) noexcept;      \
-  template void embed<E>(const EmbedArgs&, KernelContext&) noexcept;      \
+void copy(const CopyArgs& a, KernelContext& context) noexcept {
+  context.pool.run((a.bytes + kRunBytes - 1) / kRunBytes, [&](int64_t task, int) {
+    const int64_t begin = task * kRunBytes, count = begin + kRunBytes < a.bytes ? kRunBytes : a.bytes - begin;
+    std::memcpy(static_cast<std::byte*>(a.y) + begin, static_cast<const std::byte*>(a.x) + begin, static_cast<size_t>(count));
+  });
+}
+
+#define ASDM_INSTANTIATE(E)                                                    \
+  template void concat<E>(const ConcatArgs&, KernelContext&) noexcept;         \
+  template void slice<E>(const SliceArgs&, KernelContext&) noexcept;           \
+  template void embed<E>(const EmbedArgs&, KernelContext&) noexcept;           \
   template void toChannelsLast<E>(const LayoutArgs&, KernelContext&) noexcept; \
   template void toChannelsFirst<E>(const LayoutArgs&, KernelContext&) noexcept;
 

@@ -1,4 +1,4 @@
-// The ops that do little arithmetic per element: activations, gating, sums, copies, look-ups. Contracts: backend/kernels.h.
+// The ops that do little arithmetic per element: activations, gating, sums, copies, look-ups. Contracts: backend/arguments.h.
 // All are bound by memory; each task takes a run of rows or elements of fixed size, so threads change nothing.
 // SiLU and GELU of bfloat16 are computed to as many bits as it keeps and four more (vec/math16.inc.h).
 // E is the activations' type, float or Bf16; set avx512bf16 has those for Bf16 only.
@@ -6,6 +6,7 @@
 
 #include "backend/kernels.h"
 #include "core/bf16.h"
+#include "cpu/context.h"
 #include "cpu/target.h"
 
 #define ASDM_DECLARE_ELEMENTWISE(set)                              \
@@ -52,7 +53,7 @@ ASDM_DECLARE_ELEMENTWISE_TRAINING(neon)
 #undef ASDM_DECLARE_ELEMENTWISE
 #undef ASDM_DECLARE_ELEMENTWISE_TRAINING
 
-// Copies, look-ups, changes of layout: one version for all sets, compiled for the baseline.
+// Copies, look-ups, changes of layout, lines and changes across steps: one version for all sets, compiled for the baseline.
 namespace asdm::cpu {
 template <class E>
 void concat(const ConcatArgs&, KernelContext&) noexcept;
@@ -64,6 +65,12 @@ template <class E>
 void toChannelsLast(const LayoutArgs&, KernelContext&) noexcept;
 template <class E>
 void toChannelsFirst(const LayoutArgs&, KernelContext&) noexcept;
+template <class E>
+void line(const LineArgs&, KernelContext&) noexcept;
+template <class E>
+void change(const ChangeArgs&, KernelContext&) noexcept;
+size_t changeScratch(const ChangeArgs&, int threads) noexcept;
+void copy(const CopyArgs&, KernelContext&) noexcept;
 
 // to = from, rounded to the type of the elements.
 inline void assign(float& to, float from) { to = from; }

@@ -10,13 +10,17 @@ constexpr int64_t kRun = 65536;
 
 ASDM_INLINE int64_t runs(int64_t count) { return (count + kRun - 1) / kRun; }
 
+// Elements of a task: whole cache lines.
+ASDM_INLINE int64_t runOf(int64_t count, int threads) { return 64 * rowsOfTask((count + 63) / 64, 64, kRun, threads); }
+
 template <class E>
 void activation(const ActivationArgs& a, KernelContext& context) noexcept {
   const E* const x = static_cast<const E*>(a.x);
   E* const y = static_cast<E*>(a.y);
-  context.pool.run(runs(a.count), [&](int64_t task, int) {
-    const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
-    int64_t i = task * kRun;
+  const int64_t run = runOf(a.count, context.pool.threads());
+  context.pool.run((a.count + run - 1) / run, [&](int64_t task, int) {
+    const int64_t end = (task + 1) * run < a.count ? (task + 1) * run : a.count;
+    int64_t i = task * run;
     for (; i + kVf <= end; i += kVf) vstore(y + i, vactivateFor<E>(a.activation, vload(x + i)));
     if (i < end) {
       const int n = static_cast<int>(end - i);
@@ -40,9 +44,10 @@ void add(const AddArgs& a, KernelContext& context) noexcept {
   const E* const secondLow = static_cast<const E*>(a.bLow);
   E* const y = static_cast<E*>(a.y);
   E* const yLow = static_cast<E*>(a.yLow);
-  context.pool.run(runs(a.count), [&](int64_t task, int) {
-    const int64_t end = task * kRun + kRun < a.count ? task * kRun + kRun : a.count;
-    for (int64_t i = task * kRun; i < end; i += kVf) {
+  const int64_t run = runOf(a.count, context.pool.threads());
+  context.pool.run((a.count + run - 1) / run, [&](int64_t task, int) {
+    const int64_t end = (task + 1) * run < a.count ? (task + 1) * run : a.count;
+    for (int64_t i = task * run; i < end; i += kVf) {
       const int n = static_cast<int>(end - i < kVf ? end - i : kVf);
       const vf sum = vadd(loadWhole(first, firstLow, i, n), loadWhole(second, secondLow, i, n));
       vstoren(y + i, sum, n);
@@ -53,7 +58,7 @@ void add(const AddArgs& a, KernelContext& context) noexcept {
 
 template <class E>
 void geglu(const GegluArgs& a, KernelContext& context) noexcept {
-  const int64_t rowsPerTask = kRun / a.inner > 1 ? kRun / a.inner : 1;
+  const int64_t rowsPerTask = rowsOfTask(a.rows, a.inner, kRun, context.pool.threads());
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
     const int64_t last = (task + 1) * rowsPerTask < a.rows ? (task + 1) * rowsPerTask : a.rows;
     for (int64_t row = task * rowsPerTask; row < last; row++) {

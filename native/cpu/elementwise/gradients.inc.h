@@ -18,7 +18,8 @@ void activationGradient(const ActivationGradientArgs& a, KernelContext& context)
   const float* const x = static_cast<const float*>(a.x);
   const float* const dy = static_cast<const float*>(a.dy);
   float* const dx = static_cast<float*>(a.dx);
-  eachRun(a.count, context.pool, [&](int64_t i, int n) { vstoren(dx + i, vmul(vloadn(dy + i, n), vactivationSlope(a.activation, vloadn(x + i, n))), n); });
+  eachRun(a.count, context.pool,
+          [&](int64_t i, int n) { vstoren(dx + i, vmul(vloadn(dy + i, n), vactivationSlope(a.activation, vloadn(x + i, n))), n); });
 }
 
 void gegluGradient(const GegluGradientArgs& a, KernelContext& context) noexcept {
@@ -114,15 +115,18 @@ void lossGradient(const LossGradientArgs& g, KernelContext& context) noexcept {
       const double lengths = std::sqrt(r.first) * std::sqrt(r.second), share = weight / static_cast<double>(a.rows);
       const vf ofTarget = vset(lengths > 0 ? static_cast<float>(-share / lengths) : 0.0f);
       const vf ofPrediction = vset(lengths > 0 ? static_cast<float>(share * r.across / (lengths * r.first)) : 0.0f);
-      eachVector(0, a.c, [&](int64_t j, int n) { vstoren(dx + j, vfma(ofTarget, vloadn(t + j, n), vmul(ofPrediction, vloadn(p + j, n))), n); });
+      eachVector(0, a.c,
+                 [&](int64_t j, int n) { vstoren(dx + j, vfma(ofTarget, vloadn(t + j, n), vmul(ofPrediction, vloadn(p + j, n))), n); });
     }
   });
 }
 
 void adamW(const AdamWArgs& a, KernelContext& context) noexcept {
   const vf shrink = vset(static_cast<float>(1.0 - static_cast<double>(a.rate) * static_cast<double>(a.decay))), scale = vset(a.scale);
-  const vf toFirst = vset(static_cast<float>(1.0 - static_cast<double>(a.beta1))), keep = vset(a.beta2), toSecond = vset(static_cast<float>(1.0 - static_cast<double>(a.beta2)));
-  const vf step = vset(static_cast<float>(static_cast<double>(a.rate) / a.correction1)), root = vset(static_cast<float>(std::sqrt(a.correction2))), eps = vset(a.eps);
+  const vf toFirst = vset(static_cast<float>(1.0 - static_cast<double>(a.beta1))), keep = vset(a.beta2),
+           toSecond = vset(static_cast<float>(1.0 - static_cast<double>(a.beta2)));
+  const vf step = vset(static_cast<float>(static_cast<double>(a.rate) / a.correction1)),
+           root = vset(static_cast<float>(std::sqrt(a.correction2))), eps = vset(a.eps);
   eachRun(a.count, context.pool, [&](int64_t i, int n) {
     const vf g = vmul(vloadn(a.gradient + i, n), scale), old = vloadn(a.first + i, n);
     const vf m = vfma(vsub(g, old), toFirst, old), v = vfma(vmul(toSecond, g), g, vmul(keep, vloadn(a.second + i, n)));

@@ -3,10 +3,10 @@
 
 namespace asdm::cpu::ASDM_SET {
 
-#define ASDM_INSTANTIATE(E) \
-  template void geglu<E>(const GegluArgs&, KernelContext&) noexcept; \
+#define ASDM_INSTANTIATE(E)                                                    \
+  template void geglu<E>(const GegluArgs&, KernelContext&) noexcept;           \
   template void activation<E>(const ActivationArgs&, KernelContext&) noexcept; \
-  template void add<E>(const AddArgs&, KernelContext&) noexcept; \
+  template void add<E>(const AddArgs&, KernelContext&) noexcept;               \
   template void timestep<E>(const TimestepArgs&, KernelContext&) noexcept;
 
 #if !defined(ASDM_VEC_BF16)

@@ -9,13 +9,29 @@ namespace asdm::cpu::ASDM_SET {
 
 template <class E>
 ASDM_INLINE Epilogue<E> epilogueOf(const LinearArgs& l) {
-  return {l.bias, nullptr, 0, l.activation, static_cast<const E*>(l.residual), static_cast<const E*>(l.residualLow), l.ldr,
-          static_cast<E*>(l.y), static_cast<E*>(l.yLow), l.ldy};
+  return {l.bias,
+          nullptr,
+          0,
+          l.activation,
+          static_cast<const E*>(l.residual),
+          static_cast<const E*>(l.residualLow),
+          l.ldr,
+          static_cast<E*>(l.y),
+          static_cast<E*>(l.yLow),
+          l.ldy};
 }
 template <class E>
 ASDM_INLINE Epilogue<E> epilogueOf(const ConvArgs& a) {
-  return {a.bias, static_cast<const E*>(a.rowBias), a.ldRowBias, Activation::None, static_cast<const E*>(a.residual),
-          static_cast<const E*>(a.residualLow), a.shape.n, static_cast<E*>(a.y), static_cast<E*>(a.yLow), a.shape.n};
+  return {a.bias,
+          static_cast<const E*>(a.rowBias),
+          a.ldRowBias,
+          Activation::None,
+          static_cast<const E*>(a.residual),
+          static_cast<const E*>(a.residualLow),
+          a.shape.n,
+          static_cast<E*>(a.y),
+          static_cast<E*>(a.yLow),
+          a.shape.n};
 }
 
 // That of what begins at a row, which is one of `group`, and at a column.
@@ -33,16 +49,24 @@ ASDM_INLINE Epilogue<E> epilogueAt(Epilogue<E> e, int64_t group, int64_t row, in
 // Vectors whole, or their first n lanes.
 struct WholeVectors {
   template <class T>
-  ASDM_INLINE vf load(const T* p) const { return vload(p); }
+  ASDM_INLINE vf load(const T* p) const {
+    return vload(p);
+  }
   template <class T>
-  ASDM_INLINE void store(T* p, vf v) const { vstore(p, v); }
+  ASDM_INLINE void store(T* p, vf v) const {
+    vstore(p, v);
+  }
 };
 struct FirstLanes {
   int n;
   template <class T>
-  ASDM_INLINE vf load(const T* p) const { return vloadn(p, n); }
+  ASDM_INLINE vf load(const T* p) const {
+    return vloadn(p, n);
+  }
   template <class T>
-  ASDM_INLINE void store(T* p, vf v) const { vstoren(p, v, n); }
+  ASDM_INLINE void store(T* p, vf v) const {
+    vstoren(p, v, n);
+  }
 };
 
 // Low parts are bfloat16's alone; that the rest is without them shows when it is compiled.

@@ -1,4 +1,4 @@
-// Matrix products: y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]; contracts in backend/kernels.h (LinearArgs).
+// Matrix products: y[i, :] = act(x[i, :] . w^T + bias) + residual[i, :]; contracts in backend/arguments.h (LinearArgs).
 //
 // One blocked product (gemm.inc.h) serves linear layers and convolutions; what differs is where a row of the left side comes from.
 // E is the activations' type, float or Bf16; set avx512bf16 has those for Bf16 only.
@@ -16,6 +16,7 @@
 
 #include "backend/kernels.h"
 #include "core/bf16.h"
+#include "cpu/context.h"
 #include "cpu/target.h"
 
 namespace asdm::cpu {
@@ -39,15 +40,15 @@ struct Mixture {
 // say; finish.inc.h carries it out.
 template <class E>
 struct Epilogue {
-  const float* bias;     // [n] or null
-  const E* rowBias;      // [groups, n] of row distance ldRowBias, or null
+  const float* bias;  // [n] or null
+  const E* rowBias;  // [groups, n] of row distance ldRowBias, or null
   int64_t ldRowBias;
   Activation activation;
-  const E* residual;     // [rows, n] of row distance ldr, or null
+  const E* residual;  // [rows, n] of row distance ldr, or null
   const E* residualLow;  // as residual, or null
   int64_t ldr;
-  E* y;                  // [rows, n] of row distance ldy
-  E* yLow;               // as y, or null
+  E* y;  // [rows, n] of row distance ldy
+  E* yLow;  // as y, or null
   int64_t ldy;
 };
 
@@ -70,20 +71,32 @@ struct Product {
 // How a product is cut into tasks: `rows` blocks of tiles times `columns` blocks of panels, all of nearly equal size.
 struct Grid {
   int64_t rows, columns;
+
+  struct Place {
+    int64_t row, column;
+  };
+  // Where a task lies. Tasks are numbered strip by strip, a strip of rows for each thread, so that threads find rows in their caches (see
+  // core/open_tasks.h); in a strip column by column, so that neighbouring tasks share their panels, which one core's reading brings into the
+  // shared cache for those that are at the same column of other strips.
+  Place placeOf(int64_t task, int threads) const {
+    const int64_t strips = rows < threads ? rows : threads, strip = ((task / columns + 1) * strips - 1) / rows;
+    const int64_t first = strip * rows / strips, height = (strip + 1) * rows / strips - first, inside = task - first * columns;
+    return {first + inside % height, inside / height};
+  }
 };
 
 // The cheapest cut by a small cost model. tiles, panels: of the whole product; tileRows, panelVectors, lanes: of a tile;
 // maxTiles, maxPanels: the most that one task may span; weightCost: cycles until a float of packed weights is at hand; rate: vectors of a
 // tile's row that are multiplied per cycle.
-Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int panelVectors, int lanes, int64_t maxTiles,
-                int64_t maxPanels, int threads, double weightCost = 0.3, double rate = 1.0) noexcept;
+Grid chooseGrid(int64_t tiles, int64_t panels, int64_t k, int tileRows, int panelVectors, int lanes, int64_t maxTiles, int64_t maxPanels,
+                int threads, double weightCost = 0.3, double rate = 1.0) noexcept;
 
 // The shape of a transposed matrix: for each tap, inputs and outputs change places.
 inline WeightShape transposed(const WeightShape& shape) { return {shape.channels, shape.n, shape.area, shape.format}; }
 
 }  // namespace asdm::cpu
 
-// Gradients are those of floats; their contracts are in backend/kernels.h, or in gradient.inc.h for what convolutions are made of too.
+// Gradients are those of floats; their contracts are in backend/training_arguments.h, or in gradient.inc.h for what convolutions are made of too.
 #define ASDM_DECLARE_GEMM_GRADIENTS(set)                                                           \
   namespace asdm::cpu::set {                                                                       \
   void weightGradient(const Product<float>&, const float* dy, float* dw, KernelContext&) noexcept; \
@@ -99,21 +112,21 @@ inline WeightShape transposed(const WeightShape& shape) { return {shape.channels
   void unpack(const UnpackArgs&) noexcept;                                                         \
   }
 
-#define ASDM_DECLARE_GEMM(set)                                       \
-  namespace asdm::cpu::set {                                         \
-  template <class E>                                                 \
-  size_t packedBytes(const WeightShape&) noexcept;                   \
-  template <class E>                                                 \
-  bool pack(const PackArgs&) noexcept;                               \
-  bool copyNumbers(const NumbersArgs&) noexcept;                     \
-  template <class E>                                                 \
-  void linear(const LinearArgs&, KernelContext&) noexcept;           \
-  template <class E>                                                 \
-  size_t linearScratch(const LinearArgs&, int threads) noexcept;     \
-  template <class E>                                                 \
-  void product(const Product<E>&, KernelContext&) noexcept;          \
-  template <class E>                                                 \
-  size_t productScratch(const Product<E>&, int threads) noexcept;    \
+#define ASDM_DECLARE_GEMM(set)                                    \
+  namespace asdm::cpu::set {                                      \
+  template <class E>                                              \
+  size_t packedBytes(const WeightShape&) noexcept;                \
+  template <class E>                                              \
+  bool pack(const PackArgs&) noexcept;                            \
+  bool copyNumbers(const NumbersArgs&) noexcept;                  \
+  template <class E>                                              \
+  void linear(const LinearArgs&, KernelContext&) noexcept;        \
+  template <class E>                                              \
+  size_t linearScratch(const LinearArgs&, int threads) noexcept;  \
+  template <class E>                                              \
+  void product(const Product<E>&, KernelContext&) noexcept;       \
+  template <class E>                                              \
+  size_t productScratch(const Product<E>&, int threads) noexcept; \
   }
 
 ASDM_DECLARE_GEMM(portable)

@@ -7,14 +7,20 @@
 namespace asdm::cpu::ASDM_SET {
 
 template <class E>
-ASDM_INLINE int64_t tilesOf(const Product<E>& p) { return p.groups * ceilDiv(p.groupRows, kMr); }
+ASDM_INLINE int64_t tilesOf(const Product<E>& p) {
+  return p.groups * ceilDiv(p.groupRows, kMr);
+}
 
 // With mixed weights a task spans more tiles than the second-level cache holds, since more of them share a panel's mixing: the copied
 // rows then come from the third level, at a few bytes a cycle.
 template <class E>
-ASDM_INLINE bool mixes(const Product<E>& p) { return p.mixture != nullptr && !p.mixture->whole; }
+ASDM_INLINE bool mixes(const Product<E>& p) {
+  return p.mixture != nullptr && !p.mixture->whole;
+}
 template <class E>
-ASDM_INLINE int64_t mostTiles(const Product<E>& p) { return smaller(tilesOf(p), mixes(p) ? kMixTiles : kMaxTiles); }
+ASDM_INLINE int64_t mostTiles(const Product<E>& p) {
+  return smaller(tilesOf(p), mixes(p) ? kMixTiles : kMaxTiles);
+}
 
 // A worker's scratch: the copied rows of its task's tiles, then the sums of all its tiles between k blocks, or of those that wait for their
 // gates, then mixed panels of as many groups as its tiles may belong to.
@@ -53,13 +59,10 @@ void product(const Product<E>& p, KernelContext& context) noexcept {
                                steps > kc ? kMaxPanels / parts : wide, context.pool.threads(), weightCost, kRate);
   const E* const weight = static_cast<const E*>(p.weight);
   const int64_t perWorker = workerBytes(p), copiedPart = copiedBytes(p);
-  const auto rowOf = [&](int64_t tile) {
-    return tile / groupTiles * p.groupRows + tileRow(tile % groupTiles, groupTiles, p.groupRows);
-  };
+  const auto rowOf = [&](int64_t tile) { return tile / groupTiles * p.groupRows + tileRow(tile % groupTiles, groupTiles, p.groupRows); };
 
-  // Neighbouring tasks share their panels, which one core's reading brings into the shared cache for the others.
   context.pool.run(grid.rows * grid.columns, [&](int64_t task, int worker) {
-    const int64_t row = task % grid.rows, column = task / grid.rows;
+    const auto [row, column] = grid.placeOf(task, context.pool.threads());
     const int64_t firstTile = row * tiles / grid.rows, endTile = (row + 1) * tiles / grid.rows;
     const int64_t firstPanel = column * wide / grid.columns, turns = ((column + 1) * wide / grid.columns - firstPanel) * parts;
     Left* const copied = reinterpret_cast<Left*>(context.scratch + worker * perWorker);
@@ -72,9 +75,9 @@ void product(const Product<E>& p, KernelContext& context) noexcept {
       // A task may take long; an abort must not.
       if (context.pool.cancelled()) return;
       const int64_t length = smaller(kc, steps - first), elements = smaller(length * kGroup, k - first * kGroup);
-      // What this thread will copy next: the next k block, or the first of the task that it will get if all are equally fast.
+      // What this thread will copy next: the next k block, or the first of the next task.
       const bool last = first + length == steps;
-      const int64_t nextRow = last ? (task + context.pool.threads()) % grid.rows : row;
+      const int64_t nextRow = last && task + 1 < grid.rows * grid.columns ? grid.placeOf(task + 1, context.pool.threads()).row : row;
       const int64_t nextTile = nextRow * tiles / grid.rows, nextEnd = (nextRow + 1) * tiles / grid.rows;
       const int64_t nextFirst = last ? 0 : first + length;
       const int64_t ahead = smaller(kNext, ceilDiv(kMr, turns));
@@ -161,8 +164,12 @@ inline Product<E> productOf(const LinearArgs& l) {
 }
 
 template <class E>
-void linear(const LinearArgs& l, KernelContext& context) noexcept { product<E>(productOf<E>(l), context); }
+void linear(const LinearArgs& l, KernelContext& context) noexcept {
+  product<E>(productOf<E>(l), context);
+}
 template <class E>
-size_t linearScratch(const LinearArgs& l, int threads) noexcept { return productScratch<E>(productOf<E>(l), threads); }
+size_t linearScratch(const LinearArgs& l, int threads) noexcept {
+  return productScratch<E>(productOf<E>(l), threads);
+}
 
 }  // namespace asdm::cpu::ASDM_SET

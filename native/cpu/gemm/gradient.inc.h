@@ -87,7 +87,7 @@ void weightGradient(const Product<float>& p, const float* dy, float* dw, KernelC
   const int64_t n = p.shape.n, panels = ceilDiv(n, kNr), kc = tiles.kc, steps = stepsOf(p.shape);
   const Grid grid = chooseGrid(tiles.count, panels, p.groups * p.groupRows, kMr, kNv, kVf, kStripTiles, panels, context.pool.threads());
   context.pool.run(grid.rows * grid.columns, [&](int64_t task, int worker) {
-    const int64_t row = task % grid.rows, column = task / grid.rows;
+    const auto [row, column] = grid.placeOf(task, context.pool.threads());
     const int64_t firstTile = row * tiles.count / grid.rows, endTile = (row + 1) * tiles.count / grid.rows;
     const int64_t firstPanel = column * panels / grid.columns, endPanel = (column + 1) * panels / grid.columns;
     const int64_t k0 = tiles.first(firstTile), width = tiles.first(endTile) - k0;
@@ -105,7 +105,8 @@ void weightGradient(const Product<float>& p, const float* dy, float* dw, KernelC
           for (int64_t i = 0; i < rows; i++) {
             for (int v = 0; v < kNv; v++) {
               const int64_t left = features - v * kVf;
-              vstore(right + i * kNr + v * kVf, left >= kVf ? vload(in + i * n + v * kVf) : vloadn(in + i * n + v * kVf, static_cast<int>(left > 0 ? left : 0)));
+              vstore(right + i * kNr + v * kVf,
+                     left >= kVf ? vload(in + i * n + v * kVf) : vloadn(in + i * n + v * kVf, static_cast<int>(left > 0 ? left : 0)));
             }
           }
           for (int64_t tile = firstTile; tile < endTile; tile++) {

@@ -3,12 +3,12 @@
 
 namespace asdm::cpu::ASDM_SET {
 
-#define ASDM_INSTANTIATE(E)                                              \
-  template size_t packedBytes<E>(const WeightShape&) noexcept;           \
-  template bool pack<E>(const PackArgs&) noexcept;                       \
-  template void linear<E>(const LinearArgs&, KernelContext&) noexcept;   \
-  template size_t linearScratch<E>(const LinearArgs&, int) noexcept;     \
-  template void product<E>(const Product<E>&, KernelContext&) noexcept;  \
+#define ASDM_INSTANTIATE(E)                                             \
+  template size_t packedBytes<E>(const WeightShape&) noexcept;          \
+  template bool pack<E>(const PackArgs&) noexcept;                      \
+  template void linear<E>(const LinearArgs&, KernelContext&) noexcept;  \
+  template size_t linearScratch<E>(const LinearArgs&, int) noexcept;    \
+  template void product<E>(const Product<E>&, KernelContext&) noexcept; \
   template size_t productScratch<E>(const Product<E>&, int) noexcept;
 
 bool copyNumbers(const NumbersArgs& a) noexcept { return copyAll(a); }

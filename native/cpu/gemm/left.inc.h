@@ -60,7 +60,9 @@ constexpr int kGroup = 1;
 using Lanes = vf;
 
 template <class E>
-ASDM_INLINE Lanes loadRight(const E* p) { return vload(p); }
+ASDM_INLINE Lanes loadRight(const E* p) {
+  return vload(p);
+}
 ASDM_INLINE Lanes spreadLeft(const float* p) { return vset(*p); }
 ASDM_INLINE vf multiplyAdd(Lanes left, Lanes right, vf sum) { return vfma(left, right, sum); }
 

@@ -49,7 +49,8 @@ void mixGroups(const Mixture& m, const int64_t* groups, int64_t n, int64_t offse
       for (int64_t e = 0; e < m.count; e++) {
         const float r = m.rates[groups[i] * m.count + e];
         if (r == 0.0f) continue;
-        part[used] = reinterpret_cast<const E*>(static_cast<const std::byte*>(m.experts) + static_cast<size_t>(e) * m.distance) + offset + from;
+        part[used] =
+            reinterpret_cast<const E*>(static_cast<const std::byte*>(m.experts) + static_cast<size_t>(e) * m.distance) + offset + from;
         rate[used++] = r;
       }
       mixRuns<E>(part, rate, used, length, to[i] + from);
@@ -101,7 +102,8 @@ void mixPanels(const Mixture& m, int64_t first, int64_t groups, int64_t offset, 
     const int64_t group = first + g;
     panels[g] = nullptr;
     if (m.single[group] >= 0)
-      panels[g] = reinterpret_cast<const E*>(static_cast<const std::byte*>(m.experts) + static_cast<size_t>(m.single[group]) * m.distance) + offset;
+      panels[g] =
+          reinterpret_cast<const E*>(static_cast<const std::byte*>(m.experts) + static_cast<size_t>(m.single[group]) * m.distance) + offset;
     for (int64_t other = 0; other < g && panels[g] == nullptr; other++)
       if (m.alike[first + other] == m.alike[group]) panels[g] = panels[other];
     if (panels[g] != nullptr) continue;

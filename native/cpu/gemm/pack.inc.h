@@ -12,7 +12,9 @@ size_t packedBytes(const WeightShape& shape) noexcept {
   return static_cast<size_t>(ceilDiv(shape.n, kNr) * kStep * stepsOf(shape)) * sizeof(E);
 }
 
-ASDM_INLINE void roundRun(const float* from, int64_t count, float* to) { std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float)); }
+ASDM_INLINE void roundRun(const float* from, int64_t count, float* to) {
+  std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+}
 ASDM_INLINE void roundRun(const float* from, int64_t count, Bf16* to) {
   int64_t i = 0;
   for (; i + kVf <= count; i += kVf) vstore(to + i, vload(from + i));
@@ -23,11 +25,12 @@ ASDM_INLINE void roundRun(const float* from, int64_t count, Bf16* to) {
 constexpr int64_t kPackTaps = 9;
 constexpr int64_t kPackRun = 16;
 constexpr int64_t kPackOne = 128;
-constexpr int64_t kPackMost = kPackTaps * kPackRun > kPackOne ? kPackTaps * kPackRun : kPackOne;
+constexpr int64_t kPackMost = kPackTaps * kPackRun > kPackOne ? kPackTaps* kPackRun : kPackOne;
 
 // `lanes` output features from lane `lane` on, out of tile [steps][kStep], to steps `first` and following of a panel.
 template <class E>
-ASDM_INLINE void storeSteps(const WeightShape& shape, E* packed, int64_t panel, int64_t first, int64_t count, const E* tile, int64_t lane, int64_t lanes) {
+ASDM_INLINE void storeSteps(const WeightShape& shape, E* packed, int64_t panel, int64_t first, int64_t count, const E* tile, int64_t lane,
+                            int64_t lanes) {
   const int64_t steps = stepsOf(shape), kc = blockLength(steps), panels = ceilDiv(shape.n, kNr);
   while (count > 0) {
     const int64_t block = first / kc, inside = first % kc, length = smaller(kc, steps - block * kc), some = smaller(count, length - inside);
@@ -68,7 +71,8 @@ bool packSlowly(const PackArgs& p) {
       for (int64_t i = 0; i < kGroup; i++) {
         const int64_t at = step * kGroup + i, c = at % channels, tap = at / channels;
         float value = 0.0f;
-        if (o < end && at < k) widen(p.stored, static_cast<const unsigned char*>(p.source) + ((o - p.first) * k + c * area + tap) * bytes, 1, &value, odd);
+        if (o < end && at < k)
+          widen(p.stored, static_cast<const unsigned char*>(p.source) + ((o - p.first) * k + c * area + tap) * bytes, 1, &value, odd);
         roundRun(&value, 1, tile + o % kNr * kGroup + i);
       }
       storeSteps(p.shape, static_cast<E*>(p.packed), o / kNr, step, 1, tile, o % kNr, 1);
@@ -104,12 +108,14 @@ bool pack(const PackArgs& p) noexcept {
         spreadRun(row, area, steps, tile + (lane + i) * kGroup);
       }
       for (int64_t tap = 0; tap < area; tap++)
-        storeSteps(p.shape, static_cast<E*>(p.packed), panel, (tap * channels + c0) / kGroup, steps, tile + tap * steps * kStep, lane, lanes);
+        storeSteps(p.shape, static_cast<E*>(p.packed), panel, (tap * channels + c0) / kGroup, steps, tile + tap * steps * kStep, lane,
+                   lanes);
     }
     // Where steps come in groups, the last one is filled up.
     alignas(E) const unsigned char zeros[kWhole * kStep * sizeof(E)] = {};
     const int64_t written = ceilDiv(k, kGroup);
-    storeSteps(p.shape, static_cast<E*>(p.packed), panel, written, stepsOf(p.shape) - written, reinterpret_cast<const E*>(zeros), lane, lanes);
+    storeSteps(p.shape, static_cast<E*>(p.packed), panel, written, stepsOf(p.shape) - written, reinterpret_cast<const E*>(zeros), lane,
+               lanes);
     from = to;
   }
   return allFinite(odd);

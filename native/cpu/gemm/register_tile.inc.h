@@ -36,7 +36,8 @@ ASDM_INLINE void accumulate(const Tile<E>& t, vf (&sum)[R][V]) {
   // Memory for the end of the tile and for later tiles is asked for a little at a time: a burst would fill the core's few miss
   // slots and stall it. The hints are never read, so they may point past an array's end.
   const char* out = t.last ? reinterpret_cast<const char*>(t.out.y) : reinterpret_cast<const char*>(t.sums);
-  const char* residual = t.last && t.out.residual != nullptr ? reinterpret_cast<const char*>(t.out.residual) : reinterpret_cast<const char*>(t.a);
+  const char* residual =
+      t.last && t.out.residual != nullptr ? reinterpret_cast<const char*>(t.out.residual) : reinterpret_cast<const char*>(t.a);
   const int64_t outStep = t.last ? t.out.ldy * kOf : kNr * 4, residualStep = t.last && t.out.residual != nullptr ? t.out.ldr * kOf : 0;
   int64_t k = 0;
   for (; k + kUnroll <= t.steps; k += kUnroll) {

@@ -86,11 +86,15 @@ ASDM_INLINE void storeSums(void* p, int64_t stride) {
 // What is multiplied: pairs of bfloat16, or unsigned bytes on the left by signed ones on the right.
 struct PairsOfBf16 {
   template <int C>
-  static ASDM_INLINE void dot() { trDotBf16<C>(); }
+  static ASDM_INLINE void dot() {
+    trDotBf16<C>();
+  }
 };
 struct Bytes {
   template <int C>
-  static ASDM_INLINE void dot() { trDotBytes<C>(); }
+  static ASDM_INLINE void dot() {
+    trDotBytes<C>();
+  }
 };
 
 // Adds `steps` steps of k to the sums: left rows lie leftStride bytes apart, a step's `leftStep` bytes behind the one before; right rows

@@ -26,9 +26,7 @@ constexpr int kLeftOffset = 0;
 #include "cpu/int8/words512.inc.h"
 
 namespace asdm::cpu::avx512::int8 {
-ASDM_INLINE vi viRight(const int8_t* b) {
-  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
-}
+ASDM_INLINE vi viRight(const int8_t* b) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b))); }
 ASDM_INLINE vi viDot(vi sum, vi left, vi right) {
   sum = viAdd(sum, _mm512_madd_epi16(left, right));
   ASDM_IN_ORDER(sum);

@@ -16,9 +16,8 @@ inline void copyNeighbourhoods(const void* source, int64_t row, int rows, int64_
   const ConvSource& s = *static_cast<const ConvSource*>(source);
   const ConvArgs& a = *s.args;
   const uint8_t zero = static_cast<uint8_t>(s.quants[row / (a.outH * a.outW)].zero);
-  walkNeighbourhoods(a, s.image, row, rows, first, count, [&](int r, int64_t done, int64_t run, const uint8_t* from) {
-    copyBytes(from, run, zero, to + r * kStride + done);
-  });
+  walkNeighbourhoods(a, s.image, row, rows, first, count,
+                     [&](int r, int64_t done, int64_t run, const uint8_t* from) { copyBytes(from, run, zero, to + r * kStride + done); });
 }
 
 inline Product productOf(const ConvArgs& a) {

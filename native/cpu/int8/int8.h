@@ -1,4 +1,4 @@
-// Products with 8-bit weights (WeightFormat::I8) and bfloat16 activations; contracts in backend/kernels.h (LinearArgs, ConvArgs).
+// Products with 8-bit weights (WeightFormat::I8) and bfloat16 activations; contracts in backend/arguments.h (LinearArgs, ConvArgs).
 //
 // Weights: one scale per output feature, w = scale * q, q in -127..127, scale = max |w| / 127. A feature whose weights are not all
 // finite has scale NaN, and gives NaN.
@@ -17,16 +17,17 @@
 #pragma once
 
 #include "backend/kernels.h"
+#include "cpu/context.h"
 #include "cpu/target.h"
 
-#define ASDM_DECLARE_INT8(set)                                  \
-  namespace asdm::cpu::set::int8 {                              \
-  size_t packedBytes(const WeightShape&) noexcept;              \
-  bool pack(const PackArgs&) noexcept;                          \
-  void linear(const LinearArgs&, KernelContext&) noexcept;      \
+#define ASDM_DECLARE_INT8(set)                                   \
+  namespace asdm::cpu::set::int8 {                               \
+  size_t packedBytes(const WeightShape&) noexcept;               \
+  bool pack(const PackArgs&) noexcept;                           \
+  void linear(const LinearArgs&, KernelContext&) noexcept;       \
   size_t linearScratch(const LinearArgs&, int threads) noexcept; \
-  void conv(const ConvArgs&, KernelContext&) noexcept;          \
-  size_t convScratch(const ConvArgs&, int threads) noexcept;    \
+  void conv(const ConvArgs&, KernelContext&) noexcept;           \
+  size_t convScratch(const ConvArgs&, int threads) noexcept;     \
   }
 
 ASDM_DECLARE_INT8(portable)

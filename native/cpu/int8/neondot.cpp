@@ -26,9 +26,7 @@ constexpr int kLeftOffset = 128;
 
 namespace asdm::cpu::neondot::int8 {
 ASDM_INLINE vi viRight(const int8_t* b) { return vreinterpretq_s32_s8(vld1q_s8(b)); }
-ASDM_INLINE vi viDot(vi sum, vi left, vi right) {
-  return vdotq_s32(sum, vreinterpretq_s8_s32(left), vreinterpretq_s8_s32(right));
-}
+ASDM_INLINE vi viDot(vi sum, vi left, vi right) { return vdotq_s32(sum, vreinterpretq_s8_s32(left), vreinterpretq_s8_s32(right)); }
 }  // namespace asdm::cpu::neondot::int8
 
 #include "cpu/int8/bodies.inc.h"

@@ -17,9 +17,7 @@ ASDM_INLINE int64_t blockLength(int64_t k) {
 ASDM_INLINE int64_t wholeSlots(int64_t k) { return ceilDiv(k, kSlot * kWhole) * kSlot * kWhole; }
 
 // Where the scales lie, and after them the sums.
-ASDM_INLINE int64_t scalesAt(const WeightShape& shape) {
-  return ceilDiv(ceilDiv(shape.n, kNr) * kNr * wholeSlots(shape.k()), 64) * 64;
-}
+ASDM_INLINE int64_t scalesAt(const WeightShape& shape) { return ceilDiv(ceilDiv(shape.n, kNr) * kNr * wholeSlots(shape.k()), 64) * 64; }
 
 size_t packedBytes(const WeightShape& shape) noexcept {
   return static_cast<size_t>(scalesAt(shape) + ceilDiv(shape.n, kNr) * kNr * static_cast<int64_t>(sizeof(float) + sizeof(int32_t)));
@@ -29,7 +27,7 @@ size_t packedBytes(const WeightShape& shape) noexcept {
 constexpr int64_t kPackTaps = 9;
 constexpr int64_t kPackRun = 16;
 constexpr int64_t kPackOne = 128;
-constexpr int64_t kPackMost = kPackTaps * kPackRun > kPackOne ? kPackTaps * kPackRun : kPackOne;
+constexpr int64_t kPackMost = kPackTaps * kPackRun > kPackOne ? kPackTaps* kPackRun : kPackOne;
 
 // What one output feature is multiplied by: inverse 0 where all its integers are 0.
 struct Feature {
@@ -70,7 +68,8 @@ ASDM_INLINE void quantizeRun(float* wide, int64_t count, Feature& feature, uint8
 }
 
 // `lanes` output features from lane `lane` on, out of tile [slots][kNr][kSlot], to input features `first` and following of a panel.
-ASDM_INLINE void storeSlots(const WeightShape& shape, uint8_t* packed, int64_t panel, int64_t first, int64_t slots, const uint8_t* tile, int64_t lane, int64_t lanes) {
+ASDM_INLINE void storeSlots(const WeightShape& shape, uint8_t* packed, int64_t panel, int64_t first, int64_t slots, const uint8_t* tile,
+                            int64_t lane, int64_t lanes) {
   const int64_t k = shape.k(), kc = blockLength(k), panels = ceilDiv(shape.n, kNr);
   while (slots > 0) {
     const int64_t block = first / kc, inside = first % kc, length = smaller(kc, k - block * kc);
@@ -126,7 +125,8 @@ inline void packPanel(const PackArgs& p, int64_t from, int64_t lanes, Feature* f
           for (int j = 0; j < kSlot; j++) to[j] = row[(s * kSlot + j) * taps + tap];
     }
     for (int64_t tap = 0; tap < taps; tap++)
-      storeSlots(p.shape, static_cast<uint8_t*>(p.packed), panel, tap * channels + c0, slots, tile + tap * slots * kNr * kSlot, lane, lanes);
+      storeSlots(p.shape, static_cast<uint8_t*>(p.packed), panel, tap * channels + c0, slots, tile + tap * slots * kNr * kSlot, lane,
+                 lanes);
   }
   // Where slots come in groups, the last one is filled up.
   const uint8_t zeros[kWhole * kSlot * kNr] = {};

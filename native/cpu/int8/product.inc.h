@@ -46,13 +46,10 @@ inline void product(const Product& p, std::byte* scratch, ThreadPool& pool) {
   const auto* scales = reinterpret_cast<const float*>(weight + scalesAt(p.shape));
   const auto* weightSums = reinterpret_cast<const int32_t*>(scales + panels * kNr);
   const int64_t perWorker = workerBytes(p), copiedPart = copiedBytes(p);
-  const auto rowOf = [&](int64_t tile) {
-    return tile / groupTiles * p.groupRows + tileRow(tile % groupTiles, groupTiles, p.groupRows);
-  };
+  const auto rowOf = [&](int64_t tile) { return tile / groupTiles * p.groupRows + tileRow(tile % groupTiles, groupTiles, p.groupRows); };
 
-  // Neighbouring tasks share their panels, which one core's reading brings into the shared cache for the others.
   pool.run(grid.rows * grid.columns, [&](int64_t task, int worker) {
-    const int64_t row = task % grid.rows, column = task / grid.rows;
+    const auto [row, column] = grid.placeOf(task, pool.threads());
     const int64_t firstTile = row * tiles / grid.rows, endTile = (row + 1) * tiles / grid.rows;
     const int64_t firstPanel = column * wide / grid.columns, turns = ((column + 1) * wide / grid.columns - firstPanel) * parts;
     auto* const copied = reinterpret_cast<Left*>(scratch + worker * perWorker);

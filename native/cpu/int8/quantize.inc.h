@@ -63,7 +63,7 @@ constexpr int64_t kQuantizeRun = 65536;
 
 // Quantises each row of x by itself, to dense rows of bytes.
 inline void quantizeRows(const uint16_t* x, int64_t rows, int64_t width, int64_t ldx, uint8_t* to, Quant* quants, ThreadPool& pool) {
-  const int64_t step = width < kQuantizeRun ? kQuantizeRun / width : 1;
+  const int64_t step = rowsOfTask(rows, width, kQuantizeRun, pool.threads());
   pool.run((rows + step - 1) / step, [&](int64_t task, int) {
     const int64_t end = smaller(rows, (task + 1) * step);
     for (int64_t row = task * step; row < end; row++) {

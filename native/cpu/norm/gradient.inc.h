@@ -11,7 +11,7 @@ namespace asdm::cpu::ASDM_SET {
 struct GroupGradientPlan {
   GroupNormPlan forward;
   int64_t tableFloats, sumFloats;  // of a sample, of a chunk
-  size_t tables, sums, bytes;      // offsets
+  size_t tables, sums, bytes;  // offsets
 };
 
 ASDM_INLINE GroupGradientPlan groupGradientPlan(const GroupNormArgs& a, int threads) {
@@ -25,15 +25,19 @@ ASDM_INLINE GroupGradientPlan groupGradientPlan(const GroupNormArgs& a, int thre
   return plan;
 }
 
-size_t groupNormGradientScratch(const GroupNormGradientArgs& g, int threads) noexcept { return groupGradientPlan(g.forward, threads).bytes; }
+size_t groupNormGradientScratch(const GroupNormGradientArgs& g, int threads) noexcept {
+  return groupGradientPlan(g.forward, threads).bytes;
+}
 
 // z and g of some lanes.
 struct NormLanes {
   vf z, g;
 };
 
-ASDM_INLINE NormLanes groupLanes(const GroupNormArgs& a, const float* x, const float* dy, const float* table, int64_t width, int64_t j, int count) {
-  const vf z = vfma(vsub(vloadn(x + j, count), vloadn(table + j, count)), vloadn(table + width + j, count), vloadn(table + 2 * width + j, count));
+ASDM_INLINE NormLanes groupLanes(const GroupNormArgs& a, const float* x, const float* dy, const float* table, int64_t width, int64_t j,
+                                 int count) {
+  const vf z =
+      vfma(vsub(vloadn(x + j, count), vloadn(table + j, count)), vloadn(table + width + j, count), vloadn(table + 2 * width + j, count));
   vf g = vloadn(dy + j, count);
   if (a.silu) g = vmul(g, vswishSlope(vfma(z, vloadn(a.gamma + j, count), vloadn(a.beta + j, count)), 1.0f));
   return {z, g};
@@ -157,7 +161,8 @@ void layerNormGradient(const LayerNormGradientArgs& args, KernelContext& context
         vstoren(second + j, vfma(g, z, vloadn(second + j, count)), count);
       }
       const double inverse = 1.0 / static_cast<double>(a.c);
-      const vf m = vset(static_cast<float>(static_cast<double>(vsum(mean)) * inverse)), v = vset(static_cast<float>(static_cast<double>(vsum(along)) * inverse));
+      const vf m = vset(static_cast<float>(static_cast<double>(vsum(mean)) * inverse)),
+               v = vset(static_cast<float>(static_cast<double>(vsum(along)) * inverse));
       for (int64_t j = 0; j < a.c; j += kVf) {
         const int count = static_cast<int>(a.c - j < kVf ? a.c - j : kVf);
         const vf scaled = vmul(vloadn(dy + j, count), vloadn(a.gamma + j, count));

@@ -58,8 +58,7 @@ ASDM_INLINE void addRow(const E* x, bool first, int count, float* sum) {
 
 // first[:], second[:] (+)= deviations from mean[:] and their squares, of four rows or one.
 template <bool Tail, class E>
-ASDM_INLINE void addDeviations(const E* x, int64_t ld, bool four, bool start, int count, const float* mean, float* first,
-                               float* second) {
+ASDM_INLINE void addDeviations(const E* x, int64_t ld, bool four, bool start, int count, const float* mean, float* first, float* second) {
   const vf m = vload(mean);
   vf d = vsub(loadLanes<Tail>(x, count), m);
   vf sum = d, squares = vmul(d, d);
@@ -76,8 +75,7 @@ ASDM_INLINE void addDeviations(const E* x, int64_t ld, bool four, bool start, in
 
 // Moments over channels [begin, end) of `rows` rows each, given a center for each, the sum of deviations from it (which says how far
 // it is from the mean) and of their squares. Four partial sums each, for the latency of addition.
-ASDM_INLINE Moments combineChannels(const float* near, const float* first, const float* second, int64_t begin, int64_t end,
-                                    int64_t rows) {
+ASDM_INLINE Moments combineChannels(const float* near, const float* first, const float* second, int64_t begin, int64_t end, int64_t rows) {
   const double count = static_cast<double>(rows), inverse = 1.0 / count;
   double sums[4] = {0.0, 0.0, 0.0, 0.0}, squares[4] = {0.0, 0.0, 0.0, 0.0};
   const auto add = [&](int64_t j, int k) { sums[k] += static_cast<double>(near[j]) + static_cast<double>(first[j]) * inverse; };
@@ -135,13 +133,11 @@ ASDM_INLINE void chunkMoments(const E* x, int64_t rows, int64_t c, int64_t group
   for (int64_t row = 0; row < rows;) {
     const bool four = row + 4 <= rows;
     const E* in = x + row * c;
-    for (int64_t j = 0; j < whole; j += kVf)
-      addDeviations<false>(in + j, c, four, row == 0, kVf, center + j, first + j, second + j);
+    for (int64_t j = 0; j < whole; j += kVf) addDeviations<false>(in + j, c, four, row == 0, kVf, center + j, first + j, second + j);
     if (tail > 0) addDeviations<true>(in + whole, c, four, row == 0, tail, center + whole, first + whole, second + whole);
     row += four ? 4 : 1;
   }
-  for (int64_t g = 0; g < groups; g++)
-    out[g] = combineChannels(center, first, second, g * (c / groups), (g + 1) * (c / groups), rows);
+  for (int64_t g = 0; g < groups; g++) out[g] = combineChannels(center, first, second, g * (c / groups), (g + 1) * (c / groups), rows);
 }
 
 // y = (x + low - mean) * scale + shift, then SiLU, lane by lane.
@@ -192,12 +188,14 @@ ASDM_INLINE GroupScale groupScale(const GroupNormArgs& a, const GroupNormPlan& p
 template <class E>
 void findMoments(const GroupNormArgs& a, const GroupNormPlan& plan, Moments* moments, float* columns, ThreadPool& pool) {
   const E* const x = static_cast<const E*>(a.x);
-  pool.run(a.n * plan.chunks, [&](int64_t task, int worker) {
+  const auto find = [&](int64_t task, int worker) {
     const int64_t row = task % plan.chunks * plan.chunkRows;
     const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
-    chunkMoments(x + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width,
-                 plan.width, moments + task * a.groups);
-  });
+    chunkMoments(x + (task / plan.chunks * a.rows + row) * a.c, rows, a.c, a.groups, columns + worker * 3 * plan.width, plan.width,
+                 moments + task * a.groups);
+  };
+  if (a.n * a.rows * a.c < kSharedElements) pool.runHere(a.n * plan.chunks, find);
+  else pool.run(a.n * plan.chunks, find);
 }
 
 template <class E>
@@ -233,10 +231,9 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
     context.pool.run(a.n * a.groups, combine);
   }
 
-  // From the last chunk to the first: the last ones read may still be in a cache.
-  const int64_t tasks = a.n * plan.chunks;
-  context.pool.run(tasks, [&](int64_t task, int) {
-    const int64_t sample = (tasks - 1 - task) / plan.chunks, row = (tasks - 1 - task) % plan.chunks * plan.chunkRows;
+  // Backwards: the last chunks read may still be in a cache.
+  const auto scale = [&](int64_t task, int) {
+    const int64_t sample = task / plan.chunks, row = task % plan.chunks * plan.chunkRows;
     const int64_t rows = a.rows - row < plan.chunkRows ? a.rows - row : plan.chunkRows;
     const int64_t offset = (sample * a.rows + row) * a.c;
     const float* table = tables + sample * 3 * plan.width;
@@ -248,7 +245,9 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
     } else {
       scaleChunk<false, false>(x + offset, x, rows, a.c, table, plan.width, y + offset);
     }
-  });
+  };
+  if (a.n * a.rows * a.c < kSharedElements) context.pool.runHere(a.n * plan.chunks, scale);
+  else context.pool.runBackwards(a.n * plan.chunks, scale);
 }
 
 }  // namespace asdm::cpu::ASDM_SET

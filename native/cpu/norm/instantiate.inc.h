@@ -3,7 +3,7 @@
 
 namespace asdm::cpu::ASDM_SET {
 
-#define ASDM_INSTANTIATE(E) \
+#define ASDM_INSTANTIATE(E)                                                  \
   template void groupNorm<E>(const GroupNormArgs&, KernelContext&) noexcept; \
   template void layerNorm<E>(const LayerNormArgs&, KernelContext&) noexcept;
 

@@ -89,7 +89,7 @@ void layerNorm(const LayerNormArgs& a, KernelContext& context) noexcept {
   const E* const x = static_cast<const E*>(a.x);
   const E* const low = static_cast<const E*>(a.xLow);
   E* const y = static_cast<E*>(a.y);
-  const int64_t rowsPerTask = kChunkElements / a.c > 1 ? kChunkElements / a.c : 1;
+  const int64_t rowsPerTask = rowsOfTask(a.rows, a.c, kChunkElements, context.pool.threads());
   context.pool.run((a.rows + rowsPerTask - 1) / rowsPerTask, [&](int64_t task, int) {
     const int64_t end = (task + 1) * rowsPerTask < a.rows ? (task + 1) * rowsPerTask : a.rows;
     // A few rows' scales before the rows: each ends in a chain of divisions and a root, which the next row's sums can hide.

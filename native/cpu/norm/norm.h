@@ -1,4 +1,4 @@
-// Group norm (with SiLU) and layer norm for every kernel set. Contracts: GroupNormArgs and LayerNormArgs in backend/kernels.h.
+// Group norm (with SiLU) and layer norm for every kernel set. Contracts: GroupNormArgs and LayerNormArgs in backend/arguments.h.
 //
 // Statistics hold where |mean| is far above the deviation: within a chunk of rows (a row) the mean comes first and deviations are
 // taken from it in a second pass over cached data; chunks and channels are combined in double (Chan, Golub & LeVeque 1979). The
@@ -12,6 +12,7 @@
 
 #include "backend/kernels.h"
 #include "core/bf16.h"
+#include "cpu/context.h"
 #include "cpu/target.h"
 
 #define ASDM_DECLARE_NORM(set)                                         \

@@ -19,9 +19,18 @@ void chains(int64_t rounds) noexcept {
          s6 = ASDM_START(6), s7 = ASDM_START(7), s8 = ASDM_START(8), s9 = ASDM_START(9), s10 = ASDM_START(10), s11 = ASDM_START(11);
 #undef ASDM_START
   for (int64_t n = 0; n < rounds; n++) {
-    s0 = _mm256_fmadd_ps(s0, a, b); s1 = _mm256_fmadd_ps(s1, a, b); s2 = _mm256_fmadd_ps(s2, a, b); s3 = _mm256_fmadd_ps(s3, a, b);
-    s4 = _mm256_fmadd_ps(s4, a, b); s5 = _mm256_fmadd_ps(s5, a, b); s6 = _mm256_fmadd_ps(s6, a, b); s7 = _mm256_fmadd_ps(s7, a, b);
-    s8 = _mm256_fmadd_ps(s8, a, b); s9 = _mm256_fmadd_ps(s9, a, b); s10 = _mm256_fmadd_ps(s10, a, b); s11 = _mm256_fmadd_ps(s11, a, b);
+    s0 = _mm256_fmadd_ps(s0, a, b);
+    s1 = _mm256_fmadd_ps(s1, a, b);
+    s2 = _mm256_fmadd_ps(s2, a, b);
+    s3 = _mm256_fmadd_ps(s3, a, b);
+    s4 = _mm256_fmadd_ps(s4, a, b);
+    s5 = _mm256_fmadd_ps(s5, a, b);
+    s6 = _mm256_fmadd_ps(s6, a, b);
+    s7 = _mm256_fmadd_ps(s7, a, b);
+    s8 = _mm256_fmadd_ps(s8, a, b);
+    s9 = _mm256_fmadd_ps(s9, a, b);
+    s10 = _mm256_fmadd_ps(s10, a, b);
+    s11 = _mm256_fmadd_ps(s11, a, b);
   }
   const __m256 sum = _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)),
                                    _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(s4, s5), _mm256_add_ps(s6, s7)),

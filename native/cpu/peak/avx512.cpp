@@ -8,11 +8,12 @@
 #include "cpu/cpuid.h"
 
 // start(i) differs for each chain, or compilers would see that they are one.
-#define ASDM_CHAINS(type, start)                                                                                                     \
-  type s0 = start(0), s1 = start(1), s2 = start(2), s3 = start(3), s4 = start(4), s5 = start(5), s6 = start(6), s7 = start(7),        \
+#define ASDM_CHAINS(type, start)                                                                                               \
+  type s0 = start(0), s1 = start(1), s2 = start(2), s3 = start(3), s4 = start(4), s5 = start(5), s6 = start(6), s7 = start(7), \
        s8 = start(8), s9 = start(9), s10 = start(10), s11 = start(11), s12 = start(12), s13 = start(13), s14 = start(14), s15 = start(15)
-#define ASDM_EACH(step) \
-  step(s0) step(s1) step(s2) step(s3) step(s4) step(s5) step(s6) step(s7) step(s8) step(s9) step(s10) step(s11) step(s12) step(s13) step(s14) step(s15)
+#define ASDM_EACH(step)                                                                                                             \
+  step(s0) step(s1) step(s2) step(s3) step(s4) step(s5) step(s6) step(s7) step(s8) step(s9) step(s10) step(s11) step(s12) step(s13) \
+      step(s14) step(s15)
 
 // A function of that many chains of `step(s)`, from `start(i)`; what they come to, joined by `join(sum, s)` from `first`, is read, or
 // compilers would leave them out.

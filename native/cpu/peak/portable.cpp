@@ -6,7 +6,7 @@ namespace {
 
 constexpr int kLanes = 32;
 
-// Multiplications and additions, which compilers turn into the vectors that every processor of the architecture has.
+// Multiplications and additions, which compilers turn into the vectors that every CPU of the architecture has.
 void chains(int64_t rounds) noexcept {
   volatile float seed = 0.999f;
   const float a = seed, b = 1.0f - a;

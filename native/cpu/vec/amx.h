@@ -18,14 +18,14 @@ ASDM_NOINLINE inline void trConfigure(const TileConfig& config) {
 ASDM_INLINE void trRelease() { _tile_release(); }
 
 // A register's number is part of the instruction, and some compilers take it as text.
-#define ASDM_OF_TILE(word)                   \
-  if constexpr (T == 0) word(0);             \
-  else if constexpr (T == 1) word(1);        \
-  else if constexpr (T == 2) word(2);        \
-  else if constexpr (T == 3) word(3);        \
-  else if constexpr (T == 4) word(4);        \
-  else if constexpr (T == 5) word(5);        \
-  else if constexpr (T == 6) word(6);        \
+#define ASDM_OF_TILE(word)            \
+  if constexpr (T == 0) word(0);      \
+  else if constexpr (T == 1) word(1); \
+  else if constexpr (T == 2) word(2); \
+  else if constexpr (T == 3) word(3); \
+  else if constexpr (T == 4) word(4); \
+  else if constexpr (T == 5) word(5); \
+  else if constexpr (T == 6) word(6); \
   else word(7)
 
 template <int T>

@@ -11,9 +11,7 @@ ASDM_INLINE vf vzero() { return _mm256_setzero_ps(); }
 ASDM_INLINE vf vset(float x) { return _mm256_set1_ps(x); }
 ASDM_INLINE vf vload(const float* p) { return _mm256_loadu_ps(p); }
 ASDM_INLINE void vstore(float* p, vf v) { _mm256_storeu_ps(p, v); }
-ASDM_INLINE __m256i vfirst(int n) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
+ASDM_INLINE __m256i vfirst(int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
 ASDM_INLINE vf vloadn(const float* p, int n) { return _mm256_maskload_ps(p, vfirst(n)); }
 ASDM_INLINE void vstoren(float* p, vf v, int n) { _mm256_maskstore_ps(p, vfirst(n), v); }
 ASDM_INLINE vf vfromHalves(__m128i halves) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16)); }
@@ -30,8 +28,7 @@ ASDM_INLINE void vstoreh(uint16_t* p, vf v) {
   const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
   const __m256i upper = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
-                   _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
 }
 ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
   uint16_t lanes[8];

@@ -56,9 +56,7 @@ ASDM_INLINE vf vsqrt(vf a) { return vsqrtq_f32(a); }
 ASDM_INLINE vf vabs(vf a) { return vabsq_f32(a); }
 ASDM_INLINE vf vfma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 ASDM_INLINE vf vround(vf a) { return vrndnq_f32(a); }
-ASDM_INLINE vf vexp2i(vf a) {
-  return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127)), 23));
-}
+ASDM_INLINE vf vexp2i(vf a) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127)), 23)); }
 ASDM_INLINE float vsum(vf v) { return vaddvq_f32(v); }
 ASDM_INLINE float vmaxlane(vf v) { return vmaxvq_f32(v); }
 

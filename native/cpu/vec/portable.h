@@ -7,8 +7,12 @@
 namespace asdm::cpu::ASDM_SET {
 
 constexpr int kVf = 4;
-struct vf { float lane[kVf]; };
-struct vm { bool lane[kVf]; };
+struct vf {
+  float lane[kVf];
+};
+struct vm {
+  bool lane[kVf];
+};
 
 // From any address, where a pointer to T may not point.
 template <class T>
@@ -33,21 +37,29 @@ ASDM_INLINE float fromHalf(const unsigned char* p) {
   return value;
 }
 
-#define ASDM_EACH(expression)                     \
-  vf out;                                         \
+#define ASDM_EACH(expression)                               \
+  vf out;                                                   \
   for (int i = 0; i < kVf; i++) out.lane[i] = (expression); \
   return out
 
 ASDM_INLINE vf vset(float x) { ASDM_EACH(x); }
 ASDM_INLINE vf vzero() { return vset(0.0f); }
 ASDM_INLINE vf vload(const float* p) { ASDM_EACH(p[i]); }
-ASDM_INLINE void vstore(float* p, vf v) { for (int i = 0; i < kVf; i++) p[i] = v.lane[i]; }
+ASDM_INLINE void vstore(float* p, vf v) {
+  for (int i = 0; i < kVf; i++) p[i] = v.lane[i];
+}
 ASDM_INLINE vf vloadn(const float* p, int n) { ASDM_EACH(i < n ? p[i] : 0.0f); }
-ASDM_INLINE void vstoren(float* p, vf v, int n) { for (int i = 0; i < n && i < kVf; i++) p[i] = v.lane[i]; }
+ASDM_INLINE void vstoren(float* p, vf v, int n) {
+  for (int i = 0; i < n && i < kVf; i++) p[i] = v.lane[i];
+}
 ASDM_INLINE vf vloadh(const uint16_t* p) { ASDM_EACH(toFloat(Bf16{p[i]})); }
 ASDM_INLINE vf vloadhn(const uint16_t* p, int n) { ASDM_EACH(i < n ? toFloat(Bf16{p[i]}) : 0.0f); }
-ASDM_INLINE void vstoreh(uint16_t* p, vf v) { for (int i = 0; i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
-ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) { for (int i = 0; i < n && i < kVf; i++) p[i] = toBf16(v.lane[i]).bits; }
+ASDM_INLINE void vstoreh(uint16_t* p, vf v) {
+  for (int i = 0; i < kVf; i++) p[i] = toBf16(v.lane[i]).bits;
+}
+ASDM_INLINE void vstorehn(uint16_t* p, vf v, int n) {
+  for (int i = 0; i < n && i < kVf; i++) p[i] = toBf16(v.lane[i]).bits;
+}
 ASDM_INLINE vf vloadf32(const unsigned char* p) { ASDM_EACH(fromBytes<float>(p + 4 * i)); }
 ASDM_INLINE vf vloadbf16(const unsigned char* p) { ASDM_EACH(toFloat(Bf16{fromBytes<uint16_t>(p + 2 * i)})); }
 ASDM_INLINE vf vloadf16(const unsigned char* p) { ASDM_EACH(fromHalf(p + 2 * i)); }
@@ -61,9 +73,7 @@ ASDM_INLINE vf vsqrt(vf a) { ASDM_EACH(std::sqrt(a.lane[i])); }
 ASDM_INLINE vf vabs(vf a) { ASDM_EACH(std::fabs(a.lane[i])); }
 ASDM_INLINE vf vfma(vf a, vf b, vf c) { ASDM_EACH(a.lane[i] * b.lane[i] + c.lane[i]); }
 // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, ties to even, for |a| < 2^22; larger values are kept.
-ASDM_INLINE vf vround(vf a) {
-  ASDM_EACH(std::fabs(a.lane[i]) < 4194304.0f ? (a.lane[i] + 12582912.0f) - 12582912.0f : a.lane[i]);
-}
+ASDM_INLINE vf vround(vf a) { ASDM_EACH(std::fabs(a.lane[i]) < 4194304.0f ? (a.lane[i] + 12582912.0f) - 12582912.0f : a.lane[i]); }
 ASDM_INLINE vf vexp2i(vf a) {
   vf out;
   for (int i = 0; i < kVf; i++) {

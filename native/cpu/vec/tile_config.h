@@ -12,6 +12,6 @@ struct alignas(64) TileConfig {
   uint16_t rowBytes[16] = {};  // at most 64; 0 with 0 rows: the register is not used
   uint8_t rows[16] = {};       // at most 16
 };
-static_assert(sizeof(TileConfig) == 64, "the processor reads 64 bytes");
+static_assert(sizeof(TileConfig) == 64, "the CPU reads 64 bytes");
 
 }  // namespace asdm::cpu

@@ -1,11 +1,12 @@
 // Products of bfloat16 activations with float weights (WeightFormat::F32), in float: for the few layers whose roundings the whole
-// model would feel. Contracts in backend/kernels.h (LinearArgs, ConvArgs).
+// model would feel. Contracts in backend/arguments.h (LinearArgs, ConvArgs).
 //
 // The left rows are widened as they are copied, low parts added; cpu/gemm multiplies floats, into scratch; a last pass adds what
 // the activations' formats concern and rounds. Twice the time of products of bfloat16 pairs, where a set has those.
 #pragma once
 
 #include "backend/kernels.h"
+#include "cpu/context.h"
 #include "cpu/target.h"
 
 #define ASDM_DECLARE_WIDE(set)                                       \

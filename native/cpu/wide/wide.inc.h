@@ -61,7 +61,7 @@ inline void wideProduct(Product<float> p, const Epilogue<Bf16>& end, KernelConte
   KernelContext inner{context.pool, context.scratch + wideSums(p)};
   product<float>(p, inner);
   constexpr int64_t kElements = 1 << 16;
-  const int64_t n = p.out.ldy, all = p.groups * p.groupRows, rows = kElements / n > 1 ? kElements / n : 1;
+  const int64_t n = p.out.ldy, all = p.groups * p.groupRows, rows = rowsOfTask(all, n, kElements, context.pool.threads());
   context.pool.run(ceilDiv(all, rows), [&](int64_t task, int) {
     for (int64_t row = task * rows; row < smaller(all, (task + 1) * rows); row++) {
       const Epilogue<Bf16> out = epilogueAt(end, row / p.groupRows, row, 0);
@@ -97,7 +97,9 @@ inline size_t wideScratch(const Args& a, int threads) {
   return wideSums(p) + productScratch<float>(p, threads);
 }
 
-void wideLinear(const LinearArgs& l, KernelContext& context) noexcept { wideProduct(wideProductOf(l), restOf(epilogueOf<Bf16>(l)), context); }
+void wideLinear(const LinearArgs& l, KernelContext& context) noexcept {
+  wideProduct(wideProductOf(l), restOf(epilogueOf<Bf16>(l)), context);
+}
 size_t wideLinearScratch(const LinearArgs& l, int threads) noexcept { return wideScratch(l, threads); }
 
 void wideConv(const ConvArgs& a, KernelContext& context) noexcept { wideProduct(wideProductOf(a), restOf(epilogueOf<Bf16>(a)), context); }
