@@ -2,62 +2,42 @@
 
 #include <cmath>
 
-#include "core/bf16.h"
-#include "runtime/pieces.h"
-
 namespace asdm {
 
 namespace {
 
-// Numbers of a history that belong to a half of the batch.
-struct Range {
-  uint64_t begin, count;
-};
+// The half of a history that belongs to a half of the batch.
+struct Half {
+  const KeptHistory& history;
+  std::byte* kept;
+  uint64_t first, count;  // numbers
 
-Range rangeOf(const KeptHistory& history, int half) {
-  const uint64_t first = history.count / 2;
-  return half == 0 ? Range{0, first} : Range{first, history.count - first};
-}
+  Half(const KeptHistory& h, int half, std::byte* memory) : history(h), kept(memory) {
+    const uint64_t middle = h.count / 2;
+    first = half == 0 ? 0 : middle;
+    count = half == 0 ? middle : h.count - middle;
+  }
+  uint64_t size() const { return static_cast<uint64_t>(dtypeBytes(history.dtype)); }
+  std::byte* at(uint64_t offset) const { return kept + offset + first * size(); }
+  std::byte* lowOf(const KeptHistory::Copy& copy) const { return copy.low ? at(*copy.low) : nullptr; }
 
-void copyValue(const KeptHistory& history, const KeptHistory::Copy& to, const KeptHistory::Copy& from, Range range, std::byte* kept, ThreadPool& pool) {
-  const auto size = static_cast<uint64_t>(dtypeBytes(history.dtype));
-  const auto copy = [&](uint64_t into, uint64_t out) { copyBytes(kept + into + range.begin * size, kept + out + range.begin * size, range.count * size, pool); };
-  copy(to.offset, from.offset);
-  if (to.low) copy(*to.low, *from.low);
-}
-
-void store(float value, float* to, float*) { *to = value; }
-void store(float value, Bf16* to, Bf16* low) {
-  *to = toBf16(value);
-  if (low != nullptr) *low = toBf16(value - toFloat(*to));
-}
-
-template <class Element>
-struct Line {
-  Element *value, *valueLow;  // the low parts are null where there are none
-  const Element *last, *lastLow, *before, *beforeLow;
-  float slope;
-
-  static float whole(const Element* value, const Element* low, uint64_t i) { return toFloat(value[i]) + (low != nullptr ? toFloat(low[i]) : 0.0f); }
-  void operator()(uint64_t begin, uint64_t end) const {
-    for (uint64_t i = begin; i < end; i++) {
-      const float v1 = whole(last, lastLow, i), v0 = whole(before, beforeLow, i);
-      store(v1 + slope * (v1 - v0), value + i, valueLow != nullptr ? valueLow + i : nullptr);
-    }
+  void copy(const KeptHistory::Copy& to, const KeptHistory::Copy& from, const KernelTable& table, Queue& queue) const {
+    const auto bytes = static_cast<int64_t>(count * size());
+    table.copy.run({at(from.offset), bytes, at(to.offset)}, queue);
+    if (to.low) table.copy.run({lowOf(from), bytes, lowOf(to)}, queue);
+  }
+  void drawLine(int newest, float slope, const KernelTable& table, Queue& queue) const {
+    const KeptHistory::Copy &last = history.computed[newest], &before = history.computed[1 - newest];
+    table.line.run({at(last.offset), at(before.offset), static_cast<int64_t>(count), slope, at(history.now.offset), lowOf(last),
+                    lowOf(before), lowOf(history.now)},
+                   queue);
   }
 };
 
-template <class Element>
-void drawLine(const KeptHistory& history, int newest, Range range, float slope, std::byte* kept, ThreadPool& pool) {
-  const auto at = [&](uint64_t offset) { return reinterpret_cast<Element*>(kept + offset) + range.begin; };
-  const auto lowOf = [&](const KeptHistory::Copy& copy) { return copy.low ? at(*copy.low) : nullptr; };
-  const KeptHistory::Copy &last = history.computed[newest], &before = history.computed[1 - newest];
-  inPieces(pool, range.count, Line<Element>{at(history.now.offset), lowOf(history.now), at(last.offset), lowOf(last), at(before.offset), lowOf(before), slope});
-}
-
 }  // namespace
 
-void FeatureHistories::resume(const std::vector<size_t>& numbers, std::byte* kept, bool half, double time, ThreadPool& pool) const {
+void FeatureHistories::resume(const std::vector<size_t>& numbers, std::byte* kept, bool half, double time, const KernelTable& table,
+                              Queue& queue) const {
   for (size_t number : numbers)
     for (int h = half ? 1 : 0; h < 2; h++) {
       const State& state = states_[number].halves[h];
@@ -65,17 +45,14 @@ void FeatureHistories::resume(const std::vector<size_t>& numbers, std::byte* kep
       const double t1 = state.times[state.newest], t0 = state.times[1 - state.newest];
       const auto slope = static_cast<float>(t1 == t0 ? 0 : factor_ * (time - t1) / (t1 - t0));
       const KeptHistory& history = histories_[number];
-      const Range range = rangeOf(history, h);
-      if (slope == 0 || !std::isfinite(slope)) {
-        copyValue(history, history.now, history.computed[state.newest], range, kept, pool);
-      } else {
-        const auto draw = history.dtype == DType::BF16 ? drawLine<Bf16> : drawLine<float>;
-        draw(history, state.newest, range, slope, kept, pool);
-      }
+      const Half values(history, h, kept);
+      if (slope == 0 || !std::isfinite(slope)) values.copy(history.now, history.computed[state.newest], table, queue);
+      else values.drawLine(state.newest, slope, table, queue);
     }
 }
 
-void FeatureHistories::note(const std::vector<size_t>& numbers, std::byte* kept, bool half, double time, ThreadPool& pool) {
+void FeatureHistories::note(const std::vector<size_t>& numbers, std::byte* kept, bool half, double time, const KernelTable& table,
+                            Queue& queue) {
   for (size_t number : numbers)
     for (int h = half ? 1 : 0; h < 2; h++) {
       State& state = states_[number].halves[h];
@@ -83,7 +60,7 @@ void FeatureHistories::note(const std::vector<size_t>& numbers, std::byte* kept,
       if (state.computed < 2) state.computed++;
       state.times[state.newest] = time;
       const KeptHistory& history = histories_[number];
-      copyValue(history, history.computed[state.newest], history.now, rangeOf(history, h), kept, pool);
+      Half(history, h, kept).copy(history.computed[state.newest], history.now, table, queue);
     }
 }
 

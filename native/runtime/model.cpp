@@ -1,16 +1,14 @@
 #include "runtime/model.h"
 
 #include <algorithm>
-#include <map>
 #include <mutex>
 #include <new>
 #include <stdexcept>
 #include <system_error>
 
-#include "cpu/registry.h"
 #include "graph/formats.h"
 #include "graph/run_plan.h"
-#include "ops/macs.h"
+#include "graph/macs.h"
 #include "runtime/program_runner.h"
 #include "runtime/requests.h"
 #include "runtime/run.h"
@@ -20,42 +18,63 @@ namespace asdm {
 
 namespace {
 
+// Of an exception, which may be that there is no memory, not even for a sentence: then it is one that needs none.
+Status failure(Code code, const char* before, const char* what, const char* after, const char* more = "") noexcept {
+  Status status;
+  status.code = code;
+  try {
+    status.message = std::string(before) + what + after + more;
+  } catch (const std::exception&) {
+    status.message = "Out of memory";
+  }
+  return status;
+}
+
 // No exception crosses the border of a Model.
 template <class Body>
 Status guarded(const char* what, const Body& body) {
   try {
     return body();
   } catch (const std::bad_alloc&) {
-    return {Code::OutOfMemory, std::string("Expected memory for ") + what + ", but the system gave none"};
+    return failure(Code::OutOfMemory, "Expected memory for ", what, ", but the system gave none");
   } catch (const std::length_error&) {
-    return {Code::OutOfMemory, std::string("Expected memory for ") + what + ", but it is more than can be addressed"};
+    return failure(Code::OutOfMemory, "Expected memory for ", what, ", but it is more than can be addressed");
   } catch (const std::system_error& error) {
-    return {Code::OutOfMemory, std::string("Expected threads for ") + what + ", but the system gave none: " + error.what()};
+    return failure(Code::OutOfMemory, "Expected threads for ", what, ", but the system gave none: ", error.what());
   } catch (const std::exception& error) {
-    return {Code::Internal, std::string("Expected ") + what + " to work but received: " + error.what()};
+    return failure(Code::Internal, "Expected ", what, " to work but received: ", error.what());
   }
 }
 
 }  // namespace
 
 struct Model::Impl {
-  Impl(const ModelSpec& s, Graph g, const KernelTable& t, std::shared_ptr<WorkerThreads> workers)
-      : spec(s), graph(std::move(g)), table(t), cpu(t.name), pool(std::move(workers)), runner(spec, graph, table, store, pool) {}
+  Impl(const ModelSpec& s, Graph g, const KernelTable& t, std::shared_ptr<Device> d, std::shared_ptr<WorkerThreads> workers)
+      : spec(s),
+        ownGraph(std::make_shared<const Graph>(std::move(g))),
+        graph(*ownGraph),
+        table(t),
+        cpu(t.name),
+        device(std::move(d)),
+        pool(std::move(workers)),
+        queue(openQueue(*device, pool)),
+        store(device),
+        runner(graph, table, store, *queue) {}
 
   const ModelSpec spec;
-  const Graph graph;
+  const std::shared_ptr<const Graph> ownGraph;  // which runs share
+  const Graph& graph;
   const KernelTable& table;
   const std::string cpu;
+  const std::shared_ptr<Device> device;
   ThreadPool pool;
+  const std::unique_ptr<Queue> queue;
   std::mutex running;  // load, forward and trim exclude each other
   WeightStore store;
   ProgramRunner runner;
   bool loaded = false;
   std::mutex sharedMutex;  // guards `shared`
   std::shared_ptr<const WeightStore> shared;  // a copy of the store while it is loaded, for other models
-  std::mutex runsMutex;  // guards the map
-  std::map<uint64_t, RunPart> runs;
-  uint64_t nextRun = 1;
 
   void forget() {
     loaded = false;
@@ -73,74 +92,80 @@ struct Model::Impl {
     loaded = true;
   }
 
-  // What stands before both parts of a step: is it its turn, and are the inputs of its size?
-  Status beginStep(const RunPart& part, size_t step, bool probe, const ForwardInputs& inputs) {
+  // A step of a run, checked: is it its turn, and are the inputs of its size?
+  struct RunPass {
+    Run& run;
+    size_t step, unet;
+    double time;  // a pass is at one time step, its first sample's
+    std::vector<const void*> inputs;
+  };
+
+  Status beginStep(const ForwardInputs& inputs, bool probe, RunPass* pass) {
     if (!loaded) return {Code::InvalidArgument, "Expected weights to be loaded before a forward pass but this model has none"};
-    Run& run = *part.run;
-    ASDM_TRY(run.checkTurn(step, part.unet, probe));
-    if (!inputs.taps.empty()) return {Code::InvalidArgument, "Expected no taps in a run but received " + std::to_string(inputs.taps.size())};
+    Run& run = pass->run;
+    ASDM_TRY(run.checkTurn(pass->step, probe));
+    if (!inputs.taps.empty())
+      return {Code::InvalidArgument, "Expected no taps in a run but received " + std::to_string(inputs.taps.size())};
     ForwardShape shape;
-    ASDM_TRY(checkInputs(spec, inputs, &shape));
-    ASDM_TRY(run.checkSize(step, shape));
+    shape.batch = 0;
+    ASDM_TRY(checkValues(graph, Given::PerStep, inputs.values, &shape));
+    ASDM_TRY(run.checkSize(pass->step, shape));
+    ASDM_TRY(run.inputsOf(pass->step, inputs.values, &pass->inputs));
+    pass->time = static_cast<double>(*inputs.values.at("timesteps").as<float>());
     return run.reserve(store.bytes());
   }
 
-  // A pass is at one time step, its first sample's: inputs were checked to have one.
-  static double timeOf(const ForwardInputs& inputs) { return static_cast<double>(inputs.timesteps[0]); }
-
-  // Inputs were checked to have it.
-  static const std::vector<float>& textOf(const ForwardInputs& inputs) { return inputs.conditions.at("encoder_hidden_states").data; }
-
   // Computes the constants of the run's text, unless they are there. calls: for a profile.
-  Status prepareConstants(const RunPart& part, size_t step, const ForwardInputs& inputs, const std::atomic<bool>& cancel, std::vector<CallRow>* calls) {
-    Run& run = *part.run;
-    const RequestConstants& constants = run.plan.unets[part.unet].constants;
-    const bool half = run.isHalf(step);
-    ConstantState& state = run.constants[part.unet];
-    if (!constants.any() || state.hold(textOf(inputs), half)) return Status::good();
+  Status prepareConstants(const RunPass& pass, const std::atomic<bool>& cancel, std::vector<CallRow>* calls) {
+    const RequestConstants& constants = pass.run.plan.unets[pass.unet].constants;
+    const bool half = pass.run.isHalf(pass.step);
+    const Numbers text = pass.run.textOf(pass.step);
+    ConstantState& state = pass.run.constants[pass.unet];
+    if (!constants.any() || state.hold(text, half)) return Status::good();
     std::vector<HostTensor> none;
-    ASDM_TRY(runner.run(half ? constants.computeHalf : constants.computeWhole, inputs, run.kept.data(), cancel, &none, calls));
-    state.set(textOf(inputs), half);
+    ASDM_TRY(runner.run(half ? constants.computeHalf : constants.computeWhole, pass.inputs, pass.run.kept.data(), cancel, &none, calls));
+    state.set(text, half);
     return Status::good();
   }
 
-  Status probeRun(const RunPart& part, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+  Status probeRun(Run& run, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
                   std::vector<double>* changes) {
-    Run& run = *part.run;
     const std::lock_guard<std::mutex> lock(run.mutex);
-    ASDM_TRY(beginStep(part, step, true, inputs));
-    ASDM_TRY(run.checkProbes(part.unet, renew));
+    RunPass pass{run, step, run.unetOf(step), 0, {}};
+    ASDM_TRY(beginStep(inputs, true, &pass));
+    ASDM_TRY(run.checkProbes(pass.unet, renew));
     run.broken = true;  // until the pass has ended
-    ASDM_TRY(run.renew(part.unet, renew, pool, cancel));
-    const PlannedPass& pass = run.plan.steps[step].probe;
+    ASDM_TRY(run.renew(pass.unet, renew, *queue, cancel));
+    const PlannedPass& planned = run.plan.steps[step].probe;
     std::vector<HostTensor> none;
-    std::vector<CallRow> calls;
-    ASDM_TRY(prepareConstants(part, step, inputs, cancel, &calls));
-    ASDM_TRY(runner.run(run.plan.programs[pass.program], inputs, run.kept.data(), cancel, &none, &calls));
-    ASDM_TRY(run.finish(pass, step, timeOf(inputs), pool, cancel));
-    ASDM_TRY(run.changes(part.unet, pool, cancel, changes));
+    ASDM_TRY(prepareConstants(pass, cancel, nullptr));
+    ASDM_TRY(runner.run(run.plan.programs[planned.program], pass.inputs, run.kept.data(), cancel, &none, nullptr));
+    ASDM_TRY(run.finish(planned, step, pass.time, *queue, cancel));
+    ASDM_TRY(run.changes(pass.unet, *queue, cancel, changes));
     run.broken = false;
     run.probed = true;
     return Status::good();
   }
 
-  Status forwardRun(const RunPart& part, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
-    Run& run = *part.run;
+  Status forwardRun(Run& run, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+                    ForwardOutputs* out) {
     const std::lock_guard<std::mutex> lock(run.mutex);
-    ASDM_TRY(beginStep(part, step, false, inputs));
+    RunPass pass{run, step, run.unetOf(step), 0, {}};
+    ASDM_TRY(beginStep(inputs, false, &pass));
     const std::vector<PlannedPass>& variants = run.plan.steps[step].variants;
     if (chosen >= variants.size())
-      return {Code::InvalidArgument, "Expected a choice from 0 to " + std::to_string(variants.size() - 1) + " at step " + std::to_string(step) +
-                                         " but received " + std::to_string(chosen)};
+      return {Code::InvalidArgument, "Expected a choice from 0 to " + std::to_string(variants.size() - 1) + " at step " +
+                                         std::to_string(step) + " but received " + std::to_string(chosen)};
     run.broken = true;  // until the pass has ended
     std::vector<HostTensor> results;
     ForwardOutputs made;
     std::vector<CallRow> before;
-    ASDM_TRY(prepareConstants(part, step, inputs, cancel, &before));
-    ASDM_TRY(run.prepare(variants[chosen], step, timeOf(inputs), pool, cancel));
-    ASDM_TRY(runner.run(run.plan.programs[variants[chosen].program], inputs, run.kept.data(), cancel, &results, &made.calls));
+    ASDM_TRY(prepareConstants(pass, cancel, inputs.profile ? &before : nullptr));
+    ASDM_TRY(run.prepare(variants[chosen], step, pass.time, *queue, cancel));
+    ASDM_TRY(runner.run(run.plan.programs[variants[chosen].program], pass.inputs, run.kept.data(), cancel, &results,
+                        inputs.profile ? &made.calls : nullptr));
     made.calls.insert(made.calls.begin(), before.begin(), before.end());
-    ASDM_TRY(run.finish(variants[chosen], step, timeOf(inputs), pool, cancel));
+    ASDM_TRY(run.finish(variants[chosen], step, pass.time, *queue, cancel));
     run.broken = false;
     run.probed = false;
     run.next++;
@@ -149,29 +174,26 @@ struct Model::Impl {
     return Status::good();
   }
 
-  Status partOf(uint64_t id, RunPart* part) {
-    const std::lock_guard<std::mutex> lock(runsMutex);
-    const auto found = runs.find(id);
-    if (found == runs.end()) return {Code::Disposed, "Expected a live run but it was disposed"};
-    *part = found->second;
-    return Status::good();
-  }
-
   Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
     if (!loaded) return {Code::InvalidArgument, "Expected weights to be loaded before a forward pass but this model has none"};
     ForwardShape shape;
-    ASDM_TRY(checkInputs(spec, inputs, &shape));
+    shape.batch = 0;
+    ASDM_TRY(checkValues(graph, Given::All, inputs.values, &shape));
+    if (spec.kind == ModelKind::TextEncoder) ASDM_TRY(checkIds(spec.textEncoder, inputs.values.at("ids")));
+    if (inputs.clipSkip < 0 || static_cast<size_t>(inputs.clipSkip) >= graph.outputs.size())
+      return {Code::InvalidArgument, "Expected clipSkip from 0 to " + std::to_string(graph.outputs.size() - 1) + " but received " +
+                                         std::to_string(inputs.clipSkip)};
     std::vector<UnitId> wanted{graph.outputs[static_cast<size_t>(inputs.clipSkip)]};
     ASDM_TRY(findTaps(graph, inputs.taps, &wanted));
     const Program* program = nullptr;
     ASDM_TRY(runner.programFor(shape, wanted, &program));
     std::vector<HostTensor> results;
     ForwardOutputs made;
-    ASDM_TRY(runner.run(*program, inputs, nullptr, cancel, &results, &made.calls));
+    ASDM_TRY(runner.run(*program, addresses(graph, inputs.values), nullptr, cancel, &results, inputs.profile ? &made.calls : nullptr));
 
     for (size_t t = 0; t < inputs.taps.size(); t++) {
-      const auto at = std::find_if(program->outputs.begin(), program->outputs.end(),
-                                   [&](const ProgramOutput& o) { return o.unit == wanted[t + 1]; });
+      const auto at =
+          std::find_if(program->outputs.begin(), program->outputs.end(), [&](const ProgramOutput& o) { return o.unit == wanted[t + 1]; });
       made.taps[inputs.taps[t]] = results[static_cast<size_t>(at - program->outputs.begin())];
     }
     made.sample = std::move(results[0]);
@@ -183,17 +205,18 @@ struct Model::Impl {
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
-Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::shared_ptr<WorkerThreads> workers, std::unique_ptr<Model>* out) {
+Status Model::create(const ModelSpec& spec, const ModelOptions& options, std::shared_ptr<Device> device,
+                     std::shared_ptr<WorkerThreads> workers, std::unique_ptr<Model>* out) {
   return guarded("a model", [&]() -> Status {
     if (options.dtype != DType::F32 && options.dtype != DType::BF16 && options.dtype != DType::I8)
       return {Code::InvalidArgument, std::string("Expected dtype to be fp32, bf16 or int8 but received ") + dtypeName(options.dtype)};
     const KernelTable* table = nullptr;
-    ASDM_TRY(cpu::kernels(options.cpu, options.dtype, &table));
+    ASDM_TRY(statusOf(device->kernels(options.cpu.c_str(), options.dtype, &table)));
     Graph graph;
     ASDM_TRY(buildGraph(spec, &graph));
     if (options.dtype == DType::I8) quantizeWeights(&graph, options.exact);
     if (options.dtype != DType::F32) widenWeights(&graph, options.wide);
-    out->reset(new Model(std::make_unique<Impl>(spec, std::move(graph), *table, std::move(workers))));
+    out->reset(new Model(std::make_unique<Impl>(spec, std::move(graph), *table, std::move(device), std::move(workers))));
     return Status::good();
   });
 }
@@ -225,7 +248,10 @@ Status Model::describe(const ForwardShape& shape, const std::vector<std::string>
     ProgramInfo info;
     for (UnitId id : program.units) {
       const Shape& s = program.shapes[static_cast<size_t>(id)];
-      UnitRow row{graph[id].name, opInfo(graph[id].op).name, {s.dims.begin(), s.dims.begin() + s.rank}, graph.parameters(id),
+      UnitRow row{graph[id].name,
+                  opInfo(graph[id].op).name,
+                  {s.dims.begin(), s.dims.begin() + s.rank},
+                  graph.parameters(id),
                   unitMacs(graph, id, program.shapes)};
       info.parameters += row.parameters;
       info.macs = row.macs > UINT64_MAX - info.macs ? UINT64_MAX : info.macs + row.macs;
@@ -238,8 +264,8 @@ Status Model::describe(const ForwardShape& shape, const std::vector<std::string>
   });
 }
 
-Status Model::load(const std::vector<WeightSource>& sources, const std::string& cache, const std::atomic<bool>& cancel, const Progress& progress,
-                   LoadResult* out) {
+Status Model::load(const std::vector<WeightSource>& sources, const std::string& cache, const std::atomic<bool>& cancel,
+                   const LoadProgress& progress, LoadResult* out) {
   return guarded("weights", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);
     impl_->forget();
@@ -249,7 +275,7 @@ Status Model::load(const std::vector<WeightSource>& sources, const std::string& 
         if (!impl.loaded) impl.store.release();
       }
     } scope{*impl_};
-    ASDM_TRY(loadWeights(impl_->graph, impl_->table, sources, impl_->pool, cancel, cache, progress, &impl_->store, out));
+    ASDM_TRY(loadWeights(impl_->graph, impl_->table, sources, impl_->pool, *impl_->queue, cancel, cache, progress, &impl_->store, out));
     impl_->remember();
     return Status::good();
   });
@@ -283,47 +309,22 @@ Status Model::forward(const ForwardInputs& inputs, const std::atomic<bool>& canc
   });
 }
 
-Status Model::createRun(const std::vector<Model*>& models, const ForwardShape& shape, const RunSpec& spec, std::vector<uint64_t>* ids,
-                        RunInfo* info) {
-  return guarded("a run", [&]() -> Status {
-    std::vector<RunModel> parts;
-    for (const Model* model : models) parts.push_back({&model->impl_->spec, &model->impl_->graph, &model->impl_->table, model->impl_->pool.threads()});
-    std::shared_ptr<Run> run;
-    ASDM_TRY(Run::create(parts, shape, spec, &run, info));
-    std::vector<uint64_t> made;
-    for (size_t m = 0; m < models.size(); m++) {
-      Impl& impl = *models[m]->impl_;
-      const std::lock_guard<std::mutex> lock(impl.runsMutex);
-      made.push_back(impl.nextRun);
-      impl.runs.emplace(impl.nextRun++, RunPart{run, m});
-    }
-    *ids = std::move(made);
-    return Status::good();
-  });
-}
+RunModel Model::runModel() const { return {impl_->device, impl_->ownGraph, &impl_->table, impl_->queue->threads()}; }
 
-Status Model::probeRun(uint64_t id, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
-                       std::vector<double>* changes) {
+Status Model::probeRun(Run& run, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs,
+                       const std::atomic<bool>& cancel, std::vector<double>* changes) {
   return guarded("a forward pass", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);
-    RunPart part;
-    ASDM_TRY(impl_->partOf(id, &part));
-    return impl_->probeRun(part, step, renew, inputs, cancel, changes);
+    return impl_->probeRun(run, step, renew, inputs, cancel, changes);
   });
 }
 
-Status Model::forwardRun(uint64_t id, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out) {
+Status Model::forwardRun(Run& run, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+                         ForwardOutputs* out) {
   return guarded("a forward pass", [&]() -> Status {
     const std::lock_guard<std::mutex> lock(impl_->running);
-    RunPart part;
-    ASDM_TRY(impl_->partOf(id, &part));
-    return impl_->forwardRun(part, step, chosen, inputs, cancel, out);
+    return impl_->forwardRun(run, step, chosen, inputs, cancel, out);
   });
-}
-
-void Model::disposeRun(uint64_t id) {
-  const std::lock_guard<std::mutex> lock(impl_->runsMutex);
-  impl_->runs.erase(id);
 }
 
 void Model::trim() {

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "core/plain_vector.h"
 #include "core/status.h"
 #include "core/tensor.h"
+#include "weights/sources.h"
 
 namespace asdm {
 
@@ -18,8 +19,11 @@ struct VAEConfig;
 struct TextEncoderConfig;
 struct Graph;              // graph/graph.h
 struct ModelSpec;          // graph/configs.h: { kind, one of the configs }
+class Device;              // backend/device.h
 class WeightStore;         // weights/store.h
 class WorkerThreads;       // core/worker_threads.h
+struct Run;                // runtime/run.h
+struct RunModel;
 struct Inherit;            // graph/inherit.h
 struct RunStep;            // graph/run_plan.h: what one pass of a run inherits
 struct RunMap;             // graph/run_plan.h: features that one UNet takes over from another
@@ -31,6 +35,7 @@ struct ModelOptions {
   // With BF16 and I8, units whose weights and products are floats, named likewise; before `exact` and I8.
   std::vector<std::string> wide;
   std::string cpu = "auto";    // a kernel set's name
+  std::string device = "auto";  // as Devices::find takes it
 };
 
 struct WeightRequest {
@@ -38,37 +43,27 @@ struct WeightRequest {
   std::vector<int64_t> shape;  // PyTorch's
 };
 
-struct WeightSource {
-  std::string name;
-  std::string file;            // UTF-8
-  DType dtype = DType::F32;    // F32, F16 or BF16
-  std::vector<int64_t> shape;
-  uint64_t begin = 0, end = 0;  // bytes in the file
-};
-
-// What became of a packed cache: it was mapped; there was none, or one that did not fit, and now there is one; it could not be written.
-enum class CacheOutcome { Off, Used, Written, Replaced, Unwritten };
-
-struct LoadResult {
-  std::vector<std::string> nonFinite;
-  uint64_t weightBytes = 0;
-  CacheOutcome cache = CacheOutcome::Off;
-  std::string cacheNote;  // what was wrong with the one that was replaced, or why none was written
-};
-
 // A float tensor in PyTorch's layout.
 struct HostTensor {
   std::vector<int64_t> shape;
-  std::vector<float> data;
+  PlainVector<float> data;
 };
 
+// The same of floats or of I32, for an input of a graph.
+struct HostInput {
+  std::vector<int64_t> shape;
+  DType dtype = DType::F32;
+  PlainVector<std::byte> bytes;
+  template <class T>
+  const T* as() const {
+    return reinterpret_cast<const T*>(bytes.data());
+  }
+};
+
+using HostInputs = std::map<std::string, HostInput>;  // by the names of the graph's inputs
+
 struct ForwardInputs {
-  HostTensor sample;                 // unet, vae_decoder, vae_encoder
-  std::vector<float> timesteps;      // unet
-  // unet: what it is conditioned by, by the names of the graph's inputs: encoder_hidden_states, and timestep_cond where it has one
-  std::map<std::string, HostTensor> conditions;
-  std::vector<int32_t> ids;          // text_encoder
-  int64_t batch = 1;                 // text_encoder
+  HostInputs values;                 // each input of the graph; in a run those that are not the same at every step
   int clipSkip = 0;                  // text_encoder
   std::vector<std::string> taps;
   bool profile = false;              // time each kernel call
@@ -111,6 +106,7 @@ struct RunSpec {
   std::vector<std::vector<Inherit>> probes;  // of each UNet; may be shorter than there are UNets
   std::vector<RunMap> maps;
   double extrapolate = 0;  // factor of the slope along which inherited features go on, feature_histories.h; 0: they stand still
+  bool computeMissing = false;  // as in graph/run_plan.h
 };
 
 struct InheritedInfo {
@@ -152,7 +148,8 @@ struct RunInfo {
 class Model {
  public:
   // workers: the threads that it computes with, which it may share with other models.
-  static Status create(const ModelSpec& spec, const ModelOptions& options, std::shared_ptr<WorkerThreads> workers, std::unique_ptr<Model>* out);
+  static Status create(const ModelSpec& spec, const ModelOptions& options, std::shared_ptr<Device> device,
+                       std::shared_ptr<WorkerThreads> workers, std::unique_ptr<Model>* out);
   ~Model();
 
   const std::string& cpu() const;
@@ -162,10 +159,9 @@ class Model {
   Status describe(const ForwardShape& shape, const std::vector<std::string>& taps, ProgramInfo* out) const;
 
   // Every requested weight exactly once. After a failure or abort the model holds no weights and may be loaded again.
-  using Progress = std::function<void(uint64_t done, uint64_t total)>;
   // cache: path of a packed cache to use or to write, or empty.
-  Status load(const std::vector<WeightSource>& sources, const std::string& cache, const std::atomic<bool>& cancel, const Progress& progress,
-              LoadResult* out);
+  Status load(const std::vector<WeightSource>& sources, const std::string& cache, const std::atomic<bool>& cancel,
+              const LoadProgress& progress, LoadResult* out);
   // The weights for share() of another model, or null while there are none. They stay until the last model that shares them is gone.
   std::shared_ptr<const WeightStore> loadedWeights() const;
   // Holds no weights any more, if those that it holds are these.
@@ -173,23 +169,20 @@ class Model {
   // Instead of load: takes the weights of a model that has all of this one's, in the same format for the same kernel set; InvalidArgument,
   // naming the weight, where it does not.
   Status share(const WeightStore& weights);
-  // Fails with Aborted within tens of milliseconds after cancel turns true; the model works on afterwards.
+  // Fails with Aborted within tens of milliseconds after cancel turns true; the model stays usable.
   Status forward(const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
-  // Compiles forward passes of UNets that hand features on; each model gets an id by which it knows the run, and the features are
-  // freed with the last of them. Fails with InvalidArgument (naming prefix and step, or the map), ShapeMismatch or OutOfMemory.
-  static Status createRun(const std::vector<Model*>& models, const ForwardShape& shape, const RunSpec& spec, std::vector<uint64_t>* ids,
-                          RunInfo* info);
+  // What a run needs to know of this model, Run::create. It outlives the model.
+  RunModel runModel() const;
   // The first part of a step with probes: computes them, and how each changed against what it was when last among `renew`, the sum of
   // absolute differences over the sum of absolute values; infinite where it never was. `renew` are numbers of probes whose values
   // of the UNet's last step are what is compared with from now on.
-  Status probeRun(uint64_t id, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+  Status probeRun(Run& run, size_t step, const std::vector<size_t>& renew, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
                   std::vector<double>* changes);
-  // Pass number `step`, on the model whose UNet it names; steps come in order, each once, those with probes after them and with
+  // Pass number `step` of a run, on the model whose UNet it names; steps come in order, each once, those with probes after them and with
   // the same inputs. Bit i of `chosen`: inherits choices[i]. A conditional-only step takes and gives half the batch. After a failure
   // or abort the run's features are unknown and its further passes fail with InvalidArgument.
-  Status forwardRun(uint64_t id, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel, ForwardOutputs* out);
-  // Frees the features once a pass under way is done; unknown ids are none of its business.
-  void disposeRun(uint64_t id);
+  Status forwardRun(Run& run, size_t step, size_t chosen, const ForwardInputs& inputs, const std::atomic<bool>& cancel,
+                    ForwardOutputs* out);
   // Frees the arena; the next forward allocates it again.
   void trim();
 

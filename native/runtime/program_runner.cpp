@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "graph/cost.h"
-#include "graph/execute.h"
-#include "runtime/memory_limit.h"
 #include "runtime/requests.h"
 
 namespace asdm {
@@ -26,8 +24,8 @@ std::vector<UnitId> distinct(const std::vector<UnitId>& ids) {
 
 Status ProgramRunner::requestFor(const ForwardShape& shape, const std::vector<UnitId>& outputs, CompileRequest* request) const {
   request->outputs = distinct(outputs);
-  request->threads = pool_.threads();
-  return graphInputs(spec_, shape, &request->inputs);
+  request->threads = queue_.threads();
+  return graphInputs(graph_, shape, &request->inputs);
 }
 
 Status ProgramRunner::compileFor(const ForwardShape& shape, const std::vector<UnitId>& outputs, Program* program) const {
@@ -56,9 +54,12 @@ Status ProgramRunner::programFor(const ForwardShape& shape, const std::vector<Un
 Status ProgramRunner::reserveArena(const Program& program) {
   const uint64_t bytes = program.arenaBytes + program.scratchBytes;
   if (arena_.bytes() >= bytes && arena_.data() != nullptr) return Status::good();
-  ASDM_TRY(checkMemory(static_cast<double>(bytes) + static_cast<double>(weights_.bytes()), "weights and activations"));
+  const std::shared_ptr<Device>& device = weights_.device();
+  ASDM_TRY(checkRoom(*device, static_cast<double>(bytes) + static_cast<double>(weights_.bytes()), "weights and activations"));
   arena_.release();  // the old one first: both together might not fit
-  return arena_.allocate(std::max<uint64_t>(bytes, kAlignment)) ? Status::good() : outOfMemory(static_cast<double>(bytes), "activations");
+  return arena_.allocate(device, std::max<uint64_t>(bytes, table_.traits->alignment))
+             ? Status::good()
+             : outOfMemory(static_cast<double>(bytes), "activations");
 }
 
 const char* ProgramRunner::productFormat(const Program& program, const Step& step) const {
@@ -77,35 +78,33 @@ std::vector<CallRow> ProgramRunner::callRows(const Program& program, const std::
       const Shape& s = program.shapes[static_cast<size_t>(id)];
       return std::vector<int64_t>(s.dims.begin(), s.dims.begin() + s.rank);
     };
-    rows.push_back({graph_[step.unit].name, opInfo(step.op).name, graph_[step.result].name, dims(step.operands[0]), dims(step.result), productFormat(program, step),
-                    cost.macs, cost.weightBytes, cost.valueBytes, seconds[i]});
+    rows.push_back({graph_[step.unit].name, opInfo(step.op).name, graph_[step.result].name, dims(step.operands[0]), dims(step.result),
+                    productFormat(program, step), cost.macs, cost.weightBytes, cost.valueBytes, seconds[i]});
   }
   return rows;
 }
 
-Status ProgramRunner::run(const Program& program, const ForwardInputs& inputs, std::byte* kept, const std::atomic<bool>& cancel,
+Status ProgramRunner::run(const Program& program, const std::vector<const void*>& inputs, std::byte* kept, const std::atomic<bool>& cancel,
                           std::vector<HostTensor>* results, std::vector<CallRow>* calls) {
   ASDM_TRY(reserveArena(program));
   results->resize(program.outputs.size());
   RunBindings bindings;
   bindings.arena = arena_.data();
   bindings.kept = kept;
+  bindings.weights = weights_.addresses();
+  std::vector<float*> outputs;
   for (size_t i = 0; i < results->size(); i++) {
     const ProgramOutput& output = program.outputs[i];
     (*results)[i].shape = output.shape;
     (*results)[i].data.resize(static_cast<size_t>(program.shapes[static_cast<size_t>(output.unit)].count()));
-    bindings.outputs.push_back((*results)[i].data.data());
+    outputs.push_back((*results)[i].data.data());
   }
-  if (spec_.kind == ModelKind::TextEncoder) bindings.inputs = {inputs.ids.data()};
-  else bindings.inputs = {inputs.sample.data.data()};
-  if (spec_.kind == ModelKind::UNet) {
-    bindings.inputs.push_back(inputs.timesteps.data());
-    for (size_t i = 2; i < graph_.inputs.size(); i++) bindings.inputs.push_back(inputs.conditions.at(graph_[graph_.inputs[i]].name).data.data());
-  }
-  std::vector<double> seconds(inputs.profile ? program.steps.size() : 0);
-  if (inputs.profile) bindings.seconds = seconds.data();
-  ASDM_TRY(execute(program, table_, weights_, bindings, pool_, cancel));
-  if (inputs.profile) *calls = callRows(program, seconds);
+  std::vector<double> seconds(calls != nullptr ? program.steps.size() : 0);
+  if (calls != nullptr) bindings.seconds = seconds.data();
+  ASDM_TRY(transfers_.bind(graph_, program, queue_, inputs, outputs, &bindings));
+  ASDM_TRY(execute(program, table_, bindings, queue_, cancel));
+  ASDM_TRY(transfers_.collect(program, queue_, outputs, bindings));
+  if (calls != nullptr) *calls = callRows(program, seconds);
   return Status::good();
 }
 

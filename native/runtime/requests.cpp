@@ -6,140 +6,121 @@ namespace asdm {
 
 namespace {
 
-// Beyond what any machine computes, within what 64-bit arithmetic on sizes stands (ops/shapes.cpp bounds their products).
+// Beyond what any machine computes, within what 64-bit arithmetic on sizes stands (graph/shapes.cpp bounds their products).
 constexpr int64_t kMaxBatch = 1 << 16, kMaxSide = 1 << 20, kMaxLength = 1 << 20;
 
 Status sizeFrom(const char* what, int64_t value, int64_t most) {
   if (value >= 1 && value <= most) return Status::good();
-  return {Code::ShapeMismatch, std::string("Expected ") + what + " from 1 to " + std::to_string(most) + " but received " +
-                                   std::to_string(value)};
+  return {Code::ShapeMismatch,
+          std::string("Expected ") + what + " from 1 to " + std::to_string(most) + " but received " + std::to_string(value)};
 }
 
-std::string text(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); i++) out += (i ? "," : "") + std::to_string(shape[i]);
-  return out + "]";
+int64_t* sizeOf(InputSize::Of of, ForwardShape* shape) {
+  switch (of) {
+    case InputSize::Of::Batch: return &shape->batch;
+    case InputSize::Of::Height: return &shape->height;
+    case InputSize::Of::Width: return &shape->width;
+    case InputSize::Of::Length: return &shape->length;
+    case InputSize::Of::Fixed: break;
+  }
+  return nullptr;
 }
 
-// `pattern` tells the caller what was expected; the numbers to hold against it are in `wanted`, -1 for any.
-Status checkTensor(const char* name, const std::string& pattern, const std::vector<int64_t>& wanted, const HostTensor& tensor) {
-  bool fits = tensor.shape.size() == wanted.size();
+const char* letterOf(InputSize::Of of) {
+  constexpr const char* kLetters[] = {"N", "H", "W", "L", ""};
+  return kLetters[static_cast<size_t>(of)];
+}
+
+Status checkValue(const std::string& name, DType dtype, const InputShape& input, const HostInput& value, ForwardShape* shape) {
+  if (value.dtype != dtype)
+    return {Code::TensorDtype, "Expected " + name + " in " + dtypeName(dtype) + " but received " + dtypeName(value.dtype)};
+  // What is wanted, for the message: sizes as far as they are known.
+  std::string pattern;
+  bool fits = value.shape.size() == input.sizes.size();
   double count = 1;
-  for (size_t i = 0; fits && i < wanted.size(); i++) {
-    fits = tensor.shape[i] >= 1 && (wanted[i] < 0 || tensor.shape[i] == wanted[i]);
-    count *= static_cast<double>(tensor.shape[i]);
+  for (size_t i = 0; i < input.sizes.size(); i++) {
+    const InputSize& size = input.sizes[i];
+    int64_t* brought = sizeOf(size.of, shape);
+    const int64_t known = brought == nullptr ? size.fixed : *brought;
+    pattern += (i > 0 ? "," : "") + (known > 0 ? std::to_string(known) : letterOf(size.of));
+    if (!fits) continue;
+    fits = value.shape[i] >= 1 && (known == 0 || value.shape[i] == known);
+    if (fits && brought != nullptr) *brought = value.shape[i];
+    count *= static_cast<double>(value.shape[i]);
   }
-  if (!fits)
-    return {Code::ShapeMismatch, std::string("Expected ") + name + " of shape " + pattern + " but received " + text(tensor.shape)};
-  if (count != static_cast<double>(tensor.data.size()))
-    return {Code::ShapeMismatch, std::string("Expected ") + name + " of shape " + text(tensor.shape) + " to hold as many numbers but received " +
-                                     std::to_string(tensor.data.size())};
-  return Status::good();
-}
-
-int64_t sampleChannels(const ModelSpec& spec) {
-  switch (spec.kind) {
-    case ModelKind::UNet: return spec.unet.inChannels;
-    case ModelKind::VAEDecoder: return spec.vae.latentChannels;
-    case ModelKind::VAEEncoder: return spec.vae.inChannels;
-    case ModelKind::TextEncoder: break;
-  }
-  return 0;
-}
-
-Status checkIds(const TextEncoderConfig& c, const ForwardInputs& inputs, ForwardShape* shape) {
-  const int64_t count = static_cast<int64_t>(inputs.ids.size());
-  ASDM_TRY(sizeFrom("batch", inputs.batch, kMaxBatch));
-  if (count == 0 || count % inputs.batch != 0)
-    return {Code::ShapeMismatch, "Expected ids for each of " + std::to_string(inputs.batch) + " texts but received " +
-                                     std::to_string(count)};
-  shape->batch = inputs.batch;
-  shape->length = count / inputs.batch;
-  if (shape->length > c.maxPositionEmbeddings)
-    return {Code::ShapeMismatch, "Expected at most " + std::to_string(c.maxPositionEmbeddings) + " ids per text but received " +
-                                     std::to_string(shape->length)};
-  for (int64_t i = 0; i < count; i++) {
-    const int32_t id = inputs.ids[static_cast<size_t>(i)];
-    if (id < 0 || id >= c.vocabSize)
-      return {Code::InvalidArgument, "Expected ids from 0 to " + std::to_string(c.vocabSize - 1) + " but received " +
-                                         std::to_string(id) + " at position " + std::to_string(i)};
-  }
-  if (inputs.clipSkip < 0 || inputs.clipSkip > c.numHiddenLayers)
-    return {Code::InvalidArgument, "Expected clipSkip from 0 to " + std::to_string(c.numHiddenLayers) + " but received " +
-                                       std::to_string(inputs.clipSkip)};
-  return Status::good();
-}
-
-// An input of a UNet besides sample and timesteps: its name in the graph, and in JavaScript.
-struct Condition {
-  const char *name, *shown;
-  bool perToken;
-  int64_t width;
-};
-
-// In the order of the graph's inputs.
-std::vector<Condition> conditionsOf(const UNetConfig& c) {
-  std::vector<Condition> all{{"encoder_hidden_states", "encoderHiddenStates", true, c.crossAttentionDim}};
-  if (c.timeCondDim > 0) all.push_back({"timestep_cond", "timestepCond", false, c.timeCondDim});
-  return all;
-}
-
-Status checkConditions(const UNetConfig& c, const ForwardInputs& inputs, ForwardShape* shape) {
-  if (static_cast<int64_t>(inputs.timesteps.size()) != shape->batch)
-    return {Code::ShapeMismatch, "Expected one timestep for each of " + std::to_string(shape->batch) + " samples but received " +
-                                     std::to_string(inputs.timesteps.size())};
-  for (float t : inputs.timesteps)
-    if (!std::isfinite(t)) return {Code::InvalidArgument, "Expected finite timesteps but received " + std::to_string(t)};
-  for (const Condition& condition : conditionsOf(c)) {
-    const auto found = inputs.conditions.find(condition.name);
-    if (found == inputs.conditions.end())
-      return {Code::InvalidArgument, std::string("Expected ") + condition.shown + " for this UNet but received none"};
-    std::vector<int64_t> wanted{shape->batch};
-    std::string pattern = "[" + std::to_string(shape->batch);
-    if (condition.perToken) {
-      wanted.push_back(-1);
-      pattern += ",L";
-    }
-    wanted.push_back(condition.width);
-    ASDM_TRY(checkTensor(condition.shown, pattern + "," + std::to_string(condition.width) + "]", wanted, found->second));
-    if (condition.perToken) shape->length = found->second.shape[1];
-  }
+  if (!fits) return {Code::ShapeMismatch, "Expected " + name + " of shape [" + pattern + "] but received " + shapeText(value.shape)};
+  if (count * static_cast<double>(dtypeBytes(dtype)) != static_cast<double>(value.bytes.size()))
+    return {Code::ShapeMismatch, "Expected " + name + " of shape " + shapeText(value.shape) + " to hold as many numbers but received " +
+                                     std::to_string(value.bytes.size() / static_cast<size_t>(dtypeBytes(dtype)))};
+  if (dtype != DType::F32 || input.sizes.size() != 1) return Status::good();
+  for (int64_t i = 0; i < value.shape[0]; i++)
+    if (!std::isfinite(value.as<float>()[i]))
+      return {Code::InvalidArgument, "Expected finite " + name + " but received " + std::to_string(value.as<float>()[i])};
   return Status::good();
 }
 
 }  // namespace
 
-Status graphInputs(const ModelSpec& spec, const ForwardShape& shape, std::vector<Shape>* shapes) {
-  const int64_t n = shape.batch;
-  ASDM_TRY(sizeFrom("batch", n, kMaxBatch));
-  if (spec.kind == ModelKind::TextEncoder) {
-    const int64_t length = shape.length == 0 ? spec.textEncoder.maxPositionEmbeddings : shape.length;
-    ASDM_TRY(sizeFrom("length", length, kMaxLength));
-    *shapes = {Shape{n, length}};
-    return Status::good();
-  }
-  ASDM_TRY(sizeFrom("height", shape.height, kMaxSide));
-  ASDM_TRY(sizeFrom("width", shape.width, kMaxSide));
-  *shapes = {Shape{n, shape.height, shape.width, sampleChannels(spec)}};
-  if (spec.kind == ModelKind::UNet) {
-    const int64_t length = shape.length == 0 ? 77 : shape.length;  // CLIP's window
-    ASDM_TRY(sizeFrom("length", length, kMaxLength));
-    shapes->push_back(Shape{n});
-    for (const Condition& condition : conditionsOf(spec.unet))
-      shapes->push_back(condition.perToken ? Shape{n, length, condition.width} : Shape{n, condition.width});
+Status graphInputs(const Graph& graph, const ForwardShape& asked, std::vector<Shape>* shapes) {
+  ForwardShape shape = asked;
+  if (shape.length == 0) shape.length = graph.usualLength;
+  shapes->clear();
+  for (const InputShape& input : graph.inputShapes) {
+    Shape made;
+    made.rank = static_cast<int>(input.sizes.size());
+    for (int i = 0; i < made.rank; i++) {
+      const InputSize& size = input.sizes[static_cast<size_t>(i)];
+      const int64_t* brought = sizeOf(size.of, &shape);
+      switch (size.of) {
+        case InputSize::Of::Batch: ASDM_TRY(sizeFrom("batch", *brought, kMaxBatch)); break;
+        case InputSize::Of::Height: ASDM_TRY(sizeFrom("height", *brought, kMaxSide)); break;
+        case InputSize::Of::Width: ASDM_TRY(sizeFrom("width", *brought, kMaxSide)); break;
+        case InputSize::Of::Length: ASDM_TRY(sizeFrom("length", *brought, kMaxLength)); break;
+        case InputSize::Of::Fixed: break;
+      }
+      made[i] = brought == nullptr ? size.fixed : *brought;
+    }
+    if (made.rank == 4) made = {made[0], made[2], made[3], made[1]};
+    shapes->push_back(made);
   }
   return Status::good();
 }
 
-Status checkInputs(const ModelSpec& spec, const ForwardInputs& inputs, ForwardShape* shape) {
-  if (spec.kind == ModelKind::TextEncoder) return checkIds(spec.textEncoder, inputs, shape);
-  const int64_t channels = sampleChannels(spec);
-  ASDM_TRY(checkTensor("sample", "[N," + std::to_string(channels) + ",H,W]", {-1, channels, -1, -1}, inputs.sample));
-  shape->batch = inputs.sample.shape[0];
-  shape->height = inputs.sample.shape[2];
-  shape->width = inputs.sample.shape[3];
-  if (spec.kind == ModelKind::UNet) return checkConditions(spec.unet, inputs, shape);
+Status checkValues(const Graph& graph, Given given, const HostInputs& values, ForwardShape* shape) {
+  for (size_t i = 0; i < graph.inputShapes.size(); i++) {
+    const Unit& unit = graph[graph.inputs[i]];
+    const InputShape& input = graph.inputShapes[i];
+    const auto found = values.find(unit.name);
+    if (given != Given::All && input.perRequest != (given == Given::PerRequest)) {
+      if (found == values.end()) continue;
+      return {Code::InvalidArgument,
+              "Expected " + unit.name +
+                  (input.perRequest ? " to condition the run, not a pass of it" : " for passes, not to condition the run")};
+    }
+    if (found == values.end()) return {Code::InvalidArgument, "Expected a value for the input " + unit.name + " but received none"};
+    ASDM_TRY(checkValue(unit.name, unit.dtype, input, found->second, shape));
+  }
   return Status::good();
+}
+
+Status checkIds(const TextEncoderConfig& c, const HostInput& ids) {
+  if (ids.shape[1] > c.maxPositionEmbeddings)
+    return {Code::ShapeMismatch,
+            "Expected at most " + std::to_string(c.maxPositionEmbeddings) + " ids per text but received " + std::to_string(ids.shape[1])};
+  const int64_t count = ids.shape[0] * ids.shape[1];
+  for (int64_t i = 0; i < count; i++) {
+    const int32_t id = ids.as<int32_t>()[i];
+    if (id < 0 || id >= c.vocabSize)
+      return {Code::InvalidArgument, "Expected ids from 0 to " + std::to_string(c.vocabSize - 1) + " but received " + std::to_string(id) +
+                                         " at position " + std::to_string(i)};
+  }
+  return Status::good();
+}
+
+std::vector<const void*> addresses(const Graph& graph, const HostInputs& values) {
+  std::vector<const void*> list;
+  for (UnitId input : graph.inputs) list.push_back(values.at(graph[input].name).bytes.data());
+  return list;
 }
 
 Status findTaps(const Graph& graph, const std::vector<std::string>& names, std::vector<UnitId>* ids) {

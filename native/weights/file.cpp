@@ -131,7 +131,7 @@ bool NewFile::finish() {
   if (!widePath(temporary_, &from) || !widePath(path_, &to) || !widePath(temporaryName(path_), &aside)) return refused("naming it");
   if (MoveFileExW(from.c_str(), to.c_str(), MOVEFILE_REPLACE_EXISTING)) return true;
   refused("renaming it");
-  // A file that is mapped may not be replaced, but renamed: then whoever uses it goes on, and it counts as left behind.
+  // A file that somebody reads may not be replaced, but renamed: then whoever uses it goes on, and it counts as left behind.
   const DWORD old = GetFileAttributesW(to.c_str());
   if (old != INVALID_FILE_ATTRIBUTES && (old & FILE_ATTRIBUTE_DIRECTORY) == 0 && MoveFileExW(to.c_str(), aside.c_str(), 0)) {
     if (MoveFileExW(from.c_str(), to.c_str(), 0)) {
@@ -159,7 +159,9 @@ Status File::open(const std::string& path) {
   if (::fstat(descriptor, &about) != 0) return failure(false, path, std::strerror(errno));
   if (!S_ISREG(about.st_mode)) return failure(false, path, "it is not a regular file");
   bytes_ = static_cast<uint64_t>(about.st_size);
-  const auto nanoseconds = [](const struct timespec& time) { return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec); };
+  const auto nanoseconds = [](const struct timespec& time) {
+    return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec);
+  };
   modified_ = nanoseconds(about.st_mtim);
   changed_ = nanoseconds(about.st_ctim);
   return Status::good();

@@ -13,7 +13,9 @@ class File {
  public:
   File() = default;
   ~File();
-  File(File&& other) noexcept : handle_(other.handle_), bytes_(other.bytes_), modified_(other.modified_), changed_(other.changed_) { other.handle_ = kClosed; }
+  File(File&& other) noexcept : handle_(other.handle_), bytes_(other.bytes_), modified_(other.modified_), changed_(other.changed_) {
+    other.handle_ = kClosed;
+  }
   File& operator=(File&&) = delete;
   File(const File&) = delete;
   File& operator=(const File&) = delete;
@@ -36,7 +38,7 @@ class File {
 };
 
 // A file in the making: written under a name of its own, which nobody else uses, and given its real name when it is whole. So others see
-// the old file or the new one, and who has the old one open or mapped keeps it. What was not finished is removed.
+// the old file or the new one, and handles that are open on the old one stay valid. What was not finished is removed.
 class NewFile {
  public:
   NewFile() = default;

@@ -11,12 +11,6 @@ namespace asdm {
 
 namespace {
 
-std::string shapeText(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); i++) out += (i ? "," : "") + std::to_string(shape[i]);
-  return out + "]";
-}
-
 bool sameView(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
   for (size_t i = 0; i < std::max(a.size(), b.size()); i++)
     if ((i < a.size() ? a[i] : 1) != (i < b.size() ? b[i] : 1)) return false;
@@ -49,46 +43,48 @@ struct Piece {
 
 class Loader {
  public:
-  Loader(const Graph& graph, const KernelTable& table, ThreadPool& pool, const std::atomic<bool>& cancel, WeightStore& store)
-      : graph_(graph), table_(table), pool_(pool), cancel_(cancel), store_(store) {}
+  Loader(const Graph& graph, const KernelTable& table, ThreadPool& pool, Queue& queue, const std::atomic<bool>& cancel, WeightStore& store)
+      : graph_(graph), table_(table), pool_(pool), queue_(queue), cancel_(cancel), store_(store) {}
 
-  Status run(const std::vector<WeightSource>& sources, const std::string& cachePath, const Model::Progress& progress, LoadResult* result) {
+  Status run(const std::vector<WeightSource>& sources, const std::string& cachePath, const LoadProgress& progress, LoadResult* result) {
     ASDM_TRY(match(sources));
     ASDM_TRY(openFiles());
     ASDM_TRY(store_.arrange(graph_, table_));
     result->weightBytes = store_.bytes();
     if (cachePath.empty()) {
-      ASDM_TRY(store_.allocate(false));
+      ASDM_TRY(store_.allocate(queue_, WeightStore::Gaps::Forbidden));
       return readWeights(progress, result);
     }
     // What the files are is found out before they are read: if they change meanwhile, the next load sees that.
     std::vector<PackedCache::Origin> origins;
     for (const Item& item : items_) origins.push_back({item.source, item.file});
     PackedCache cache;
-    if (!cache.describe(cachePath, graph_, table_, store_, origins, files_)) {
-      ASDM_TRY(store_.allocate(false));
+    bool described = false;
+    ASDM_TRY(cache.describe(cachePath, graph_, table_, store_, queue_, origins, files_, &described));
+    if (!described) {
+      ASDM_TRY(store_.allocate(queue_, WeightStore::Gaps::Forbidden));
       result->cache = CacheOutcome::Unwritten;
       result->cacheNote = "the weight files cannot be read";
       return readWeights(progress, result);
     }
     bool used = false, written = false;
-    ASDM_TRY(cache.read(pool_, cancel_, &store_, &used));
+    ASDM_TRY(cache.read(pool_, queue_, cancel_, &store_, &used));
     if (used) {
       result->cache = CacheOutcome::Used;
       if (progress) progress(total_, total_);
       return Status::good();
     }
     const std::string rejected = cache.why();
-    ASDM_TRY(store_.allocate(true));
+    ASDM_TRY(store_.allocate(queue_, WeightStore::Gaps::Cleared));
     ASDM_TRY(readWeights(progress, result));
-    if (result->nonFinite.empty()) ASDM_TRY(cache.write(store_, cancel_, &written));
+    if (result->nonFinite.empty()) ASDM_TRY(cache.write(store_, queue_, cancel_, &written));
     result->cache = !written ? CacheOutcome::Unwritten : rejected.empty() ? CacheOutcome::Written : CacheOutcome::Replaced;
     result->cacheNote = written ? rejected : result->nonFinite.empty() ? cache.why() : "some weights are not finite";
     return Status::good();
   }
 
  private:
-  Status readWeights(const Model::Progress& progress, LoadResult* result) {
+  Status readWeights(const LoadProgress& progress, LoadResult* result) {
     cutPieces();
     ASDM_TRY(readAll(progress));
     for (const Item& item : items_)
@@ -133,10 +129,8 @@ class Loader {
 
   Status checkRange(const Item& item) {
     const WeightSource& s = *item.source;
-    if (s.dtype != DType::F32 && s.dtype != DType::F16 && s.dtype != DType::BF16)
-      return {Code::TensorDtype, "Expected weight " + s.name + " to be stored as F32, F16 or BF16"};
     // The wanted shape's count is small (checkConfig), so this product does not overflow.
-    const uint64_t wanted = static_cast<uint64_t>(item.wanted->rows * rowWidth(item) * dtypeBytes(s.dtype));
+    const uint64_t wanted = static_cast<uint64_t>(item.wanted->rows * rowWidth(item) * storedBytes(s.dtype));
     if (s.begin <= s.end && s.end - s.begin == wanted) return Status::good();
     return {Code::TensorShape, "Expected weight " + s.name + " of shape " + shapeText(item.wanted->shape) + " to take " +
                                    std::to_string(wanted) + " bytes but received bytes " + std::to_string(s.begin) + " to " +
@@ -168,19 +162,20 @@ class Loader {
     // So much that a read is worth its call, and so little that what was read is still in the core's cache when it is packed. Whole
     // panels where those are no more than some megabytes.
     constexpr int64_t kTarget = 1 << 19, kMost = 1 << 22;
+    const int64_t panelRows = table_.traits->panelRows;
     for (size_t i = 0; i < items_.size(); i++) {
-      const int64_t rowBytes = rowWidth(items_[i]) * dtypeBytes(items_[i].source->dtype), rows = items_[i].wanted->rows;
+      const int64_t rowBytes = rowWidth(items_[i]) * storedBytes(items_[i].source->dtype), rows = items_[i].wanted->rows;
       int64_t each = std::max<int64_t>(1, kTarget / rowBytes);
-      if (each >= kPackRows || kPackRows * rowBytes <= kMost) each = std::max<int64_t>(1, each / kPackRows) * kPackRows;
+      if (each >= panelRows || panelRows * rowBytes <= kMost) each = std::max<int64_t>(1, each / panelRows) * panelRows;
       for (int64_t first = 0; first < rows; first += each) pieces_.push_back({i, first, std::min(each, rows - first)});
-      stagingBytes_ = std::max(stagingBytes_, std::min(each, rows) * rowBytes);
+      stagingBytes_ = std::max(stagingBytes_, stagingBytes(items_[i].source->dtype, std::min(each, rows) * rowWidth(items_[i])));
     }
   }
 
-  Status readAll(const Model::Progress& progress) {
-    std::vector<Block> staging(static_cast<size_t>(pool_.threads()));
-    for (Block& block : staging)
-      if (!block.allocate(static_cast<size_t>(stagingBytes_)))
+  Status readAll(const LoadProgress& progress) {
+    std::vector<Buffer> staging(static_cast<size_t>(pool_.threads()));
+    for (Buffer& each : staging)
+      if (!each.allocateHost(store_.device(), static_cast<uint64_t>(stagingBytes_)))
         return {Code::OutOfMemory, "Expected memory to read weights through, but the system gave none"};
     failed_ = pieces_.size();
     finite_.assign(pieces_.size(), 1);
@@ -189,13 +184,12 @@ class Loader {
     for (size_t begin = 0; begin < pieces_.size(); begin += perRound) {
       if (cancel_.load(std::memory_order_relaxed)) return {Code::Aborted, "The operation was aborted"};
       const size_t end = std::min(begin + perRound, pieces_.size());
-      pool_.run(static_cast<int64_t>(end - begin), [&](int64_t task, int worker) {
-        readPiece(begin + static_cast<size_t>(task), staging[static_cast<size_t>(worker)]);
-      });
+      pool_.run(static_cast<int64_t>(end - begin),
+                [&](int64_t task, int worker) { readPiece(begin + static_cast<size_t>(task), staging[static_cast<size_t>(worker)]); });
       if (failed_ < pieces_.size()) return readFailure(items_[pieces_[failed_].item]);
       for (size_t i = begin; i < end; i++) {
         Item& item = items_[pieces_[i].item];
-        done += static_cast<uint64_t>(pieces_[i].rows * rowWidth(item) * dtypeBytes(item.source->dtype));
+        done += static_cast<uint64_t>(pieces_[i].rows * rowWidth(item) * storedBytes(item.source->dtype));
         if (finite_[i] == 0) item.finite = false;
       }
       if (progress) progress(done, total_);
@@ -203,19 +197,23 @@ class Loader {
     return Status::good();
   }
 
-  void readPiece(size_t index, const Block& staging) {
+  void readPiece(size_t index, const Buffer& staging) {
     if (cancel_.load(std::memory_order_relaxed)) return;
     const Piece& piece = pieces_[index];
     const Item& item = items_[piece.item];
     const WeightSource& s = *item.source;
-    const int64_t rowBytes = rowWidth(item) * dtypeBytes(s.dtype);
+    const int64_t rowBytes = rowWidth(item) * storedBytes(s.dtype);
     const uint64_t offset = s.begin + static_cast<uint64_t>(piece.first * rowBytes);
-    if (!files_[item.file].read(offset, staging.data(), static_cast<size_t>(piece.rows * rowBytes))) {
+    const int64_t numbers = piece.rows * rowWidth(item);
+    std::byte* const stored = storedPlace(s.dtype, numbers, staging.data());
+    if (!files_[item.file].read(offset, stored, static_cast<size_t>(piece.rows * rowBytes))) {
       const std::lock_guard<std::mutex> lock(mutex_);
       failed_ = std::min(failed_, index);
       return;
     }
-    finite_[index] = store_.write(graph_, item.weight, item.part, piece.first, piece.rows, s.dtype, staging.data()) ? 1 : 0;
+    if (isWidened(s.dtype)) widen(s.dtype, stored, numbers, reinterpret_cast<float*>(staging.data()));
+    finite_[index] =
+        store_.write(queue_, graph_, item.weight, item.part, piece.first, piece.rows, handedType(s.dtype), staging.data()) ? 1 : 0;
   }
 
   static Status readFailure(const Item& item) {
@@ -227,6 +225,7 @@ class Loader {
   const Graph& graph_;
   const KernelTable& table_;
   ThreadPool& pool_;
+  Queue& queue_;
   const std::atomic<bool>& cancel_;
   WeightStore& store_;
   std::vector<Item> items_;
@@ -241,10 +240,11 @@ class Loader {
 
 }  // namespace
 
-Status loadWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool,
-                   const std::atomic<bool>& cancel, const std::string& cache, const Model::Progress& progress, WeightStore* store, LoadResult* result) {
+Status loadWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool, Queue& queue,
+                   const std::atomic<bool>& cancel, const std::string& cache, const LoadProgress& progress, WeightStore* store,
+                   LoadResult* result) {
   LoadResult loaded;
-  Status status = Loader(graph, table, pool, cancel, *store).run(sources, cache, progress, &loaded);
+  Status status = Loader(graph, table, pool, queue, cancel, *store).run(sources, cache, progress, &loaded);
   if (status.ok() && cancel.load(std::memory_order_relaxed)) status = {Code::Aborted, "The operation was aborted"};
   if (!status.ok()) {
     store->release();

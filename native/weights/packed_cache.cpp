@@ -5,7 +5,6 @@
 #include <set>
 #include <tuple>
 
-#include "core/mapping.h"
 #include "weights/hash.h"
 
 namespace asdm {
@@ -16,6 +15,7 @@ constexpr uint64_t kVersion = 1;
 constexpr char kMagic[8] = {'A', 'S', 'D', 'M', 'P', 'A', 'C', 'K'};
 constexpr size_t kHeaderBytes = 4096;      // so that weights begin at a page
 constexpr size_t kChunk = size_t{1} << 22;  // is summed as one task: about a millisecond
+constexpr size_t kStaged = 16;              // chunks at a time that go to a device by way of the host's memory
 
 struct Header {
   char magic[8];
@@ -34,34 +34,39 @@ uint64_t checkOf(const Header& header) {
 
 // How the table packs matrices, by packing some: two rows of each of the graph's widths, in two panels. So a file packed by kernels
 // of another layout is never taken for one of these, whatever changed.
-bool addLayout(const Graph& graph, const KernelTable& table, Hash* hash) {
-  constexpr int64_t kRows = kPackRows + 1;
+Status addLayout(const Graph& graph, const KernelTable& table, const std::shared_ptr<Device>& device, Queue& queue, Hash* hash) {
+  const int64_t rows = table.traits->panelRows + 1;
   std::set<std::tuple<int64_t, int64_t, WeightFormat>> seen;
   std::vector<float> row;
+  std::vector<std::byte> bytes;
   for (const WeightRef& w : graph.weights) {
     if (w.role != WeightRole::Matrix || !seen.emplace(w.shape.channels, w.shape.area, w.shape.format).second) continue;
     WeightShape shape = w.shape;
-    shape.n = kRows;
+    shape.n = rows;
     row.resize(static_cast<size_t>(shape.k()));
     for (size_t i = 0; i < row.size(); i++) row[i] = static_cast<float>(static_cast<int32_t>(i * 2654435761u % 509u) - 254);
-    const size_t bytes = table.packedBytes(shape);
-    Block packed;
-    if (!packed.allocate(bytes)) return false;
-    std::memset(static_cast<void*>(packed.data()), 0, bytes);
-    table.pack({shape, row.data(), 0, 1, packed.data()});
-    table.pack({shape, row.data(), kRows - 1, 1, packed.data()});
-    hash->add(packed.data(), bytes);
+    bytes.resize(table.packedBytes(shape));
+    Buffer packed;
+    if (!packed.allocate(device, bytes.size())) return outOfMemory(static_cast<double>(bytes.size()), "a sample of packed weights");
+    queue.fill(packed.data(), 0, bytes.size());
+    ASDM_TRY(statusOf(queue.finish()));
+    table.pack({shape, row.data(), 0, 1, packed.data()}, queue);
+    table.pack({shape, row.data(), rows - 1, 1, packed.data()}, queue);
+    queue.download(bytes.data(), packed.data(), bytes.size());
+    ASDM_TRY(statusOf(queue.finish()));
+    hash->add(bytes.data(), bytes.size());
   }
-  return true;
+  return Status::good();
 }
 
-bool weightsOf(const Graph& graph, const KernelTable& table, const WeightStore& store, uint64_t* value) {
+Status weightsOf(const Graph& graph, const KernelTable& table, const WeightStore& store, Queue& queue, uint64_t* value) {
   Hash hash;
   hash.add(std::string(table.name));
   hash.add(static_cast<uint64_t>(table.activations));
   for (size_t i = 0; i < graph.weights.size(); i++) {
     const WeightRef& w = graph.weights[i];
-    for (const int64_t number : {static_cast<int64_t>(w.role), w.shape.n, w.shape.channels, w.shape.area, static_cast<int64_t>(w.shape.format), w.experts})
+    for (const int64_t number :
+         {static_cast<int64_t>(w.role), w.shape.n, w.shape.channels, w.shape.area, static_cast<int64_t>(w.shape.format), w.experts})
       hash.add(static_cast<uint64_t>(number));
     for (const WeightPart& part : w.parts) {
       hash.add(part.name);
@@ -70,9 +75,9 @@ bool weightsOf(const Graph& graph, const KernelTable& table, const WeightStore& 
     hash.add(store.place(static_cast<WeightId>(i)));
   }
   hash.add(store.bytes());
-  if (!addLayout(graph, table, &hash)) return false;
+  ASDM_TRY(addLayout(graph, table, store.device(), queue, &hash));
   *value = hash.value();
-  return true;
+  return Status::good();
 }
 
 // The files' sizes and times, and some of their bytes: all parts of a fine-tuned model differ, but what a tool wrote may have kept size and
@@ -92,7 +97,9 @@ bool sourcesOf(const std::vector<PackedCache::Origin>& origins, const std::vecto
     }
   }
   for (const PackedCache::Origin& origin : origins)
-    for (const uint64_t number : {uint64_t{origin.file}, static_cast<uint64_t>(origin.source->dtype), origin.source->begin, origin.source->end}) hash.add(number);
+    for (const uint64_t number :
+         {uint64_t{origin.file}, static_cast<uint64_t>(origin.source->dtype), origin.source->begin, origin.source->end})
+      hash.add(number);
   *value = hash.value();
   return true;
 }
@@ -107,78 +114,86 @@ Status aborted() { return {Code::Aborted, "The operation was aborted"}; }
 
 }  // namespace
 
-bool PackedCache::describe(const std::string& path, const Graph& graph, const KernelTable& table, const WeightStore& store,
-                           const std::vector<Origin>& origins, const std::vector<File>& files) {
+Status PackedCache::describe(const std::string& path, const Graph& graph, const KernelTable& table, const WeightStore& store, Queue& queue,
+                             const std::vector<Origin>& origins, const std::vector<File>& files, bool* described) {
   path_ = path;
   why_.clear();
-  return weightsOf(graph, table, store, &graph_) && sourcesOf(origins, files, &sources_);
+  ASDM_TRY(weightsOf(graph, table, store, queue, &graph_));
+  *described = sourcesOf(origins, files, &sources_);
+  return Status::good();
 }
 
-Status PackedCache::read(ThreadPool& pool, const std::atomic<bool>& cancel, WeightStore* store, bool* used) {
+Status PackedCache::read(ThreadPool& pool, Queue& queue, const std::atomic<bool>& cancel, WeightStore* store, bool* used) {
   *used = false;
   why_.clear();
-  {
-    File file;
-    const Status status = file.open(path_);
-    if (!status.ok()) {
-      if (status.code != Code::FileNotFound) why_ = "it cannot be read";
-      return Status::good();
-    }
-    // The header is looked at before anything is mapped.
-    Header header;
-    const uint64_t wanted = kHeaderBytes + store->bytes();
-    if (file.bytes() < kHeaderBytes || !file.read(0, &header, sizeof header) || std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) why_ = "it is none";
-    else if (header.version != kVersion) why_ = "it is of another version of asdm";
-    else if (header.check != checkOf(header)) why_ = "its header is damaged";
-    else if (header.graph != graph_) why_ = "it is of another model or other kernels";
-    else if (header.sources != sources_) why_ = "the weights have changed";
-    else if (header.fileBytes != wanted || file.bytes() != wanted) why_ = "it is not whole";
-  }
-  if (!why_.empty()) return Status::good();
-
-  Mapping mapping;
-  Header header;
-  if (!mapping.open(path_) || mapping.bytes() != kHeaderBytes + store->bytes() || !mapping.populate(0, kHeaderBytes)) {
-    why_ = "it cannot be mapped";
+  File file;
+  const Status status = file.open(path_);
+  if (!status.ok()) {
+    if (status.code != Code::FileNotFound) why_ = "it cannot be read";
     return Status::good();
   }
-  std::memcpy(&header, mapping.data(), sizeof header);  // the file may have been replaced in between
+  // The header is looked at before any memory is taken.
+  Header header;
+  const uint64_t wanted = kHeaderBytes + store->bytes();
+  if (file.bytes() < kHeaderBytes || !file.read(0, &header, sizeof header) || std::memcmp(header.magic, kMagic, sizeof kMagic) != 0)
+    why_ = "it is none";
+  else if (header.version != kVersion) why_ = "it is of another version of asdm";
+  else if (header.check != checkOf(header)) why_ = "its header is damaged";
+  else if (header.graph != graph_) why_ = "it is of another model or other kernels";
+  else if (header.sources != sources_) why_ = "the weights have changed";
+  else if (header.fileBytes != wanted || file.bytes() != wanted) why_ = "it is not whole";
+  if (!why_.empty()) return Status::good();
+
+  // Read into memory of our own, not mapped: who may write the file could shorten or change it while the weights are in use.
+  ASDM_TRY(store->allocate(queue, WeightStore::Gaps::Filled));
+  const std::shared_ptr<Device>& device = store->device();
   std::vector<uint64_t> sums((store->bytes() + kChunk - 1) / kChunk);
+  // Straight to the weights' place where the host reaches it; else by way of its memory, some chunks at a time.
+  const bool direct = device->traits().hostAddressable;
+  const size_t together = direct ? sums.size() : std::min(sums.size(), kStaged);
+  Buffer staging;
+  if (!direct && !staging.allocateHost(device, together * kChunk))
+    return outOfMemory(static_cast<double>(together * kChunk), "weights on their way");
   std::atomic<bool> gone{false};
-  pool.run(static_cast<int64_t>(sums.size()), [&](int64_t task, int) {
-    if (cancel.load(std::memory_order_relaxed) || gone.load(std::memory_order_relaxed)) return;
-    const size_t offset = kHeaderBytes + static_cast<size_t>(task) * kChunk, count = std::min(kChunk, mapping.bytes() - offset);
-    if (!mapping.populate(offset, count)) {
-      gone.store(true, std::memory_order_relaxed);
-      return;
-    }
-    Hash hash;
-    hash.add(mapping.data() + offset, count);
-    sums[static_cast<size_t>(task)] = hash.value();
-  });
+  for (size_t first = 0; first < sums.size() && !gone && !cancel; first += together) {
+    const uint64_t begin = uint64_t{first} * kChunk, bytes = std::min<uint64_t>(together * kChunk, store->bytes() - begin);
+    std::byte* const to = direct ? store->room() : staging.data();
+    pool.run(static_cast<int64_t>((bytes + kChunk - 1) / kChunk), [&](int64_t task, int) {
+      if (cancel.load(std::memory_order_relaxed) || gone.load(std::memory_order_relaxed)) return;
+      const size_t offset = static_cast<size_t>(task) * kChunk, count = static_cast<size_t>(std::min<uint64_t>(kChunk, bytes - offset));
+      if (!file.read(kHeaderBytes + begin + offset, to + offset, count)) {
+        gone.store(true, std::memory_order_relaxed);
+        return;
+      }
+      Hash hash;
+      hash.add(to + offset, count);
+      sums[first + static_cast<size_t>(task)] = hash.value();
+    });
+    if (!direct && !gone && !cancel) ASDM_TRY(store->fill(queue, begin, bytes, to));
+  }
   if (cancel.load(std::memory_order_relaxed)) return aborted();
-  if (gone.load(std::memory_order_relaxed) || header.check != checkOf(header) || header.graph != graph_ || header.sources != sources_ ||
-      header.content != contentOf(sums)) {
+  if (gone.load(std::memory_order_relaxed) || header.content != contentOf(sums)) {
     why_ = "it is damaged";
     return Status::good();
   }
-  store->adopt(std::move(mapping), kHeaderBytes);
   *used = true;
   return Status::good();
 }
 
-Status PackedCache::write(const WeightStore& store, const std::atomic<bool>& cancel, bool* written) {
+Status PackedCache::write(const WeightStore& store, Queue& queue, const std::atomic<bool>& cancel, bool* written) {
   *written = false;
   NewFile file;
   std::vector<uint64_t> sums;
+  std::vector<std::byte> chunk(std::min<uint64_t>(kChunk, store.bytes()));
   bool ok = file.create(path_);
   for (size_t done = 0; ok && done < store.bytes(); done += kChunk) {
     if (cancel.load(std::memory_order_relaxed)) return aborted();
     const size_t count = std::min(kChunk, static_cast<size_t>(store.bytes()) - done);
     Hash hash;
-    hash.add(store.base() + done, count);
+    ASDM_TRY(store.read(queue, done, count, chunk.data()));
+    hash.add(chunk.data(), count);
     sums.push_back(hash.value());
-    ok = file.write(kHeaderBytes + done, store.base() + done, count);
+    ok = file.write(kHeaderBytes + done, chunk.data(), count);
   }
   Header header = {};
   std::memcpy(header.magic, kMagic, sizeof kMagic);

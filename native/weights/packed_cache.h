@@ -1,4 +1,4 @@
-// Packed weights in a file, to be mapped by later loads. The file is 4096 bytes of header and then the store's bytes as they lie in
+// Packed weights in a file, to be read as they are by later loads. The file is 4096 bytes of header and then the store's bytes as they lie in
 // memory. It belongs to one graph, kernel set and number format, and to the weight files it was made of; all that is in the header, with
 // checksums, and a file where anything differs is not used.
 #pragma once
@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/thread_pool.h"
-#include "runtime/model.h"
 #include "weights/file.h"
+#include "weights/sources.h"
 #include "weights/store.h"
 
 namespace asdm {
@@ -22,17 +22,18 @@ class PackedCache {
     size_t file;
   };
 
-  // store: arranged for this graph and table. Reads some of the weight files' bytes. False where those cannot be read.
-  bool describe(const std::string& path, const Graph& graph, const KernelTable& table, const WeightStore& store,
-                const std::vector<Origin>& origins, const std::vector<File>& files);
+  // store: arranged for this graph and table; queue: of its device, in all of these. Reads some of the weight files' bytes; false where
+  // those cannot be read. Fails with OutOfMemory, and as Queue::finish does.
+  Status describe(const std::string& path, const Graph& graph, const KernelTable& table, const WeightStore& store, Queue& queue,
+                  const std::vector<Origin>& origins, const std::vector<File>& files, bool* described);
 
-  // Maps the file into the store where it is whole and of these weights; else why() says what is wrong with it, or is empty where
-  // there is none. Every byte is looked at, so that damage is noticed. Fails with Aborted only.
-  Status read(ThreadPool& pool, const std::atomic<bool>& cancel, WeightStore* store, bool* used);
+  // Reads the file into the store where it is whole and of these weights; else why() says what is wrong with it, or is empty where
+  // there is none. Every byte is summed, so that damage is noticed. Fails with Aborted or OutOfMemory, and as Queue::finish does.
+  Status read(ThreadPool& pool, Queue& queue, const std::atomic<bool>& cancel, WeightStore* store, bool* used);
 
   // Writes the store's weights, in place of the file that was there. False, and why() says so, where the system does not allow it.
-  // Fails with Aborted only; nothing is left behind then either.
-  Status write(const WeightStore& store, const std::atomic<bool>& cancel, bool* written);
+  // Fails with Aborted, or as WeightStore::read does; nothing is left behind then either.
+  Status write(const WeightStore& store, Queue& queue, const std::atomic<bool>& cancel, bool* written);
 
   const std::string& why() const { return why_; }
 
