@@ -93,8 +93,8 @@ UnitId buildTransformerBlock(GraphBuilder& b, const std::string& name, UnitId x,
 UnitId buildTransformer(GraphBuilder& b, const std::string& name, UnitId x, const TransformerShape& s) {
   constexpr double kNormEps = 1e-6;  // diffusers fixes it here, whatever the model's norm_eps
   const auto project = [&](const std::string& part, UnitId from, Layout layout) {
-    const UnitId y = s.linearProjection ? b.linear(name + part, from, s.channels, s.channels)
-                                        : b.conv1x1(name + part, from, s.channels, s.channels);
+    const UnitId y =
+        s.linearProjection ? b.linear(name + part, from, s.channels, s.channels) : b.conv1x1(name + part, from, s.channels, s.channels);
     b.attributes(y).layout = layout;
     return y;
   };

@@ -36,7 +36,9 @@ Status buildTextEncoder(const TextEncoderConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
   GraphBuilder b(made);
-  UnitId x = b.embed("embeddings", b.input("ids", DType::I32), c.vocabSize, c.maxPositionEmbeddings, c.hiddenSize);
+  made.usualLength = c.maxPositionEmbeddings;
+  const UnitId ids = b.input("ids", {{kBatch, kLength}}, DType::I32);
+  UnitId x = b.embed("embeddings", ids, c.vocabSize, c.maxPositionEmbeddings, c.hiddenSize);
   b.tap("embeddings", x);
   std::vector<UnitId> states{x};
   for (int64_t i = 0; i < c.numHiddenLayers; i++) {

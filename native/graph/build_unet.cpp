@@ -41,7 +41,8 @@ struct UNetBuilder {
   }
 
   void fail(const std::string& name, const std::string& why) {
-    if (status.ok()) status = {Code::BadConfig, "Expected config.removed to name units that can be left out but received " + name + ", " + why};
+    if (status.ok())
+      status = {Code::BadConfig, "Expected config.removed to name units that can be left out but received " + name + ", " + why};
   }
 
   UnitId timeEmbedding() {
@@ -53,8 +54,9 @@ struct UNetBuilder {
     t = b.activation("time_embedding.act", t, Activation::Silu);
     t = b.linear("time_embedding.linear_2", t, out, out);
     b.tap("time_embedding", t);
-    // Every ResNet starts with the same SiLU of it: computed once.
-    return b.activation("time_embedding.silu", t, Activation::Silu);
+    // Every ResNet begins with the same SiLU of it: computed once. It has a name of its own, so that a plan which inherits
+    // `time_embedding` takes the embedding over, as the tap gives it, not its activation.
+    return b.activation("time_activation", t, Activation::Silu);
   }
 
   UnitId resnet(const std::string& name, UnitId x, int64_t in, int64_t out) {
@@ -67,9 +69,10 @@ struct UNetBuilder {
 
   UnitId transformer(const std::string& name, UnitId x, size_t stage, bool onlyCross) {
     if (removed(name)) return x;
-    return buildTransformer(b, name, x, {c.blockOutChannels[stage], c.attentionHeads[stage], c.transformerLayersPerBlock[stage],
-                                         c.normNumGroups, c.crossAttentionDim, text, onlyCross, c.useLinearProjection,
-                                         [this](const std::string& unit) { return removed(unit); }});
+    return buildTransformer(
+        b, name, x,
+        {c.blockOutChannels[stage], c.attentionHeads[stage], c.transformerLayersPerBlock[stage], c.normNumGroups, c.crossAttentionDim, text,
+         onlyCross, c.useLinearProjection, [this](const std::string& unit) { return removed(unit); }});
   }
 
   UnitId downBlock(size_t stage, UnitId x, int64_t in) {
@@ -77,8 +80,7 @@ struct UNetBuilder {
     const int64_t out = c.blockOutChannels[stage];
     for (int64_t i = 0; i < c.layersPerBlock[stage]; i++) {
       x = resnet(name + ".resnets." + std::to_string(i), x, i == 0 ? in : out, out);
-      if (c.downCrossAttention[stage])
-        x = transformer(name + ".attentions." + std::to_string(i), x, stage, c.onlyCrossAttention[stage]);
+      if (c.downCrossAttention[stage]) x = transformer(name + ".attentions." + std::to_string(i), x, stage, c.onlyCrossAttention[stage]);
       skips.push_back({x, out});
     }
     if (stage + 1 < c.blockOutChannels.size()) {
@@ -130,10 +132,11 @@ Status buildUNet(const UNetConfig& c, Graph* graph) {
   UNetBuilder u{c, GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
   const size_t stages = c.blockOutChannels.size();
   const int64_t first = c.blockOutChannels[0];
-  const UnitId sample = u.b.input("sample");
-  u.timesteps = u.b.input("timesteps");
-  u.text = u.b.input("encoder_hidden_states");
-  if (c.timeCondDim > 0) u.timeCond = u.b.input("timestep_cond");
+  const UnitId sample = u.b.input("sample", {{kBatch, fixedSize(c.inChannels), kHeight, kWidth}});
+  u.timesteps = u.b.input("timesteps", {{kBatch}});
+  u.text = u.b.input("encoder_hidden_states", {{kBatch, kLength, fixedSize(c.crossAttentionDim)}, true});
+  if (c.timeCondDim > 0) u.timeCond = u.b.input("timestep_cond", {{kBatch, fixedSize(c.timeCondDim)}, true});
+  made.usualLength = 77;  // CLIP's window
   u.time = u.timeEmbedding();
   made.constantInputs.push_back(u.text);
 

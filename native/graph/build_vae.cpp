@@ -52,7 +52,7 @@ Status buildVAEDecoder(const VAEConfig& c, Graph* graph) {
   made.lowParts = false;  // few sums, and values of half a gigabyte
   GraphBuilder b(made);
   const size_t stages = c.blockOutChannels.size();
-  UnitId x = b.input("sample");
+  UnitId x = b.input("sample", {{kBatch, fixedSize(c.latentChannels), kHeight, kWidth}});
   if (c.usePostQuantConv) x = b.conv1x1("post_quant_conv", x, c.latentChannels, c.latentChannels);
   int64_t width = c.blockOutChannels.back();
   x = convIn(b, "decoder.conv_in", x, c.latentChannels, width);
@@ -80,7 +80,8 @@ Status buildVAEEncoder(const VAEConfig& c, Graph* graph) {
   GraphBuilder b(made);
   const size_t stages = c.blockOutChannels.size();
   int64_t width = c.blockOutChannels[0];
-  UnitId x = convIn(b, "encoder.conv_in", b.input("sample"), c.inChannels, width);
+  const UnitId sample = b.input("sample", {{kBatch, fixedSize(c.inChannels), kHeight, kWidth}});
+  UnitId x = convIn(b, "encoder.conv_in", sample, c.inChannels, width);
   for (size_t i = 0; i < stages; i++) {
     const std::string name = "encoder.down_blocks." + std::to_string(i);
     for (int64_t j = 0; j < c.layersPerBlock; j++) {

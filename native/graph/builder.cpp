@@ -22,9 +22,10 @@ WeightId GraphBuilder::matrix(const std::string& name, std::vector<int64_t> shap
   return weight({WeightRole::Matrix, {out, in, area}, {{name, std::move(shape), out}}});
 }
 
-UnitId GraphBuilder::input(const std::string& name, DType dtype) {
+UnitId GraphBuilder::input(const std::string& name, const InputShape& shape, DType dtype) {
   const UnitId id = push({name, Op::Input, {}, {}, {}, dtype});
   graph_.inputs.push_back(id);
+  graph_.inputShapes.push_back(shape);
   return id;
 }
 
@@ -40,7 +41,10 @@ UnitId GraphBuilder::condConv(const std::string& name, UnitId x, int64_t in, int
   if (i == conditional_.size()) return kNoUnit;
   made_[i] = true;
   const int64_t experts = conditional_[i].experts;
-  WeightRef kernels{WeightRole::Matrix, {out, in, kernel * kernel}, {{name + ".experts.weight", {experts, out, in, kernel, kernel}, experts * out}}, experts};
+  WeightRef kernels{WeightRole::Matrix,
+                    {out, in, kernel * kernel},
+                    {{name + ".experts.weight", {experts, out, in, kernel, kernel}, experts * out}},
+                    experts};
   WeightRef biases{WeightRole::Vector, {experts * out, 1, 1}, {{name + ".experts.bias", {experts, out}, experts * out}}};
   WeightRef router{WeightRole::Vector, {experts * in, 1, 1}, {{name + ".router.weight", {experts, in}, experts * in}}};
   const WeightId w = weight(std::move(kernels)), b = weight(std::move(biases)), r = weight(std::move(router));

@@ -16,7 +16,7 @@ class GraphBuilder {
   explicit GraphBuilder(Graph& graph, const std::vector<ConditionalConv>& conditional = {})
       : graph_(graph), conditional_(conditional), made_(conditional.size()) {}
 
-  UnitId input(const std::string& name, DType dtype = DType::F32);
+  UnitId input(const std::string& name, const InputShape& shape, DType dtype = DType::F32);
   // One weight [out, in] named `name`.weight, and `name`.bias unless it has none.
   UnitId linear(const std::string& name, UnitId x, int64_t in, int64_t out, bool bias = true);
   // A convolution by a 1x1 kernel is a linear layer per pixel; only its weight is named [out, in, 1, 1].

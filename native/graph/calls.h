@@ -23,7 +23,7 @@ struct EachOnce<std::variant<Kept...>, Next, Rest...> {
 #define ASDM_OP(name, fewest, most, overwrites, low, arithmetic, args, kernel) , args
 using StepArgs = EachOnce<std::variant<LayoutArgs>
 #include "ops/ops.def"
->::Type;
+                          >::Type;
 #undef ASDM_OP
 
 // visit(arguments, kernel) with the op's entry of the table.

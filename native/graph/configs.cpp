@@ -9,20 +9,20 @@ namespace {
 // The ranges are those of lib/model/*-config.ts. Together they keep every product of a weight's dimensions below 2^44, 2^48 with experts.
 constexpr int64_t kMaxWidth = 16384, kMaxChannels = 256, kMaxStages = 8, kMaxLayers = 16, kMaxTransformerLayers = 32;
 constexpr int64_t kMaxHeads = 1024, kMaxFeatureWidth = 65536;
-constexpr int64_t kMaxHeadDim = 1024;           // backend/kernels.h, AttentionArgs
+constexpr int64_t kMaxHeadDim = 1024;           // backend/arguments.h, AttentionArgs
 constexpr int64_t kMaxRemoved = 1024, kMaxConditional = 1024, kMaxExperts = 16;
 constexpr int64_t kMaxTransformerBlocks = 512;  // SD 2.1 has 16; keeps compilation of a hostile config quick
 
 Status inRange(const char* field, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return Status::good();
-  return {Code::BadConfig, std::string("Expected config.") + field + " to be from " + std::to_string(low) + " to " +
-                               std::to_string(high) + " but received " + std::to_string(value)};
+  return {Code::BadConfig, std::string("Expected config.") + field + " to be from " + std::to_string(low) + " to " + std::to_string(high) +
+                               " but received " + std::to_string(value)};
 }
 
 Status inRange(const char* field, double value, double low, double high) {
   if (std::isfinite(value) && value >= low && value <= high) return Status::good();
-  return {Code::BadConfig, std::string("Expected config.") + field + " to be from " + std::to_string(low) + " to " +
-                               std::to_string(high) + " but received " + std::to_string(value)};
+  return {Code::BadConfig, std::string("Expected config.") + field + " to be from " + std::to_string(low) + " to " + std::to_string(high) +
+                               " but received " + std::to_string(value)};
 }
 
 Status inRange(const char* field, const std::vector<int64_t>& values, int64_t low, int64_t high) {
@@ -39,8 +39,8 @@ Status oneEach(const char* field, const std::vector<T>& values, size_t stages) {
 
 Status divides(const char* divisorField, int64_t divisor, const char* field, int64_t value) {
   if (value % divisor == 0) return Status::good();
-  return {Code::BadConfig, std::string("Expected config.") + divisorField + " to divide " + field + " " +
-                               std::to_string(value) + " but received " + std::to_string(divisor)};
+  return {Code::BadConfig, std::string("Expected config.") + divisorField + " to divide " + field + " " + std::to_string(value) +
+                               " but received " + std::to_string(divisor)};
 }
 
 Status headWidth(const char* field, int64_t width, int64_t heads) {
@@ -79,20 +79,20 @@ Status checkConfig(const UNetConfig& c) {
   ASDM_TRY(inRange("normEps", c.normEps, 1e-12, 1.0));
   ASDM_TRY(inRange("downsamplePadding", c.downsamplePadding, 0, 1));
   if (c.blockOutChannels[0] % 2 != 0)
-    return {Code::UnsupportedConfig, "Expected the first of config.blockOutChannels to be even but received " +
-                                         std::to_string(c.blockOutChannels[0])};
+    return {Code::UnsupportedConfig,
+            "Expected the first of config.blockOutChannels to be even but received " + std::to_string(c.blockOutChannels[0])};
   const double half = static_cast<double>(c.blockOutChannels[0] / 2);
   ASDM_TRY(inRange("freqShift", c.freqShift, 0.0, 1.0));
   if (c.freqShift >= half)
-    return {Code::BadConfig, "Expected config.freqShift to be less than half the first width, " + std::to_string(half) +
-                                 ", but received " + std::to_string(c.freqShift)};
+    return {Code::BadConfig, "Expected config.freqShift to be less than half the first width, " + std::to_string(half) + ", but received " +
+                                 std::to_string(c.freqShift)};
   ASDM_TRY(inRange("removed.length", static_cast<int64_t>(c.removed.size()), 0, kMaxRemoved));
   ASDM_TRY(inRange("conditional.length", static_cast<int64_t>(c.conditional.size()), 0, kMaxConditional));
   for (const ConditionalConv& conv : c.conditional) {
     ASDM_TRY(inRange("conditional.experts", conv.experts, 1, kMaxExperts));
     if (conv.router != "sigmoid" && conv.router != "softmax")
-      return {Code::UnsupportedConfig, "Expected config.conditional.router to be sigmoid or softmax but received \"" +
-                                           conv.router.substr(0, 60) + "\""};
+      return {Code::UnsupportedConfig,
+              "Expected config.conditional.router to be sigmoid or softmax but received \"" + conv.router.substr(0, 60) + "\""};
   }
   int64_t blocks = 0;
   for (size_t s = 0; s < stages; s++) {
@@ -104,8 +104,7 @@ Status checkConfig(const UNetConfig& c) {
   }
   if (blocks > kMaxTransformerBlocks)
     return {Code::UnsupportedConfig, "Expected at most " + std::to_string(kMaxTransformerBlocks) +
-                                         " transformer blocks but config.transformerLayersPerBlock gives " +
-                                         std::to_string(blocks)};
+                                         " transformer blocks but config.transformerLayersPerBlock gives " + std::to_string(blocks)};
   return Status::good();
 }
 
@@ -133,8 +132,8 @@ Status checkConfig(const TextEncoderConfig& c) {
   ASDM_TRY(inRange("layerNormEps", c.layerNormEps, 1e-12, 1.0));
   ASDM_TRY(headWidth("numAttentionHeads", c.hiddenSize, c.numAttentionHeads));
   if (c.hiddenAct != "quick_gelu" && c.hiddenAct != "gelu")
-    return {Code::UnsupportedConfig, "Expected config.hiddenAct to be quick_gelu or gelu but received \"" +
-                                         c.hiddenAct.substr(0, 60) + "\""};
+    return {Code::UnsupportedConfig,
+            "Expected config.hiddenAct to be quick_gelu or gelu but received \"" + c.hiddenAct.substr(0, 60) + "\""};
   return Status::good();
 }
 

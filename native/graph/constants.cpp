@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/memory.h"
-#include "ops/macs.h"
-#include "ops/shapes.h"
+#include "graph/macs.h"
+#include "graph/shapes.h"
 
 namespace asdm {
 
@@ -37,8 +37,8 @@ std::vector<bool> constantUnits(const Graph& graph) {
   return constant;
 }
 
-Status compileConstants(const Graph& graph, const KernelTable& table, const std::vector<Shape>& inputs, const std::vector<Shape>& halfInputs,
-                        int threads, uint64_t begin, RequestConstants* constants) {
+Status compileConstants(const Graph& graph, const KernelTable& table, const std::vector<Shape>& inputs,
+                        const std::vector<Shape>& halfInputs, int threads, uint64_t begin, RequestConstants* constants) {
   RequestConstants made;
   const std::vector<UnitId> values = readConstants(graph);
   std::vector<Shape> shapes;
@@ -47,7 +47,7 @@ Status compileConstants(const Graph& graph, const KernelTable& table, const std:
     const auto bytes = static_cast<uint64_t>(shapes[static_cast<size_t>(value)].count() * dtypeBytes(table.activations));
     made.whole.push_back({value, begin + made.bytes, true});
     made.half.push_back({value, begin + made.bytes + bytes / 2, true});
-    made.bytes += alignUp(bytes);
+    made.bytes += alignUp(bytes, table.traits->alignment);
   }
   const auto compute = [&](const std::vector<Shape>& from, std::vector<KeptValue> kept, Program* program) {
     for (KeptValue& each : kept) each.inherited = false;

@@ -23,7 +23,7 @@ std::vector<bool> constantUnits(const Graph& graph);
 
 // Lays the constants out from `begin` on and compiles what computes them. halfInputs: empty where no pass runs half the batch.
 // Fails as compile does.
-Status compileConstants(const Graph& graph, const KernelTable& table, const std::vector<Shape>& inputs, const std::vector<Shape>& halfInputs,
-                        int threads, uint64_t begin, RequestConstants* constants);
+Status compileConstants(const Graph& graph, const KernelTable& table, const std::vector<Shape>& inputs,
+                        const std::vector<Shape>& halfInputs, int threads, uint64_t begin, RequestConstants* constants);
 
 }  // namespace asdm

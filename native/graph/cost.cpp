@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "ops/macs.h"
+#include "graph/macs.h"
 
 namespace asdm {
 

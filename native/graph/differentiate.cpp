@@ -13,7 +13,8 @@ class Differentiation {
     for (UnitId i : inputs) carries_[static_cast<size_t>(i)] = true;
     for (size_t u = 0; u < carries_.size(); u++) {
       const Unit& unit = graph.units[u];
-      carries_[u] = carries_[u] || trains(unit) || std::any_of(unit.inputs.begin(), unit.inputs.end(), [&](UnitId in) { return carries(in); });
+      carries_[u] =
+          carries_[u] || trains(unit) || std::any_of(unit.inputs.begin(), unit.inputs.end(), [&](UnitId in) { return carries(in); });
     }
   }
 
@@ -21,7 +22,8 @@ class Differentiation {
 
   Status addLoss(const LossTerm& term, Differentiated* result) {
     if (!carries(term.prediction))
-      return {Code::InvalidArgument, "Expected a trained weight behind " + graph_[term.prediction].name + ", on which the loss " + term.name + " is, but there is none"};
+      return {Code::InvalidArgument, "Expected a trained weight behind " + graph_[term.prediction].name + ", on which the loss " +
+                                         term.name + " is, but there is none"};
     const UnitId target = addInput(term.name + ".target"), weight = addInput(term.name + ".weight");
     Unit loss{term.name, Op::Loss, {term.prediction, target}, {}, {}};
     loss.attributes.loss = term.loss;
@@ -121,7 +123,8 @@ class Differentiation {
   Status unit(UnitId id, UnitId dy) {
     const Unit u = graph_[id];
     switch (u.op) {
-      case Op::Input: case Op::Timestep: break;
+      case Op::Input:
+      case Op::Timestep: break;
       case Op::Linear: product(id, dy, Op::LinearInputGradient, Op::LinearWeightGradient); break;
       case Op::Conv2d: product(id, dy, Op::ConvInputGradient, Op::ConvWeightGradient); break;
       case Op::CondConv:

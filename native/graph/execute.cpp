@@ -1,8 +1,5 @@
 #include "graph/execute.h"
 
-#include <chrono>
-#include <cstring>
-
 namespace asdm {
 
 namespace {
@@ -11,29 +8,32 @@ namespace {
 struct Runner {
   const Program& program;
   const KernelTable& table;
-  const WeightStore& weights;
   const RunBindings& bindings;
-  KernelContext context;
+  Queue& queue;
   const Step* step = nullptr;
 
-  const void* read(const Place& place) const {
+  void* write(const Place& place) const {
     switch (place.kind) {
       case Place::Arena: return bindings.arena + place.offset;
-      case Place::Input: return bindings.inputs[place.offset];
       case Place::Output: return bindings.outputs[place.offset];
       case Place::Kept: return bindings.kept + place.offset;
+      case Place::Input:
       case Place::None: break;
     }
     return nullptr;
   }
+  const void* read(const Place& place) const { return place.kind == Place::Input ? bindings.inputs[place.offset] : write(place); }
   const void* in(int i) const { return read(step->in[i]); }
   // From the operand's first column on.
   const void* columns(int i) const {
     return static_cast<const std::byte*>(in(i)) + step->columns[i] * dtypeBytes(program.dtypes[static_cast<size_t>(step->operands[i])]);
   }
   const void* residual() const { return read(step->residualPlace); }
-  void* out() const { return const_cast<void*>(read(step->out)); }
-  const void* weight(int i) const { return step->weights[i] == kNoWeight ? nullptr : weights.data(step->weights[i]); }
+  void* out() const { return write(step->out); }
+  void* outLow() const { return write(step->outLow); }
+  const void* weight(int i) const {
+    return step->weights[i] == kNoWeight ? nullptr : bindings.weights[static_cast<size_t>(step->weights[i])];
+  }
   const float* vector(int i) const { return static_cast<const float*>(weight(i)); }
   float* gradient(int i) const {
     const WeightId id = step->weights[i];
@@ -43,7 +43,7 @@ struct Runner {
   void bind(LinearArgs& a) const {
     a.xLow = read(step->inLow[0]);
     a.residualLow = read(step->residualLow);
-    a.yLow = const_cast<void*>(read(step->outLow));
+    a.yLow = outLow();
     a.x = in(0);
     a.weight = weight(0);
     a.bias = vector(1);
@@ -53,7 +53,7 @@ struct Runner {
   void bind(ConvArgs& a) const {
     a.xLow = read(step->inLow[0]);
     a.residualLow = read(step->residualLow);
-    a.yLow = const_cast<void*>(read(step->outLow));
+    a.yLow = outLow();
     a.x = in(0);
     a.weight = weight(0);
     a.bias = vector(1);
@@ -100,7 +100,7 @@ struct Runner {
     a.y = out();
     a.aLow = read(step->inLow[0]);
     a.bLow = read(step->inLow[1]);
-    a.yLow = const_cast<void*>(read(step->outLow));
+    a.yLow = outLow();
   }
   void bind(ConcatArgs& a) const {
     a.a = in(0);
@@ -108,7 +108,7 @@ struct Runner {
     a.y = out();
     a.aLow = read(step->inLow[0]);
     a.bLow = read(step->inLow[1]);
-    a.yLow = const_cast<void*>(read(step->outLow));
+    a.yLow = outLow();
   }
   void bind(EmbedArgs& a) const {
     a.ids = static_cast<const int32_t*>(in(0));
@@ -171,7 +171,7 @@ struct Runner {
     a.forward.q = columns(0);
     a.forward.k = columns(1);
     a.forward.v = columns(2);
-    a.forward.o = const_cast<void*>(in(3));
+    a.o = in(3);
     a.dy = in(4);
     float* const dx = static_cast<float*>(out());
     a.dq = a.queries ? dx + step->columns[0] : nullptr;
@@ -210,42 +210,42 @@ struct Runner {
   void bind(LayoutArgs& a) const {
     a.x = in(0);
     a.y = out();
-    a.yLow = const_cast<void*>(read(step->outLow));
+    a.yLow = outLow();
   }
 
   void call() {
     withKernel(table, step->op, step->args, [this](auto args, const auto& kernel) {
       bind(args);
-      kernel.run(args, context);
+      kernel.run(args, queue);
     });
   }
 
   void poison() const {
-    std::memset(context.scratch, 0xff, program.scratchBytes);
-    const size_t bytes = static_cast<size_t>(program.valueBytes(step->result));
-    if (step->out.kind == Place::Arena && !step->inPlace) std::memset(bindings.arena + step->out.offset, 0xff, bytes);
-    if (step->outLow.kind == Place::Arena && !step->lowInPlace) std::memset(bindings.arena + step->outLow.offset, 0xff, bytes);
+    queue.fill(queue.scratch(), 0xff, program.scratchBytes);
+    const uint64_t bytes = program.valueBytes(step->result);
+    if (step->out.kind == Place::Arena && !step->inPlace) queue.fill(out(), 0xff, bytes);
+    if (step->outLow.kind == Place::Arena && !step->lowInPlace) queue.fill(outLow(), 0xff, bytes);
   }
 };
 
 }  // namespace
 
-Status execute(const Program& program, const KernelTable& table, const WeightStore& weights, const RunBindings& bindings,
-               ThreadPool& pool, const std::atomic<bool>& cancel) {
-  const ThreadPool::Pass scope(pool, cancel);
-  using Clock = std::chrono::steady_clock;
-  Runner runner{program, table, weights, bindings, KernelContext{pool, bindings.arena + program.arenaBytes}};
-  double* seconds = bindings.seconds;
+Status execute(const Program& program, const KernelTable& table, const RunBindings& bindings, Queue& queue,
+               const std::atomic<bool>& cancel) {
+  const CancelScope scope(queue, cancel);
+  queue.setScratch(bindings.arena + program.arenaBytes);
+  queue.startTiming(bindings.seconds);
+  Runner runner{program, table, bindings, queue};
   for (const Step& step : program.steps) {
     if (cancel.load(std::memory_order_relaxed)) break;
     runner.step = &step;
     if (bindings.poison) runner.poison();
-    const Clock::time_point start = seconds != nullptr ? Clock::now() : Clock::time_point();
     runner.call();
-    if (seconds != nullptr) *seconds++ = std::chrono::duration<double>(Clock::now() - start).count();
+    if (bindings.seconds != nullptr) queue.mark();
   }
-  if (cancel.load(std::memory_order_relaxed)) return {Code::Aborted, "The operation was aborted"};
-  return Status::good();
+  const Status status = statusOf(queue.finish());
+  queue.startTiming(nullptr);
+  return status;
 }
 
 }  // namespace asdm

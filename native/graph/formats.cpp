@@ -7,9 +7,7 @@ namespace {
 // What a 32-bit sum holds in any case: 255 * 127 * k < 2^31.
 constexpr int64_t kLongestSum = 65536;
 
-bool mentions(const std::string& name, const std::string& parts) {
-  return ("." + name + ".").find("." + parts + ".") != std::string::npos;
-}
+bool mentions(const std::string& name, const std::string& parts) { return ("." + name + ".").find("." + parts + ".") != std::string::npos; }
 
 bool isNamed(const WeightRef& weight, const std::vector<std::string>& names) {
   for (const WeightPart& part : weight.parts)

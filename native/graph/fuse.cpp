@@ -5,13 +5,14 @@ namespace asdm {
 namespace {
 
 // Kernels gate panel by panel.
-bool hasWholePanels(const Graph& graph, UnitId product) {
-  return graph.weights[static_cast<size_t>(graph[product].weights[0])].shape.n % (2 * kPackRows) == 0;
+bool hasWholePanels(const Graph& graph, UnitId product, int64_t panelRows) {
+  return graph.weights[static_cast<size_t>(graph[product].weights[0])].shape.n % (2 * panelRows) == 0;
 }
 
 }  // namespace
 
-std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse) {
+std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse,
+                             int64_t panelRows) {
   const size_t count = graph.units.size();
   std::vector<int> readers(count);
   std::vector<UnitId> reader(count, kNoUnit);
@@ -39,7 +40,8 @@ std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, c
       const Unit& after = graph[next];
       if (after.op == Op::Activation && op == Op::Linear && call.activation == Activation::None) {
         call.activation = after.attributes.activation;
-      } else if (after.op == Op::Geglu && op == Op::Linear && call.activation == Activation::None && hasWholePanels(graph, head)) {
+      } else if (after.op == Op::Geglu && op == Op::Linear && call.activation == Activation::None &&
+                 hasWholePanels(graph, head, panelRows)) {
         call.activation = Activation::Gelu;
         call.gated = true;
       } else if (after.op == Op::Add) {

@@ -11,15 +11,33 @@
 
 namespace asdm {
 
+// A size of an input: what a pass brings, or a number.
+struct InputSize {
+  enum class Of : uint8_t { Batch, Height, Width, Length, Fixed } of = Of::Fixed;
+  int64_t fixed = 0;
+};
+
+inline constexpr InputSize kBatch{InputSize::Of::Batch}, kHeight{InputSize::Of::Height}, kWidth{InputSize::Of::Width},
+    kLength{InputSize::Of::Length};
+constexpr InputSize fixedSize(int64_t size) { return {InputSize::Of::Fixed, size}; }
+
+// An input's shape as callers give it: a map is [N,C,H,W], which is [N,H,W,C] in the graph.
+struct InputShape {
+  std::vector<InputSize> sizes;
+  bool perRequest = false;  // the same at every step of a request
+};
+
 struct Graph {
   std::vector<Unit> units;         // each after its inputs
   std::vector<WeightRef> weights;  // in the order of their first use; several units may share one
   std::vector<UnitId> inputs;      // the Input units
-  // Those of them that stay the same during a request, whatever the step.
+  std::vector<InputShape> inputShapes;  // of each of them that callers give
+  int64_t usualLength = 0;         // of texts, where a caller names none
+  // Those of them by which units are found that need to run only once in a request.
   std::vector<UnitId> constantInputs;
   // What the model gives. A text encoder has several: outputs[s] leaves out the last s layers.
   std::vector<UnitId> outputs;
-  // In bfloat16, do sums along residual connections keep low parts (backend/kernels.h)? They cost memory for the largest values.
+  // In bfloat16, do sums along residual connections keep low parts (backend/arguments.h)? They cost memory for the largest values.
   bool lowParts = true;
   // Values that have a name of their own: module paths of the diffusers model.
   std::map<std::string, UnitId> taps;
@@ -38,10 +56,10 @@ struct Graph {
   }
 };
 
-// The graphs. Inputs, channels last, by the names of their units:
-//   UNet          sample [N,H,W,inChannels], timesteps [N], encoder_hidden_states [N,L,crossAttentionDim], and with
+// The graphs. Inputs by the names of their units:
+//   UNet          sample [N,inChannels,H,W], timesteps [N], encoder_hidden_states [N,L,crossAttentionDim], and with
 //                 a timeCondDim timestep_cond [N,timeCondDim]
-//   VAE decoder   sample [N,H,W,latentChannels]; encoder: sample [N,H,W,inChannels], gives the moments [N,h,w,2*latentChannels]
+//   VAE decoder   sample [N,latentChannels,H,W]; encoder: sample [N,inChannels,H,W], gives the moments [N,h,w,2*latentChannels]
 //   text encoder  ids [N,L] (I32)
 // They fail as checkConfig does.
 Status buildUNet(const UNetConfig& config, Graph* graph);

@@ -10,9 +10,7 @@ bool under(const std::string& name, const std::string& prefix) {
   return name.compare(0, prefix.size(), prefix) == 0 && (name.size() == prefix.size() || name[prefix.size()] == '.');
 }
 
-bool isNumber(const std::string& text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-}
+bool isNumber(const std::string& text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos; }
 
 // `up_blocks.2.1` -> `up_blocks.2.resnets.1`, `up_blocks.2.attentions.1`; anything else stands for itself.
 std::vector<std::string> spelledOut(const std::string& prefix) {
@@ -33,10 +31,13 @@ Status inheritedValues(const Graph& graph, const Inherit& inherit, std::vector<U
   std::vector<bool> inside(count), readOutside(count);
   bool any = false;
   for (size_t u = 0; u < count; u++) {
-    inside[u] = graph.units[u].op != Op::Input && std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& p) { return under(graph.units[u].name, p); });
+    inside[u] = graph.units[u].op != Op::Input &&
+                std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& p) { return under(graph.units[u].name, p); });
     any = any || inside[u];
   }
-  if (!any) return {Code::InvalidArgument, "Expected a unit, layer or block of the model to inherit but received \"" + inherit.prefix.substr(0, 120) + "\""};
+  if (!any)
+    return {Code::InvalidArgument,
+            "Expected a unit, layer or block of the model to inherit but received \"" + inherit.prefix.substr(0, 120) + "\""};
   if (inherit.branch) {
     // The sum that ends a residual unit is named after it.
     for (size_t u = 0; u < count; u++)
@@ -44,7 +45,8 @@ Status inheritedValues(const Graph& graph, const Inherit& inherit, std::vector<U
         values->push_back(graph.units[u].inputs[1]);
         return Status::good();
       }
-    return {Code::InvalidArgument, "Expected a residual unit to inherit the branch of but received \"" + inherit.prefix.substr(0, 120) + "\""};
+    return {Code::InvalidArgument,
+            "Expected a residual unit to inherit the branch of but received \"" + inherit.prefix.substr(0, 120) + "\""};
   }
   for (size_t u = 0; u < count; u++)
     if (!inside[u])

@@ -9,9 +9,15 @@ namespace asdm {
 
 bool KeptSlots::join(Value from, Value to) {
   std::vector<Value>& sources = joined_[to];
-  const bool ambiguous = from.first == to.first || std::any_of(sources.begin(), sources.end(), [&](Value v) { return v.first == from.first; });
+  const bool ambiguous =
+      from.first == to.first || std::any_of(sources.begin(), sources.end(), [&](Value v) { return v.first == from.first; });
   sources.push_back(from);
   return !ambiguous;
+}
+
+std::vector<KeptSlots::Value> KeptSlots::standIns(Value value) const {
+  const auto found = joined_.find(value);
+  return found == joined_.end() ? std::vector<Value>() : found->second;
 }
 
 void KeptSlots::open(Value value, uint64_t bytes, const std::function<bool(Value)>& hasLow) {
@@ -28,10 +34,10 @@ void KeptSlots::open(Value value, uint64_t bytes, const std::function<bool(Value
     writes_[source.first].emplace_back(source.second, slots_.size());
   }
   Slot slot;
-  // A half is a whole number of samples, whose size need not be one of 64 bytes.
+  // A half is a whole number of samples, whose size need not be a multiple of the alignment.
   const auto take = [&] {
     const uint64_t offset = bytes_;
-    bytes_ += alignUp(bytes);
+    bytes_ += alignUp(bytes, alignment_);
     return offset;
   };
   slot.place.offset = take();
@@ -84,7 +90,8 @@ std::map<UnitId, std::vector<KeptSlots::Place>> KeptSlots::kept(size_t step, siz
     for (size_t slot : slots) places.push_back(slots_[slot].place);
     const auto order = [](const Place& p) { return std::make_pair(!p.low, p.offset); };
     std::sort(places.begin(), places.end(), [&](const Place& a, const Place& b) { return order(a) < order(b); });
-    places.erase(std::unique(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.offset == b.offset; }), places.end());
+    places.erase(std::unique(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.offset == b.offset; }),
+                 places.end());
   }
   return result;
 }

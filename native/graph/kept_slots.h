@@ -14,7 +14,8 @@ namespace asdm {
 class KeptSlots {
  public:
   // everyOne: whatever computes a value that has a place keeps it, whether or not it may be the last to do so before a step reads it.
-  explicit KeptSlots(bool everyOne) : everyOne_(everyOne) {}
+  // alignment: of every place.
+  KeptSlots(bool everyOne, uint64_t alignment) : everyOne_(everyOne), alignment_(alignment) {}
 
   using Value = std::pair<size_t, UnitId>;  // a UNet's number, and the unit that gives the value
   static constexpr size_t kProbe = SIZE_MAX;  // the number of a step's probe among its passes
@@ -23,7 +24,7 @@ class KeptSlots {
     size_t step = 0, unet = 0;
   };
 
-  // Bytes into the kept memory: of a value, and of its low part (backend/kernels.h) if it has one.
+  // Bytes into the kept memory: of a value, and of its low part (backend/arguments.h) if it has one.
   struct Place {
     uint64_t offset = 0;
     std::optional<uint64_t> low;
@@ -32,6 +33,8 @@ class KeptSlots {
   // `to` may also be read where `from` was computed. False where a value of the same UNet is joined to it already, since both would be
   // computed at one step. Before any open().
   bool join(Value from, Value to);
+  // The values of other UNets that may stand in for one, by join().
+  std::vector<Value> standIns(Value value) const;
   // Gives what is read as `value` a place; values that may come from the same ones share it. It has room for a low part where all that
   // may come there have one.
   void open(Value value, uint64_t bytes, const std::function<bool(Value)>& hasLow);
@@ -74,6 +77,7 @@ class KeptSlots {
   };
 
   const bool everyOne_;
+  const uint64_t alignment_;
   std::map<Value, std::vector<Value>> joined_;   // a value -> those that may stand in for it
   std::map<std::vector<Value>, size_t> bySources_;
   std::map<Value, size_t> slotOf_;

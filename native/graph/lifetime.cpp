@@ -32,7 +32,7 @@ uint64_t bestOffset(const Buffer& buffer, const std::vector<Buffer>& placed) {
 
 }  // namespace
 
-Placement placeValues(const std::vector<Lifetime>& values) {
+Placement placeValues(const std::vector<Lifetime>& values, uint64_t alignment) {
   std::vector<Buffer> buffers;
   std::vector<size_t> bufferOf(values.size());
   for (size_t v = 0; v < values.size(); v++) {
@@ -42,15 +42,14 @@ Placement placeValues(const std::vector<Lifetime>& values) {
       buffers[bufferOf[v]].last = value.last;
     } else {
       bufferOf[v] = buffers.size();
-      buffers.push_back({value.first, value.last, alignUp(value.bytes), 0});
+      buffers.push_back({value.first, value.last, alignUp(value.bytes, alignment), 0});
     }
   }
 
   std::vector<size_t> order(buffers.size());
   for (size_t i = 0; i < order.size(); i++) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return buffers[a].bytes != buffers[b].bytes ? buffers[a].bytes > buffers[b].bytes : a < b;
-  });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return buffers[a].bytes != buffers[b].bytes ? buffers[a].bytes > buffers[b].bytes : a < b; });
   Placement result;
   std::vector<Buffer> placed;
   placed.reserve(buffers.size());
@@ -58,9 +57,9 @@ Placement placeValues(const std::vector<Lifetime>& values) {
     Buffer& buffer = buffers[i];
     buffer.offset = bestOffset(buffer, placed);
     result.bytes = std::max(result.bytes, buffer.offset + buffer.bytes);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer,
-                                   [](const Buffer& a, const Buffer& b) { return a.offset < b.offset; }),
-                  buffer);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), buffer, [](const Buffer& a, const Buffer& b) { return a.offset < b.offset; }),
+        buffer);
   }
   result.offsets.resize(values.size());
   for (size_t v = 0; v < values.size(); v++) result.offsets[v] = buffers[bufferOf[v]].offset;

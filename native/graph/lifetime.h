@@ -13,12 +13,12 @@ struct Lifetime {
 };
 
 struct Placement {
-  std::vector<uint64_t> offsets;  // of each value, 64-byte aligned
+  std::vector<uint64_t> offsets;  // of each value, aligned
   uint64_t bytes = 0;             // of the arena
 };
 
 // Values that live at the same time do not overlap, unless one takes over the other. Largest first, each into the smallest gap
 // that fits among those it lives beside (Pisarchyk & Lee 2020, "greedy by size").
-Placement placeValues(const std::vector<Lifetime>& values);
+Placement placeValues(const std::vector<Lifetime>& values, uint64_t alignment);
 
 }  // namespace asdm

@@ -1,4 +1,4 @@
-// Units as kernel calls: attributes and shapes become the argument structs of backend/kernels.h, and back at a table's entry.
+// Units as kernel calls: attributes and shapes become the argument structs of backend/arguments.h, and back at a table's entry.
 #include <cmath>
 
 #include "graph/program.h"
@@ -127,16 +127,24 @@ Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>&
       break;
     }
     case Op::ConvInputGradient: step.args = ConvInputGradientArgs{argumentsOf<ConvArgs>(graph, at.of, shapes), nullptr, nullptr}; break;
-    case Op::ConvWeightGradient: step.args = ConvWeightGradientArgs{argumentsOf<ConvArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr}; break;
-    case Op::CondConvGradient:
-      step.args = CondConvGradientArgs{argumentsOf<CondConvArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+    case Op::ConvWeightGradient:
+      step.args = ConvWeightGradientArgs{argumentsOf<ConvArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr};
       break;
-    case Op::GroupNormGradient: step.args = GroupNormGradientArgs{argumentsOf<GroupNormArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr}; break;
-    case Op::LayerNormGradient: step.args = LayerNormGradientArgs{argumentsOf<LayerNormArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr}; break;
+    case Op::CondConvGradient:
+      step.args =
+          CondConvGradientArgs{argumentsOf<CondConvArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+      break;
+    case Op::GroupNormGradient:
+      step.args = GroupNormGradientArgs{argumentsOf<GroupNormArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr};
+      break;
+    case Op::LayerNormGradient:
+      step.args = LayerNormGradientArgs{argumentsOf<LayerNormArgs>(graph, at.of, shapes), nullptr, nullptr, nullptr, nullptr};
+      break;
     case Op::AttentionGradient: {
       const Attributes& forward = graph[at.of].attributes;
       const bool one = graph[at.of].inputs[0] == graph[at.of].inputs[1];
-      step.args = AttentionGradientArgs{argumentsOf<AttentionArgs>(graph, at.of, shapes), !at.keys, at.keys || one, nullptr, nullptr, nullptr, nullptr};
+      step.args = AttentionGradientArgs{
+          argumentsOf<AttentionArgs>(graph, at.of, shapes), !at.keys, at.keys || one, nullptr, nullptr, nullptr, nullptr, nullptr};
       step.columns[0] = forward.qColumn;
       step.columns[1] = forward.kColumn;
       step.columns[2] = forward.vColumn;
@@ -144,11 +152,14 @@ Step lowerUnit(const Graph& graph, const Fused& fused, const std::vector<Shape>&
     }
     case Op::GegluGradient: step.args = GegluGradientArgs{nullptr, nullptr, shapeOf(1).rows(), shapeOf(1).channels(), nullptr}; break;
     case Op::ActivationGradient: step.args = ActivationGradientArgs{nullptr, nullptr, y.count(), at.activation, nullptr}; break;
-    case Op::Slice: step.args = SliceArgs{nullptr, x.rows(), x.channels(), at.second ? x.channels() - y.channels() : 0, y.channels(), nullptr}; break;
+    case Op::Slice:
+      step.args = SliceArgs{nullptr, x.rows(), x.channels(), at.second ? x.channels() - y.channels() : 0, y.channels(), nullptr};
+      break;
     case Op::SumRows: step.args = SumRowsArgs{nullptr, x[0], x.rows() / x[0], x.channels(), nullptr}; break;
     case Op::Loss: step.args = lossArgs(at, x); break;
     case Op::LossGradient: step.args = LossGradientArgs{lossArgs(at, x), nullptr, nullptr}; break;
-    case Op::ToChannelsLast: case Op::ToChannelsFirst: break;  // shape inference lets none through
+    case Op::ToChannelsLast:
+    case Op::ToChannelsFirst: break;  // shape inference lets none through
   }
   return step;
 }

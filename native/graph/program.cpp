@@ -5,7 +5,7 @@
 #include "core/memory.h"
 #include "graph/low_parts.h"
 #include "graph/reach.h"
-#include "ops/shapes.h"
+#include "graph/shapes.h"
 
 namespace asdm {
 
@@ -40,7 +40,8 @@ struct Compiler {
     for (const KeptValue& kept : request.kept)  // an output that is inherited is there from the beginning
       if (kept.inherited) addExport(kept.unit);
     for (const Fused& call : calls) {
-      if (!isBound(graph[call.head], p.shapes[static_cast<size_t>(call.head)], p.activations)) p.steps.push_back(lowerUnit(graph, call, p.shapes));
+      if (!isBound(graph[call.head], p.shapes[static_cast<size_t>(call.head)], p.activations))
+        p.steps.push_back(lowerUnit(graph, call, p.shapes));
       addExport(call.result);
     }
   }
@@ -82,7 +83,8 @@ struct Compiler {
       for (UnitId id : step.operands) read(id);
       read(step.residual);
       const auto readLow = [&](UnitId id) {
-        if (id != kNoUnit && lowOf[static_cast<size_t>(id)] >= 0) p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(id)])].last = now;
+        if (id != kNoUnit && lowOf[static_cast<size_t>(id)] >= 0)
+          p.lifetimes[static_cast<size_t>(lowOf[static_cast<size_t>(id)])].last = now;
       };
       const bool exports = step.out.kind == Place::Output;
       if (!exports && isProduct(step)) readLow(step.residual);
@@ -146,8 +148,8 @@ struct Compiler {
     return inputPlace(id);
   }
 
-  void bindPlaces() {
-    Placement placement = placeValues(p.lifetimes);
+  void bindPlaces(uint64_t alignment) {
+    Placement placement = placeValues(p.lifetimes, alignment);
     p.offsets = std::move(placement.offsets);
     p.arenaBytes = placement.bytes;
     for (Step& step : p.steps) {
@@ -203,16 +205,16 @@ Status compile(const Graph& graph, const KernelTable& table, const CompileReques
   for (UnitId o : request.outputs) made.outputs.push_back({o, outputShape(made.shapes[static_cast<size_t>(o)])});
 
   Compiler compiler{graph, request, made, {}, {}};
-  compiler.addSteps(fuseUnits(graph, needed.run, observed, request.fuse));
+  compiler.addSteps(fuseUnits(graph, needed.run, observed, request.fuse, table.traits->panelRows));
   compiler.findLifetimes();
   compiler.findTakeOvers();
-  compiler.bindPlaces();
+  compiler.bindPlaces(table.traits->alignment);
   for (const Step& step : made.steps) {
     uint64_t bytes = 0;
     if (!stepScratch(table, step, request.threads, &bytes))
       return {Code::UnsupportedConfig, std::string("Expected the kernel set ") + table.name + " to have " + opInfo(step.op).name + " in " +
                                            dtypeName(table.activations) + ", which " + graph[step.unit].name + " needs, but it has not"};
-    made.scratchBytes = std::max(made.scratchBytes, static_cast<uint64_t>(alignUp(bytes)));
+    made.scratchBytes = std::max(made.scratchBytes, alignUp(bytes, table.traits->alignment));
   }
   *program = std::move(made);
   return Status::good();

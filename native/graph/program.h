@@ -28,7 +28,7 @@ struct Step {
   WeightId weights[4] = {kNoWeight, kNoWeight, kNoWeight, kNoWeight};
   int64_t columns[3] = {0, 0, 0};               // first column of each operand
   Place in[kOperands], residualPlace, out;
-  Place inLow[2], residualLow, outLow;          // low parts (backend/kernels.h), or nowhere
+  Place inLow[2], residualLow, outLow;          // low parts (backend/arguments.h), or nowhere
   bool inPlace = false;                         // the result takes over an operand's memory
   bool lowInPlace = false;                      // its low part that of the residual
 };
@@ -75,7 +75,7 @@ struct CompileRequest {
 Status compile(const Graph& graph, const KernelTable& table, const CompileRequest& request, Program* program);
 
 // Part of compile. fuse.cpp: which units become one call. A product (Linear, Conv2d, CondConv) takes in an activation and a sum after it,
-// or a Geglu, where nobody else reads what lies between.
+// or a Geglu, where nobody else reads what lies between. panelRows: the device's.
 struct Fused {
   UnitId head;                        // the unit that computes
   UnitId result;                      // the last one taken in
@@ -83,7 +83,8 @@ struct Fused {
   Activation activation = Activation::None;
   bool gated = false;                 // as LinearArgs::gated
 };
-std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse);
+std::vector<Fused> fuseUnits(const Graph& graph, const std::vector<bool>& run, const std::vector<UnitId>& outputs, bool fuse,
+                             int64_t panelRows);
 
 // Whether kernels read this input where the caller has it: ids, time steps (which stay float), and sequences if they have the
 // activations' format already. Others are brought into it, and feature maps into channels last, as the program begins.

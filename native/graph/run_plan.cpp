@@ -8,7 +8,7 @@
 #include "graph/kept_slots.h"
 #include "graph/low_parts.h"
 #include "graph/reach.h"
-#include "ops/macs.h"
+#include "graph/macs.h"
 
 namespace asdm {
 
@@ -19,17 +19,14 @@ struct Variant {
   Reach reach;
 };
 
-std::string shapeText(const Shape& shape) {
-  std::string text = "[";
-  for (int i = 0; i < shape.rank; i++) text += (i ? "," : "") + std::to_string(shape.dims[static_cast<size_t>(i)]);
-  return text + "]";
-}
-
 struct RunCompiler {
-  RunCompiler(const RunRequest& r, RunPlan& plan) : request(r), made(plan), slots(r.continued) {}
+  RunCompiler(const RunRequest& r, const std::atomic<bool>& c, RunPlan& plan)
+      : request(r), cancel(c), made(plan), alignment(r.unets[0].table->traits->alignment), slots(r.continued, alignment) {}
 
   const RunRequest& request;
+  const std::atomic<bool>& cancel;
   RunPlan& made;
+  const uint64_t alignment;  // of the device, which all of them run on
   std::vector<Program> full;                 // of each UNet
   std::vector<std::vector<bool>> low;        // of each UNet: values with a low part
   std::vector<std::vector<bool>> probed;     // of each UNet: units that its probes run
@@ -40,6 +37,9 @@ struct RunCompiler {
   const Graph& graphOf(size_t step) const { return *request.unets[request.steps[step].unet].graph; }
   bool isProbed(size_t step, UnitId unit) const {
     return request.steps[step].probe && probed[request.steps[step].unet][static_cast<size_t>(unit)];
+  }
+  Status goOn() const {
+    return cancel.load(std::memory_order_relaxed) ? Status{Code::Aborted, "The operation was aborted"} : Status::good();
   }
   uint64_t valueBytes(size_t unet, UnitId unit) const {
     return static_cast<uint64_t>(full[unet].shapes[static_cast<size_t>(unit)].count() * dtypeBytes(full[unet].activations));
@@ -78,25 +78,29 @@ struct RunCompiler {
   Status joinMaps() {
     for (size_t m = 0; m < request.maps.size(); m++) {
       const RunMap& map = request.maps[m];
-      const std::string name = "maps[" + std::to_string(m) + "]";
+      const std::string name = "maps[" + std::to_string(map.number) + "]";
       std::vector<UnitId> from, to;
-      for (const auto& [unet, inherit, values] : {std::make_tuple(map.from, &map.source, &from), std::make_tuple(map.to, &map.target, &to)}) {
+      for (const auto& [unet, inherit, values] :
+           {std::make_tuple(map.from, &map.source, &from), std::make_tuple(map.to, &map.target, &to)}) {
         Status status = inheritedValues(*request.unets[unet].graph, *inherit, values);
         if (!status.ok()) return {status.code, status.message + " in " + name};
       }
       if (from.size() != to.size())
-        return {Code::InvalidArgument, "Expected " + name + " to join prefixes of equally many values but \"" + map.source.prefix.substr(0, 120) + "\" has " +
-                                           std::to_string(from.size()) + " and \"" + map.target.prefix.substr(0, 120) + "\" " + std::to_string(to.size())};
+        return {Code::InvalidArgument, "Expected " + name + " to join prefixes of equally many values but \"" +
+                                           map.source.prefix.substr(0, 120) + "\" has " + std::to_string(from.size()) + " and \"" +
+                                           map.target.prefix.substr(0, 120) + "\" " + std::to_string(to.size())};
       if (full[map.from].activations != full[map.to].activations)
-        return {Code::InvalidArgument, "Expected " + name + " to join UNets of one number format but received " + dtypeName(full[map.from].activations) +
-                                           " and " + dtypeName(full[map.to].activations)};
+        return {Code::InvalidArgument, "Expected " + name + " to join UNets of one number format but received " +
+                                           dtypeName(full[map.from].activations) + " and " + dtypeName(full[map.to].activations)};
       for (size_t i = 0; i < from.size(); i++) {
         const Shape &a = full[map.from].shapes[static_cast<size_t>(from[i])], &b = full[map.to].shapes[static_cast<size_t>(to[i])];
         if (a != b)
-          return {Code::ShapeMismatch, "Expected " + name + " to join values of the same shape but " + (*request.unets[map.from].graph)[from[i]].name + " is " +
-                                           shapeText(a) + " and " + (*request.unets[map.to].graph)[to[i]].name + " is " + shapeText(b)};
+          return {Code::ShapeMismatch, "Expected " + name + " to join values of the same shape but " +
+                                           (*request.unets[map.from].graph)[from[i]].name + " is " + a.text() + " and " +
+                                           (*request.unets[map.to].graph)[to[i]].name + " is " + b.text()};
         if (!slots.join({map.from, from[i]}, {map.to, to[i]}))
-          return {Code::InvalidArgument, "Expected " + name + " to give " + (*request.unets[map.to].graph)[to[i]].name + " one value of each UNet but another map does so too"};
+          return {Code::InvalidArgument, "Expected " + name + " to give " + (*request.unets[map.to].graph)[to[i]].name +
+                                             " one value of each UNet but another map does so too"};
       }
     }
     return Status::good();
@@ -130,7 +134,6 @@ struct RunCompiler {
   Status resolve() {
     for (size_t s = 0; s < request.steps.size(); s++) {
       const RunStep& step = request.steps[s];
-      const Graph& graph = graphOf(s);
       std::vector<Variant> list(size_t{1} << step.choices.size());
       for (size_t k = 0; k < list.size(); k++) {
         std::vector<UnitId>& inherited = list[k].inherited;
@@ -142,14 +145,60 @@ struct RunCompiler {
         }
         std::sort(inherited.begin(), inherited.end());
         inherited.erase(std::unique(inherited.begin(), inherited.end()), inherited.end());
-        std::vector<UnitId> given = inherited;
-        for (UnitId u = 0; u < graph.size(); u++)
-          if (isProbed(s, u)) given.push_back(u);
-        list[k].reach = reach(graph, graph.outputs, given);
+        ASDM_TRY(goOn());
+        list[k].reach = reachOf(s, inherited);
+        while (request.computeMissing && dropMissing(s, &list[k])) list[k].reach = reachOf(s, inherited);
       }
       variants.push_back(std::move(list));
+      if (request.computeMissing) noteComputed(s);
     }
     return Status::good();
+  }
+
+  Reach reachOf(size_t s, std::vector<UnitId> given) const {
+    const Graph& graph = graphOf(s);
+    for (UnitId u = 0; u < graph.size(); u++)
+      if (isProbed(s, u)) given.push_back(u);
+    return reach(graph, graph.outputs, given);
+  }
+
+  // For computeMissing, of each half of the batch and each UNet: the values that some step so far computes whatever is chosen. A map
+  // may hide a part of a UNet at its first step, and a later rule ask for something of that part.
+  std::vector<std::vector<bool>> computed[2];
+
+  // Takes out what a variant reads but nothing can hand on. What it computes instead may read more: to be repeated while it is true.
+  bool dropMissing(size_t s, Variant* variant) const {
+    const size_t unet = request.steps[s].unet;
+    const auto isComputed = [&](KeptSlots::Value value, int half) {
+      const auto& ofUNets = computed[half];
+      return value.first < ofUNets.size() && !ofUNets[value.first].empty() && ofUNets[value.first][static_cast<size_t>(value.second)];
+    };
+    const auto missing = [&](UnitId value) {
+      if (!variant->reach.read[static_cast<size_t>(value)]) return false;
+      const std::vector<KeptSlots::Value> others = slots.standIns({unet, value});
+      for (int half = request.steps[s].conditionalOnly ? 1 : 0; half < 2; half++)
+        if (!isComputed({unet, value}, half) &&
+            std::none_of(others.begin(), others.end(), [&](KeptSlots::Value other) { return isComputed(other, half); }))
+          return true;
+      return false;
+    };
+    std::vector<UnitId>& list = variant->inherited;
+    const size_t before = list.size();
+    list.erase(std::remove_if(list.begin(), list.end(), missing), list.end());
+    return list.size() < before;
+  }
+
+  void noteComputed(size_t s) {
+    const size_t unet = request.steps[s].unet;
+    for (int half = request.steps[s].conditionalOnly ? 1 : 0; half < 2; half++) {
+      computed[half].resize(request.unets.size());
+      std::vector<bool>& units = computed[half][unet];
+      units.resize(static_cast<size_t>(graphOf(s).size()));
+      for (UnitId u = 0; u < graphOf(s).size(); u++) {
+        const auto runs = [&](const Variant& variant) { return static_cast<bool>(variant.reach.run[static_cast<size_t>(u)]); };
+        if (isProbed(s, u) || std::all_of(variants[s].begin(), variants[s].end(), runs)) units[static_cast<size_t>(u)] = true;
+      }
+    }
   }
 
   Status noSource(size_t s, size_t variant, UnitId value, int half) {
@@ -160,13 +209,16 @@ struct RunCompiler {
       prefix = inherit->prefix.substr(0, 120);
       break;
     }
-    return {Code::InvalidArgument, "Expected an earlier step to have computed " + graphOf(s)[value].name + ", which step " + std::to_string(s) +
-                                       " inherits by \"" + prefix + "\"" + (half == 0 ? " for the unconditional half" : "") + ", but none did"};
+    return {Code::InvalidArgument, "Expected an earlier step to have computed " + graphOf(s)[value].name + ", which step " +
+                                       std::to_string(s) + " inherits by \"" + prefix + "\"" +
+                                       (half == 0 ? " for the unconditional half" : "") + ", but none did"};
   }
 
   // Every value that is read from the kept memory gets a place there.
   void openSlots() {
-    const auto hasLow = [&](const KeptSlots::Value& value) { return static_cast<bool>(low[value.first][static_cast<size_t>(value.second)]); };
+    const auto hasLow = [&](const KeptSlots::Value& value) {
+      return static_cast<bool>(low[value.first][static_cast<size_t>(value.second)]);
+    };
     const auto open = [&](size_t unet, UnitId value) { slots.open({unet, value}, valueBytes(unet, value), hasLow); };
     for (size_t s = 0; s < variants.size(); s++)
       for (const Variant& variant : variants[s])
@@ -182,6 +234,7 @@ struct RunCompiler {
   Status findSources() {
     for (size_t s = 0; s < request.steps.size(); s++) {
       const RunStep& step = request.steps[s];
+      ASDM_TRY(goOn());
       PlannedStep planned;
       const int firstHalf = step.conditionalOnly ? 1 : 0;
       for (size_t k = 0; k < variants[s].size(); k++) {
@@ -197,9 +250,13 @@ struct RunCompiler {
         }
         planned.variants.push_back(std::move(pass));
       }
-      slots.compute(s, step.unet, firstHalf, [&](UnitId unit, size_t pass) {
-        return pass == KeptSlots::kProbe ? isProbed(s, unit) : pass < variants[s].size() && variants[s][pass].reach.run[static_cast<size_t>(unit)];
-      }, variants[s].size());
+      slots.compute(
+          s, step.unet, firstHalf,
+          [&](UnitId unit, size_t pass) {
+            return pass == KeptSlots::kProbe ? isProbed(s, unit)
+                                             : pass < variants[s].size() && variants[s][pass].reach.run[static_cast<size_t>(unit)];
+          },
+          variants[s].size());
       if (step.probe) keepProbed(s);
       made.steps.push_back(std::move(planned));
     }
@@ -211,7 +268,8 @@ struct RunCompiler {
     const RunStep& step = request.steps[s];
     for (const Variant& variant : variants[s])
       for (size_t u = 0; u < variant.reach.read.size(); u++)
-        if (variant.reach.read[u] && isProbed(s, static_cast<UnitId>(u))) slots.keep(s, KeptSlots::kProbe, {step.unet, static_cast<UnitId>(u)});
+        if (variant.reach.read[u] && isProbed(s, static_cast<UnitId>(u)))
+          slots.keep(s, KeptSlots::kProbe, {step.unet, static_cast<UnitId>(u)});
     for (const std::vector<UnitId>& values : probeValues[step.unet])
       for (UnitId value : values) slots.keep(s, KeptSlots::kProbe, {step.unet, value});
   }
@@ -229,8 +287,9 @@ struct RunCompiler {
         std::vector<ProbedValue> probe;
         for (UnitId value : values) {
           const uint64_t whole = valueBytes(n, value), bytes = halves ? whole / 2 : whole;
-          probe.push_back({slots.place({n, value}).offset + (whole - bytes), made.keptBytes, bytes / static_cast<uint64_t>(dtypeBytes(full[n].activations))});
-          made.keptBytes += alignUp(bytes);
+          probe.push_back({slots.place({n, value}).offset + (whole - bytes), made.keptBytes,
+                           bytes / static_cast<uint64_t>(dtypeBytes(full[n].activations))});
+          made.keptBytes += alignUp(bytes, alignment);
         }
         made.unets[n].probes.push_back(std::move(probe));
       }
@@ -248,7 +307,7 @@ struct RunCompiler {
       history.now = {slots.place(number).offset, slots.place(number).low};
       const auto take = [&] {
         const uint64_t offset = made.keptBytes;
-        made.keptBytes += alignUp(bytes);
+        made.keptBytes += alignUp(bytes, alignment);
         return offset;
       };
       for (KeptHistory::Copy& copy : history.computed) {
@@ -265,10 +324,13 @@ struct RunCompiler {
       const RunUNet& unet = request.unets[n];
       PlannedUNet& planned = made.unets[n];
       RequestConstants& constants = planned.constants;
-      ASDM_TRY(compileConstants(*unet.graph, *unet.table, unet.inputs, unet.halfInputs, unet.threads, made.keptBytes + made.constantBytes, &constants));
+      ASDM_TRY(compileConstants(*unet.graph, *unet.table, unet.inputs, unet.halfInputs, unet.threads, made.keptBytes + made.constantBytes,
+                                &constants));
       made.constantBytes += constants.bytes;
       const std::vector<bool> constant = constantUnits(*unet.graph);
-      planned.units.erase(std::remove_if(planned.units.begin(), planned.units.end(), [&](UnitId u) { return constant[static_cast<size_t>(u)]; }), planned.units.end());
+      planned.units.erase(
+          std::remove_if(planned.units.begin(), planned.units.end(), [&](UnitId u) { return constant[static_cast<size_t>(u)]; }),
+          planned.units.end());
       planned.fullMacs -= constants.macs;
       planned.constantMacs = constantMacs(n);
     }
@@ -321,7 +383,8 @@ struct RunCompiler {
     if (found != distinct.end()) {
       pass->program = found->second;
     } else {
-      CompileRequest one{half ? unet.halfInputs : unet.inputs, isProbe ? std::vector<UnitId>() : unet.graph->outputs, unet.threads, true, {}};
+      CompileRequest one{
+          half ? unet.halfInputs : unet.inputs, isProbe ? std::vector<UnitId>() : unet.graph->outputs, unet.threads, true, {}};
       const RequestConstants& constants = made.unets[step.unet].constants;
       for (const KeptValue& constant : half ? constants.half : constants.whole) {
         // One that a plan hands on by its own name is a feature like others.
@@ -346,6 +409,7 @@ struct RunCompiler {
       PlannedStep& planned = made.steps[s];
       if (request.steps[s].probe) ASDM_TRY(addProgram(s, KeptSlots::kProbe, {}, &planned.probe));
       for (size_t k = 0; k < planned.variants.size(); k++) {
+        ASDM_TRY(goOn());
         std::vector<UnitId> read;
         for (size_t u = 0; u < variants[s][k].reach.read.size(); u++)
           if (variants[s][k].reach.read[u]) read.push_back(static_cast<UnitId>(u));
@@ -360,9 +424,9 @@ struct RunCompiler {
 
 }  // namespace
 
-Status compileRun(const RunRequest& request, RunPlan* plan) {
+Status compileRun(const RunRequest& request, const std::atomic<bool>& cancel, RunPlan* plan) {
   RunPlan made;
-  RunCompiler compiler(request, made);
+  RunCompiler compiler(request, cancel, made);
   ASDM_TRY(compiler.start());
   ASDM_TRY(compiler.joinMaps());
   ASDM_TRY(compiler.resolve());

@@ -2,6 +2,7 @@
 // may be those of several UNets, and what a pass inherits may be chosen only when it comes.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <vector>
 
@@ -24,7 +25,7 @@ struct RunStep {
 // A step has 2^choices variants, each with a program.
 constexpr size_t kMostChoices = 4;
 
-// A UNet of a run. Graph and table outlive the plan's making, not its use.
+// A UNet of a run; all of one device. Graph and table outlive the plan's making, not its use.
 struct RunUNet {
   const Graph* graph = nullptr;
   const KernelTable* table = nullptr;
@@ -41,6 +42,7 @@ struct RunUNet {
 struct RunMap {
   size_t from = 0, to = 0;
   Inherit source, target;
+  size_t number = 0;  // what messages call it: maps[number]
 };
 
 struct RunRequest {
@@ -49,6 +51,8 @@ struct RunRequest {
   std::vector<RunStep> steps;
   // What a step inherits goes on along the line through its last two computed values (RunPlan::histories) instead of standing still.
   bool continued = false;
+  // A step computes what it would inherit but no earlier step computed for sure; without it that is an error.
+  bool computeMissing = false;
 };
 
 struct InheritedValue {
@@ -75,7 +79,7 @@ struct PlannedPass {
 };
 
 // A value in the kept memory and its last two computed ones, in bytes into that memory; each of the whole batch, with a low part
-// (backend/kernels.h) where it has one.
+// (backend/arguments.h) where it has one.
 struct KeptHistory {
   struct Copy {
     uint64_t offset = 0;
@@ -123,8 +127,8 @@ struct RunPlan {
 // Decides per step what runs (reverse reachability from the output, stopped at inherited values), which step each inherited value
 // comes from (the last one that computed it; the two halves of the batch separately), and keeps only what a later step reads. Where
 // choices are open, a value is kept by every program that may be the last to compute it.
-// Fails with InvalidArgument, naming prefix and step, where a value has no source whatever is chosen, naming the map where it joins
-// what does not fit; and as compile does.
-Status compileRun(const RunRequest& request, RunPlan* plan);
+// Fails with InvalidArgument, naming prefix and step, where a value has no source whatever is chosen (unless computeMissing), naming the
+// map where it joins what does not fit; with Aborted soon after cancel turns true; and as compile does.
+Status compileRun(const RunRequest& request, const std::atomic<bool>& cancel, RunPlan* plan);
 
 }  // namespace asdm

@@ -11,7 +11,7 @@ enum class Op : uint8_t {
 #undef ASDM_OP
 };
 
-// Which low parts (backend/kernels.h) an op has to do with.
+// Which low parts (backend/arguments.h) an op has to do with.
 enum class LowParts : uint8_t {
   None,
   Product,  // writes one, reads the residual's; x's where its weights are wide (WeightFormat::F32)
@@ -20,7 +20,7 @@ enum class LowParts : uint8_t {
   Join,     // the same, but reads only where its own is wanted
 };
 
-// How multiply-accumulates are counted (ops/macs.cpp).
+// How multiply-accumulates are counted (graph/macs.cpp).
 enum class Arithmetic : uint8_t {
   None,
   Product,

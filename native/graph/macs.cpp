@@ -1,4 +1,4 @@
-#include "ops/macs.h"
+#include "graph/macs.h"
 
 namespace asdm {
 
@@ -30,7 +30,8 @@ uint64_t unitMacs(const Graph& graph, UnitId id, const std::vector<Shape>& shape
       return product({y.count(), w.k()}) + product({samples, experts, w.n, w.k()}) + product({samples, experts, w.channels});
     }
     case Arithmetic::Attention: return product({2, y.count(), shapes[static_cast<size_t>(u.inputs[1])][1]});
-    case Arithmetic::Gradient: case Arithmetic::Effect: return unitMacs(graph, u.attributes.of, shapes);
+    case Arithmetic::Gradient:
+    case Arithmetic::Effect: return unitMacs(graph, u.attributes.of, shapes);
     case Arithmetic::None: break;
   }
   return 0;

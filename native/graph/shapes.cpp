@@ -1,4 +1,4 @@
-#include "ops/shapes.h"
+#include "graph/shapes.h"
 
 namespace asdm {
 
@@ -65,8 +65,7 @@ struct Rules {
     const int64_t outH = (h + a.padBefore + a.padAfter - a.kernel) / a.stride + 1;
     const int64_t outW = (width + a.padBefore + a.padAfter - a.kernel) / a.stride + 1;
     const int64_t least = a.kernel - a.padBefore - a.padAfter;
-    if (h < least || width < least)
-      return mismatch("height and width of at least " + std::to_string(least), u, x);
+    if (h < least || width < least) return mismatch("height and width of at least " + std::to_string(least), u, x);
     *y = Shape{x[0], outH, outW, w.n};
     if (u.inputs.size() == 2 && input(u, 1) != Shape{x[0], w.n}) return mismatch(Shape{x[0], w.n}.text(), u, input(u, 1));
     return Status::good();
@@ -122,7 +121,8 @@ struct Rules {
     switch (u.op) {
       case Op::Input: return Status::good();
       case Op::Linear: return linear(u, y);
-      case Op::Conv2d: case Op::CondConv: return conv2d(u, y);
+      case Op::Conv2d:
+      case Op::CondConv: return conv2d(u, y);
       case Op::GroupNorm:
         ASDM_TRY(channels(u, weight(u, 0).shape.n));
         if (input(u, 0).rank != 4) return mismatch("[N,H,W,C]", u, input(u, 0));
@@ -139,9 +139,7 @@ struct Rules {
         (*y)[y->rank - 1] /= 2;
         return Status::good();
       case Op::Activation: *y = input(u, 0); return Status::good();
-      case Op::Add:
-        *y = input(u, 0);
-        return input(u, 1) == *y ? Status::good() : mismatch(y->text(), u, input(u, 1));
+      case Op::Add: *y = input(u, 0); return input(u, 1) == *y ? Status::good() : mismatch(y->text(), u, input(u, 1));
       case Op::Concat: return concat(u, y);
       case Op::Embed: {
         const Shape& ids = input(u, 0);
@@ -155,18 +153,22 @@ struct Rules {
         if (input(u, 0).rank != 1) return mismatch("[N]", u, input(u, 0));
         *y = Shape{input(u, 0)[0], u.attributes.dim};
         return Status::good();
-      case Op::LinearWeightGradient: case Op::ConvWeightGradient: *y = Shape{1}; return Status::good();
-      case Op::LinearInputGradient: case Op::ConvInputGradient: *y = shapes[static_cast<size_t>(graph[u.attributes.of].inputs[0])]; return Status::good();
-      case Op::CondConvGradient: case Op::GroupNormGradient: case Op::LayerNormGradient: case Op::GegluGradient: case Op::ActivationGradient:
-        *y = input(u, 0);
-        return Status::good();
+      case Op::LinearWeightGradient:
+      case Op::ConvWeightGradient: *y = Shape{1}; return Status::good();
+      case Op::LinearInputGradient:
+      case Op::ConvInputGradient: *y = shapes[static_cast<size_t>(graph[u.attributes.of].inputs[0])]; return Status::good();
+      case Op::CondConvGradient:
+      case Op::GroupNormGradient:
+      case Op::LayerNormGradient:
+      case Op::GegluGradient:
+      case Op::ActivationGradient: *y = input(u, 0); return Status::good();
       case Op::AttentionGradient: return attentionGradient(u, y);
-      case Op::Slice:
-        *y = shapes[static_cast<size_t>(graph[u.attributes.of].inputs[u.attributes.second ? 1 : 0])];
-        return Status::good();
+      case Op::Slice: *y = shapes[static_cast<size_t>(graph[u.attributes.of].inputs[u.attributes.second ? 1 : 0])]; return Status::good();
       case Op::SumRows: *y = Shape{input(u, 0)[0], input(u, 0).channels()}; return Status::good();
-      case Op::Loss: case Op::LossGradient: return loss(u, y);
-      case Op::ToChannelsLast: case Op::ToChannelsFirst: break;
+      case Op::Loss:
+      case Op::LossGradient: return loss(u, y);
+      case Op::ToChannelsLast:
+      case Op::ToChannelsFirst: break;
     }
     return {Code::Internal, std::string("Expected no ") + opInfo(u.op).name + " in a graph but " + u.name + " is one"};
   }
@@ -187,8 +189,8 @@ Status bounded(const Unit& u, const Shape& shape) {
 Status inferShapes(const Graph& graph, const std::vector<Shape>& inputs, std::vector<Shape>* shapes) {
   shapes->assign(graph.units.size(), Shape());
   if (inputs.size() != graph.inputs.size())
-    return {Code::Internal, "Expected " + std::to_string(graph.inputs.size()) + " input shapes but received " +
-                                std::to_string(inputs.size())};
+    return {Code::Internal,
+            "Expected " + std::to_string(graph.inputs.size()) + " input shapes but received " + std::to_string(inputs.size())};
   for (size_t i = 0; i < inputs.size(); i++) (*shapes)[static_cast<size_t>(graph.inputs[i])] = inputs[i];
   const Rules rules{graph, *shapes};
   for (size_t i = 0; i < graph.units.size(); i++) {
