@@ -1,9 +1,16 @@
 // Graph machinery for tests: the pieces of compilation by themselves, and random graphs compiled and run in several ways.
+#include <algorithm>
+#include <map>
+
+#include "cpu/device.h"
 #include "cpu/registry.h"
 #include "graph/execute.h"
 #include "graph/reach.h"
+#include "runtime/transfers.h"
 #include "testing/graph_random.h"
+#include "testing/handle_device.h"
 #include "testing/op_runner.h"
+#include "weights/stored.h"
 
 namespace asdm::testing {
 
@@ -62,7 +69,7 @@ Napi::Value runPlace(const Napi::CallbackInfo& info) {
     values.push_back({value.Get("first").ToNumber(), value.Get("last").ToNumber(),
                       static_cast<uint64_t>(value.Get("bytes").ToNumber().Int64Value()), value.Get("takesOver").ToNumber()});
   }
-  const Placement placement = placeValues(values);
+  const Placement placement = placeValues(values, cpu::kTraits.alignment);
   std::vector<double> offsets(placement.offsets.begin(), placement.offsets.end());
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("offsets", toArray(info.Env(), offsets));
@@ -70,24 +77,34 @@ Napi::Value runPlace(const Napi::CallbackInfo& info) {
   return object;
 }
 
-// convert('F16' | 'BF16' | 'F32', Uint8Array, set) -> { values: Float32Array, finite }, read from an odd address by the kernels of a set
+// convert('F16' | 'BF16' | 'F32' | 'F64' | 'F8_E4M3' | 'F8_E5M2', Uint8Array, set) -> { values: Float32Array, finite }, read from an odd
+// address as loading does, by the kernels of a set
 Napi::Value runConvert(const Napi::CallbackInfo& info) {
   const std::string name = info[0].ToString();
-  const DType dtype = name == "F16" ? DType::F16 : name == "BF16" ? DType::BF16 : DType::F32;
+  const std::map<std::string, StoredType> types = {{"F32", StoredType::F32},        {"F16", StoredType::F16},
+                                                   {"BF16", StoredType::BF16},      {"F64", StoredType::F64},
+                                                   {"F8_E4M3", StoredType::F8E4M3}, {"F8_E5M2", StoredType::F8E5M2}};
+  const StoredType type = types.at(name);
   const Napi::Uint8Array bytes = info[1].As<Napi::Uint8Array>();
   std::vector<uint8_t> shifted(bytes.ByteLength() + 1);
   std::memcpy(shifted.data() + 1, bytes.Data(), bytes.ByteLength());
-  const size_t count = bytes.ByteLength() / static_cast<size_t>(dtypeBytes(dtype));
+  const size_t count = bytes.ByteLength() / static_cast<size_t>(storedBytes(type));
+  std::vector<float> widened(isWidened(type) ? count : 0);
+  if (isWidened(type)) widen(type, shifted.data() + 1, static_cast<int64_t>(count), widened.data());
+  const void* const numbers = isWidened(type) ? static_cast<const void*>(widened.data()) : shifted.data() + 1;
   Napi::Float32Array floats = Napi::Float32Array::New(info.Env(), count);
   const KernelTable* table = nullptr;
   check(info.Env(), cpu::kernels(info[2].ToString(), DType::F32, &table));
   Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("finite", table->copyNumbers({dtype, shifted.data() + 1, static_cast<int64_t>(count), DType::F32, floats.Data()}));
+  ThreadPool pool(1);
+  cpu::CpuQueue queue(pool);
+  result.Set("finite", table->copyNumbers({handedType(type), numbers, static_cast<int64_t>(count), DType::F32, floats.Data()}, queue));
   result.Set("values", floats);
   return result;
 }
 
-// randomGraph({ seed, set, threads, fuse, poison, taps: all values too, dtype: 'fp32' if left out }) ->
+// randomGraph({ seed, set, threads, fuse, poison, taps: all values too, dtype: 'fp32' if left out, handles: on a device whose memory the host
+// cannot address }) ->
 //   { outputs: { name: Float32Array }, units, fused, gated, inPlace, lifetimes: [{ first, last, bytes, takesOver, offset }], arenaBytes }
 Napi::Value runRandomGraph(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -95,37 +112,54 @@ Napi::Value runRandomGraph(const Napi::CallbackInfo& info) {
   const uint32_t seed = args.Get("seed").ToNumber().Uint32Value();
   const KernelTable* table = nullptr;
   const bool bf16 = args.Get("dtype").IsString() && std::string(args.Get("dtype").ToString()) == "bf16";
-  check(env, cpu::kernels(args.Get("set").ToString(), bf16 ? DType::BF16 : DType::F32, &table));
+  const bool handles = args.Get("handles").ToBoolean();
+  const std::shared_ptr<Device> device = handles ? std::shared_ptr<Device>(makeHandleDevice()) : cpu::makeDevice();
+  const std::string set = args.Get("set").ToString();
+  check(env, statusOf(device->kernels(set.c_str(), bf16 ? DType::BF16 : DType::F32, &table)));
   ThreadPool pool(args.Get("threads").ToNumber().Int32Value());
+  const std::unique_ptr<Queue> queue(device->openQueue(pool));
   const RandomGraph random = randomGraph(seed);
-  WeightStore weights;
-  check(env, fillWeights(random.graph, *table, seed, &weights));
+  WeightStore weights(device);
+  check(env, fillWeights(random.graph, *table, seed, *queue, &weights));
 
   CompileRequest request;
   request.inputs = random.inputs;
   request.outputs = {random.graph.outputs[0]};
   if (args.Get("taps").ToBoolean())
-    for (const auto& tap : random.graph.taps)
-      if (tap.second != random.graph.outputs[0]) request.outputs.push_back(tap.second);
+    for (const auto& tap : random.graph.taps)  // of which several may name one value
+      if (std::find(request.outputs.begin(), request.outputs.end(), tap.second) == request.outputs.end())
+        request.outputs.push_back(tap.second);
   request.threads = pool.threads();
   request.fuse = args.Get("fuse").ToBoolean();
   Program program;
   check(env, compile(random.graph, *table, request, &program));
 
-  Guarded arena(program.arenaBytes + program.scratchBytes);  // all NaN at first
+  const uint64_t arenaBytes = program.arenaBytes + program.scratchBytes;
+  Guarded arena(handles ? 0 : arenaBytes);  // all NaN at first
+  Buffer remote;
+  if (handles) {
+    remote.allocate(device, arenaBytes);
+    queue->fill(remote.data(), 0xff, arenaBytes);
+  }
   RunBindings bindings;
-  bindings.arena = arena.data();
+  bindings.arena = handles ? remote.data() : arena.data();
+  bindings.weights = weights.addresses();
   bindings.poison = args.Get("poison").ToBoolean();
-  for (const auto& data : random.data) bindings.inputs.push_back(data.data());
+  std::vector<const void*> given;
+  for (const auto& data : random.data) given.push_back(data.data());
+  std::vector<float*> wanted;
   Napi::Object outputs = Napi::Object::New(env);
   for (const ProgramOutput& output : program.outputs) {
     const Shape& shape = program.shapes[static_cast<size_t>(output.unit)];
     Napi::Float32Array array = Napi::Float32Array::New(env, static_cast<size_t>(shape.count()));
-    bindings.outputs.push_back(array.Data());
+    wanted.push_back(array.Data());
     outputs.Set(random.graph[output.unit].name, array);
   }
   const std::atomic<bool> cancel{args.Get("cancel").ToBoolean()};
-  check(env, execute(program, *table, weights, bindings, pool, cancel));
+  Transfers transfers(device);
+  check(env, transfers.bind(random.graph, program, *queue, given, wanted, &bindings));
+  check(env, execute(program, *table, bindings, *queue, cancel));
+  check(env, transfers.collect(program, *queue, wanted, bindings));
   if (!arena.intact()) throw Napi::Error::New(env, "a kernel wrote outside the arena");
 
   Napi::Array lifetimes = Napi::Array::New(env, program.values.size());
@@ -149,10 +183,23 @@ Napi::Value runRandomGraph(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// deviceCounts() -> { uploads, uploadedBytes, downloads, downloadedBytes, buffers } of devices with handles
+Napi::Value deviceCounts(const Napi::CallbackInfo& info) {
+  const HandleCounts counts = handleCounts();
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("uploads", static_cast<double>(counts.uploads));
+  object.Set("uploadedBytes", static_cast<double>(counts.uploadedBytes));
+  object.Set("downloads", static_cast<double>(counts.downloads));
+  object.Set("downloadedBytes", static_cast<double>(counts.downloadedBytes));
+  object.Set("buffers", static_cast<double>(counts.buffers));
+  return object;
+}
+
 }  // namespace
 
 void addGraphTests(Napi::Env env, Napi::Object exports) {
   exports.Set("reach", Napi::Function::New(env, runReach));
+  exports.Set("deviceCounts", Napi::Function::New(env, deviceCounts));
   exports.Set("place", Napi::Function::New(env, runPlace));
   exports.Set("convert", Napi::Function::New(env, runConvert));
   exports.Set("randomGraph", Napi::Function::New(env, runRandomGraph));

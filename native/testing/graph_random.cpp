@@ -15,7 +15,7 @@ struct Random {
 };
 
 struct Maker {
-  RandomGraph& out;
+  RandomGraph& made;
   Random& random;
   GraphBuilder b;
   UnitId time = kNoUnit, text = kNoUnit;
@@ -122,8 +122,8 @@ RandomGraph randomGraph(uint32_t seed) {
   const int64_t h = 3 + random.below(6), w = 3 + random.below(6);
   Maker maker{made, random, GraphBuilder(made.graph, conditionals()), kNoUnit, kNoUnit, {}, 0};
   GraphBuilder& b = maker.b;
-  const UnitId sample = b.input("sample"), t = b.input("timesteps");
-  maker.text = b.input("encoder_hidden_states");
+  const UnitId sample = b.input("sample", {}), t = b.input("timesteps", {});
+  maker.text = b.input("encoder_hidden_states", {});
   maker.time = b.activation("time.silu", b.linear("time.linear", b.timestep("time_proj", t, 8, true, 0), 8, 16), Activation::Silu);
   maker.maps.push_back({b.conv3x3("conv_in", sample, 4, 8), 8, 0, sample});
   const int64_t steps = 4 + random.below(24);
@@ -140,8 +140,9 @@ RandomGraph randomGraph(uint32_t seed) {
   return made;
 }
 
-Status fillWeights(const Graph& graph, const KernelTable& table, uint32_t seed, WeightStore* store) {
-  ASDM_TRY(store->allocate(graph, table));
+Status fillWeights(const Graph& graph, const KernelTable& table, uint32_t seed, Queue& queue, WeightStore* store) {
+  ASDM_TRY(store->arrange(graph, table));
+  ASDM_TRY(store->allocate(queue, WeightStore::Gaps::Forbidden));
   Random random(seed ^ 0x9e3779b9u);
   std::vector<float> values;
   for (size_t w = 0; w < graph.weights.size(); w++) {
@@ -150,7 +151,7 @@ Status fillWeights(const Graph& graph, const KernelTable& table, uint32_t seed, 
       values.resize(static_cast<size_t>(ref.parts[p].rows * ref.rowWidth()));
       const float scale = ref.role == WeightRole::Matrix ? 1.5f / std::sqrt(static_cast<float>(ref.shape.k())) : 1.0f;
       for (float& v : values) v = scale * random.number();
-      store->write(graph, static_cast<WeightId>(w), p, 0, ref.parts[p].rows, DType::F32, values.data());
+      store->write(queue, graph, static_cast<WeightId>(w), p, 0, ref.parts[p].rows, DType::F32, values.data());
     }
   }
   return Status::good();

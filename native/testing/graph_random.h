@@ -18,6 +18,6 @@ struct RandomGraph {
 RandomGraph randomGraph(uint32_t seed);
 
 // Fills every weight with small numbers.
-Status fillWeights(const Graph& graph, const KernelTable& table, uint32_t seed, WeightStore* store);
+Status fillWeights(const Graph& graph, const KernelTable& table, uint32_t seed, Queue& queue, WeightStore* store);
 
 }  // namespace asdm::testing

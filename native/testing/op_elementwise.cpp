@@ -7,8 +7,7 @@ namespace {
 Napi::Value activation(const OpCall& call) {
   const Activations x = call.activations("x");
   const Guarded y = call.output(static_cast<int64_t>(x.count()));
-  call.run(call.table.activation,
-           ActivationArgs{x.data(), static_cast<int64_t>(x.count()), call.activation("activation"), y.data()});
+  call.run(call.table.activation, ActivationArgs{x.data(), static_cast<int64_t>(x.count()), call.activation("activation"), y.data()});
   return call.result(y);
 }
 
@@ -36,7 +35,8 @@ Napi::Value concat(const OpCall& call) {
   const Guarded y = call.output(call.integerOr("yCount", rows * (ca + cb)));
   const Guarded yLow = call.output(rows * (ca + cb));
   const bool low = call.flag("low");
-  call.run(call.table.concat, ConcatArgs{a.data(), b.data(), rows, ca, cb, y.data(), aLow.data(), bLow.data(), low ? yLow.data() : nullptr});
+  call.run(call.table.concat,
+           ConcatArgs{a.data(), b.data(), rows, ca, cb, y.data(), aLow.data(), bLow.data(), low ? yLow.data() : nullptr});
   return low ? call.both(y, yLow) : call.result(y);
 }
 
@@ -44,8 +44,8 @@ Napi::Value timestep(const OpCall& call) {
   const Input t(call.args, "t");
   const int64_t dim = call.integer("dim");
   const Guarded y = call.output(static_cast<int64_t>(t.count()) * dim);
-  call.run(call.table.timestep, TimestepArgs{t.data(), static_cast<int64_t>(t.count()), dim, call.flag("flip"),
-                                             call.number("freqShift"), y.data()});
+  call.run(call.table.timestep,
+           TimestepArgs{t.data(), static_cast<int64_t>(t.count()), dim, call.flag("flip"), call.number("freqShift"), y.data()});
   return call.result(y);
 }
 
@@ -65,15 +65,44 @@ Napi::Value layout(const OpCall& call, const Kernel<LayoutArgs>& kernel, DType f
   const Guarded y(x.count() * static_cast<size_t>(dtypeBytes(to)));
   const Guarded yLow(y.bytes());
   const bool low = call.flag("low");  // of activations only
-  call.run(kernel, LayoutArgs{x.data(), call.integer("n"), call.integer("c"), call.integer("pixels"), y.data(), low ? yLow.data() : nullptr});
+  call.run(kernel,
+           LayoutArgs{x.data(), call.integer("n"), call.integer("c"), call.integer("pixels"), y.data(), low ? yLow.data() : nullptr});
   return low ? call.both(y, yLow) : call.values(y, to);
 }
 
-Napi::Value toChannelsLast(const OpCall& call) {
-  return layout(call, call.table.toChannelsLast, DType::F32, call.table.activations);
+Napi::Value toChannelsLast(const OpCall& call) { return layout(call, call.table.toChannelsLast, DType::F32, call.table.activations); }
+Napi::Value toChannelsFirst(const OpCall& call) { return layout(call, call.table.toChannelsFirst, call.table.activations, DType::F32); }
+
+// last and before may have low parts, lastLow and beforeLow; low: gives y's behind it.
+Napi::Value line(const OpCall& call) {
+  const Activations last = call.activations("last"), before = call.activations("before");
+  const Activations lastLow = call.activations("lastLow"), beforeLow = call.activations("beforeLow");
+  const int64_t count = static_cast<int64_t>(last.count());
+  const Guarded y = call.output(count), yLow = call.output(count);
+  const bool low = call.flag("low");
+  call.run(call.table.line, LineArgs{last.data(), before.data(), count, call.number("slope"), y.data(), lastLow.data(), beforeLow.data(),
+                                     low ? yLow.data() : nullptr});
+  return low ? call.both(y, yLow) : call.result(y);
 }
-Napi::Value toChannelsFirst(const OpCall& call) {
-  return layout(call, call.table.toChannelsFirst, call.table.activations, DType::F32);
+
+// Gives the sums as [difference, size], added to `start`, rounded to float.
+Napi::Value change(const OpCall& call) {
+  const Activations now = call.activations("now"), before = call.activations("before");
+  const Guarded sums(2 * sizeof(double));
+  double* const values = reinterpret_cast<double*>(sums.data());
+  values[0] = values[1] = call.number("start");
+  call.run(call.table.change, ChangeArgs{now.data(), before.data(), static_cast<int64_t>(now.count()), values});
+  const Guarded rounded(2 * sizeof(float));
+  for (int i = 0; i < 2; i++) rounded.floats()[i] = static_cast<float>(values[i]);
+  if (!sums.intact()) throw Napi::Error::New(call.env, "kernel wrote outside its output");
+  return call.values(rounded, DType::F32);
+}
+
+Napi::Value copy(const OpCall& call) {
+  const Activations x = call.activations("x");
+  const Guarded y = call.output(static_cast<int64_t>(x.count()));
+  call.run(call.table.copy, CopyArgs{x.data(), static_cast<int64_t>(y.bytes()), y.data()});
+  return call.result(y);
 }
 
 }  // namespace
@@ -87,6 +116,9 @@ void addElementwiseOps(OpMap& map) {
   map["embed"] = embed;
   map["toChannelsLast"] = toChannelsLast;
   map["toChannelsFirst"] = toChannelsFirst;
+  map["line"] = line;
+  map["change"] = change;
+  map["copy"] = copy;
 }
 
 }  // namespace asdm::testing

@@ -68,12 +68,12 @@ Napi::Value condConv(const OpCall& call) {
   const size_t bytes = call.table.packedBytes(args.shape), distance = expertBytes(bytes);
   const Guarded packed(distance * static_cast<size_t>(experts));
   for (int64_t e = 0; e < experts; e++)
-    call.table.pack(PackArgs{args.shape, weight.data() + e * args.shape.n * args.shape.k(), 0, args.shape.n,
-                             packed.data() + static_cast<size_t>(e) * distance});
+    call.pack(PackArgs{args.shape, weight.data() + e * args.shape.n * args.shape.k(), 0, args.shape.n,
+                       packed.data() + static_cast<size_t>(e) * distance});
   args.weight = packed.data();
   return runConv(call, args, [&](const ConvArgs& a) {
-    call.run(call.table.condConv, CondConvArgs{a, experts, call.flag("softmax") ? Routing::Softmax : Routing::Sigmoid,
-                                               routerWeight.data(), routerBias.data()});
+    call.run(call.table.condConv,
+             CondConvArgs{a, experts, call.flag("softmax") ? Routing::Softmax : Routing::Sigmoid, routerWeight.data(), routerBias.data()});
   });
 }
 

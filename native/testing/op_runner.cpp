@@ -26,7 +26,7 @@ Napi::Value emulatedSets(const Napi::CallbackInfo& info) {
   return arrayOf(info.Env(), emulatedSetsOf(info[0].IsString() ? std::string(info[0].ToString()) : ""));
 }
 
-// externalMemory() -> bytes outside of its heap that V8 has been told of
+// externalMemory() -> bytes outside of its heap that were reported to V8
 Napi::Value externalMemory(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
 }

@@ -1,6 +1,6 @@
 // The testing addon: runs single kernels of any set from JavaScript, with guarded outputs and poisoned scratch.
 // Each op_*.cpp adds its ops to the map of op_call.cpp; op_runner.cpp exports them. Not part of the published package.
-// But for op_runner.cpp these files also compile against remote/napi.h, for processors without Node; only what that has may be used here.
+// But for op_runner.cpp these files also compile against remote/napi.h, for CPUs without Node; only what that has may be used here.
 #pragma once
 
 #include <napi.h>
@@ -14,6 +14,7 @@
 #include "backend/kernels.h"
 #include "core/bf16.h"
 #include "core/memory.h"
+#include "cpu/queue.h"
 #include "testing/tile_emulation.h"
 
 namespace asdm::testing {
@@ -112,16 +113,15 @@ struct OpCall {
   void run(const Kernel<Args>& kernel, const Args& kernelArgs) const {
     if (kernel.run == nullptr) throw Napi::Error::New(env, "the table has no such kernel");
     Guarded scratch(kernel.scratch ? kernel.scratch(kernelArgs, pool.threads()) : 0);
-    KernelContext context{pool, scratch.data()};
+    cpu::CpuQueue queue(pool);
+    queue.setScratch(scratch.data());
     const TileWatch watch(emulated);
-    kernel.run(kernelArgs, context);
+    kernel.run(kernelArgs, queue);
     if (!scratch.intact()) throw Napi::Error::New(env, "kernel wrote outside its scratch");
     if (const char* fault = watch.fault()) throw Napi::Error::New(env, fault);
   }
   // Copies an output out, as floats; throws when its sentinels were touched.
-  Napi::Value result(const Guarded& output) const {
-    return values(output, table.activations);
-  }
+  Napi::Value result(const Guarded& output) const { return values(output, table.activations); }
   // Two outputs, one behind the other.
   Napi::Value both(const Guarded& first, const Guarded& second) const {
     const auto a = result(first).As<Napi::Float32Array>(), b = result(second).As<Napi::Float32Array>();
@@ -142,14 +142,22 @@ struct OpCall {
     std::memcpy(array.Data(), output.data(), output.bytes());
     return array;
   }
+  void pack(const PackArgs& packArgs) const {
+    cpu::CpuQueue queue(pool);
+    table.pack(packArgs, queue);
+  }
+  void unpack(const UnpackArgs& unpackArgs) const {
+    cpu::CpuQueue queue(pool);
+    table.training.unpack(unpackArgs, queue);
+  }
   // Packs a PyTorch-ordered weight [n][channels][area], in two pieces and out of order, as the loader may.
   Guarded pack(const Input& weight, const WeightShape& shape) const {
     Guarded packed(table.packedBytes(shape));
     const int64_t split = shape.n / 2, row = shape.k();
     const PackArgs second{shape, weight.data() + split * row, split, shape.n - split, packed.data()};
     const PackArgs first{shape, weight.data(), 0, split, packed.data()};
-    table.pack(second);
-    if (split > 0) table.pack(first);
+    pack(second);
+    if (split > 0) pack(first);
     if (!packed.intact()) throw Napi::Error::New(env, "packing wrote outside the packed block");
     return packed;
   }

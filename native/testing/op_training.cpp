@@ -38,8 +38,8 @@ class Results {
       std::vector<float> rows(static_cast<size_t>(shape.n * shape.k()));
       const std::byte* const packed = reinterpret_cast<const std::byte*>(gradient.data()) + static_cast<size_t>(i) * distance;
       const int64_t split = shape.n / 3;
-      call_.table.training.unpack(UnpackArgs{shape, packed, 0, split, rows.data()});
-      call_.table.training.unpack(UnpackArgs{shape, packed, split, shape.n - split, rows.data() + split * shape.k()});
+      call_.unpack(UnpackArgs{shape, packed, 0, split, rows.data()});
+      call_.unpack(UnpackArgs{shape, packed, split, shape.n - split, rows.data() + split * shape.k()});
       numbers_.insert(numbers_.end(), rows.begin(), rows.end());
     }
   }
@@ -92,20 +92,25 @@ Napi::Value convGradient(const OpCall& call) {
 // As condConv, and dy. Gives dx, dWeight, dBias, dRouterWeight, dRouterBias.
 Napi::Value condConvGradient(const OpCall& call) {
   const Activations x = call.activations("x"), dy = call.activations("dy");
-  const Input weight(call.args, "weight"), bias(call.args, "bias"), routerWeight(call.args, "routerWeight"), routerBias(call.args, "routerBias");
+  const Input weight(call.args, "weight"), bias(call.args, "bias"), routerWeight(call.args, "routerWeight"),
+      routerBias(call.args, "routerBias");
   ConvArgs a = convArgs(call);
   const int64_t experts = call.integer("experts");
   const size_t distance = expertBytes(call.table.packedBytes(a.shape));
   const Guarded packed(distance * static_cast<size_t>(experts)), dx = call.output(a.n * a.h * a.w * a.shape.channels);
   for (int64_t e = 0; e < experts; e++)
-    call.table.pack(PackArgs{a.shape, weight.data() + e * a.shape.n * a.shape.k(), 0, a.shape.n, packed.data() + static_cast<size_t>(e) * distance});
+    call.pack(
+        PackArgs{a.shape, weight.data() + e * a.shape.n * a.shape.k(), 0, a.shape.n, packed.data() + static_cast<size_t>(e) * distance});
   a.x = x.data();
   a.weight = packed.data();
   a.bias = bias.data();
   const WeightGradient dWeight(call, packed.bytes() / sizeof(float)), dBias(call, static_cast<size_t>(experts * a.shape.n));
-  const WeightGradient dRouterWeight(call, static_cast<size_t>(experts * a.shape.channels)), dRouterBias(call, static_cast<size_t>(experts));
-  const CondConvArgs forward{a, experts, call.flag("softmax") ? Routing::Softmax : Routing::Sigmoid, routerWeight.data(), routerBias.data()};
-  call.run(call.table.training.condConv, CondConvGradientArgs{forward, dy.data(), dx.data(), dWeight.data(), dBias.data(), dRouterWeight.data(), dRouterBias.data()});
+  const WeightGradient dRouterWeight(call, static_cast<size_t>(experts * a.shape.channels)),
+      dRouterBias(call, static_cast<size_t>(experts));
+  const CondConvArgs forward{a, experts, call.flag("softmax") ? Routing::Softmax : Routing::Sigmoid, routerWeight.data(),
+                             routerBias.data()};
+  call.run(call.table.training.condConv,
+           CondConvGradientArgs{forward, dy.data(), dx.data(), dWeight.data(), dBias.data(), dRouterWeight.data(), dRouterBias.data()});
   Results results(call);
   results.add(dx);
   results.addMatrices(dWeight, a.shape, experts, distance);
@@ -154,7 +159,8 @@ Napi::Value layerNormGradient(const OpCall& call) {
 
 // As attention, with o and dy; part: 'queries' or 'keys' for one of two calls, else both at once. Gives dq, dk, dv.
 Napi::Value attentionGradient(const OpCall& call) {
-  const Activations q = call.activations("q"), k = call.activations("k"), v = call.activations("v"), o = call.activations("o"), dy = call.activations("dy");
+  const Activations q = call.activations("q"), k = call.activations("k"), v = call.activations("v"), o = call.activations("o"),
+                    dy = call.activations("dy");
   AttentionGradientArgs g{};
   AttentionArgs& a = g.forward;
   a.batch = call.integer("batch");
@@ -168,9 +174,10 @@ Napi::Value attentionGradient(const OpCall& call) {
   a.q = q.data();
   a.k = k.data();
   a.v = v.data();
-  a.o = const_cast<void*>(o.data());
+  g.o = o.data();
   g.dy = dy.data();
-  const Guarded dq = call.output(static_cast<int64_t>(q.count())), dk = call.output(static_cast<int64_t>(k.count())), dv = call.output(static_cast<int64_t>(v.count()));
+  const Guarded dq = call.output(static_cast<int64_t>(q.count())), dk = call.output(static_cast<int64_t>(k.count())),
+                dv = call.output(static_cast<int64_t>(v.count()));
   g.dq = dq.data();
   g.dk = dk.data();
   g.dv = dv.data();
@@ -201,7 +208,8 @@ Napi::Value gegluGradient(const OpCall& call) {
 Napi::Value activationGradient(const OpCall& call) {
   const Activations x = call.activations("x"), dy = call.activations("dy");
   const Guarded dx = call.output(static_cast<int64_t>(x.count()));
-  call.run(call.table.training.activation, ActivationGradientArgs{x.data(), dy.data(), static_cast<int64_t>(x.count()), call.activation("activation"), dx.data()});
+  call.run(call.table.training.activation,
+           ActivationGradientArgs{x.data(), dy.data(), static_cast<int64_t>(x.count()), call.activation("activation"), dx.data()});
   return call.result(dx);
 }
 
@@ -225,7 +233,13 @@ Napi::Value sumRows(const OpCall& call) {
 Napi::Value loss(const OpCall& call) {
   const Activations prediction = call.activations("prediction"), target = call.activations("target");
   const Input weight(call.args, "weight");
-  LossArgs a{prediction.data(), target.data(), call.integer("n"), call.integer("rows"), call.integer("c"), call.flag("cosine") ? Loss::Cosine : Loss::SquaredError, nullptr};
+  LossArgs a{prediction.data(),
+             target.data(),
+             call.integer("n"),
+             call.integer("rows"),
+             call.integer("c"),
+             call.flag("cosine") ? Loss::Cosine : Loss::SquaredError,
+             nullptr};
   const Guarded y(static_cast<size_t>(a.n) * sizeof(float)), dx = call.output(a.n * a.rows * a.c);
   a.y = y.floats();
   call.run(call.table.training.loss, a);
@@ -245,10 +259,21 @@ Napi::Value adamW(const OpCall& call) {
     memory.emplace_back(input.count() * sizeof(float));
     std::memcpy(memory.back().data(), input.data(), input.count() * sizeof(float));
   }
-  const double beta1 = call.args.Get("beta1").ToNumber().DoubleValue(), beta2 = call.args.Get("beta2").ToNumber().DoubleValue(), step = call.number("step");
-  const AdamWArgs a{memory[0].floats(), memory[1].floats(), memory[2].floats(), memory[3].floats(), static_cast<int64_t>(memory[0].bytes() / sizeof(float)),
-                    call.number("scale"), call.number("rate"), call.number("beta1"), call.number("beta2"), call.number("eps"), call.number("decay"),
-                    1 - std::pow(beta1, step), 1 - std::pow(beta2, step)};
+  const double beta1 = call.args.Get("beta1").ToNumber().DoubleValue(), beta2 = call.args.Get("beta2").ToNumber().DoubleValue(),
+               step = call.number("step");
+  const AdamWArgs a{memory[0].floats(),
+                    memory[1].floats(),
+                    memory[2].floats(),
+                    memory[3].floats(),
+                    static_cast<int64_t>(memory[0].bytes() / sizeof(float)),
+                    call.number("scale"),
+                    call.number("rate"),
+                    call.number("beta1"),
+                    call.number("beta2"),
+                    call.number("eps"),
+                    call.number("decay"),
+                    1 - std::pow(beta1, step),
+                    1 - std::pow(beta2, step)};
   call.run(call.table.training.adamW, a);
   Results results(call);
   for (const Guarded& each : memory) results.add(each);
@@ -259,7 +284,8 @@ Napi::Value average(const OpCall& call) {
   const Input old(call.args, "average"), weight(call.args, "weight");
   const Guarded memory(old.count() * sizeof(float));
   std::memcpy(memory.data(), old.data(), memory.bytes());
-  call.run(call.table.training.average, AverageArgs{memory.floats(), weight.data(), static_cast<int64_t>(old.count()), call.number("keep")});
+  call.run(call.table.training.average,
+           AverageArgs{memory.floats(), weight.data(), static_cast<int64_t>(old.count()), call.number("keep")});
   return call.result(memory);
 }
 

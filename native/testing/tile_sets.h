@@ -15,6 +15,6 @@ const KernelTable* tileTable(const std::string& set, DType dtype);
 
 // Their tables by format, from the file of each.
 const KernelTable* emulatedPortableTable(DType dtype);  // vectors in plain C++, and their attention: runs everywhere
-const KernelTable* emulatedAvx512Table(DType dtype);    // all as in set amx; null where the processor lacks its vectors
+const KernelTable* emulatedAvx512Table(DType dtype);    // all as in set amx; null where the CPU lacks its vectors
 
 }  // namespace asdm::testing

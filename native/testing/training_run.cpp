@@ -1,8 +1,9 @@
 // A UNet's training for tests.
 #include <algorithm>
 
-#include "cpu/registry.h"
+#include "cpu/device.h"
 #include "runtime/trainer.h"
+#include "testing/handle_device.h"
 #include "testing/op_runner.h"
 
 namespace asdm::testing {
@@ -74,7 +75,7 @@ Shape shapeOf(const std::vector<int64_t>& dims) {
   return shape;
 }
 
-// trainingRun({ config, set, threads, weights: { name: Float32Array }, batches: [{ inputs: [{ data, shape }] of the UNet, target: { data, shape },
+// trainingRun({ config, set, threads, handles: on a device whose memory the host cannot address, weights: { name: Float32Array }, batches: [{ inputs: [{ data, shape }] of the UNet, target: { data, shape },
 // weight: of each sample, taps: [target] }], taps: [{ name, cosine? }], trained: prefixes, none for all, text: the text features' gradient too, steps, rate,
 // beta1, beta2, eps, decay, clip, keep }) -> { losses: [[of each term's samples] of each step's batches], text, gradients: { name: Float32Array } of the
 // last step before its update, norms: [of each step], weights, first, second, average: { name: Float32Array }, bytes }
@@ -83,8 +84,11 @@ Napi::Value trainingRun(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object args = info[0].As<Napi::Object>();
   const KernelTable* table = nullptr;
-  check(env, cpu::kernels(args.Get("set").ToString(), DType::F32, &table));
+  const std::shared_ptr<Device> device = args.Get("handles").ToBoolean() ? std::shared_ptr<Device>(makeHandleDevice()) : cpu::makeDevice();
+  const std::string set = args.Get("set").ToString();
+  check(env, statusOf(device->kernels(set.c_str(), DType::F32, &table)));
   ThreadPool pool(args.Get("threads").ToNumber().Int32Value());
+  const std::unique_ptr<Queue> queue(device->openQueue(pool));
   Graph graph;
   check(env, buildUNet(configOf(args.Get("config").As<Napi::Object>()), &graph));
   std::vector<LossTerm> terms{{graph.outputs[0], "loss", Loss::SquaredError}};
@@ -99,19 +103,21 @@ Napi::Value trainingRun(const Napi::CallbackInfo& info) {
   options.trained = texts(args.Get("trained"));
   if (text) options.inputs = {graph.inputs[2]};
   options.average = true;
-  Trainer trainer;
+  Trainer trainer(device, *queue);
   check(env, trainer.build(std::move(graph), *table, terms, options));
+  check(env, trainer.allocate());
   const WeightId count = static_cast<WeightId>(trainer.graph().weights.size());
   const Napi::Object tensors = args.Get("weights").As<Napi::Object>();
   for (WeightId id = 0; id < count; id++) {
     const WeightRef& weight = trainer.graph().weights[static_cast<size_t>(id)];
     for (size_t part = 0; part < weight.parts.size(); part++) {
       const Napi::Float32Array values = tensors.Get(weight.parts[part].name).As<Napi::Float32Array>();
-      if (static_cast<int64_t>(values.ElementLength()) != weight.parts[part].rows * weight.rowWidth()) throw Napi::Error::New(env, "wrong size of " + weight.parts[part].name);
-      trainer.write(Trainer::Kind::Weight, id, part, values.Data());
+      if (static_cast<int64_t>(values.ElementLength()) != weight.parts[part].rows * weight.rowWidth())
+        throw Napi::Error::New(env, "wrong size of " + weight.parts[part].name);
+      trainer.write(Trainer::Kind::Weight, id, part, 0, weight.parts[part].rows, DType::F32, values.Data());
     }
   }
-  trainer.startAverage();
+  check(env, trainer.startAverage());
 
   std::vector<std::vector<Trainer::Given>> batches;
   std::vector<Napi::Float32Array> held;
@@ -120,7 +126,8 @@ Napi::Value trainingRun(const Napi::CallbackInfo& info) {
     held.push_back(o.Get("data").As<Napi::Float32Array>());
     return Trainer::Given{held.back().Data(), shapeOf(integers(o.Get("shape")))};
   };
-  for (const Napi::Object& batch : listOf<Napi::Object>(args.Get("batches"), [](const Napi::Value& each) { return each.As<Napi::Object>(); })) {
+  for (const Napi::Object& batch :
+       listOf<Napi::Object>(args.Get("batches"), [](const Napi::Value& each) { return each.As<Napi::Object>(); })) {
     std::vector<Trainer::Given> given = listOf<Trainer::Given>(batch.Get("inputs"), give);
     held.push_back(batch.Get("weight").As<Napi::Float32Array>());
     const Trainer::Given weight{held.back().Data(), Shape{static_cast<int64_t>(held.back().ElementLength())}};
@@ -138,7 +145,8 @@ Napi::Value trainingRun(const Napi::CallbackInfo& info) {
     for (WeightId id = 0; id < count; id++) {
       const WeightRef& weight = trainer.graph().weights[static_cast<size_t>(id)];
       for (size_t part = 0; part < weight.parts.size() && (kind == Trainer::Kind::Weight || trainer.trains(id)); part++) {
-        const std::vector<float> values = trainer.read(kind, id, part);
+        std::vector<float> values(static_cast<size_t>(weight.parts[part].rows * weight.rowWidth()));
+        check(env, trainer.read(kind, id, part, 0, weight.parts[part].rows, values.data()));
         object.Set(weight.parts[part].name, toArray(env, values.data(), values.size()));
       }
     }
@@ -153,7 +161,7 @@ Napi::Value trainingRun(const Napi::CallbackInfo& info) {
     Napi::Array ofStep = Napi::Array::New(env);
     for (const std::vector<Trainer::Given>& batch : batches) {
       std::vector<std::vector<float>> outputs;
-      check(env, trainer.accumulate(batch, pool, cancel, &outputs));
+      check(env, trainer.accumulate(batch, cancel, &outputs));
       Napi::Array ofBatch = Napi::Array::New(env);
       for (size_t i = 0; i < terms.size(); i++) ofBatch.Set(static_cast<uint32_t>(i), toArray(env, outputs[i].data(), outputs[i].size()));
       ofStep.Set(ofStep.Length(), ofBatch);
@@ -171,7 +179,7 @@ Napi::Value trainingRun(const Napi::CallbackInfo& info) {
     update.clip = args.Get("clip").ToNumber().DoubleValue();
     update.keep = number("keep");
     double norm = 0;
-    check(env, trainer.update(update, pool, &norm));
+    check(env, trainer.update(update, cancel, &norm));
     norms.Set(static_cast<uint32_t>(step), norm);
   }
   result.Set("losses", losses);

@@ -1,4 +1,4 @@
-// Runs kernels for the op tests (test/support/remote-runner.ts) in a process of its own, which need not be of the processor that Node runs
+// Runs kernels for the op tests (test/support/remote-runner.ts) in a process of its own, which need not be of the CPU that Node runs
 // on: an emulator may run it. Reads requests from standard input and answers on standard output, until the input ends.
 //
 // Request: its bytes behind this number (u32), then op, set, number format (each u32 and text), threads (u32), arguments (u32), and for each

@@ -1,5 +1,5 @@
 // As much of node-addon-api's interface as the op tests use (op_*.cpp but op_runner.cpp), without Node: values that came in a message.
-// It stands in for <napi.h> where scripts/arm.mjs compiles them for a processor that has no Node here.
+// It stands in for <napi.h> where scripts/arm.mjs compiles them for a CPU that has no Node here.
 #pragma once
 
 #include <cmath>
@@ -59,7 +59,9 @@ class Value {
   bool ToBoolean() const { return number_ == number_ && number_ != 0; }
   std::string ToString() const { return text_; }
   template <class T>
-  T As() const { return T(*this); }
+  T As() const {
+    return T(*this);
+  }
 
  protected:
   std::shared_ptr<std::vector<unsigned char>> bytes_;
