@@ -21,8 +21,10 @@ const char* nameOf(Together what) {
     case Together::WarpSync: return "warpSync";
     case Together::Shuffle: return "shuffle";
     case Together::Any: return "any";
-    case Together::LoadMatrix: case Together::LoadMatrixTransposed: return "loadMatrix";
-    case Together::Mma: case Together::MmaBytes: return "mma";
+    case Together::LoadMatrix:
+    case Together::LoadMatrixTransposed: return "loadMatrix";
+    case Together::Mma:
+    case Together::MmaBytes: return "mma";
     case Together::None: break;
   }
   return "nothing";
@@ -153,8 +155,7 @@ void Machine::runBlock() {
     for (int i = 0; i < warps && !faulty(); i++) {
       const int warp = (start + i) % warps;
       // On to the next barrier, or sometimes to another warp before that.
-      while (runWarp(warp) && random() % 4 != 0) {
-      }
+      while (runWarp(warp) && random() % 4 != 0) {}
     }
     if (faulty()) break;
     int waiting = 0, done = 0;
@@ -254,8 +255,8 @@ void Machine::read(const void* address, uint32_t bytes, int site, void* to) {
   if (options.counts) current_->requests.push_back({reinterpret_cast<uintptr_t>(address), bytes, site, false, false});
   // What nobody may write cannot race, and may be a whole table.
   if (options.races && span->writable &&
-      global_.read(static_cast<size_t>(span - spans_.data()), static_cast<size_t>(static_cast<const unsigned char*>(address) - span->data), bytes,
-                   toucher()))
+      global_.read(static_cast<size_t>(span - spans_.data()), static_cast<size_t>(static_cast<const unsigned char*>(address) - span->data),
+                   bytes, toucher()))
     fail(std::string("a race: another thread wrote what is read of ") + span->name);
   std::memcpy(to, address, bytes);
 }

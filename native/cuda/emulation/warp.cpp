@@ -67,7 +67,8 @@ void Machine::perform(int warp, Together what) {
       for (int i = 0; i < kLanes; i++) lanes[i].exchange.d[0] = all;
       return;
     }
-    case Together::LoadMatrix: case Together::LoadMatrixTransposed: matrices(lanes, what == Together::LoadMatrixTransposed); return;
+    case Together::LoadMatrix:
+    case Together::LoadMatrixTransposed: matrices(lanes, what == Together::LoadMatrixTransposed); return;
     case Together::Mma: {
       // Products are exact; sums here in float, k ascending. A card's are of no published order and cut off some bits below float's last.
       float a[16][16], b[16][8], d[16][8];

@@ -46,8 +46,7 @@ void tensor(const AttentionArgs& a, Issue& issue) {
   const auto fits = [](const void* x, int64_t ld) { return reinterpret_cast<uintptr_t>(x) % 16 == 0 && ld % 8 == 0; };
   if (fits(a.q, a.ldq) && fits(a.k, a.ldk) && fits(a.v, a.ldv) && a.headDim % 8 == 0)
     launchAttention<AttentionMma<kDim, true>>(a, AttentionMma<kDim, true>::kQueries, issue, p);
-  else
-    launchAttention<AttentionMma<kDim, false>>(a, AttentionMma<kDim, false>::kQueries, issue, p);
+  else launchAttention<AttentionMma<kDim, false>>(a, AttentionMma<kDim, false>::kQueries, issue, p);
 }
 
 }  // namespace

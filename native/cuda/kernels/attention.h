@@ -26,7 +26,11 @@ constexpr float kMinusInfinity = -__builtin_huge_valf();
 template <int kDim, bool kVector>
 struct AttentionMma {
   using Params = AttentionParams<Bf16>;
-  static constexpr const char* kName = kDim <= 48 ? "attention_48" : kDim <= 64 ? "attention_64" : kDim <= 80 ? "attention_80" : kDim <= 128 ? "attention_128" : "attention_160";
+  static constexpr const char* kName = kDim <= 48    ? "attention_48"
+                                       : kDim <= 64  ? "attention_64"
+                                       : kDim <= 80  ? "attention_80"
+                                       : kDim <= 128 ? "attention_128"
+                                                     : "attention_160";
   static constexpr int kThreads = 128, kBlocks = kDim <= 64 ? 3 : 2;
   static constexpr int kQueries = 64, kKeys = kDim <= 96 ? 64 : 32;
   static constexpr uint32_t kLd = kDim * 2 + 16, kQueryBytes = kQueries * kLd, kKeyBytes = kKeys * kLd;
@@ -73,9 +77,8 @@ struct AttentionMma {
     uint32_t query[kSteps][4];
     float sums[kDimTiles][4], most[2] = {kMinusInfinity, kMinusInfinity}, total[2] = {0, 0};
     ASDM_UNROLL
-    for (int j = 0; j < kDimTiles; j++)
-      ASDM_UNROLL
-      for (int r = 0; r < 4; r++) sums[j][r] = 0;
+    for (int j = 0; j < kDimTiles; j++) ASDM_UNROLL
+    for (int r = 0; r < 4; r++) sums[j][r] = 0;
 
     int stage = 0;
     for (int first = 0; first < end; first += kKeys) {
@@ -102,7 +105,8 @@ struct AttentionMma {
         ASDM_UNROLL
         for (int s = 0; s < kSteps; s++) {
           uint32_t r[4];
-          loadMatrix(r, keys + static_cast<uint32_t>(8 * j + lane() / 16 * 8 + lane() % 8) * kLd + static_cast<uint32_t>(2 * s + lane() / 8 % 2) * 16);
+          loadMatrix(r, keys + static_cast<uint32_t>(8 * j + lane() / 16 * 8 + lane() % 8) * kLd +
+                            static_cast<uint32_t>(2 * s + lane() / 8 % 2) * 16);
           mma(scores[j], query[s], r[0], r[1]);
           mma(scores[j + 1], query[s], r[2], r[3]);
         }
@@ -111,15 +115,14 @@ struct AttentionMma {
       float largest[2] = {most[0], most[1]};
       const bool edge = first + kKeys > p.kLength || p.causal;
       ASDM_UNROLL
-      for (int j = 0; j < kKeyTiles; j++)
-        ASDM_UNROLL
-        for (int r = 0; r < 4; r++) {
-          float score = scores[j][r] * p.scale;
-          const int key = first + 8 * j + lane() % 4 * 2 + r % 2;
-          if (edge && (key >= p.kLength || (p.causal && key > rowLow + r / 2 * 8))) score = kMinusInfinity;
-          scores[j][r] = score;
-          largest[r / 2] = score > largest[r / 2] ? score : largest[r / 2];
-        }
+      for (int j = 0; j < kKeyTiles; j++) ASDM_UNROLL
+      for (int r = 0; r < 4; r++) {
+        float score = scores[j][r] * p.scale;
+        const int key = first + 8 * j + lane() % 4 * 2 + r % 2;
+        if (edge && (key >= p.kLength || (p.causal && key > rowLow + r / 2 * 8))) score = kMinusInfinity;
+        scores[j][r] = score;
+        largest[r / 2] = score > largest[r / 2] ? score : largest[r / 2];
+      }
       float shrink[2];
       ASDM_UNROLL
       for (int h = 0; h < 2; h++) {
@@ -133,21 +136,20 @@ struct AttentionMma {
         total[h] *= shrink[h];
       }
       ASDM_UNROLL
-      for (int j = 0; j < kKeyTiles; j++)
-        ASDM_UNROLL
-        for (int r = 0; r < 4; r++) {
-          scores[j][r] = exponential(scores[j][r] - most[r / 2]);
-          total[r / 2] += scores[j][r];
-        }
+      for (int j = 0; j < kKeyTiles; j++) ASDM_UNROLL
+      for (int r = 0; r < 4; r++) {
+        scores[j][r] = exponential(scores[j][r] - most[r / 2]);
+        total[r / 2] += scores[j][r];
+      }
       ASDM_UNROLL
-      for (int j = 0; j < kDimTiles; j++)
-        ASDM_UNROLL
-        for (int r = 0; r < 4; r++) sums[j][r] *= shrink[r / 2];
+      for (int j = 0; j < kDimTiles; j++) ASDM_UNROLL
+      for (int r = 0; r < 4; r++) sums[j][r] *= shrink[r / 2];
 
       ASDM_UNROLL
       for (int s = 0; s < kKeys / 16; s++) {
         const uint32_t weights[4] = {packedPair(scores[2 * s][0], scores[2 * s][1]), packedPair(scores[2 * s][2], scores[2 * s][3]),
-                                     packedPair(scores[2 * s + 1][0], scores[2 * s + 1][1]), packedPair(scores[2 * s + 1][2], scores[2 * s + 1][3])};
+                                     packedPair(scores[2 * s + 1][0], scores[2 * s + 1][1]),
+                                     packedPair(scores[2 * s + 1][2], scores[2 * s + 1][3])};
         ASDM_UNROLL
         for (int j = 0; j < kDimTiles; j += 2) {
           uint32_t r[4];
@@ -169,11 +171,10 @@ struct AttentionMma {
     warpSync();
     const uint32_t mine = static_cast<uint32_t>(warp() * 16) * kLd;
     ASDM_UNROLL
-    for (int j = 0; j < kDimTiles; j++)
-      ASDM_UNROLL
-      for (int h = 0; h < 2; h++)
-        sharedStore(mine + static_cast<uint32_t>(lane() / 4 + 8 * h) * kLd + static_cast<uint32_t>(8 * j + lane() % 4 * 2) * 2,
-                    packedPair(sums[j][2 * h] / total[h], sums[j][2 * h + 1] / total[h]));
+    for (int j = 0; j < kDimTiles; j++) ASDM_UNROLL
+    for (int h = 0; h < 2; h++)
+      sharedStore(mine + static_cast<uint32_t>(lane() / 4 + 8 * h) * kLd + static_cast<uint32_t>(8 * j + lane() % 4 * 2) * 2,
+                  packedPair(sums[j][2 * h] / total[h], sums[j][2 * h + 1] / total[h]));
     warpSync();
     Bf16* const o = p.o + static_cast<int64_t>(sample) * p.qLength * p.ldo + column;
     const int quads = (p.headDim + 3) / 4;

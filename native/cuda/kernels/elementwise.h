@@ -1,4 +1,4 @@
-// Activations, sums, gates, copies, look-ups and transposes; contracts in backend/kernels.h. Four neighbours a thread where a row allows.
+// Activations, sums, gates, copies, look-ups and transposes; contracts in backend/arguments.h. Four neighbours a thread where a row allows.
 #pragma once
 
 #include "cuda/kernels/numbers.h"
@@ -183,6 +183,112 @@ struct Timestep {
   }
 };
 
+template <class E>
+struct LineParams {
+  const E *last, *before, *lastLow, *beforeLow;
+  int64_t count;
+  float slope;
+  E *y, *yLow;
+  bool whole;
+};
+template <class E>
+struct Line {
+  using Params = LineParams<E>;
+  static constexpr const char* kName = "line";
+  static constexpr int kThreads = kElementThreads, kBlocks = 4;
+  static ASDM_DEVICE void run(const Params& p) {
+    const int64_t at = elementIndex() * 4;
+    if (at >= p.count) return;
+    const int count = static_cast<int>(smaller(4, p.count - at));
+    const bool four = p.whole && count == 4;
+    float last[4], before[4];
+    Add<E>::whole(p.last + at, p.lastLow == nullptr ? nullptr : p.lastLow + at, four, count, last);
+    Add<E>::whole(p.before + at, p.beforeLow == nullptr ? nullptr : p.beforeLow + at, four, count, before);
+    ASDM_UNROLL
+    for (int i = 0; i < 4; i++) last[i] += p.slope * (last[i] - before[i]);
+    storeFour(p.y + at, four, count, last);
+    if (p.yLow == nullptr) return;
+    ASDM_UNROLL
+    for (int i = 0; i < 4; i++) last[i] -= asFloat(Rounded<E>::of(last[i]));
+    storeFour(p.yLow + at, four, count, last);
+  }
+};
+
+template <class E>
+struct ChangeParams {
+  const E *now, *before;
+  int64_t count, runs;
+  double* partial;  // [runs][2]
+  double* sums;
+};
+// Sums of a run of numbers: a block each, its threads' sums added in a fixed order.
+template <class E>
+struct ChangeRuns {
+  using Params = ChangeParams<E>;
+  static constexpr const char* kName = "change_runs";
+  static constexpr int kThreads = kElementThreads, kBlocks = 4;
+  static constexpr int64_t kRun = int64_t{1} << 14;
+  static constexpr uint32_t kSharedBytes = kThreads * 16;
+  static ASDM_DEVICE void run(const Params& p) {
+    const int64_t first = block().x * kRun, end = smaller(first + kRun, p.count);
+    double change = 0, size = 0;
+    for (int64_t i = first + thread(); i < end; i += kThreads) {
+      const double now = static_cast<double>(asFloat(load(p.now + i))), before = static_cast<double>(asFloat(load(p.before + i)));
+      change += fabs(now - before);
+      size += fabs(before);
+    }
+    const uint32_t at = static_cast<uint32_t>(thread()) * 16;
+    sharedStore(at, change);
+    sharedStore(at + 8, size);
+    for (int half = kThreads / 2; half > 0; half /= 2) {
+      barrier();
+      if (thread() >= half) continue;
+      change += sharedLoad<double>(at + static_cast<uint32_t>(half) * 16);
+      size += sharedLoad<double>(at + static_cast<uint32_t>(half) * 16 + 8);
+      sharedStore(at, change);
+      sharedStore(at + 8, size);
+    }
+    if (thread() != 0) return;
+    store(p.partial + block().x * 2, change);
+    store(p.partial + block().x * 2 + 1, size);
+  }
+};
+// The runs' sums in order: one thread for each of the two.
+template <class E>
+struct ChangeSums {
+  using Params = ChangeParams<E>;
+  static constexpr const char* kName = "change_sums";
+  static constexpr int kThreads = 32, kBlocks = 4;
+  static ASDM_DEVICE void run(const Params& p) {
+    if (thread() >= 2) return;
+    double sum = 0;
+    for (int64_t i = 0; i < p.runs; i++) sum += load(p.partial + i * 2 + thread());
+    store(p.sums + thread(), load(p.sums + thread()) + sum);
+  }
+};
+
+struct CopyParams {
+  const unsigned char* x;
+  unsigned char* y;
+  int64_t bytes;
+  bool whole;  // 16 bytes at a time
+};
+struct Copy {
+  using Params = CopyParams;
+  static constexpr const char* kName = "copy";
+  static constexpr int kThreads = kElementThreads, kBlocks = 4;
+  static ASDM_DEVICE void run(const Params& p) {
+    const int64_t at = elementIndex() * 16;
+    if (at >= p.bytes) return;
+    if (p.whole && at + 16 <= p.bytes) {
+      store(reinterpret_cast<Words4*>(p.y + at), load(reinterpret_cast<const Words4*>(p.x + at)));
+      return;
+    }
+    const int64_t end = smaller(at + 16, p.bytes);
+    for (int64_t i = at; i < end; i++) store(p.y + i, load(p.x + i));
+  }
+};
+
 template <class From, class To>
 struct TransposeParams {
   const From* x;
@@ -202,7 +308,8 @@ struct Transpose {
     for (int i = warp(); i < kTile; i += kThreads / 32) {
       const int64_t row = firstRow + i, column = firstColumn + lane();
       if (row < p.rows && column < p.columns)
-        sharedStore((static_cast<uint32_t>(i) * kLd + static_cast<uint32_t>(lane())) * 4, asFloat(load(p.x + sample + row * p.columns + column)));
+        sharedStore((static_cast<uint32_t>(i) * kLd + static_cast<uint32_t>(lane())) * 4,
+                    asFloat(load(p.x + sample + row * p.columns + column)));
     }
     barrier();
     for (int i = warp(); i < kTile; i += kThreads / 32) {

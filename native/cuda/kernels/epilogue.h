@@ -1,5 +1,5 @@
 // What becomes of a product's sums: bias, row bias, activation, residual and its low part one by one in float, one rounding, and what
-// that took; contracts at LinearArgs and ConvArgs in backend/kernels.h.
+// that took; contracts at LinearArgs and ConvArgs in backend/arguments.h.
 #pragma once
 
 #include "cuda/kernels/numbers.h"

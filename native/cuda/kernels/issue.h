@@ -1,4 +1,4 @@
-// How ops are put on a queue: one function each, which launches the op's kernels; contracts in backend/kernels.h. Every function has one
+// How ops are put on a queue: one function each, which launches the op's kernels; contracts in backend/arguments.h. Every function has one
 // beside it that says how much scratch it wants.
 #pragma once
 
@@ -83,8 +83,13 @@ struct Elementwise {
   static void concat(const ConcatArgs&, Issue&);
   static void embed(const EmbedArgs&, Issue&);
   static void timestep(const TimestepArgs&, Issue&);
+  static void line(const LineArgs&, Issue&);
+  static void change(const ChangeArgs&, Issue&);
+  static size_t changeScratch(const ChangeArgs&);
   static void toChannelsLast(const LayoutArgs&, Issue&);
   static void toChannelsFirst(const LayoutArgs&, Issue&);
 };
+
+void copyBytes(const CopyArgs&, Issue&);
 
 }  // namespace asdm::cuda

@@ -31,7 +31,8 @@ GroupNormParams<E> paramsOf(const GroupNormArgs& a, Carver& scratch) {
   p.chunks = ceilDiv(a.rows, p.chunkRows);
   p.moments = scratch.take<double>(a.n * p.chunks * a.groups * 3);
   p.scales = scratch.take<float>(a.n * a.groups * 3);
-  p.whole = quadsFit<E>(a.x, a.c) && quadsFit<E>(a.xLow, a.c) && quadsFit<E>(a.y, a.c) && quadsFit<float>(a.gamma, 0) && quadsFit<float>(a.beta, 0);
+  p.whole = quadsFit<E>(a.x, a.c) && quadsFit<E>(a.xLow, a.c) && quadsFit<E>(a.y, a.c) && quadsFit<float>(a.gamma, 0) &&
+            quadsFit<float>(a.beta, 0);
   return p;
 }
 
@@ -63,7 +64,8 @@ void Norms<E>::layerNorm(const LayerNormArgs& a, Issue& issue) {
   p.gamma = a.gamma;
   p.beta = a.beta;
   p.y = static_cast<E*>(a.y);
-  p.whole = quadsFit<E>(a.x, a.c) && quadsFit<E>(a.xLow, a.c) && quadsFit<E>(a.y, a.c) && quadsFit<float>(a.gamma, 0) && quadsFit<float>(a.beta, 0);
+  p.whole = quadsFit<E>(a.x, a.c) && quadsFit<E>(a.xLow, a.c) && quadsFit<E>(a.y, a.c) && quadsFit<float>(a.gamma, 0) &&
+            quadsFit<float>(a.beta, 0);
   launch<LayerNorm<E>>(issue.stream, Grid{ceilDiv(a.rows, LayerNorm<E>::kThreads / 32)}, 0, p);
 }
 

@@ -1,4 +1,4 @@
-// Group norm with SiLU, and layer norm; contracts in backend/kernels.h.
+// Group norm with SiLU, and layer norm; contracts in backend/arguments.h.
 #pragma once
 
 #include "cuda/kernels/numbers.h"

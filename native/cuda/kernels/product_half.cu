@@ -12,9 +12,7 @@ using Params = ProductParams<Bf16, float>;
 int64_t rowBytesOf(const WeightShape& shape) { return packedRowBytes(shape, sizeof(Bf16)); }
 
 TilePlan planOf(const LinearArgs& a) { return planTiles(a.m, 1, a.shape, a.gated, rowBytesOf(a.shape), kSegmentSteps, true); }
-TilePlan planOf(const ConvArgs& a) {
-  return planTiles(a.n * a.outH * a.outW, 1, a.shape, false, rowBytesOf(a.shape), kSegmentSteps, true);
-}
+TilePlan planOf(const ConvArgs& a) { return planTiles(a.n * a.outH * a.outW, 1, a.shape, false, rowBytesOf(a.shape), kSegmentSteps, true); }
 TilePlan planOf(const CondConvArgs& a) {
   return planTiles(a.conv.outH * a.conv.outW, a.conv.n, a.conv.shape, false, rowBytesOf(a.conv.shape), kSegmentSteps, true);
 }
@@ -40,7 +38,8 @@ template <class Args>
 void product(const Args& a, Issue& issue) {
   const TilePlan plan = planOf(a);
   Carver scratch(issue.scratch);
-  multiply(productOf<Bf16, float>(leftOf(a), epilogueOf<Bf16>(a), a.weight, rowBytesOf(a.shape), a.shape, plan, scratch), plan.large, issue);
+  multiply(productOf<Bf16, float>(leftOf(a), epilogueOf<Bf16>(a), a.weight, rowBytesOf(a.shape), a.shape, plan, scratch), plan.large,
+           issue);
 }
 
 }  // namespace

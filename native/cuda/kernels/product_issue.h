@@ -20,7 +20,8 @@ struct TilePlan {
 };
 
 // rows: of y that share weights, `samples` times as many in all. Neither tile nor splits change any bit of the result.
-inline TilePlan planTiles(int64_t rows, int64_t samples, const WeightShape& shape, bool gated, int64_t rowBytes, int segmentSteps, bool mayBeLarge) {
+inline TilePlan planTiles(int64_t rows, int64_t samples, const WeightShape& shape, bool gated, int64_t rowBytes, int segmentSteps,
+                          bool mayBeLarge) {
   TilePlan plan;
   plan.steps = static_cast<int>(rowBytes / kStepBytes);
   plan.splits = 1;
@@ -107,8 +108,8 @@ void reduceSegments(Issue& issue, const ProductParams<E, Sum>& p) {
 // Is the left side read 16 bytes at a time?
 inline bool chunksFit(const Left& l, int64_t numberBytes, bool paddedRows) {
   const int64_t chunk = 16 / numberBytes;
-  return reinterpret_cast<uintptr_t>(l.x) % 16 == 0 && l.pixelStride % chunk == 0 && l.rowStride % chunk == 0 && l.sampleStride % chunk == 0 &&
-         (paddedRows || l.channels % chunk == 0);
+  return reinterpret_cast<uintptr_t>(l.x) % 16 == 0 && l.pixelStride % chunk == 0 && l.rowStride % chunk == 0 &&
+         l.sampleStride % chunk == 0 && (paddedRows || l.channels % chunk == 0);
 }
 
 // Puts the rates and biases of a conditional convolution on the queue, and what the products need of them into p.

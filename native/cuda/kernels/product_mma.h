@@ -10,7 +10,7 @@
 // same order. So an element's bits depend on its row of the left side and its weights alone, however large the batch.
 //
 // Weights: rows of rowBytes (k rounded up to 64 bytes, zeros behind k). kVector: 16 bytes of the left side lie in one pixel and are
-// aligned, else it is gathered number by number. kMixed: weights are a mixture of experts, made anew for each sample (grid.z) as they
+// aligned, else it is gathered number by number. kMixed: weights are a mixture of experts, rebuilt for each sample (grid.z) as they
 // are read: summed in float, ascending, rounded once.
 #pragma once
 
@@ -113,7 +113,7 @@ struct ProductMma {
   static constexpr uint32_t kRightAt = Tile::kRows * kStepBytes, kStageBytes = (Tile::kRows + Tile::kColumns) * kStepBytes;
   static constexpr uint32_t kSumsLd = Tile::kColumns + 8;  // 8 words more: the rows of a phase of stores lie in different banks
   static constexpr uint32_t kSumsBytes = Tile::kRows * kSumsLd * 4;
-  static constexpr uint32_t kSharedBytes = kStages * kStageBytes > kSumsBytes ? kStages * kStageBytes : kSumsBytes;
+  static constexpr uint32_t kSharedBytes = kStages * kStageBytes > kSumsBytes ? kStages* kStageBytes : kSumsBytes;
   static constexpr int kChunk = 16 / Number::kBytes;       // numbers of 16 bytes
   static constexpr int kStep = kStepBytes / Number::kBytes;  // numbers of a step
 
@@ -140,7 +140,8 @@ struct ProductMma {
         rows[i] = leftRow(p.left, row < endRow ? row : p.left.rows);
         zeros[i] = 0;
         if constexpr (Number::kBytes == 1) {
-          if (rows[i].valid && !p.e.quantPerRow) zeros[i] = static_cast<uint32_t>(load(&p.e.quants[row / p.e.sampleRows].zero)) * 0x01010101u;
+          if (rows[i].valid && !p.e.quantPerRow)
+            zeros[i] = static_cast<uint32_t>(load(&p.e.quants[row / p.e.sampleRows].zero)) * 0x01010101u;
         }
       }
       ASDM_UNROLL
@@ -261,11 +262,9 @@ struct ProductMma {
 
     Sum sums[kTilesDown][kTilesAcross][4], total[kLong ? kTilesDown : 1][kTilesAcross][4];
     ASDM_UNROLL
-    for (int i = 0; i < kTilesDown; i++)
-      ASDM_UNROLL
-      for (int j = 0; j < kTilesAcross; j++)
-        ASDM_UNROLL
-        for (int r = 0; r < 4; r++) sums[i][j][r] = 0;
+    for (int i = 0; i < kTilesDown; i++) ASDM_UNROLL
+    for (int j = 0; j < kTilesAcross; j++) ASDM_UNROLL
+    for (int r = 0; r < 4; r++) sums[i][j][r] = 0;
 
     Loader loader;
     loader.begin(p, firstRow, endRow, tile, first);
@@ -284,14 +283,12 @@ struct ProductMma {
       if constexpr (kLong) {
         if (step != first && step % kSegmentSteps == 0) {
           ASDM_UNROLL
-          for (int i = 0; i < kTilesDown; i++)
-            ASDM_UNROLL
-            for (int j = 0; j < kTilesAcross; j++)
-              ASDM_UNROLL
-              for (int r = 0; r < 4; r++) {
-                total[i][j][r] = step == first + kSegmentSteps ? sums[i][j][r] : total[i][j][r] + sums[i][j][r];
-                sums[i][j][r] = 0;
-              }
+          for (int i = 0; i < kTilesDown; i++) ASDM_UNROLL
+          for (int j = 0; j < kTilesAcross; j++) ASDM_UNROLL
+          for (int r = 0; r < 4; r++) {
+            total[i][j][r] = step == first + kSegmentSteps ? sums[i][j][r] : total[i][j][r] + sums[i][j][r];
+            sums[i][j][r] = 0;
+          }
         }
       }
       multiplyStep(static_cast<uint32_t>(stage) * kStageBytes, sums);
@@ -303,21 +300,20 @@ struct ProductMma {
     const int down = warp() / Tile::kWarpsAcross * kWarpRows + lane() / 4;
     const int across = warp() % Tile::kWarpsAcross * kWarpColumns + lane() % 4 * 2;
     ASDM_UNROLL
-    for (int i = 0; i < kTilesDown; i++)
-      ASDM_UNROLL
-      for (int j = 0; j < kTilesAcross; j++) {
-        if constexpr (kLong) {
-          if (end - first > kSegmentSteps) {
-            ASDM_UNROLL
-            for (int r = 0; r < 4; r++) sums[i][j][r] = total[i][j][r] + sums[i][j][r];
-          }
-        }
-        ASDM_UNROLL
-        for (int half = 0; half < 2; half++) {
-          const uint32_t at = (static_cast<uint32_t>(down + 16 * i + 8 * half) * kSumsLd + static_cast<uint32_t>(across + 8 * j)) * 4;
-          sharedStore(at, Words2{{bitsAs<uint32_t>(sums[i][j][2 * half]), bitsAs<uint32_t>(sums[i][j][2 * half + 1])}});
+    for (int i = 0; i < kTilesDown; i++) ASDM_UNROLL
+    for (int j = 0; j < kTilesAcross; j++) {
+      if constexpr (kLong) {
+        if (end - first > kSegmentSteps) {
+          ASDM_UNROLL
+          for (int r = 0; r < 4; r++) sums[i][j][r] = total[i][j][r] + sums[i][j][r];
         }
       }
+      ASDM_UNROLL
+      for (int half = 0; half < 2; half++) {
+        const uint32_t at = (static_cast<uint32_t>(down + 16 * i + 8 * half) * kSumsLd + static_cast<uint32_t>(across + 8 * j)) * 4;
+        sharedStore(at, Words2{{bitsAs<uint32_t>(sums[i][j][2 * half]), bitsAs<uint32_t>(sums[i][j][2 * half + 1])}});
+      }
+    }
     barrier();
     finishTile<Tile::kRows, Tile::kColumns, kThreads>(p, firstRow, endRow, tile, segment, kSumsLd);
   }

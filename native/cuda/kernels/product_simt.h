@@ -112,9 +112,8 @@ struct ProductFloat {
 
     float sums[4][4], total[4][4], a[4], b[4];
     ASDM_UNROLL
-    for (int i = 0; i < 4; i++)
-      ASDM_UNROLL
-      for (int j = 0; j < 4; j++) sums[i][j] = total[i][j] = 0;
+    for (int i = 0; i < 4; i++) ASDM_UNROLL
+    for (int j = 0; j < 4; j++) sums[i][j] = total[i][j] = 0;
     const auto fetch = [&](int step) {
       fetchLeft(p, left, whole, step * kStep + quad * 4, a);
       ASDM_UNROLL
@@ -130,12 +129,11 @@ struct ProductFloat {
       if (step + 1 < end) fetch(step + 1);
       if (step != first && step % kSegment == 0) {
         ASDM_UNROLL
-        for (int i = 0; i < 4; i++)
-          ASDM_UNROLL
-          for (int j = 0; j < 4; j++) {
-            total[i][j] = step == first + kSegment ? sums[i][j] : total[i][j] + sums[i][j];
-            sums[i][j] = 0;
-          }
+        for (int i = 0; i < 4; i++) ASDM_UNROLL
+        for (int j = 0; j < 4; j++) {
+          total[i][j] = step == first + kSegment ? sums[i][j] : total[i][j] + sums[i][j];
+          sums[i][j] = 0;
+        }
       }
       ASDM_UNROLL
       for (int k = 0; k < kStep; k++) {
@@ -143,9 +141,8 @@ struct ProductFloat {
         const Words4 x = sharedLoad<Words4>(line + static_cast<uint32_t>(down) * 4);
         const Words4 w = sharedLoad<Words4>(line + kSideBytes + static_cast<uint32_t>(across) * 4);
         ASDM_UNROLL
-        for (int i = 0; i < 4; i++)
-          ASDM_UNROLL
-          for (int j = 0; j < 4; j++) sums[i][j] = fmaf(bitsAs<float>(x.w[i]), bitsAs<float>(w.w[j]), sums[i][j]);
+        for (int i = 0; i < 4; i++) ASDM_UNROLL
+        for (int j = 0; j < 4; j++) sums[i][j] = fmaf(bitsAs<float>(x.w[i]), bitsAs<float>(w.w[j]), sums[i][j]);
       }
     }
     barrier();
@@ -180,7 +177,8 @@ struct ProductBytes {
     const int c = p.left.channels;
     int tap = k / c, channel = k - tap * c;
     int64_t pixel = leftPixel(p.left, row, tap);
-    if constexpr (kVector) return pixel >= 0 ? load(reinterpret_cast<const Words4*>(p.left.x + pixel + channel)) : Words4{{zero, zero, zero, zero}};
+    if constexpr (kVector)
+      return pixel >= 0 ? load(reinterpret_cast<const Words4*>(p.left.x + pixel + channel)) : Words4{{zero, zero, zero, zero}};
     Words4 words{{0, 0, 0, 0}};
     for (int i = 0; i < 16; i++) {
       const uint32_t bits = pixel >= 0 ? load(p.left.x + pixel + channel) : zero & 0xff;
@@ -207,15 +205,15 @@ struct ProductBytes {
     const int loadRow = thread() / 4, quad = thread() % 4;
     const int64_t row = firstRow + loadRow;
     const LeftRow left = leftRow(p.left, row);
-    const uint32_t zero = left.valid && !p.e.quantPerRow ? static_cast<uint32_t>(load(&p.e.quants[row / p.e.sampleRows].zero)) * 0x01010101u : 0;
+    const uint32_t zero =
+        left.valid && !p.e.quantPerRow ? static_cast<uint32_t>(load(&p.e.quants[row / p.e.sampleRows].zero)) * 0x01010101u : 0;
     const int64_t feature = featureOf(p.e, kTile, tile, loadRow);
     const unsigned char* const right = p.weight + (feature < p.e.n ? feature : 0) * p.rowBytes;
     const int down = thread() / 16 * 4, across = thread() % 16 * 4;
     int32_t sums[4][4];
     ASDM_UNROLL
-    for (int i = 0; i < 4; i++)
-      ASDM_UNROLL
-      for (int j = 0; j < 4; j++) sums[i][j] = 0;
+    for (int i = 0; i < 4; i++) ASDM_UNROLL
+    for (int j = 0; j < 4; j++) sums[i][j] = 0;
     for (int step = first; step < end; step++) {
       const uint32_t buffer = (step & 1) != 0 ? kBufferBytes : 0;
       keep(buffer, loadRow, quad, fetchLeft(p, left, zero, step * kStep + quad * 16));
@@ -228,9 +226,8 @@ struct ProductBytes {
         const Words4 x = sharedLoad<Words4>(line + static_cast<uint32_t>(down) * 4);
         const Words4 w = sharedLoad<Words4>(line + kSideBytes + static_cast<uint32_t>(across) * 4);
         ASDM_UNROLL
-        for (int i = 0; i < 4; i++)
-          ASDM_UNROLL
-          for (int j = 0; j < 4; j++) sums[i][j] = dotBytes(x.w[i], w.w[j], sums[i][j]);
+        for (int i = 0; i < 4; i++) ASDM_UNROLL
+        for (int j = 0; j < 4; j++) sums[i][j] = dotBytes(x.w[i], w.w[j], sums[i][j]);
       }
     }
     barrier();

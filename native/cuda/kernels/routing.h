@@ -1,4 +1,4 @@
-// Which experts a conditional convolution mixes for a sample, and their biases; contract at CondConvArgs in backend/kernels.h.
+// Which experts a conditional convolution mixes for a sample, and their biases; contract at CondConvArgs in backend/arguments.h.
 #pragma once
 
 #include "cuda/kernels/numbers.h"

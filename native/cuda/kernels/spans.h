@@ -1,4 +1,4 @@
-// Which memory an op may touch, from its arguments alone: what its contract in backend/kernels.h says, and no byte more. What is written
+// Which memory an op may touch, from its arguments alone: what its contract in backend/arguments.h says, and no byte more. What is written
 // comes first: where the result overwrites an operand, its span is the one that counts.
 #pragma once
 
@@ -94,6 +94,23 @@ class Spans {
     writes(a.y, a.n * a.dim, "y");
     floats(a.t, a.n, "t");
   }
+  void of(const LineArgs& a) {
+    writes(a.y, a.count, "y");
+    writes(a.yLow, a.count, "yLow");
+    reads(a.last, a.count, "last");
+    reads(a.before, a.count, "before");
+    reads(a.lastLow, a.count, "lastLow");
+    reads(a.beforeLow, a.count, "beforeLow");
+  }
+  void of(const ChangeArgs& a) {
+    add(a.sums, 16, true, "sums");
+    reads(a.now, a.count, "now");
+    reads(a.before, a.count, "before");
+  }
+  void of(const CopyArgs& a) {
+    add(a.y, a.bytes, true, "y");
+    add(a.x, a.bytes, false, "x");
+  }
   void toChannelsLast(const LayoutArgs& a) {
     const int64_t count = a.n * a.c * a.pixels;
     writes(a.y, count, "y");
@@ -122,7 +139,8 @@ class Spans {
     floats(a.bias, experts * a.shape.n, "bias");
   }
   void add(const void* data, int64_t bytes, bool writable, const char* name) {
-    if (data != nullptr && bytes > 0) spans_.push_back({static_cast<const unsigned char*>(data), static_cast<size_t>(bytes), writable, name});
+    if (data != nullptr && bytes > 0)
+      spans_.push_back({static_cast<const unsigned char*>(data), static_cast<size_t>(bytes), writable, name});
   }
   void writes(const void* data, int64_t count, const char* name) { add(data, count * size_, true, name); }
   void reads(const void* data, int64_t count, const char* name) { add(data, count * size_, false, name); }

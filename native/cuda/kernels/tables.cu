@@ -1,5 +1,6 @@
 #include "cuda/kernels/tables.h"
 
+#include "backend/device.h"
 #include "cuda/kernels/issue.h"
 #include "cuda/kernels/pack.h"
 #if !defined(__CUDACC__)
@@ -13,25 +14,25 @@ namespace {
 // Puts an op on the queue. On the emulated card its launches may touch what its contract says, no more.
 template <class Args, DType kActivations, void (*kIssue)(const Args&, Issue&), size_t (*kScratch)(const Args&)>
 struct Op {
-  static void run(const Args& a, KernelContext& context) {
+  static void run(const Args& a, Queue& queue) noexcept {
     Stream stream;
-    Issue issue{stream, context.scratch};
+    Issue issue{stream, queue.scratch()};
 #if !defined(__CUDACC__)
     emulation::Spans spans(kActivations);
     spans.of(a);
-    if constexpr (kScratch != nullptr) spans.scratch(context.scratch, kScratch(a));
+    if constexpr (kScratch != nullptr) spans.scratch(queue.scratch(), kScratch(a));
     stream.machine->setMemory(spans.take());
 #endif
     kIssue(a, issue);
   }
-  static size_t scratch(const Args& a, int) { return kScratch(a); }
+  static size_t scratch(const Args& a, int) noexcept { return kScratch(a); }
   static constexpr Kernel<Args> kernel = {&run, kScratch == nullptr ? nullptr : &scratch};
 };
 
 template <DType kActivations, bool kLast, void (*kIssue)(const LayoutArgs&, Issue&)>
-void layout(const LayoutArgs& a, KernelContext& context) {
+void layout(const LayoutArgs& a, Queue& queue) noexcept {
   Stream stream;
-  Issue issue{stream, context.scratch};
+  Issue issue{stream, queue.scratch()};
 #if !defined(__CUDACC__)
   emulation::Spans spans(kActivations);
   if (kLast) spans.toChannelsLast(a);
@@ -42,17 +43,22 @@ void layout(const LayoutArgs& a, KernelContext& context) {
 }
 
 template <DType kActivations>
-size_t bytesOf(const WeightShape& shape) {
+size_t bytesOf(const WeightShape& shape) noexcept {
   return packedBytes(shape, kActivations);
 }
 template <DType kActivations>
-bool packTo(const PackArgs& a) {
+bool packTo(const PackArgs& a, Queue&) noexcept {
   auto* const packed = static_cast<unsigned char*>(a.packed);
   const int64_t row = rowBytes(a.shape, kActivations);
   auto* const scales = reinterpret_cast<float*>(packed + a.shape.n * row);
   auto* const sums = reinterpret_cast<int32_t*>(scales + a.shape.n);
   return packRows(a, kActivations, packed + a.first * row, scales + a.first, sums + a.first);
 }
+
+bool convertTo(const NumbersArgs& a, Queue&) noexcept { return convertNumbers(a); }
+
+// Products' tiles take features in pieces of 64.
+constexpr DeviceTraits kTraits = {64, 256, false};
 
 // Products by the weights' format.
 template <bool kTensor>
@@ -95,10 +101,11 @@ template <class E, DType kActivations, class Products, bool kTensor>
 constexpr KernelTable tableOf(const char* name) {
   KernelTable t{};
   t.name = name;
+  t.traits = &kTraits;
   t.activations = kActivations;
   t.packedBytes = &bytesOf<kActivations>;
   t.pack = &packTo<kActivations>;
-  t.copyNumbers = &convertNumbers;
+  t.copyNumbers = &convertTo;
   t.linear = Op<LinearArgs, kActivations, &Products::linear, &Products::linearScratch>::kernel;
   t.conv = Op<ConvArgs, kActivations, &Products::conv, &Products::convScratch>::kernel;
   t.condConv = Op<CondConvArgs, kActivations, &Products::condConv, &Products::condConvScratch>::kernel;
@@ -111,6 +118,9 @@ constexpr KernelTable tableOf(const char* name) {
   t.concat = Op<ConcatArgs, kActivations, &Elementwise<E>::concat, nullptr>::kernel;
   t.embed = Op<EmbedArgs, kActivations, &Elementwise<E>::embed, nullptr>::kernel;
   t.timestep = Op<TimestepArgs, kActivations, &Elementwise<E>::timestep, nullptr>::kernel;
+  t.line = Op<LineArgs, kActivations, &Elementwise<E>::line, nullptr>::kernel;
+  t.change = Op<ChangeArgs, kActivations, &Elementwise<E>::change, &Elementwise<E>::changeScratch>::kernel;
+  t.copy = Op<CopyArgs, kActivations, &copyBytes, nullptr>::kernel;
   t.toChannelsLast = {&layout<kActivations, true, &Elementwise<E>::toChannelsLast>, nullptr};
   t.toChannelsFirst = {&layout<kActivations, false, &Elementwise<E>::toChannelsFirst>, nullptr};
   return t;
@@ -121,8 +131,10 @@ struct Set {
   KernelTable floats, half;
 };
 const Set kSets[] = {
-    {"sm80", tableOf<float, DType::F32, FloatProducts<float, float>, false>("sm80"), tableOf<Bf16, DType::BF16, HalfOrFloats<true>, true>("sm80")},
-    {"sm75", tableOf<float, DType::F32, FloatProducts<float, float>, false>("sm75"), tableOf<Bf16, DType::BF16, HalfOrFloats<false>, false>("sm75")},
+    {"sm80", tableOf<float, DType::F32, FloatProducts<float, float>, false>("sm80"),
+     tableOf<Bf16, DType::BF16, HalfOrFloats<true>, true>("sm80")},
+    {"sm75", tableOf<float, DType::F32, FloatProducts<float, float>, false>("sm75"),
+     tableOf<Bf16, DType::BF16, HalfOrFloats<false>, false>("sm75")},
 };
 
 }  // namespace

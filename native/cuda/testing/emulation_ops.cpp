@@ -123,7 +123,8 @@ Napi::Value multiply(Napi::Env env, const Napi::Object& args, bool bytes) {
     }
   }
   std::vector<float> out;
-  for (const uint32_t word : runWarp(env, bytes ? 3 : 2, in)) out.push_back(bytes ? static_cast<float>(static_cast<int32_t>(word)) : bitsAs<float>(word));
+  for (const uint32_t word : runWarp(env, bytes ? 3 : 2, in))
+    out.push_back(bytes ? static_cast<float>(static_cast<int32_t>(word)) : bitsAs<float>(word));
   return resultOf(env, out);
 }
 Napi::Value mmaOp(Napi::Env env, const Napi::Object& args) { return multiply(env, args, false); }
@@ -151,7 +152,7 @@ Napi::Value countsOf(Napi::Env env, const Napi::Object& args) {
 }  // namespace
 
 EmulationOp emulationOp(const std::string& name) {
-  static const std::map<std::string, EmulationOp> all = {{"fault", fault},       {"loadMatrix", matrices},       {"mma", mmaOp},
+  static const std::map<std::string, EmulationOp> all = {{"fault", fault},         {"loadMatrix", matrices},     {"mma", mmaOp},
                                                          {"mmaBytes", mmaBytesOp}, {"wavefronts", wavefrontsOf}, {"counts", countsOf}};
   const auto found = all.find(name);
   return found == all.end() ? nullptr : found->second;

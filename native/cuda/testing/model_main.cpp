@@ -28,7 +28,9 @@ constexpr int64_t kSampledBlocks = 3;
 // Zeroed memory that takes no room until it is touched.
 class Memory {
  public:
-  Memory() : data_(static_cast<unsigned char*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {}
+  Memory()
+      : data_(static_cast<unsigned char*>(
+            mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {}
   ~Memory() { munmap(data_, kBytes); }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -92,7 +94,8 @@ bool runOp(const std::string& op, const Numbers& n, Runner* r) {
     if (numberOr(n, "residual", 0) != 0) a.residual = r->memory.half(a.m * a.ldr);
     a.y = r->memory.half(a.m * a.ldy);
     if (a.shape.format == WeightFormat::I8) r->run(a, &ByteProducts<true>::linear, ByteProducts<true>::linearScratch(a));
-    else if (a.shape.format == WeightFormat::F32) r->run(a, &FloatProducts<Bf16, float>::linear, FloatProducts<Bf16, float>::linearScratch(a));
+    else if (a.shape.format == WeightFormat::F32)
+      r->run(a, &FloatProducts<Bf16, float>::linear, FloatProducts<Bf16, float>::linearScratch(a));
     else r->run(a, &HalfProducts::linear, HalfProducts::linearScratch(a));
   } else if (op == "conv") {
     ConvArgs a{};
@@ -188,10 +191,11 @@ std::string answer(const std::string& line) {
   out << "{\"bytes\": " << runner.bytes << ", \"kernels\": [";
   const char* separator = "";
   for (const auto& [name, c] : machine.counts.byKernel) {
-    out << separator << "{\"name\": \"" << name << "\", \"launches\": " << c.launches << ", \"blocks\": " << c.blocks << ", \"threads\": " << c.threads
-        << ", \"sharedBytes\": " << c.sharedBytes << ", \"globalRequests\": " << c.globalRequests << ", \"globalSectors\": " << c.globalSectors
-        << ", \"globalBytes\": " << c.globalBytes << ", \"sharedWavefronts\": " << c.sharedWavefronts << ", \"sharedLeast\": " << c.sharedLeast
-        << ", \"barriers\": " << c.barriers << ", \"mma\": " << c.mma << ", \"mmaBytes\": " << c.mmaBytes << "}";
+    out << separator << "{\"name\": \"" << name << "\", \"launches\": " << c.launches << ", \"blocks\": " << c.blocks
+        << ", \"threads\": " << c.threads << ", \"sharedBytes\": " << c.sharedBytes << ", \"globalRequests\": " << c.globalRequests
+        << ", \"globalSectors\": " << c.globalSectors << ", \"globalBytes\": " << c.globalBytes
+        << ", \"sharedWavefronts\": " << c.sharedWavefronts << ", \"sharedLeast\": " << c.sharedLeast << ", \"barriers\": " << c.barriers
+        << ", \"mma\": " << c.mma << ", \"mmaBytes\": " << c.mmaBytes << "}";
     separator = ", ";
   }
   out << "]}";
