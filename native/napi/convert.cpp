@@ -149,47 +149,57 @@ std::vector<std::string> Value::texts(size_t mostBytes, size_t mostItems) const 
   return result;
 }
 
-// The pointer holds until the next call into JavaScript. Null for an empty or detached array.
-const void* Value::typedArray(napi_typedarray_type wanted, const char* expected, size_t* length) const {
+std::vector<std::string> Value::keys(size_t mostBytes, size_t mostItems) const {
+  if (type() != napi_object) fail("an object");
+  napi_value names;
+  checkUserCode(env_,
+                napi_get_all_property_names(env_, value_, napi_key_own_only,
+                                            static_cast<napi_key_filter>(napi_key_enumerable | napi_key_skip_symbols),
+                                            napi_key_numbers_to_strings, &names),
+                name_);
+  return Value(env_, names, "keys of " + name_, code_).texts(mostBytes, mostItems);
+}
+
+const void* Value::numbers(DType* dtype, size_t* length) const {
+  constexpr const char* kExpected = "a Float32Array or an Int32Array";
   bool typed = false;
   check(env_, napi_is_typedarray(env_, value_, &typed));
-  if (!typed) fail(expected);
+  if (!typed) fail(kExpected);
   napi_typedarray_type type;
   void* data = nullptr;
   check(env_, napi_get_typedarray_info(env_, value_, &type, length, &data, nullptr, nullptr));
-  if (type != wanted) fail(expected);
+  if (type != napi_float32_array && type != napi_int32_array) fail(kExpected);
+  *dtype = type == napi_float32_array ? DType::F32 : DType::I32;
   if (data == nullptr) *length = 0;
   return data;
 }
 
 std::vector<float> Value::floats() const {
+  DType dtype;
   size_t length = 0;
-  const auto* data = static_cast<const float*>(typedArray(napi_float32_array, "a Float32Array", &length));
+  const auto* data = static_cast<const float*>(numbers(&dtype, &length));
+  if (dtype != DType::F32) fail("a Float32Array");
   return length ? std::vector<float>(data, data + length) : std::vector<float>();
 }
 
-std::vector<int32_t> Value::ints() const {
-  size_t length = 0;
-  const auto* data = static_cast<const int32_t*>(typedArray(napi_int32_array, "an Int32Array", &length));
-  return length ? std::vector<int32_t>(data, data + length) : std::vector<int32_t>();
-}
-
-HostTensor Value::tensor() const {
+HostInput Value::input(std::vector<LargeInput>* large) const {
   if (type() != napi_object) fail("{ data: Float32Array, shape: number[] }");
-  HostTensor tensor;
+  HostInput input;
   const Value dims = (*this)["shape"];
-  tensor.shape = dims.as(Code::ShapeMismatch).integers(1, std::numeric_limits<int32_t>::max(), 4);
+  input.shape = dims.as(Code::ShapeMismatch).integers(1, std::numeric_limits<int32_t>::max(), 4);
   const Value data = (*this)["data"];
   // The number of values is compared before any is copied: shape and data may be of any size.
   size_t length = 0;
-  data.typedArray(napi_float32_array, "a Float32Array", &length);
+  const void* from = data.numbers(&input.dtype, &length);
   double count = 1;
-  for (int64_t size : tensor.shape) count *= static_cast<double>(size);
+  for (int64_t size : input.shape) count *= static_cast<double>(size);
   if (count != static_cast<double>(length))
-    throw Failure{{Code::ShapeMismatch, "Expected " + data.name() + " to hold " + numberText(count) + " values for its shape but received " +
-                                            std::to_string(length)}};
-  tensor.data = data.floats();
-  return tensor;
+    throw Failure{{Code::ShapeMismatch, "Expected " + data.name() + " to hold " + numberText(count) +
+                                            " values for its shape but received " + std::to_string(length)}};
+  input.bytes.resize(length * 4);
+  if (input.bytes.size() > kInputBytes) large->push_back({data.raw(), data.name(), input.bytes.data(), input.bytes.size()});
+  else std::memcpy(input.bytes.data(), from, input.bytes.size());
+  return input;
 }
 
 }  // namespace asdm::napi

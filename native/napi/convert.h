@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "napi/js.h"
+#include "napi/worker.h"
 #include "runtime/model.h"
 
 namespace asdm::napi {
@@ -43,14 +44,17 @@ class Value {
   std::vector<int64_t> integers(int64_t least, int64_t most, size_t mostItems) const;
   std::vector<bool> booleans(size_t mostItems) const;
   std::vector<std::string> texts(size_t mostBytes, size_t mostItems) const;
+  // The object's own properties, in order.
+  std::vector<std::string> keys(size_t mostBytes, size_t mostItems) const;
   std::vector<float> floats() const;
-  std::vector<int32_t> ints() const;
-  HostTensor tensor() const;
+  // Of a large one the caller copies the values, as `large` then says.
+  HostInput input(std::vector<LargeInput>* large) const;
 
   [[noreturn]] void fail(const std::string& expected) const;
 
  private:
-  const void* typedArray(napi_typedarray_type wanted, const char* expected, size_t* length) const;
+  // The pointer holds until the next call into JavaScript. Null for an empty or detached array.
+  const void* numbers(DType* dtype, size_t* length) const;
 
   napi_env env_;
   napi_value value_;

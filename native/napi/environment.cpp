@@ -1,12 +1,18 @@
 #include "napi/environment.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include "core/clock.h"
 #include "napi/results.h"
 
 namespace asdm::napi {
 
 namespace {
+
+// Large inputs are copied for so long at a time, and so many bytes between looks at the clock.
+constexpr int64_t kFeedNs = 4'000'000;
+constexpr size_t kFeedBytes = size_t{64} << 10;
 
 napi_value onExit(napi_env env, napi_callback_info) {
   Environment::of(env).shutDown();
@@ -17,8 +23,8 @@ napi_value onExit(napi_env env, napi_callback_info) {
 
 Environment& Environment::install(napi_env env) {
   auto* state = new Environment(env);
-  const napi_status status = napi_set_instance_data(
-      env, state, [](napi_env, void* data, void*) { delete static_cast<Environment*>(data); }, nullptr);
+  const napi_status status =
+      napi_set_instance_data(env, state, [](napi_env, void* data, void*) { delete static_cast<Environment*>(data); }, nullptr);
   if (status != napi_ok) delete state;
   check(env, status);
 
@@ -31,12 +37,13 @@ Environment& Environment::install(napi_env env) {
                                              &state->channel_));
   check(env, napi_unref_threadsafe_function(env, state->channel_));
   // Hooks run last in, first out: this one before the channel's own, so that no thread is left to use a closed channel.
-  check(env, napi_add_env_cleanup_hook(env,
-                                       [](void* data) {
-                                         static_cast<Environment*>(data)->shutDown();
-                                         static_cast<Environment*>(data)->dropReferences();
-                                       },
-                                       state));
+  check(env, napi_add_env_cleanup_hook(
+                 env,
+                 [](void* data) {
+                   static_cast<Environment*>(data)->shutDown();
+                   static_cast<Environment*>(data)->dropReferences();
+                 },
+                 state));
   // process.exit() on the main thread runs no hooks but destroys static objects, which threads may be using: so also on 'exit'.
   napi_value process, once, listener[2];
   napi_valuetype type;
@@ -69,20 +76,59 @@ void Environment::enqueue(const std::shared_ptr<Worker>& worker, std::shared_ptr
   const bool awaited = call->done != nullptr;
   workers_.reserve(workers_.size() + 1);
   if (awaited) open_.emplace(id, call);
+  const bool large = !call->fed;
+  if (large) feeding_.push_back(call);
   try {
     if (worker->enqueue(std::move(call))) workers_.push_back(worker);
   } catch (...) {
     open_.erase(id);
+    if (large) feeding_.pop_back();
     throw;
   }
   if (awaited && open_.size() == 1) check(env_, napi_ref_threadsafe_function(env_, channel_));
 }
 
-void Environment::cancel(const std::shared_ptr<Worker>& worker, uint64_t id) noexcept {
+bool Environment::feed() {
+  while (!feeding_.empty()) {
+    const std::shared_ptr<Call> call = feeding_.front();
+    const auto next =
+        std::find_if(call->largeInputs.begin(), call->largeInputs.end(), [](const LargeInput& input) { return input.done < input.bytes; });
+    const bool over = call->settle == nullptr || call->cancelled.load(std::memory_order_relaxed);
+    if (over || next == call->largeInputs.end()) {
+      feeding_.pop_front();
+      if (!over) call->worker->fed(*call);
+      continue;
+    }
+    napi_value array;
+    napi_typedarray_type type;
+    size_t length = 0;
+    void* data = nullptr;
+    check(env_, napi_get_reference_value(env_, next->reference, &array));
+    check(env_, napi_get_typedarray_info(env_, array, &type, &length, &data, nullptr, nullptr));
+    if (data == nullptr || length * 4 != next->bytes) {
+      call->status = {Code::InvalidArgument,
+                      "Expected " + next->name + " to stay as it is until the call has ended but it was detached or resized"};
+      feeding_.pop_front();
+      call->worker->fed(*call);
+      continue;
+    }
+    const size_t end = std::min(next->done + kInputBytes, next->bytes);
+    for (const int64_t begun = nowNs(); next->done < end && nowNs() - begun < kFeedNs;) {
+      const size_t bytes = std::min(kFeedBytes, end - next->done);
+      std::memcpy(next->to + next->done, static_cast<const std::byte*>(data) + next->done, bytes);
+      next->done += bytes;
+    }
+    return true;
+  }
+  return false;
+}
+
+void Environment::cancel(uint64_t id) noexcept {
   const auto found = open_.find(id);
-  if (found == open_.end() || found->second->worker != worker) return;
-  found->second->cancelled.store(true, std::memory_order_relaxed);
-  worker->cancel(id);
+  if (found == open_.end()) return;
+  const std::shared_ptr<Call> call = found->second;
+  call->cancelled.store(true, std::memory_order_relaxed);
+  call->worker->cancel(id);
 }
 
 std::shared_ptr<WorkerThreads> Environment::workerThreads(int threads) {
@@ -103,12 +149,20 @@ void Environment::dropReferences(Call& call) noexcept {
   if (call.settle != nullptr) (void)napi_delete_reference(env_, call.settle);
   if (call.progress != nullptr) (void)napi_delete_reference(env_, call.progress);
   call.settle = call.progress = nullptr;
+  for (LargeInput& input : call.largeInputs) {
+    if (input.reference != nullptr) (void)napi_delete_reference(env_, input.reference);
+    input.reference = nullptr;
+  }
+  for (LargeOutput& output : call.largeOutputs) {
+    if (output.array != nullptr) (void)napi_delete_reference(env_, output.array);
+    output.array = nullptr;
+  }
 }
 
 void Environment::dropReferences() noexcept {
   for (auto& [id, call] : open_) dropReferences(*call);
   open_.clear();
-  for (napi_ref* reference : {&modelClass, &float32Array}) {
+  for (napi_ref* reference : {&modelClass, &trainerClass, &float32Array}) {
     if (*reference != nullptr) (void)napi_delete_reference(env_, *reference);
     *reference = nullptr;
   }
@@ -121,6 +175,7 @@ void Environment::deliver(napi_env env, napi_value, void* context, void* data) {
   try {
     switch (message->kind) {
       case Message::Kind::Progress: return state.tellProgress(*message);
+      case Message::Kind::Arrays: return state.makeArrays(*message->call);
       case Message::Kind::Done: return state.settle(*message->call);
       case Message::Kind::Finished: return state.finish(message->worker);
     }
@@ -132,12 +187,48 @@ void Environment::deliver(napi_env env, napi_value, void* context, void* data) {
 void Environment::tellProgress(const Message& message) {
   const Call& call = *message.call;
   if (call.progress == nullptr || call.cancelled.load(std::memory_order_relaxed)) return;
-  napi_value callback, arguments[2] = {number(env_, static_cast<double>(message.bytesDone)),
-                                       number(env_, static_cast<double>(message.bytesTotal))};
+  napi_value callback,
+      arguments[2] = {number(env_, static_cast<double>(message.bytesDone)), number(env_, static_cast<double>(message.bytesTotal))};
   check(env_, napi_get_reference_value(env_, call.progress, &callback));
   if (napi_call_function(env_, undefined(env_), callback, 2, arguments, nullptr) == napi_ok) return;
   napi_value thrown;  // wrap.ts hands in a callback that never throws; whoever does without it learns nothing
   (void)napi_get_and_clear_last_exception(env_, &thrown);
+}
+
+void Environment::makeArrays(Call& call) {
+  try {
+    for (LargeOutput& output : call.largeOutputs) {
+      if (call.cancelled.load(std::memory_order_relaxed)) break;
+      const napi_value array = newArray(output.from->data.size());
+      napi_typedarray_type type;
+      size_t length = 0;
+      void* data = nullptr;
+      check(env_, napi_get_typedarray_info(env_, array, &type, &length, &data, nullptr, nullptr));
+      check(env_, napi_create_reference(env_, array, 1, &output.array));
+      output.to = static_cast<float*>(data);
+    }
+  } catch (...) {
+    call.status = statusOfException();
+  }
+  if (!call.cancelled.load(std::memory_order_relaxed)) call.worker->received(call);
+}
+
+napi_value Environment::newArray(size_t count) {
+  napi_value constructor, length = number(env_, static_cast<double>(count)), array;
+  check(env_, napi_get_reference_value(env_, float32Array, &constructor));
+  const napi_status status = napi_new_instance(env_, constructor, 1, &length, &array);
+  if (status == napi_pending_exception) {
+    napi_value thrown;
+    if (napi_get_and_clear_last_exception(env_, &thrown) != napi_ok) throw Unwind{};
+    throw Failure{{Code::OutOfMemory, "Expected memory for a Float32Array of " + std::to_string(count) + " values but there is none"}};
+  }
+  check(env_, status);
+  napi_typedarray_type type;
+  size_t made = 0;
+  check(env_, napi_get_typedarray_info(env_, array, &type, &made, nullptr, nullptr, nullptr));
+  if (type != napi_float32_array || made != count)
+    throw Failure{{Code::Internal, "Expected the global Float32Array to make Float32Arrays but it was replaced"}};
+  return array;
 }
 
 void Environment::unload(const Call& call) noexcept {
@@ -153,17 +244,21 @@ void Environment::unload(const Call& call) noexcept {
   }
 }
 
+void Environment::tellMemory(Worker& worker, int64_t bytes) {
+  int64_t total;
+  check(env_, napi_adjust_external_memory(env_, bytes - worker.externalBytes, &total));
+  worker.externalBytes = bytes;
+}
+
 void Environment::settle(Call& call) {
   open_.erase(call.id);
   if (open_.empty()) check(env_, napi_unref_threadsafe_function(env_, channel_));
   const bool cancelled = call.cancelled.load(std::memory_order_relaxed);
-  if (call.kind == Call::Kind::Load && call.status.ok() && call.worker->started() && !(cancelled && call.weights.expired())) {
+  if (call.loads && call.status.ok() && call.worker->started() && !(cancelled && call.weights.expired())) {
     if (cancelled) unload(call);
-    const int64_t bytes = cancelled ? 0 : static_cast<int64_t>(call.loaded.weightBytes);
-    int64_t total;
-    check(env_, napi_adjust_external_memory(env_, bytes - call.worker->externalBytes, &total));
-    call.worker->externalBytes = bytes;
+    tellMemory(*call.worker, cancelled ? 0 : static_cast<int64_t>(call.loaded.weightBytes));
   }
+  if (call.heldBytes >= 0) tellMemory(*call.worker, call.heldBytes);
   if (cancelled) call.status = {Code::Aborted, "The call was cancelled"};
 
   // settle(code, message) or settle(null, result)
@@ -171,11 +266,7 @@ void Environment::settle(Call& call) {
   if (call.status.ok()) {
     try {
       arguments[0] = null(env_);
-      switch (call.kind) {
-        case Call::Kind::Load: arguments[1] = loadResult(env_, call.loaded); break;
-        case Call::Kind::Forward: arguments[1] = forwardOutputs(*this, call.outputs); break;
-        case Call::Kind::Probe: arguments[1] = numbers(env_, call.changes); break;
-      }
+      arguments[1] = call.loads ? loadResult(env_, call.loaded) : call.result ? call.result(*this, call) : undefined(env_);
     } catch (const Failure& failure) {
       call.status = failure.status;
     }
@@ -187,7 +278,7 @@ void Environment::settle(Call& call) {
   napi_value callback;
   check(env_, napi_get_reference_value(env_, call.settle, &callback));
   dropReferences(call);
-  call.outputs = {};
+  call.result = nullptr;
   if (napi_call_function(env_, undefined(env_), callback, 2, arguments, nullptr) == napi_ok) return;
   napi_value thrown;
   (void)napi_get_and_clear_last_exception(env_, &thrown);
@@ -196,9 +287,24 @@ void Environment::settle(Call& call) {
 void Environment::finish(const std::shared_ptr<Worker>& worker) {
   worker->join();
   workers_.erase(std::remove(workers_.begin(), workers_.end(), worker), workers_.end());
-  int64_t total;
-  if (worker->externalBytes != 0) check(env_, napi_adjust_external_memory(env_, -worker->externalBytes, &total));
-  worker->externalBytes = 0;
+  if (worker->externalBytes != 0) tellMemory(*worker, 0);
+}
+
+napi_value enqueue(napi_env env, const std::shared_ptr<Worker>& worker, const std::shared_ptr<Call>& call, napi_value settle,
+                   napi_value progress) {
+  call->done.reset(new Message{Message::Kind::Done});
+  Environment& state = Environment::of(env);
+  try {
+    check(env, napi_create_reference(env, settle, 1, &call->settle));
+    if (progress != nullptr) check(env, napi_create_reference(env, progress, 1, &call->progress));
+    for (LargeInput& input : call->largeInputs) check(env, napi_create_reference(env, input.array, 1, &input.reference));
+    call->fed = call->largeInputs.empty();
+    state.enqueue(worker, call);
+  } catch (...) {
+    state.dropReferences(*call);
+    throw;
+  }
+  return number(env, static_cast<double>(call->id));
 }
 
 }  // namespace asdm::napi

@@ -20,7 +20,8 @@ napi_value array(napi_env env, size_t length) {
 
 napi_value ids(napi_env env, const std::vector<UnitId>& list) {
   const napi_value result = array(env, list.size());
-  for (size_t i = 0; i < list.size(); i++) check(env, napi_set_element(env, result, static_cast<uint32_t>(i), number(env, int64_t{list[i]})));
+  for (size_t i = 0; i < list.size(); i++)
+    check(env, napi_set_element(env, result, static_cast<uint32_t>(i), number(env, int64_t{list[i]})));
   return result;
 }
 

@@ -19,6 +19,7 @@ const char* codeName(Code code) {
     case Code::OutOfMemory: return "OUT_OF_MEMORY";
     case Code::Disposed: return "DISPOSED";
     case Code::UnknownCpu: return "UNKNOWN_CPU";
+    case Code::UnknownDevice: return "UNKNOWN_DEVICE";
     case Code::Internal: break;
   }
   return "INTERNAL";

@@ -4,9 +4,10 @@
 #include <thread>
 
 #include "cpu/cpuid.h"
+#include "cpu/measure.h"
 #include "cpu/registry.h"
 #include "napi/convert.h"
-#include "runtime/peaks.h"
+#include "napi/environment.h"
 
 #if defined(_WIN32)
 #include "core/win32.h"
@@ -51,6 +52,27 @@ napi_value cpuInfo(napi_env env) {
   return info;
 }
 
+napi_value deviceList(napi_env env, napi_callback_info) {
+  const std::vector<DeviceInfo> devices = Environment::of(env).devices.list();
+  napi_value list;
+  check(env, napi_create_array_with_length(env, devices.size(), &list));
+  for (size_t i = 0; i < devices.size(); i++) {
+    const napi_value row = object(env);
+    set(env, row, "name", string(env, devices[i].name));
+    set(env, row, "description", string(env, devices[i].description));
+    set(env, row, "reason", devices[i].reason.empty() ? null(env) : string(env, devices[i].reason));
+    check(env, napi_set_element(env, list, static_cast<uint32_t>(i), row));
+  }
+  return list;
+}
+
+napi_value loadDevices(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const std::string path = Value(env, arguments[0], "path").text(size_t{1} << 15);
+  require(Environment::of(env).devices.load(path));
+  return undefined(env);
+}
+
 napi_value measurePeak(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const Value request(env, arguments[0], "request");
@@ -60,11 +82,11 @@ napi_value measurePeak(napi_env env, napi_callback_info info) {
   double perSecond = 0;
   if (name == "copy") {
     const auto bytes = static_cast<uint64_t>(request["bytes"].integer(64, int64_t{1} << 31));
-    require(asdm::measureCopy(bytes, threads, ms, &perSecond));
+    require(cpu::measureCopy(bytes, threads, ms, &perSecond));
   } else {
     if (name != "fp32" && name != "bf16" && name != "int8") kind.fail("fp32, bf16, int8 or copy");
     const DType dtype = name == "fp32" ? DType::F32 : name == "bf16" ? DType::BF16 : DType::I8;
-    require(asdm::measurePeak(dtype, request["cpu"].text(1024), threads, ms, &perSecond));
+    require(cpu::measurePeak(dtype, request["cpu"].text(1024), threads, ms, &perSecond));
   }
   return number(env, perSecond);
 }

@@ -7,6 +7,7 @@
 #include "napi/graph.h"
 #include "napi/requests.h"
 #include "napi/results.h"
+#include "napi/run.h"
 
 namespace asdm::napi {
 
@@ -18,7 +19,7 @@ constexpr napi_type_tag kModelTag = {0x8f6c2d1be3a74a05, 0x9d41c7f0526b8e3a};
 // What the wrapper owns. The worker outlives it while calls are open.
 struct Handle {
   std::shared_ptr<Worker> worker;
-  ModelKind kind;
+  std::vector<std::string> inputs;  // names
   std::string cpu;
   bool disposed = false;
   ~Handle() {
@@ -50,8 +51,9 @@ napi_value construct(napi_env env, napi_callback_info info) {
   std::unique_ptr<Handle> handle(static_cast<Handle*>(Environment::of(env).takeNewborn()));
   if (!handle) throw Failure{{Code::InvalidArgument, "Expected models to be made by createModel but the constructor was called"}};
   check(env, napi_type_tag_object(env, arguments.self, &kModelTag));
-  check(env, napi_wrap(env, arguments.self, handle.get(), [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); },
-                       nullptr, nullptr));
+  check(env,
+        napi_wrap(
+            env, arguments.self, handle.get(), [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); }, nullptr, nullptr));
   (void)handle.release();
   return arguments.self;
 }
@@ -86,22 +88,6 @@ napi_value describe(napi_env env, napi_callback_info info) {
   return programInfo(env, result);
 }
 
-// Queues the call; its references are taken last, when nothing else can fail but the queueing itself.
-napi_value enqueue(napi_env env, const std::shared_ptr<Worker>& worker, const std::shared_ptr<Call>& call, napi_value settle,
-                   napi_value progress) {
-  call->done.reset(new Message{Message::Kind::Done});
-  Environment& state = Environment::of(env);
-  try {
-    check(env, napi_create_reference(env, settle, 1, &call->settle));
-    if (progress != nullptr) check(env, napi_create_reference(env, progress, 1, &call->progress));
-    state.enqueue(worker, call);
-  } catch (...) {
-    state.dropReferences(*call);
-    throw;
-  }
-  return number(env, static_cast<double>(call->id));
-}
-
 // load(sources, onProgress, settle, cache)
 napi_value load(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
@@ -114,12 +100,12 @@ napi_value load(napi_env env, napi_callback_info info) {
   Handle& handle = liveHandleOf(env, arguments.self);
 
   const auto call = std::make_shared<Call>();
-  call->kind = Call::Kind::Load;
+  call->loads = true;
   Environment& state = Environment::of(env);
   // The call is handed in again by the worker, since a function that held it would keep it alive forever.
   const bool told = onProgress != nullptr;
   call->work = [sources, cache, told, &state](Model& model, const std::shared_ptr<Call>& self) {
-    const Model::Progress report = [&](uint64_t done, uint64_t total) {
+    const LoadProgress report = [&](uint64_t done, uint64_t total) {
       if (told) postProgress(state, self, done, total);
     };
     return model.load(*sources, cache, self->cancelled, report, &self->loaded);
@@ -137,97 +123,44 @@ napi_value share(napi_env env, napi_callback_info info) {
   Handle& handle = liveHandleOf(env, arguments.self);
 
   const auto call = std::make_shared<Call>();
-  call->kind = Call::Kind::Load;
+  call->loads = true;
   call->work = [weights](Model& model, const std::shared_ptr<Call>&) { return model.share(*weights); };
   return enqueue(env, handle.worker, call, settle, nullptr);
 }
 
+// forward({ values, clipSkip, taps, profile }, settle)
 napi_value forward(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
-  const ModelKind kind = handleOf(env, arguments.self).kind;
-  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[0], "inputs"), kind));
+  const std::vector<std::string> names = handleOf(env, arguments.self).inputs;
+  const auto call = std::make_shared<Call>();
+  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[0], "inputs"), names, &call->largeInputs));
   const napi_value settle = Value(env, arguments[1], "settle").function();
   Handle& handle = liveHandleOf(env, arguments.self);
 
-  const auto call = std::make_shared<Call>();
-  call->work = [inputs](Model& model, const std::shared_ptr<Call>& self) {
-    return model.forward(*inputs, self->cancelled, &self->outputs);
+  const auto outputs = std::make_shared<ForwardOutputs>();
+  call->work = [inputs, outputs](Model& model, const std::shared_ptr<Call>& self) {
+    ASDM_TRY(model.forward(*inputs, self->cancelled, outputs.get()));
+    self->largeOutputs = largeOutputs(*outputs);
+    return Status::good();
   };
+  call->result = [outputs](Environment& state, const Call& self) { return forwardOutputs(state, *outputs, self.largeOutputs); };
   return enqueue(env, handle.worker, call, settle, nullptr);
 }
 
-constexpr int64_t kMostId = int64_t{1} << 53;
-
-// createRun(shape, steps, { probes, maps, extrapolate }?, other models?)
+// createRun(shape, steps, { probes, maps, extrapolate, computeMissing }?, other models?, settle)
 napi_value createRun(napi_env env, napi_callback_info info) {
-  const Arguments<4> arguments(env, info);
+  const Arguments<5> arguments(env, info);
   handleOf(env, arguments.self);
   const ForwardShape shape = forwardShape(Value(env, arguments[0], "shape"));
-  const RunSpec spec = runSpec(Value(env, arguments[1], "steps"), Value(env, arguments[2], "more"));
+  RunSpec spec = runSpec(Value(env, arguments[1], "steps"), Value(env, arguments[2], "more"));
   std::vector<napi_value> objects{arguments.self};
   const Value others(env, arguments[3], "others");
   if (!others.missing())
     for (const Value& other : others.list(kRunUNets - 1)) objects.push_back(other.raw());
-  std::vector<Model*> models;
-  for (napi_value object : objects) models.push_back(&liveHandleOf(env, object).worker->model());
-  std::vector<uint64_t> ids;
-  RunInfo result;
-  require(Model::createRun(models, shape, spec, &ids, &result));
-  return runInfo(env, ids, result);
-}
-
-// forwardRun(run, step, chosen, inputs, settle)
-napi_value forwardRun(napi_env env, napi_callback_info info) {
-  const Arguments<5> arguments(env, info);
-  const ModelKind kind = handleOf(env, arguments.self).kind;
-  const auto run = static_cast<uint64_t>(Value(env, arguments[0], "run").integer(0, kMostId));
-  const auto step = static_cast<size_t>(Value(env, arguments[1], "step").integer(0, kMostId));
-  const auto chosen = static_cast<size_t>(Value(env, arguments[2], "chosen").integer(0, kMostId));
-  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[3], "inputs"), kind));
   const napi_value settle = Value(env, arguments[4], "settle").function();
-  Handle& handle = liveHandleOf(env, arguments.self);
-
-  const auto call = std::make_shared<Call>();
-  call->work = [run, step, chosen, inputs](Model& model, const std::shared_ptr<Call>& self) {
-    return model.forwardRun(run, step, chosen, *inputs, self->cancelled, &self->outputs);
-  };
-  return enqueue(env, handle.worker, call, settle, nullptr);
-}
-
-// probeRun(run, step, renew, inputs, settle)
-napi_value probeRun(napi_env env, napi_callback_info info) {
-  const Arguments<5> arguments(env, info);
-  const ModelKind kind = handleOf(env, arguments.self).kind;
-  const auto run = static_cast<uint64_t>(Value(env, arguments[0], "run").integer(0, kMostId));
-  const auto step = static_cast<size_t>(Value(env, arguments[1], "step").integer(0, kMostId));
-  const auto renew = std::make_shared<std::vector<size_t>>(probeNumbers(Value(env, arguments[2], "renew")));
-  const auto inputs = std::make_shared<ForwardInputs>(forwardInputs(Value(env, arguments[3], "inputs"), kind));
-  const napi_value settle = Value(env, arguments[4], "settle").function();
-  Handle& handle = liveHandleOf(env, arguments.self);
-
-  const auto call = std::make_shared<Call>();
-  call->kind = Call::Kind::Probe;
-  call->work = [run, step, renew, inputs](Model& model, const std::shared_ptr<Call>& self) {
-    return model.probeRun(run, step, *renew, *inputs, self->cancelled, &self->changes);
-  };
-  return enqueue(env, handle.worker, call, settle, nullptr);
-}
-
-// After dispose() of the model there is nothing left to free.
-napi_value disposeRun(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  const auto run = static_cast<uint64_t>(Value(env, arguments[0], "run").integer(0, kMostId));
-  Handle& handle = handleOf(env, arguments.self);
-  if (!handle.disposed) handle.worker->model().disposeRun(run);
-  return undefined(env);
-}
-
-napi_value cancel(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  const int64_t id = Value(env, arguments[0], "call").integer(0, int64_t{1} << 53);
-  Handle& handle = handleOf(env, arguments.self);
-  if (!handle.disposed) Environment::of(env).cancel(handle.worker, static_cast<uint64_t>(id));
-  return undefined(env);
+  std::vector<std::shared_ptr<Worker>> workers;
+  for (napi_value object : objects) workers.push_back(liveHandleOf(env, object).worker);
+  return startRun(env, std::move(workers), shape, std::move(spec), settle);
 }
 
 napi_value trim(napi_env env, napi_callback_info info) {
@@ -267,16 +200,12 @@ void defineModelClass(napi_env env) {
       method("share", guarded<share>),
       method("forward", guarded<forward>),
       method("createRun", guarded<createRun>),
-      method("probeRun", guarded<probeRun>),
-      method("forwardRun", guarded<forwardRun>),
-      method("disposeRun", guarded<disposeRun>),
-      method("cancel", guarded<cancel>),
       method("trim", guarded<trim>),
       method("dispose", guarded<dispose>),
   };
   napi_value constructor;
-  check(env, napi_define_class(env, "NativeModel", NAPI_AUTO_LENGTH, guarded<construct>, nullptr,
-                               sizeof properties / sizeof *properties, properties, &constructor));
+  check(env, napi_define_class(env, "NativeModel", NAPI_AUTO_LENGTH, guarded<construct>, nullptr, sizeof properties / sizeof *properties,
+                               properties, &constructor));
   check(env, napi_create_reference(env, constructor, 1, &Environment::of(env).modelClass));
 }
 
@@ -287,15 +216,18 @@ napi_value createModel(napi_env env, napi_callback_info info) {
   const int threads = threadCount(Value(env, arguments[1], "options"));
   Environment& state = Environment::of(env);
 
+  std::shared_ptr<Device> device;
+  require(state.devices.find(options.device, &device));
   std::unique_ptr<Model> model;
   try {
-    require(Model::create(spec, options, state.workerThreads(threads), &model));
+    require(Model::create(spec, options, std::move(device), state.workerThreads(threads), &model));
   } catch (const std::system_error& error) {
-    throw Failure{{Code::OutOfMemory, std::string("Expected the system to start ") + std::to_string(threads) +
-                                          " threads but it did not: " + error.what()}};
+    throw Failure{{Code::OutOfMemory,
+                   std::string("Expected the system to start ") + std::to_string(threads) + " threads but it did not: " + error.what()}};
   }
   const std::string cpu = model->cpu();
-  std::unique_ptr<Handle> handle(new Handle{std::make_shared<Worker>(std::move(model), state), spec.kind, cpu});
+  std::vector<std::string> inputs = inputNames(model->graph());
+  std::unique_ptr<Handle> handle(new Handle{std::make_shared<Worker>(std::move(model), state), std::move(inputs), cpu});
   napi_value constructor, instance;
   check(env, napi_get_reference_value(env, state.modelClass, &constructor));
   state.newborn = handle.release();

@@ -1,5 +1,6 @@
 #include "napi/requests.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace asdm::napi {
@@ -7,17 +8,21 @@ namespace asdm::napi {
 namespace {
 
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
-constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kRemoved = 4096, kExact = 4096;
+constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kInputs = 64, kRemoved = 4096,
+                 kExact = 4096;
 // A run has at most as many steps as models are trained with, and some that samplers add; a step inherits at most what a large UNet has of units.
 constexpr double kMostExtrapolation = 2;
 constexpr size_t kRunSteps = 2000, kInherits = 4096, kProbes = 16, kMaps = 1024;
 
-DType storedDType(const Value& value) {
+StoredType storedType(const Value& value) {
   const std::string name = value.text(kNameBytes);
-  if (name == "F32") return DType::F32;
-  if (name == "F16") return DType::F16;
-  if (name == "BF16") return DType::BF16;
-  value.as(Code::TensorDtype).fail("F32, F16 or BF16");
+  if (name == "F32") return StoredType::F32;
+  if (name == "F16") return StoredType::F16;
+  if (name == "BF16") return StoredType::BF16;
+  if (name == "F64") return StoredType::F64;
+  if (name == "F8_E4M3") return StoredType::F8E4M3;
+  if (name == "F8_E5M2") return StoredType::F8E5M2;
+  value.as(Code::TensorDtype).fail("F32, F16, BF16, F64, F8_E4M3 or F8_E5M2");
 }
 
 UNetConfig unetConfig(const Value& value) {
@@ -110,7 +115,8 @@ ModelOptions modelOptions(const Value& value) {
   if (format != "fp32" && format != "bf16" && format != "int8") dtype.fail("fp32, bf16 or int8");
   options.dtype = format == "int8" ? DType::I8 : format == "bf16" ? DType::BF16 : DType::F32;
   options.cpu = value["cpu"].text(kNameBytes);
-  const Value exact = value["exact"];
+  const Value device = value["device"], exact = value["exact"];
+  if (!device.missing()) options.device = device.text(kNameBytes);
   if (!exact.missing()) options.exact = exact.texts(kNameBytes, kExact);
   const Value wide = value["wide"];
   if (!wide.missing()) options.wide = wide.texts(kNameBytes, kExact);
@@ -127,7 +133,7 @@ std::vector<WeightSource> weightSources(const Value& value) {
     WeightSource source;
     source.name = item["name"].text(kNameBytes);
     source.file = item["file"].text(kPathBytes);
-    source.dtype = storedDType(item["dtype"]);
+    source.dtype = storedType(item["dtype"]);
     source.shape = item["shape"].integers(0, kMostInt, 8);
     source.begin = static_cast<uint64_t>(item["begin"].integer(0, int64_t{1} << 53));
     source.end = static_cast<uint64_t>(item["end"].integer(0, int64_t{1} << 53));
@@ -188,7 +194,8 @@ RunSpec runSpec(const Value& steps, const Value& more) {
     spec.steps.push_back(std::move(step));
   }
   if (more.missing()) return spec;
-  const Value probes = more["probes"], maps = more["maps"], extrapolate = more["extrapolate"];
+  const Value probes = more["probes"], maps = more["maps"], extrapolate = more["extrapolate"], computeMissing = more["computeMissing"];
+  if (!computeMissing.missing()) spec.computeMissing = computeMissing.boolean();
   if (!extrapolate.missing()) {
     spec.extrapolate = extrapolate.finite();
     if (spec.extrapolate < 0 || spec.extrapolate > kMostExtrapolation) extrapolate.fail("a number from 0 to 2");
@@ -200,8 +207,10 @@ RunSpec runSpec(const Value& steps, const Value& more) {
     }
   if (!maps.missing())
     for (const Value& item : maps.list(kMaps)) {
-      const Value from = item["from"], to = item["to"];
-      spec.maps.push_back({unetNumber(from["unet"]), unetNumber(to["unet"]), inheritOf(from), inheritOf(to)});
+      const Value from = item["from"], to = item["to"], number = item["number"];
+      RunMap map{unetNumber(from["unet"]), unetNumber(to["unet"]), inheritOf(from), inheritOf(to), spec.maps.size()};
+      if (!number.missing()) map.number = static_cast<size_t>(number.integer(0, static_cast<int64_t>(kMaps)));
+      spec.maps.push_back(std::move(map));
     }
   return spec;
 }
@@ -212,25 +221,33 @@ std::vector<size_t> probeNumbers(const Value& value) {
   return numbers;
 }
 
-ForwardInputs forwardInputs(const Value& value, ModelKind kind) {
+std::vector<std::string> inputNames(const Graph& graph) {
+  std::vector<std::string> names;
+  for (UnitId id : graph.inputs) names.push_back(graph[id].name);
+  return names;
+}
+
+HostInputs hostInputs(const Value& value, const std::vector<std::string>& names, std::vector<LargeInput>* large) {
+  HostInputs inputs;
+  for (const std::string& name : value.keys(kNameBytes, kInputs)) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      std::string known;
+      for (const std::string& each : names) known += (known.empty() ? "" : ", ") + each;
+      throw Failure{{Code::InvalidArgument, "Expected " + value.name() + " to name inputs of the graph (" + known + ") but received \"" +
+                                                name.substr(0, 120) + "\""}};
+    }
+    inputs[name] = value[name.c_str()].input(large);
+  }
+  return inputs;
+}
+
+ForwardInputs forwardInputs(const Value& value, const std::vector<std::string>& names, std::vector<LargeInput>* large) {
   ForwardInputs inputs;
-  inputs.taps = tapList(value["taps"]);
-  const Value profile = value["profile"];
+  const Value taps = value["taps"], profile = value["profile"], clipSkip = value["clipSkip"];
+  inputs.taps = tapList(taps);
   if (!profile.missing()) inputs.profile = profile.boolean();
-  if (kind == ModelKind::TextEncoder) {
-    inputs.batch = value["batch"].integer(1, kMostInt);
-    const Value clipSkip = value["clipSkip"];
-    if (!clipSkip.missing()) inputs.clipSkip = static_cast<int>(clipSkip.integer(0, kMostInt));
-    inputs.ids = value["ids"].ints();
-    return inputs;
-  }
-  inputs.sample = value["sample"].tensor();
-  if (kind == ModelKind::UNet) {
-    inputs.timesteps = value["timesteps"].floats();
-    inputs.conditions["encoder_hidden_states"] = value["encoderHiddenStates"].tensor();
-    const Value timestepCond = value["timestepCond"];
-    if (!timestepCond.missing()) inputs.conditions["timestep_cond"] = timestepCond.tensor();
-  }
+  if (!clipSkip.missing()) inputs.clipSkip = static_cast<int>(clipSkip.integer(0, kMostInt));
+  inputs.values = hostInputs(value["values"], names, large);
   return inputs;
 }
 

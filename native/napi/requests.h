@@ -2,7 +2,7 @@
 // checked by graph/ and runtime/.
 #pragma once
 
-#include "graph/configs.h"
+#include "graph/graph.h"
 #include "graph/run_plan.h"
 #include "napi/convert.h"
 
@@ -21,6 +21,11 @@ std::vector<std::string> tapList(const Value& value);
 // The steps, and beside them { probes, maps }; both of which may be undefined.
 RunSpec runSpec(const Value& steps, const Value& more);
 std::vector<size_t> probeNumbers(const Value& value);
-ForwardInputs forwardInputs(const Value& value, ModelKind kind);
+// Names of a graph's inputs.
+std::vector<std::string> inputNames(const Graph& graph);
+// Values by these names, all or some of them. Large ones are left to be copied, as `large` then says.
+HostInputs hostInputs(const Value& value, const std::vector<std::string>& names, std::vector<LargeInput>* large);
+// { values, clipSkip, taps, profile }
+ForwardInputs forwardInputs(const Value& value, const std::vector<std::string>& names, std::vector<LargeInput>* large);
 
 }  // namespace asdm::napi

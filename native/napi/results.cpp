@@ -1,5 +1,6 @@
 #include "napi/results.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace asdm::napi {
@@ -62,7 +63,7 @@ napi_value runPass(napi_env env, const RunPassInfo& pass) {
 
 }  // namespace
 
-napi_value runInfo(napi_env env, const std::vector<uint64_t>& ids, const RunInfo& info) {
+napi_value runInfo(napi_env env, const RunInfo& info) {
   const napi_value told = object(env);
   set(env, told, "steps", list(env, info.steps, [&](const RunStepInfo& step) {
         const napi_value row = object(env);
@@ -82,10 +83,7 @@ napi_value runInfo(napi_env env, const std::vector<uint64_t>& ids, const RunInfo
         return row;
       }));
   set(env, told, "keptBytes", counted(env, info.keptBytes));
-  const napi_value value = object(env);
-  set(env, value, "ids", list(env, ids, [&](uint64_t id) { return counted(env, id); }));
-  set(env, value, "info", told);
-  return value;
+  return told;
 }
 
 napi_value programInfo(napi_env env, const ProgramInfo& info) {
@@ -110,34 +108,25 @@ napi_value programInfo(napi_env env, const ProgramInfo& info) {
   return value;
 }
 
-namespace {
-
-napi_value tensor(const Environment& state, const HostTensor& host) {
-  const napi_env env = state.env();
-  napi_value constructor, count = number(env, static_cast<double>(host.data.size())), array;
-  check(env, napi_get_reference_value(env, state.float32Array, &constructor));
-  const napi_status status = napi_new_instance(env, constructor, 1, &count, &array);
-  if (status == napi_pending_exception) {
-    napi_value thrown;
-    if (napi_get_and_clear_last_exception(env, &thrown) != napi_ok) throw Unwind{};
-    throw Failure{{Code::OutOfMemory, "Expected memory for a Float32Array of " + std::to_string(host.data.size()) +
-                                          " values but there is none"}};
-  }
-  check(env, status);
-  napi_typedarray_type type;
-  size_t length = 0;
+napi_value floatArray(Environment& state, const float* values, size_t count) {
+  const napi_value array = state.newArray(count);
   void* data = nullptr;
-  check(env, napi_get_typedarray_info(env, array, &type, &length, &data, nullptr, nullptr));
-  if (type != napi_float32_array || length != host.data.size())
-    throw Failure{{Code::Internal, "Expected the global Float32Array to make Float32Arrays but it was replaced"}};
-  if (length != 0) std::memcpy(data, host.data.data(), length * sizeof(float));
+  check(state.env(), napi_get_typedarray_info(state.env(), array, nullptr, nullptr, &data, nullptr, nullptr));
+  if (count != 0) std::memcpy(data, values, count * sizeof(float));
+  return array;
+}
+
+napi_value tensor(Environment& state, const HostTensor& host, const std::vector<LargeOutput>& large) {
+  const napi_env env = state.env();
+  const auto copied = std::find_if(large.begin(), large.end(), [&](const LargeOutput& output) { return output.from == &host; });
+  napi_value array;
+  if (copied != large.end()) check(env, napi_get_reference_value(env, copied->array, &array));
+  else array = floatArray(state, host.data.data(), host.data.size());
   const napi_value value = object(env);
   set(env, value, "data", array);
   set(env, value, "shape", shape(env, host.shape));
   return value;
 }
-
-}  // namespace
 
 namespace {
 
@@ -164,12 +153,22 @@ napi_value callRows(napi_env env, const std::vector<CallRow>& calls) {
 
 }  // namespace
 
-napi_value forwardOutputs(const Environment& state, const ForwardOutputs& outputs) {
+std::vector<LargeOutput> largeOutputs(ForwardOutputs& outputs) {
+  std::vector<LargeOutput> large;
+  const auto add = [&](HostTensor& tensor) {
+    if (tensor.data.size() * sizeof(float) > kOutputBytes) large.push_back({&tensor});
+  };
+  add(outputs.sample);
+  for (auto& tap : outputs.taps) add(tap.second);
+  return large;
+}
+
+napi_value forwardOutputs(Environment& state, const ForwardOutputs& outputs, const std::vector<LargeOutput>& large) {
   const napi_env env = state.env();
   const napi_value taps = object(env);
-  for (const auto& [name, host] : outputs.taps) set(env, taps, name.c_str(), tensor(state, host));
+  for (const auto& [name, host] : outputs.taps) set(env, taps, name.c_str(), tensor(state, host, large));
   const napi_value value = object(env);
-  set(env, value, "sample", tensor(state, outputs.sample));
+  set(env, value, "sample", tensor(state, outputs.sample, large));
   set(env, value, "taps", taps);
   set(env, value, "calls", callRows(env, outputs.calls));
   return value;

@@ -1,5 +1,7 @@
 #include "napi/worker.h"
 
+#include <algorithm>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -51,6 +53,23 @@ void Worker::cancel(uint64_t id) noexcept {
     }
   }
   if (dropped) settle(std::move(dropped));
+  else wake_.notify_one();  // it may be waiting for inputs or arrays
+}
+
+void Worker::fed(Call& call) noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    call.fed = true;
+  }
+  wake_.notify_one();
+}
+
+void Worker::received(Call& call) noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    call.received = true;
+  }
+  wake_.notify_one();
 }
 
 void Worker::release() noexcept {
@@ -59,7 +78,12 @@ void Worker::release() noexcept {
     ending_ = true;
   }
   wake_.notify_one();
-  if (!started()) model_.reset();
+  if (!started()) free();
+}
+
+void Worker::free() noexcept {
+  model_.reset();
+  training_.reset();
 }
 
 void Worker::dispose() noexcept {
@@ -98,18 +122,42 @@ void Worker::loop() noexcept {
     }
     settle(std::move(call));
   }
-  // Unmapping gigabytes takes long enough to be felt on an event loop, so it happens here.
-  model_.reset();
+  // Freeing gigabytes takes long enough to be felt on an event loop, so it happens here.
+  free();
   outlet_.post(std::move(finished_));
 }
 
 void Worker::run(const std::shared_ptr<Call>& call) noexcept {
-  if (call->cancelled.load(std::memory_order_relaxed)) return;
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    wake_.wait(lock, [&] { return call->fed || call->cancelled.load(std::memory_order_relaxed); });
+  }
+  if (call->cancelled.load(std::memory_order_relaxed) || !call->status.ok()) return;
   try {
-    call->status = call->work(*model_, call);
-    if (call->kind == Call::Kind::Load && call->status.ok()) call->weights = model_->loadedWeights();
+    call->status = training_ != nullptr ? call->train(*training_, call) : call->work(*model_, call);
+    if (call->status.ok() && !call->largeOutputs.empty()) copyOutputs(call);
+    if (call->loads && call->status.ok()) call->weights = model_->loadedWeights();
   } catch (...) {
     call->status = statusOfException();
+  }
+  call->work = nullptr;  // and what it holds, which may be large
+}
+
+void Worker::copyOutputs(const std::shared_ptr<Call>& call) {
+  const auto cancelled = [&] { return call->cancelled.load(std::memory_order_relaxed); };
+  outlet_.post(std::unique_ptr<Message>(new Message{Message::Kind::Arrays, call}));
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    wake_.wait(lock, [&] { return call->received || cancelled(); });
+    if (!call->received) return;  // the call is over, and nobody looks at what it left
+  }
+  if (!call->status.ok()) return;
+  for (const LargeOutput& output : call->largeOutputs) {
+    PlainVector<float>& data = output.from->data;
+    constexpr size_t kPiece = kOutputBytes / sizeof(float);
+    for (size_t at = 0; at < data.size() && !cancelled(); at += kPiece)
+      std::memcpy(output.to + at, data.data() + at, std::min(kPiece, data.size() - at) * sizeof(float));
+    PlainVector<float>().swap(data);
   }
 }
 
