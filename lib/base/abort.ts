@@ -56,31 +56,3 @@ export function anySignal(signals: readonly (AbortSignal | undefined)[]): { sign
   }
   return { signal: controller.signal, release }
 }
-
-/** Lets calls run one after the other, in the order in which they came. */
-export class Queue {
-  #last: Promise<void> = Promise.resolve()
-
-  /**
-   * Waits for its turn; the function it gives ends the turn and may be called twice.
-   * @throws an `AbortError` when the signal is aborted before the turn comes; the calls behind it then move up
-   */
-  async turn(signal: AbortSignal | undefined): Promise<() => void> {
-    throwIfAborted(signal)
-    const before = this.#last
-    let end = (): void => {}
-    this.#last = new Promise<void>(resolve => { end = resolve })
-    try {
-      await untilAborted(before, signal)
-    } catch (error) {
-      void before.then(end)
-      throw error
-    }
-    return end
-  }
-
-  /** Resolves when every call that has come so far is done. */
-  idle(): Promise<void> {
-    return this.#last
-  }
-}

@@ -14,6 +14,8 @@
  * - `DISPOSED`: the object was disposed before the call.
  * - `NATIVE_NOT_FOUND`: no native binary loads; the message lists every attempt.
  * - `UNKNOWN_CPU`: a forced instruction set is unknown or not available.
+ * - `UNKNOWN_DEVICE`: a forced device is unknown or not available.
+ * - `TRAINING_DIVERGED`: a training met a number that is NaN or infinite; its last checkpoint stays.
  * - `FILE_WRITE`: a file or folder cannot be written, or there is no room for it.
  * - `HUB_ACCESS`, `HUB_NOT_FOUND`: the hub denies a model, or has none of that name or revision.
  * - `HUB_RESPONSE`: the hub's answer makes no sense or is hostile.
@@ -26,8 +28,8 @@
 export type ErrorCode
   = | 'INVALID_ARGUMENT' | 'FILE_NOT_FOUND' | 'FILE_READ' | 'UNSUPPORTED_FORMAT' | 'BAD_SAFETENSORS' | 'BAD_JSON'
     | 'BAD_CONFIG' | 'UNSUPPORTED_CONFIG' | 'TENSOR_MISSING' | 'TENSOR_EXTRA' | 'TENSOR_SHAPE' | 'TENSOR_DTYPE'
-    | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU'
-    | 'FILE_WRITE' | 'HUB_ACCESS' | 'HUB_NOT_FOUND' | 'HUB_RESPONSE' | 'NETWORK' | 'OFFLINE' | 'BAD_DOWNLOAD' | 'PACKAGE_MISSING' | 'INTERNAL'
+    | 'SHAPE_MISMATCH' | 'OUT_OF_MEMORY' | 'DISPOSED' | 'NATIVE_NOT_FOUND' | 'UNKNOWN_CPU' | 'UNKNOWN_DEVICE'
+    | 'TRAINING_DIVERGED' | 'FILE_WRITE' | 'HUB_ACCESS' | 'HUB_NOT_FOUND' | 'HUB_RESPONSE' | 'NETWORK' | 'OFFLINE' | 'BAD_DOWNLOAD' | 'PACKAGE_MISSING' | 'INTERNAL'
 
 /**
  * Every error asdm throws on purpose, except aborts: a stable `code` and one sentence saying what was expected, what was received and
@@ -39,9 +41,18 @@ export class AsdmError extends Error {
 
   /** Errors are made by asdm itself. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(typeof message === 'string' ? printable(message) : shown(message), options)
+    super(typeof message === 'string' ? printable(message) : shown(message), causeOf(options))
     this.name = 'AsdmError'
     this.code = code
+  }
+}
+
+/** An error's options, read here since what is no such thing could throw from within an error's own making. */
+function causeOf(options: ErrorOptions | undefined): ErrorOptions | undefined {
+  try {
+    return options !== undefined && 'cause' in options ? { cause: options.cause } : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -3,7 +3,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return value !== null && (typeof value === 'object' || typeof value === 'function') && typeof (value as PromiseLike<unknown>).then === 'function'
 }
 
-/** A function of the caller's that is told of something. Nothing waits for what it gives. */
+/** A callback of the caller's. Its result is not awaited. */
 export type Listener = (...told: never[]) => unknown
 
 /**

@@ -1,24 +1,29 @@
 import { editDistance } from './edit-distance'
 import { AsdmError, shown } from './errors'
 import { guarded, type Listener } from './listener'
+import { reading } from './reading'
 
 /** Anything an options object may be before it is checked. */
 export type Unchecked = Record<string, unknown>
 
 /**
- * Checks that `value` is a plain options object that holds known keys only; `undefined` is read as no options.
+ * Checks that `value` is a plain options object that holds known keys only, and copies it; `undefined` is read as no options.
  * @param where the call, for messages: `StableDiffusion.load`
  * @throws AsdmError `INVALID_ARGUMENT`; an unknown key is answered with the nearest known one
  */
 export function checkOptions(value: unknown, known: readonly string[], where: string): Unchecked {
   if (value === undefined) return {}
-  if (value === null || typeof value !== 'object' || Array.isArray(value) || ArrayBuffer.isView(value))
+  if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value))
     throw new AsdmError('INVALID_ARGUMENT', `Expected the options of ${where} to be an object but received ${shown(value)}`)
-  for (const key of Object.keys(value))
-    if (!known.includes(key))
-      throw new AsdmError('INVALID_ARGUMENT',
-        `Expected only known options in ${where} but received ${shown(key)}; ${nearestOf(key, known)}`)
-  return value as Unchecked
+  return reading(`the options of ${where}`, () => {
+    if (Array.isArray(value))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected the options of ${where} to be an object but received ${shown(value)}`)
+    for (const key of Object.keys(value))
+      if (!known.includes(key))
+        throw new AsdmError('INVALID_ARGUMENT',
+          `Expected only known options in ${where} but received ${shown(key)}; ${nearestOf(key, known)}`)
+    return Object.fromEntries(known.map(key => [key, (value as Unchecked)[key]]))
+  })
 }
 
 /** `did you mean "steps"?`, or all that are known where nothing is near. */
@@ -84,10 +89,27 @@ export function callback<F extends Listener>(value: unknown, name: string, faile
 /** An `AbortSignal`, also one of another realm or a library's own: whatever has its three members. */
 export function abortSignal(value: unknown, name: string): AbortSignal {
   const signal = value as AbortSignal | null
-  if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function'
-    || typeof signal.removeEventListener !== 'function')
+  const isSignal = reading(name, () => signal !== null && typeof signal === 'object' && typeof signal.aborted === 'boolean'
+    && typeof signal.addEventListener === 'function' && typeof signal.removeEventListener === 'function')
+  if (!isSignal)
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be an AbortSignal but received ${shown(value)}`)
-  return signal
+  return signal!
+}
+
+/** How a caller calls what is parsed, for messages. */
+export function checkWhere(value: unknown): string {
+  if (typeof value !== 'string' || value.length > 10_000)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected the name for messages to be a short text but received ${shown(value)}`)
+  return value
+}
+
+/**
+ * Refuses a constructor's call by anyone but asdm itself, for classes that are loaded from files.
+ * @param looks whether the first arguments are what asdm hands over
+ */
+export function checkLoaded(looks: () => boolean, name: string, load: string): void {
+  if (!reading(`the arguments of ${name}`, looks))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be made by ${load} but its constructor was called`)
 }
 
 /** Applies a check to an option that may be left out. */

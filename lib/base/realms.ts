@@ -7,7 +7,5 @@ import { types } from 'node:util'
 export const isFloat32Array: (value: unknown) => value is Float32Array = types.isFloat32Array
 /** See {@link isFloat32Array}. */
 export const isInt32Array: (value: unknown) => value is Int32Array = types.isInt32Array
-/** See {@link isFloat32Array}. A Buffer is one, too. */
-export const isUint8Array: (value: unknown) => value is Uint8Array = types.isUint8Array
 /** An `Error`, see {@link isFloat32Array}. */
 export const isError: (value: unknown) => value is Error = types.isNativeError

@@ -4,6 +4,12 @@ import { throwIfAborted } from './errors'
 /** Longest time in milliseconds that sliced work holds the event loop at once. */
 const sliceMs = 8
 
+/** Values that are worked on before the clock is looked at: a millisecond's work or less. */
+const pieceLength = 1 << 14
+
+/** Bytes of a caller's array that are copied at once; larger ones are read in pieces while the call is under way. */
+export const copiedAtOnce = 1 << 22
+
 /** Long work on the event loop, cut into slices between which timers, I/O and aborts get their turn. */
 export class Slices {
   #end = performance.now() + sliceMs
@@ -24,5 +30,13 @@ export class Slices {
     await setImmediate()
     throwIfAborted(this.signal)
     this.#end = performance.now() + sliceMs
+  }
+}
+
+/** Calls `body` for one piece of [0, count) after the other, with the event loop turning between slices. */
+export async function inPieces(count: number, slices: Slices, body: (from: number, to: number) => void): Promise<void> {
+  for (let from = 0; from < count; from += pieceLength) {
+    body(from, Math.min(count, from + pieceLength))
+    if (slices.over) await slices.next()
   }
 }

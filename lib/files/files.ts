@@ -1,5 +1,6 @@
-import { constants, type Stats } from 'node:fs'
+import { constants, fsync, type Stats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
+import { promisify } from 'node:util'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 
 /** Does this error come from the file system (or from its argument checks), and not from a mistake in the code around it? */
@@ -30,6 +31,17 @@ export function writeError(error: unknown, file: string): AsdmError {
   return new AsdmError('FILE_WRITE', `Expected to write ${shownPath(file)} but ${problem}`, { cause: error })
 }
 
+/**
+ * What writing a file threw: for an error of `node:fs` an {@link AsdmError}, `FILE_NOT_FOUND` where its folder is missing, else as
+ * {@link writeError}; any other error as it is.
+ */
+export function targetError(error: unknown, target: string): unknown {
+  if (!isFileError(error)) return error
+  return (error as NodeJS.ErrnoException).code === 'ENOENT'
+    ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(target)} into but there is none`, { cause: error })
+    : writeError(error, target)
+}
+
 /** A path for a message; control characters, which hostile names may hold, are escaped. */
 export function shownPath(file: string): string {
   const escaped = JSON.stringify(file).slice(1, -1)
@@ -44,6 +56,15 @@ export async function statIfAny(file: string): Promise<Stats | undefined> {
     const found = fileError(error, file)
     if (found.code === 'FILE_NOT_FOUND') return undefined
     throw found
+  }
+}
+
+/** {@link statIfAny} of something to write, whose errors are those of writing. @throws AsdmError `FILE_WRITE` */
+export async function statTarget(file: string): Promise<Stats | undefined> {
+  try {
+    return await statIfAny(file)
+  } catch (error) {
+    throw error instanceof AsdmError && error.cause !== undefined ? writeError(error.cause, file) : error
   }
 }
 
@@ -153,4 +174,12 @@ export async function readAt(handle: FileHandle, position: number, bytes: number
     done += bytesRead
   }
   return buffer
+}
+
+/**
+ * Waits until what was written is on the disk. Not by `handle.sync()`: under Yarn's Plug'n'Play handles are of its own making, which lack
+ * that method.
+ */
+export async function sync(handle: FileHandle): Promise<void> {
+  await promisify(fsync)(handle.fd)
 }

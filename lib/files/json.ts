@@ -1,8 +1,10 @@
 import { AsdmError } from '../base/errors'
 import { readAt, shownPath, withFile } from './files'
 
-/** Longest JSON file that is read. Vocabularies, the largest files of a checkpoint folder, take about 1 MB. */
-export const maxJsonBytes = 32 * 1024 * 1024
+/** Longest JSON file that is read, since parsing holds the event loop: CLIP's vocabulary takes 1 MB, its `tokenizer.json` 2 to 4 MB. */
+const maxJsonBytes = 8 * 2 ** 20
+/** Numbers that JSON does not know, in one file; configs have a few. */
+const maxNumberWords = 1000
 
 export type JsonObject = Record<string, unknown>
 
@@ -64,6 +66,7 @@ function replaceNumberWords(text: string): string {
   let out = ''
   let copied = 0
   let inString = false
+  let words = 0
   for (let at = 0; at < text.length; at++) {
     const char = text[at]
     if (inString) {
@@ -71,10 +74,14 @@ function replaceNumberWords(text: string): string {
       else if (char === '"') inString = false
     } else if (char === '"') {
       inString = true
+    } else if (words > maxNumberWords) {
+      throw new Error(`it has more than ${maxNumberWords} numbers that are not finite`)
     } else if (char === 'N' && text.startsWith('NaN', at)) {
+      words++
       out += text.slice(copied, at) + JSON.stringify(nanMark)
       copied = at + 3
     } else if (char === 'I' && text.startsWith('Infinity', at)) {
+      words++
       out += `${text.slice(copied, at)}1e999`
       copied = at + 8
     }

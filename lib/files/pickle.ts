@@ -3,7 +3,7 @@ import { AsdmError } from '../base/errors'
 import { shownPath } from './files'
 
 /** File names that PyTorch gives to pickles. */
-export const pickleExtensions = ['.bin', '.ckpt', '.pt', '.pth', '.pkl']
+const pickleExtensions = ['.bin', '.ckpt', '.pt', '.pth', '.pkl']
 
 export function isPickleName(file: string): boolean {
   return pickleExtensions.includes(path.extname(file).toLowerCase())
@@ -11,8 +11,9 @@ export function isPickleName(file: string): boolean {
 
 /** Do these first bytes of a file look like a pickle: PyTorch's zip container, or the bare stream of older versions? */
 export function isPickleStart(bytes: Uint8Array): boolean {
-  const zip = bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 0x03 && bytes[3] === 0x04
-  const stream = bytes[0] === 0x80 && bytes[1] >= 2 && bytes[1] <= 5 && (bytes[2] === 0x8a || bytes[2] === 0x7d || bytes[2] === 0x63)
+  const [first, second = 0, third, fourth] = bytes
+  const zip = first === 0x50 && second === 0x4b && third === 0x03 && fourth === 0x04
+  const stream = first === 0x80 && second >= 2 && second <= 5 && (third === 0x8a || third === 0x7d || third === 0x63)
   return zip || stream
 }
 

@@ -6,11 +6,13 @@ export const dtypeBytes: ReadonlyMap<string, number> = new Map([
 ])
 
 /** More tensors than any checkpoint has, few enough to hold. */
-export const maxTensors = 100_000
+export const maxTensors = 32_768
+/** Likewise of metadata. */
+const maxMetadata = 16_384
 const maxRank = 16
 
 /** One entry of a header; offsets are relative to the first byte after the header, as stored. */
-export interface HeaderEntry {
+interface HeaderEntry {
   dtype: string
   shape: number[]
   begin: number
@@ -46,6 +48,7 @@ export function parseHeader(
       sawMetadata = true
       scan.object(key => {
         if (metadata.has(key)) throw fail(`its metadata hold the key ${quoted(key)} twice`)
+        if (metadata.size >= maxMetadata) throw fail(`its header holds more than ${maxMetadata} metadata`)
         metadata.set(key, scan.string(`metadata ${quoted(key)}`))
       }, '__metadata__')
       return
@@ -71,8 +74,8 @@ function parseEntry(scan: Scanner, name: string, fail: (problem: string) => Erro
   }, where)
   if (dtype === undefined || shape === undefined || offsets === undefined) throw fail(`${where} lacks dtype, shape or data_offsets`)
   if (!dtypeBytes.has(dtype)) throw fail(`${where} has the unknown dtype ${quoted(dtype)}`)
-  if (offsets.length !== 2) throw fail(`${where} has ${offsets.length} data_offsets instead of 2`)
   const [begin, end] = offsets
+  if (begin === undefined || end === undefined || offsets.length > 2) throw fail(`${where} has ${offsets.length} data_offsets instead of 2`)
   const bytes = tensorBytes(dtype, shape)
   if (bytes === undefined) throw fail(`${where} has the shape [${shape}], whose size overflows`)
   if (begin > end) throw fail(`${where} begins at ${begin}, after its end ${end}`)
@@ -155,7 +158,7 @@ class Scanner {
     if (!this.tryTake(char))
       throw this.fail(
         `${what} is not as the format wants it: ${quoted(char)} expected at character ${this.at} of the header, found `
-        + (this.at < this.text.length ? quoted(this.text[this.at]) : 'the end'),
+        + (this.at < this.text.length ? quoted(this.text.charAt(this.at)) : 'the end'),
       )
   }
 

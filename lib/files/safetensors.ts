@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
-import { fileError, isFileError, readAt, shownPath, withFile, writeError } from './files'
+import { readAt, shownPath, sync, targetError, withFile } from './files'
 import { isPickleStart, pickleError } from './pickle'
 import { dtypeBytes, parseHeader, tensorBytes } from './safetensors-header'
 
-/** Longest header that is read; the format's own limit. */
-export const maxHeaderBytes = 100_000_000
+/** The format allows 100 MB; a checkpoint's header takes 0.3 MB, some LoRAs' metadata a few MB, and reading one holds the event loop. */
+const maxHeaderBytes = 32 * 2 ** 20
 
 /** One tensor of a file: row-major, little-endian, bytes [begin, end) counted from the start of the file. */
 export interface StoredTensor {
@@ -16,7 +16,7 @@ export interface StoredTensor {
   end: number
 }
 
-export interface SafetensorsHeader {
+interface SafetensorsHeader {
   /** By name, in the order of the header. */
   tensors: Map<string, StoredTensor>
   metadata: Map<string, string>
@@ -110,7 +110,7 @@ export async function writeSafetensors(
           `Expected ${bytes} bytes of tensor ${shown(tensor.name)} (${tensor.dtype} [${tensor.shape}]) but received `
           + `${written > bytes ? 'more' : written}`)
     }
-    await handle.sync()
+    await sync(handle)
     await handle.close()
     handle = undefined
     throwIfAborted(options.signal)
@@ -118,10 +118,7 @@ export async function writeSafetensors(
   } catch (error) {
     await handle?.close().catch(() => {})
     await unlink(temporary).catch(() => {})
-    if (!isFileError(error)) throw error
-    throw fileError(error, file).code === 'FILE_NOT_FOUND'
-      ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error })
-      : writeError(error, file)
+    throw targetError(error, file)
   }
 }
 

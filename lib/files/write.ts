@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { access, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { access, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
-import { isFileError, shownPath, statIfAny, writeError } from './files'
+import { shownPath, statIfAny, sync, targetError } from './files'
+import { makeFolders } from './folders'
 
 /**
  * Writes a file whole or not at all: the bytes go to a temporary file beside it, which then takes its name.
@@ -15,17 +16,17 @@ export async function writeWhole(file: string, bytes: Uint8Array, { folders = fa
   const temporary = temporaryBeside(target)
   let handle: FileHandle | undefined
   try {
-    if (folders) await mkdir(path.dirname(target), { recursive: true })
+    if (folders) await makeFolders(path.dirname(target))
     handle = await open(temporary, 'wx')
     await handle.writeFile(bytes)
-    await handle.sync()
+    await sync(handle)
     await handle.close()
     handle = undefined
     await rename(temporary, target)
   } catch (error) {
     await handle?.close().catch(() => {})
     await unlink(temporary).catch(() => {})
-    throw failure(error, target)
+    throw targetError(error, target)
   }
   return target
 }
@@ -47,17 +48,10 @@ export async function checkWritable(file: string, { folders = false } = {}): Pro
     await (await open(probe, 'wx')).close()
     await unlink(probe)
   } catch (error) {
-    throw failure(error, target)
+    throw targetError(error, target)
   }
 }
 
 function temporaryBeside(target: string): string {
   return `${target}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
-}
-
-function failure(error: unknown, target: string): unknown {
-  if (!isFileError(error)) return error
-  return (error as NodeJS.ErrnoException).code === 'ENOENT'
-    ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(target)} into but there is none`, { cause: error })
-    : writeError(error, target)
 }

@@ -6,10 +6,15 @@
 import type { Cancellable } from '../base/abort'
 import type { Tensor } from '../base/tensor'
 import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from './configs'
+import type { GraphInfo, WeightRequest } from './graph'
+import type { InputValues } from './inputs'
+import type { NativeTrainer, NativeTrainerOptions, NativeTrainerSpec } from './trainer'
+
+export type { GraphInfo, GraphUnit, UnitAttributes, WeightRequest } from './graph'
 
 /** The machine as the addon sees it. */
 export interface CpuInfo {
-  /** The processor's name, '' if unknown. */
+  /** The CPU's name, '' if unknown. */
   brand: string
   /** Features found and enabled by the operating system: 'avx2', 'fma', 'avx512f', 'avx512bf16', 'avx512vnni', 'neon', ... */
   features: string[]
@@ -41,13 +46,8 @@ export interface NativeModelOptions {
   threads: number
   /** A kernel set's name, or 'auto'. */
   cpu: string
-}
-
-/** One weight the graph asks for. */
-export interface WeightRequest {
-  name: string
-  /** PyTorch shape. */
-  shape: number[]
+  /** A device's name, as `devices()` has it; or 'auto', which also is what it is if left out. */
+  device?: string | undefined
 }
 
 export interface LoadProgress {
@@ -61,7 +61,7 @@ export interface LoadResult {
   /** Bytes held for packed weights. */
   weightBytes: number
   /**
-   * What became of the packed cache: not asked for; mapped; there was none, or an unfit one, and now there is one; could not be written.
+   * What became of the packed cache: not asked for; read; there was none, or an unfit one, and now there is one; could not be written.
    */
   cache: 'off' | 'used' | 'written' | 'replaced' | 'unwritten'
   /** What was wrong with the file that was replaced, or why none was written; else ''. */
@@ -96,81 +96,30 @@ export interface ProgramInfo {
   scratchBytes: number
 }
 
-/** The attributes of all ops, as `native/graph/unit.h` explains them; each op reads its own, the others have their defaults. */
-export interface UnitAttributes {
-  kernel: number
-  stride: number
-  padBefore: number
-  padAfter: number
-  doubleSize: boolean
-  /** The unit whose value's height and width a value takes; it is no input. */
-  sizeOf?: number
-  layout: 'same' | 'sequence' | 'map'
-  groups: number
-  eps: number
-  silu: boolean
-  activation: 'none' | 'silu' | 'gelu' | 'quick_gelu'
-  heads: number
-  headDim: number
-  qColumn: number
-  kColumn: number
-  vColumn: number
-  causal: boolean
-  dim: number
-  flip: boolean
-  freqShift: number
-  /** Kernels of a conditional convolution. */
-  experts: number
-  /** How its router rates them. */
-  routing: 'sigmoid' | 'softmax'
-}
-
-/** One unit of a graph, before any sizes are known. A unit gives one value; its number in the list is the value's. */
-export interface GraphUnit {
-  /** Diffusers prefix. */
-  name: string
-  /** What it computes: an op of `native/ops/ops.def`. */
-  op: string
-  /** The values it reads. */
-  inputs: number[]
-  /** Its operands among the weights, in the op's order: each one tensor, or several stacked along the output features. */
-  weights: WeightRequest[][]
-  attributes: UnitAttributes
-}
-
-/** A whole graph. */
-export interface GraphInfo {
-  /** Each after its inputs. */
-  units: GraphUnit[]
-  /** The values that the model gives; of a text encoder, number s leaves out the last s layers. */
-  outputs: number[]
-}
-
 /** Shape of one forward pass: `batch`, and height and width (latent pixels; image pixels for the VAE encoder) or length (tokens). */
 export interface ForwardShape {
   batch: number
   height?: number
   width?: number
-  /** Text tokens: of the encoder's input, or of `encoderHiddenStates` for a UNet. */
+  /** Text tokens: of the encoder's input, or of a UNet's `encoder_hidden_states`. */
   length?: number
 }
 
 export interface ForwardInputs {
-  /**
-   * UNet: `sample` [N,C,H,W], `timesteps` N numbers, `encoderHiddenStates` [N,L,D]. VAE decoder: `sample` latents. VAE encoder: `sample`
-   * image. Text encoder: `ids`, N*L of them, with `batch`.
-   */
-  sample?: Tensor
-  timesteps?: Float32Array
-  encoderHiddenStates?: Tensor
-  /** [N,D], of a UNet whose config has a `timeCondDim`. */
-  timestepCond?: Tensor
-  ids?: Int32Array
-  batch?: number
+  /** All inputs of the graph. */
+  values: InputValues
   /** Text encoder only: which final norm, as `final_layer_norm` after leaving out this many last layers. */
   clipSkip?: number
   /** Names of further values to give back, see `NativeModel.tapNames`. */
   taps?: string[]
+  /** Time each kernel call. */
+  profile?: boolean
+}
+
+/** What a pass of a run takes. */
+export interface PassInputs {
+  /** The inputs that differ from step to step: `sample` and `timesteps`. */
+  values: InputValues
   /** Time each kernel call. */
   profile?: boolean
 }
@@ -205,6 +154,16 @@ export interface ForwardOutputs {
   taps: Record<string, Tensor>
   /** The kernel calls in order, where a profile was asked for; else empty. */
   calls: CallRow[]
+}
+
+/** A device that models may run on. */
+export interface DeviceInfo {
+  /** As option `device` takes it. */
+  name: string
+  /** What it is. */
+  description: string
+  /** Why it cannot be used; null where it can. */
+  reason: string | null
 }
 
 /** What a machine is measured for, see `Addon.measurePeak`. */
@@ -258,6 +217,8 @@ export interface RunMap {
   from: InheritedFeature & { unet: number }
   /** Of the UNet that takes them; as many values, of the same shapes. */
   to: InheritedFeature & { unet: number }
+  /** What messages call it, `maps[number]`; its place in the list if left out. */
+  number?: number
 }
 
 /** What a run has besides its steps. */
@@ -271,6 +232,8 @@ export interface RunParts {
    * this factor of its slope, 0 to 2. They stand still if left out or 0.
    */
   extrapolate?: number | undefined
+  /** A step computes what it would inherit but no earlier step computed for sure; an error if left out. */
+  computeMissing?: boolean | undefined
 }
 
 /** What a run's pass does, known before it starts. */
@@ -328,18 +291,23 @@ export interface RunInfo {
 export interface NativeRun {
   readonly info: RunInfo
   /**
+   * What the passes after it are conditioned by, as text: values of the inputs that are the same at every step. Those of the whole batch,
+   * the unconditional half first, also where a step runs only the other half; those of that half alone will do where all steps do.
+   */
+  condition(values: InputValues): NativeCall<undefined>
+  /**
    * The first part of a step with `probe`.
    * @param renew numbers of probes whose values at this UNet's last step are what is compared with from now on
    * @returns for each probe of the UNet how far it is from what it is compared with: the sum of absolute differences over the sum of
    * absolute values, of the conditional half where some step runs only that; infinite where there is nothing to compare with
    */
-  probe(step: number, renew: number[], inputs: ForwardInputs): NativeCall<number[]>
+  probe(step: number, renew: number[], inputs: PassInputs): NativeCall<number[]>
   /**
-   * Pass number `step`; steps run in order, each once, after their probe and with its inputs (taps are not given). A conditional-only step
-   * takes and gives half the batch.
+   * Pass number `step`; steps run in order, each once, after their probe and with its inputs. A conditional-only step takes and
+   * gives half the batch.
    * @param chosen bit i: whether `choices[i]` is inherited; 0 if left out
    */
-  forward(step: number, inputs: ForwardInputs, chosen?: number): NativeCall<ForwardOutputs>
+  forward(step: number, inputs: PassInputs, chosen?: number): NativeCall<ForwardOutputs>
   /** Frees the features once a running call is done. Idempotent. */
   dispose(): void
 }
@@ -356,15 +324,15 @@ export interface NativeModel {
   /** Compiles (without running) for a shape: units, multiply-accumulates, memory. */
   describe(shape: ForwardShape, taps?: string[]): ProgramInfo
   /**
-   * Compiles a run (UNets only): which units run at each step and which values are kept for later ones.
+   * Compiles a run (UNets only), in the queue of calls: which units run at each step and which values are kept for later ones.
    * @param others further UNets that steps may name, as numbers 1, 2, …
-   * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed, or the
-   * map (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
+   * @throws AsdmError as rejections: `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step
+   * computed, or the map (`maps[2]`) that joins what does not fit; `SHAPE_MISMATCH`, naming it, where shapes differ
    */
-  createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others?: readonly NativeModel[]): NativeRun
+  createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others?: readonly NativeModel[]): NativeCall<NativeRun>
   /**
    * Reads and packs all weights; every requested name exactly once.
-   * @param cache a file with the weights as packed before, which is mapped if it is of these weights, kernels and formats, and else written
+   * @param cache a file with the weights as packed before, which is read if it is of these weights, kernels and formats, and else written
    */
   load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void, cache?: string): NativeCall<LoadResult>
   /**
@@ -373,7 +341,10 @@ export interface NativeModel {
    * @throws AsdmError `INVALID_ARGUMENT`, at once, where the other has none loaded; as a rejection naming the weight that it lacks
    */
   share(other: NativeModel): NativeCall<LoadResult>
-  /** Copies its inputs before it returns. */
+  /**
+   * Copies its inputs before it returns, but for those beyond 4 MiB: these are read in pieces between other events, and have to stay as
+   * they are until the promise settles. (One that is detached or resized meanwhile fails the call with `INVALID_ARGUMENT`.)
+   */
   forward(inputs: ForwardInputs): NativeCall<ForwardOutputs>
   /** Frees the activation arena once the running calls are done (it grows again when needed). */
   trim(): void
@@ -385,7 +356,16 @@ export interface Addon {
   /** Version of the native surface; the loader refuses a binary whose version differs from its own. */
   readonly abi: number
   cpuInfo(): CpuInfo
+  /** Every device known, usable or not, the CPU first. */
+  devices(): DeviceInfo[]
+  /**
+   * Adds the devices of a plugin (native/backend/plugin.h), whether they can be used or not. A path counts once.
+   * @throws AsdmError `UNKNOWN_DEVICE` where the file is no plugin for this version
+   */
+  loadDevices(path: string): void
   createModel(spec: NativeModelSpec, options: NativeModelOptions): NativeModel
+  /** A UNet to train, in fp32. Its memory is allocated by its first call. */
+  createTrainer(spec: NativeTrainerSpec, options: NativeTrainerOptions): NativeTrainer
   /**
    * What the machine does at most: operations per second on registers (two for each multiply-accumulate), or bytes per second read
    * and written by copying. 0 where it has no instruction for products of this format. Blocks the caller's thread for `ms`.
@@ -394,4 +374,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 11
+export const ABI = 15

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 
-export interface CompileOptions {
+interface CompileOptions {
   /** The folder of asdm: a checkout, or an installed package. */
   root: string
   debug?: boolean | undefined

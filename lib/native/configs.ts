@@ -81,9 +81,9 @@ export interface UNetConfig {
 
 /** What `graph/build_vae.cpp` needs of an `AutoencoderKL` config. */
 export interface VAEConfig {
-  /** Channels of a picture that is encoded. */
+  /** Channels of an image that is encoded. */
   inChannels: number
-  /** Channels of a picture that is decoded. */
+  /** Channels of an image that is decoded. */
   outChannels: number
   /** Channels of the latents. */
   latentChannels: number
@@ -125,8 +125,11 @@ export interface TextEncoderConfig {
   layerNormEps: number
 }
 
-/** dtypes of stored weights that are read; `I64` occurs only as position ids, which are not loaded. */
-export type StoredDType = 'F32' | 'F16' | 'BF16'
+/**
+ * dtypes of stored weights that are read; `I64` occurs only as position ids, which are not loaded. `F8_E4M3` is PyTorch's `float8_e4m3fn`,
+ * without infinities; `F64` is rounded to float32.
+ */
+export type StoredDType = 'F32' | 'F16' | 'BF16' | 'F64' | 'F8_E4M3' | 'F8_E5M2'
 
 /**
  * Where one weight of a model lies: bytes [begin, end) of `file`, row-major, little-endian. `name` is always the diffusers key
@@ -140,4 +143,6 @@ export interface WeightSource {
   shape: number[]
   begin: number
   end: number
+  /** Computed for one load alone: `file` is temporary, and no packed cache is kept of it. The addon does not look at this. */
+  merged?: true
 }

@@ -17,6 +17,8 @@ export interface LoadedAddon {
   file: string
   /** 'environment' (`ASDM_BINARY`), 'package' (a prebuilt one for this platform) or 'build' (compiled on this machine). */
   source: 'environment' | 'package' | 'build'
+  /** Plugins with further devices that were found: `reason` says why one does not load. */
+  plugins: { file: string, reason: string | undefined }[]
 }
 
 interface Candidate {
@@ -32,7 +34,7 @@ const found = new Map<string, LoadedAddon>()
 /**
  * Loads the native addon. Looked for in this order: the path in the environment variable `ASDM_BINARY` (if set, nothing else is
  * tried), the prebuilt package of the platform (`@asdm/linux-x64`, ...), what `asdm build` compiled: `build/Release/asdm.node` and
- * `build/Debug/asdm.node`.
+ * `build/Debug/asdm.node`; where asdm was bundled, `asdm.node` beside the bundle instead of the latter.
  * A prebuilt binary is first loaded in a child process, so that one that crashes (wrong C library, for example) is passed over;
  * `ASDM_PROBE=0` leaves that out (it takes some 50 ms), and so does Electron, whose executable runs no scripts.
  * @throws AsdmError `NATIVE_NOT_FOUND` with every attempt and its reason, and what to do about it
@@ -54,7 +56,8 @@ export function locateAddon(): LoadedAddon {
       const file = find()
       there = true
       if (source === 'package') probe(file)
-      const loaded = { addon: wrapAddon(open(file)), file, source }
+      const addon = wrapAddon(open(file))
+      const loaded = { addon, file, source, plugins: loadPlugins(addon, file) }
       found.set(forced, loaded)
       return loaded
     } catch (error) {
@@ -76,7 +79,10 @@ function candidates(forced: string): Candidate[] {
     path.join(__dirname, '..', '..', 'build', 'Release', 'asdm.node'), path.join(__dirname, '..', '..', 'build', 'Debug', 'asdm.node'),
   ])
   const root = packageRoot()
-  if (root === undefined) return [packaged]
+  if (root === undefined) {
+    const beside = path.join(__dirname, 'asdm.node')
+    return [packaged, { source: 'package', label: beside, find: () => existing(outside(beside)) }]
+  }
   for (const kind of ['Release', 'Debug']) built.add(path.join(root, 'build', kind, 'asdm.node'))
   return [packaged, ...[...built].map((file): Candidate => ({ source: 'build', label: file, find: () => existing(outside(file)) }))]
 }
@@ -85,6 +91,29 @@ function candidates(forced: string): Candidate[] {
 function outside(file: string): string {
   const place = unpacked(file)
   return fs.existsSync(place) ? place : file
+}
+
+/**
+ * Loads the plugins with devices that are installed: the library that the environment variable `ASDM_DEVICE_PLUGIN` names, else the
+ * platform's package for CUDA, which is tried in a child process first.
+ */
+function loadPlugins(addon: Addon, binary: string): LoadedAddon['plugins'] {
+  const forced = process.env.ASDM_DEVICE_PLUGIN ?? ''
+  let file = path.resolve(forced)
+  if (forced === '') {
+    try {
+      file = unpacked(requireFromHere.resolve(`${platformPackage()}-cuda/asdm_cuda.node`))
+    } catch {
+      return []
+    }
+  }
+  try {
+    if (forced === '') probe(binary, file)
+    addon.loadDevices(file)
+    return [{ file, reason: undefined }]
+  } catch (error) {
+    return [{ file, reason: firstLine(error) }]
+  }
 }
 
 function existing(file: string): string {
@@ -99,13 +128,14 @@ function open(file: string): RawAddon {
 }
 
 // Every symbol is resolved at once, so that one that is missing is found now.
-const loading = 'process.dlopen({ exports: {} }, process.argv[1], require("os").constants.dlopen.RTLD_NOW ?? 1)'
+const loading = 'const m = { exports: {} }; process.dlopen(m, process.argv[1], require("os").constants.dlopen.RTLD_NOW ?? 1); '
+  + 'if (process.argv[2] !== undefined) { m.exports.loadDevices(process.argv[2]); m.exports.devices() }'
 
-/** Loads the binary in another process and fails as that one fails. */
-function probe(file: string): void {
+/** Loads the binary, and a plugin with devices, in another process and fails as that one fails. */
+function probe(file: string, plugin?: string): void {
   const isNode = /^node(js)?(\.exe)?$/i.test(path.basename(process.execPath)) && process.versions.electron === undefined
   if (!isNode || process.env.ASDM_PROBE === '0') return
-  const child = spawnSync(process.execPath, ['-e', loading, file], {
+  const child = spawnSync(process.execPath, ['-e', loading, file, ...plugin === undefined ? [] : [plugin]], {
     env: { ...process.env, NODE_OPTIONS: '' }, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], timeout: 20_000, windowsHide: true,
   })
   // No process to be had says nothing about the binary.
@@ -116,5 +146,5 @@ function probe(file: string): void {
 }
 
 function firstLine(error: unknown): string {
-  return String((error as Error | undefined)?.message ?? error).split('\n', 1)[0]
+  return String((error as Error | undefined)?.message ?? error).replace(/\n.*/s, '')
 }

@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 
 /** A program that installs packages, or a runtime that does so itself. */
-export type PackageManager = 'npm' | 'pnpm' | 'yarn' | 'bun' | 'deno'
+type PackageManager = 'npm' | 'pnpm' | 'yarn' | 'bun' | 'deno'
 
 const managers: readonly PackageManager[] = ['npm', 'pnpm', 'yarn', 'bun', 'deno']
 const lockFiles: readonly [file: string, manager: PackageManager][] = [

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 
-/** C library of this Linux, which a binary must match; '' on other systems. */
+/** C library of this Linux, which a binary must match; '' on other systems. Exported for tests and scripts. */
 export function libc(): '' | 'glibc' | 'musl' {
   if (process.platform !== 'linux') return ''
   try {

@@ -6,7 +6,7 @@ import { platformPackage } from './platform'
 import { installedPackages } from './platform-packages'
 
 /** What is known of a search for the binary that found none. */
-export interface FailedSearch {
+interface FailedSearch {
   /** Value of `ASDM_BINARY`, '' where it is not set. */
   forced: string
   /** A file was there but did not load. */
@@ -18,9 +18,11 @@ export function remedy({ forced, broken }: FailedSearch): string {
   if (forced !== '') return 'Unset ASDM_BINARY, or set it to a binary that was built for this platform and this version of asdm.'
   const root = packageRoot()
   if (root === undefined) {
-    return `asdm was bundled into ${__filename}, and a bundle cannot hold its native binary: keep asdm external (esbuild: `
-      + '--external:asdm; webpack: externals: { asdm: \'commonjs asdm\' }; Vite: build.rollupOptions.external: [\'asdm\']) and ship '
-      + 'node_modules/asdm and node_modules/@asdm with the bundle, or set ASDM_BINARY to the path of asdm.node.'
+    const name = platformPackage()
+    return `asdm was bundled into ${__filename}, and a bundle cannot hold its native binary. Copy that beside the bundle: `
+      + `cp node_modules/${name}/asdm.node ${path.dirname(__filename)}; or keep asdm external (esbuild: --external:asdm; webpack: `
+      + 'externals: { asdm: \'commonjs asdm\' }; Vite: build.rollupOptions.external: [\'asdm\']) and ship node_modules/asdm and '
+      + 'node_modules/@asdm with the bundle.'
   }
   if (/[^/\\]\.asar[/\\]/.test(__filename)) {
     return 'asdm lies in an asar archive, from which the system loads no libraries: have its files unpacked (electron-builder: '

@@ -1,15 +1,15 @@
-import { AsdmError, abortError, shown, type ErrorCode } from '../base/errors'
-import { isError } from '../base/realms'
+import { AsdmError, shown } from '../base/errors'
 import type {
-  Addon, CpuInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel,
-  NativeModelOptions, NativeModelSpec, NativeRun, RunInfo, RunParts, RunStep, PeakRequest, ProgramInfo, WeightRequest,
+  Addon, CpuInfo, DeviceInfo, ForwardInputs, ForwardOutputs, ForwardShape, GraphInfo, LoadProgress, LoadResult, NativeCall, NativeModel,
+  NativeModelOptions, NativeModelSpec, NativeRun, PassInputs, PeakRequest, ProgramInfo, RunInfo, RunParts, RunStep, WeightRequest,
 } from './binding'
+import type { InputValues } from './inputs'
 import type { WeightSource } from './configs'
+import { Calls, translated, type Settle } from './native-call'
+import type { NativeTrainerOptions, NativeTrainerSpec } from './trainer'
+import { wrapTrainer, type RawTrainer } from './wrap-trainer'
 
-/** Ends a call: `(null, result)`, or `(code, message)` where the code is one of `ErrorCode` or `ABORTED`. */
-type Settle<T> = (code: string | null, value: T | string) => void
-
-/** The class that the binary exports (native/napi/model.h). `load` and `forward` give the number by which `cancel` knows the call. */
+/** The class of the binary's models (native/napi/model.h). What takes a `settle` gives the number by which `cancel` knows the call. */
 interface RawModel {
   readonly cpu: string
   weights(): WeightRequest[]
@@ -22,12 +22,17 @@ interface RawModel {
   ): number
   share(other: RawModel, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
-  createRun(shape: ForwardShape, steps: RunStep[], parts: RunParts | undefined, others: RawModel[]): { ids: number[], info: RunInfo }
-  probeRun(run: number, step: number, renew: number[], inputs: ForwardInputs, settle: Settle<number[]>): number
-  forwardRun(run: number, step: number, chosen: number, inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
-  disposeRun(run: number): void
-  cancel(call: number): void
+  createRun(shape: ForwardShape, steps: RunStep[], parts: RunParts | undefined, others: RawModel[], settle: Settle<RawRun>): number
   trim(): void
+  dispose(): void
+}
+
+/** The binary's runs (native/napi/run.h). */
+interface RawRun {
+  readonly info: RunInfo
+  condition(values: InputValues, settle: Settle<undefined>): number
+  probe(step: number, renew: number[], inputs: PassInputs, settle: Settle<number[]>): number
+  forward(step: number, chosen: number, inputs: PassInputs, settle: Settle<ForwardOutputs>): number
   dispose(): void
 }
 
@@ -35,38 +40,40 @@ interface RawModel {
 export interface RawAddon {
   readonly abi: number
   cpuInfo(): CpuInfo
+  devices(): DeviceInfo[]
+  loadDevices(path: string): void
   createModel(spec: NativeModelSpec, options: NativeModelOptions): RawModel
+  createTrainer(spec: NativeTrainerSpec & { kind: 'unet' }, options: NativeTrainerOptions): RawTrainer
+  /** Copies a piece of large inputs of calls that were started; true while there is more. */
+  feed(): boolean
+  cancel(call: number): void
   measurePeak(request: PeakRequest): number
 }
 
 /** Makes the typed binding of a binary: promises of callbacks, `AsdmError` and `AbortError` of codes. */
 export function wrapAddon(raw: RawAddon): Addon {
+  const calls = new Calls(raw)
   return {
     abi: raw.abi,
     cpuInfo: () => translated(() => raw.cpuInfo()),
-    createModel: (spec, options) => new Model(translated(() => raw.createModel(spec, options))),
+    devices: () => translated(() => raw.devices()),
+    loadDevices: path => {
+      translated(() => {
+        raw.loadDevices(path)
+      })
+    },
+    createModel: (spec, options) => new Model(calls, translated(() => raw.createModel(spec, options))),
+    createTrainer: (spec, options) => wrapTrainer(calls, translated(() => raw.createTrainer({ kind: 'unet', ...spec }, options))),
     measurePeak: request => translated(() => raw.measurePeak(request)),
   }
 }
 
-/** Native errors carry a `code`; anything else (a stack overflow, for example) is not ours and passes as it is. */
-function translated<T>(call: () => T): T {
-  try {
-    return call()
-  } catch (error) {
-    const { code, message, cause } = error as { code?: unknown, message?: unknown, cause?: unknown }
-    if (!isError(error) || typeof code !== 'string') throw error
-    throw new AsdmError(code as ErrorCode, String(message), cause === undefined ? undefined : { cause })
-  }
-}
-
-/** Frees the features of runs that were collected before they were disposed. */
-const abandoned = new FinalizationRegistry<() => void>(free => free())
-
 class Model implements NativeModel {
+  readonly #calls: Calls
   readonly #raw: RawModel
 
-  constructor(raw: RawModel) {
+  constructor(calls: Calls, raw: RawModel) {
+    this.#calls = calls
     this.#raw = raw
   }
 
@@ -102,38 +109,23 @@ class Model implements NativeModel {
         call.cancel()
       }
     }
-    const call = this.#start<LoadResult>(settle => this.#raw.load(sources, progress, settle, cache), () => thrown)
+    const call = this.#calls.start<LoadResult>(settle => this.#raw.load(sources, progress, settle, cache), () => thrown)
     return call
   }
 
   share(other: NativeModel): NativeCall<LoadResult> {
-    return this.#start(settle => this.#raw.share(own(other).#raw, settle))
+    return this.#calls.start(settle => this.#raw.share(own(other).#raw, settle))
   }
 
   forward(inputs: ForwardInputs): NativeCall<ForwardOutputs> {
-    return this.#start(settle => this.#raw.forward(inputs, settle))
+    return this.#calls.start(settle => this.#raw.forward(inputs, settle))
   }
 
-  createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others: readonly NativeModel[] = []): NativeRun {
+  createRun(shape: ForwardShape, steps: RunStep[], parts?: RunParts, others: readonly NativeModel[] = []): NativeCall<NativeRun> {
     const models: Model[] = [this, ...others.map(own)]
     const raws = models.map(model => model.#raw)
-    const { ids, info } = translated(() => this.#raw.createRun(shape, steps, parts, raws.slice(1)))
-    const free = (): void => raws.forEach((raw, i) => raw.disposeRun(ids[i]))
-    // A step that the run does not have is answered by the first model.
-    const at = (step: number): number => info.steps[step]?.unet ?? 0
-    const run: NativeRun = {
-      info,
-      probe: (step, renew, inputs) =>
-        models[at(step)].#start(settle => models[at(step)].#raw.probeRun(ids[at(step)], step, renew, inputs, settle)),
-      forward: (step, inputs, chosen = 0) =>
-        models[at(step)].#start(settle => models[at(step)].#raw.forwardRun(ids[at(step)], step, chosen, inputs, settle)),
-      dispose: () => {
-        abandoned.unregister(run)
-        translated(free)
-      },
-    }
-    abandoned.register(run, free, run)
-    return run
+    const { promise, cancel } = this.#calls.start<RawRun>(settle => this.#raw.createRun(shape, steps, parts, raws.slice(1), settle))
+    return { promise: promise.then(raw => new Run(this.#calls, raw, models)), cancel }
   }
 
   trim(): void {
@@ -143,22 +135,37 @@ class Model implements NativeModel {
   dispose(): void {
     translated(() => this.#raw.dispose())
   }
+}
 
-  #start<T>(begin: (settle: Settle<T>) => number, overriding: () => { error: unknown } | undefined = () => undefined): NativeCall<T> {
-    let id = 0
-    // What the executor throws rejects the promise, but wrong arguments are to be thrown to the caller: hence the detour.
-    let resolve!: (value: T) => void, reject!: (error: unknown) => void
-    const promise = new Promise<T>((good, bad) => { resolve = good; reject = bad })
-    translated(() => {
-      id = begin((code, value) => {
-        const override = overriding()
-        if (override !== undefined) reject(override.error)
-        else if (code === null) resolve(value as T)
-        else if (code === 'ABORTED') reject(abortError())
-        else reject(new AsdmError(code as ErrorCode, value as string))
-      })
-    })
-    return { promise, cancel: () => this.#raw.cancel(id) }
+/** Keeps a run's models, since one that is collected stops its calls. */
+const modelsOf = new WeakMap<Run, readonly Model[]>()
+
+class Run implements NativeRun {
+  readonly info: RunInfo
+  readonly #calls: Calls
+  readonly #raw: RawRun
+
+  constructor(calls: Calls, raw: RawRun, models: readonly Model[]) {
+    this.info = raw.info
+    this.#calls = calls
+    this.#raw = raw
+    modelsOf.set(this, models)
+  }
+
+  condition(values: InputValues): NativeCall<undefined> {
+    return this.#calls.start(settle => this.#raw.condition(values, settle))
+  }
+
+  probe(step: number, renew: number[], inputs: PassInputs): NativeCall<number[]> {
+    return this.#calls.start(settle => this.#raw.probe(step, renew, inputs, settle))
+  }
+
+  forward(step: number, inputs: PassInputs, chosen = 0): NativeCall<ForwardOutputs> {
+    return this.#calls.start(settle => this.#raw.forward(step, chosen, inputs, settle))
+  }
+
+  dispose(): void {
+    translated(() => this.#raw.dispose())
   }
 }
 

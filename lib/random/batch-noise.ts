@@ -1,3 +1,4 @@
+import type { Slices } from '../base/slices'
 import { join, type Tensor } from '../base/tensor'
 import { TorchGenerator } from './torch-generator'
 
@@ -16,7 +17,9 @@ export class BatchNoise {
   }
 
   /** Standard normal values [streams, ...], each image's from its own generator. */
-  randn([, ...rest]: readonly number[]): Tensor {
-    return join(this.#generators.map(generator => generator.randn([1, ...rest])))
+  async randnSliced([, ...rest]: readonly number[], slices: Slices): Promise<Tensor> {
+    const drawn: Tensor[] = []
+    for (const generator of this.#generators) drawn.push(await generator.randnSliced([1, ...rest], slices))
+    return join(drawn)
   }
 }

@@ -22,8 +22,8 @@ const [QUARTER_HIGH, QUARTER_MIDDLE, QUARTER_LOW] = floats(
 const [SQRT_HALF, FOUR_OVER_PI] = floats(Math.SQRT1_2, 4 / Math.PI) as [number, number]
 
 function polynomial(coefficients: readonly number[], x: number): number {
-  let sum = coefficients[0]
-  for (let i = 1; i < coefficients.length; i++) sum = fused(sum, x, coefficients[i])
+  let sum = coefficients[0]!
+  for (let i = 1; i < coefficients.length; i++) sum = fused(sum, x, coefficients[i]!)
   return sum
 }
 
@@ -33,8 +33,8 @@ const bits = new Int32Array(cell.buffer)
 /** The natural logarithm of a normal, positive float32 number. */
 export function log32(value: number): number {
   cell[0] = value
-  let exponent = (bits[0] >>> 23) - 126
-  bits[0] = (bits[0] & 0x007fffff) | 0x3f000000 // the mantissa, in [0.5, 1)
+  let exponent = (bits[0]! >>> 23) - 126
+  bits[0] = (bits[0]! & 0x007fffff) | 0x3f000000 // the mantissa, in [0.5, 1)
   const mantissa = cell[0]
   const small = mantissa < SQRT_HALF
   if (small) exponent -= 1

@@ -11,7 +11,7 @@ export class MersenneTwister {
     const state = this.#state
     state[0] = seed
     for (let i = 1; i < LENGTH; i++) {
-      const previous = state[i - 1] ^ (state[i - 1] >>> 30)
+      const previous = state[i - 1]! ^ (state[i - 1]! >>> 30)
       state[i] = Math.imul(1812433253, previous) + i
     }
     this.#position = LENGTH
@@ -20,7 +20,7 @@ export class MersenneTwister {
   /** The next number, from 0 to 2^32 - 1. */
   next(): number {
     if (this.#position === LENGTH) this.#twist()
-    let y = this.#state[this.#position++]
+    let y = this.#state[this.#position++]!
     y ^= y >>> 11
     y ^= (y << 7) & 0x9d2c5680
     y ^= (y << 15) & 0xefc60000
@@ -30,8 +30,8 @@ export class MersenneTwister {
   #twist(): void {
     const state = this.#state
     for (let i = 0; i < LENGTH; i++) {
-      const y = (state[i] & 0x80000000) | (state[(i + 1) % LENGTH] & 0x7fffffff)
-      state[i] = state[(i + MIDDLE) % LENGTH] ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0)
+      const y = (state[i]! & 0x80000000) | (state[(i + 1) % LENGTH]! & 0x7fffffff)
+      state[i] = state[(i + MIDDLE) % LENGTH]! ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0)
     }
     this.#position = 0
   }

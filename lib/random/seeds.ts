@@ -1,7 +1,13 @@
 import { randomInt } from 'node:crypto'
 import { AsdmError } from '../base/errors'
 import { oneOf, optional } from '../base/options'
+import { listOf } from '../base/reading'
 import { checkSeed } from './torch-generator'
+
+/** A seed, or a random one for -1 and none. */
+export function seedOrRandom(seed: number | bigint | undefined): number | bigint {
+  return seed === undefined || seed === -1 || seed === -1n ? randomInt(2 ** 32) : seed
+}
 
 /**
  * The seed of a request, or one for each of its images, from its options `seed` and `seeds`.
@@ -10,14 +16,15 @@ import { checkSeed } from './torch-generator'
 export function parseSeeds(seed: unknown, seeds: unknown, images: number): number | bigint | (number | bigint)[] {
   const mode = optional(seeds, item => oneOf(item, 'seeds', ['same-generator', 'per-image']))
   const one = (value: unknown): number | bigint => {
-    if (value === undefined || value === -1 || value === -1n) return randomInt(2 ** 32)
-    checkSeed(value)
-    return value as number | bigint
+    const seed = seedOrRandom(value as number | bigint | undefined)
+    checkSeed(seed)
+    return seed
   }
-  if (Array.isArray(seed)) {
+  if (typeof seed === 'object' && seed !== null) {
+    const list = listOf(seed, 'a list of seeds', 65_536)
     if (mode === 'same-generator') throw new AsdmError('INVALID_ARGUMENT', 'Expected one seed with seeds "same-generator" but received a list')
-    if (seed.length !== images) throw new AsdmError('INVALID_ARGUMENT', `Expected a seed for each of ${images} images but received ${seed.length}`)
-    return Array.from(seed as unknown[], value => one(value ?? null))
+    if (list.length !== images) throw new AsdmError('INVALID_ARGUMENT', `Expected a seed for each of ${images} images but received ${list.length}`)
+    return list.map(value => one(value ?? null))
   }
   const first = one(seed)
   if (mode !== 'per-image') return first

@@ -1,4 +1,6 @@
 import { AsdmError, shown } from '../base/errors'
+import { listOf } from '../base/reading'
+import { inPieces, type Slices } from '../base/slices'
 import type { Tensor } from '../base/tensor'
 import { log32, sinCos32 } from './float32-math'
 import { MersenneTwister } from './mersenne-twister'
@@ -47,32 +49,50 @@ export class TorchGenerator {
    * @throws AsdmError `INVALID_ARGUMENT` for another shape, `OUT_OF_MEMORY`
    */
   randn(shape: readonly number[]): Tensor {
-    const count = checkShape(shape)
-    let data: Float32Array
-    try {
-      data = new Float32Array(count)
-    } catch (cause) {
-      throw new AsdmError('OUT_OF_MEMORY', `Expected room for ${count} random values but the allocation failed`, { cause })
+    const { sizes, count } = checkShape(shape)
+    const data = newArray(count)
+    if (data.length < 16) this.#fillPairs(data)
+    else {
+      this.#fillUniform(data, 0, data.length)
+      normalBlocks(data, 0, data.length)
+      this.#fillTail(data)
     }
-    if (count >= 16) this.#fillBlocks(data)
-    else for (let i = 0; i < count; i++) data[i] = this.#normalDouble()
+    return { data, shape: sizes }
+  }
+
+  /**
+   * {@link randn} in slices of the event loop; nothing else may be drawn meanwhile.
+   * @internal
+   */
+  async randnSliced(shape: readonly number[], slices: Slices): Promise<Tensor> {
+    const data = newArray(checkShape(shape).count)
+    if (data.length < 16) this.#fillPairs(data)
+    else {
+      await inPieces(data.length, slices, (from, to) => this.#fillUniform(data, from, to))
+      await inPieces(data.length, slices, (from, to) => normalBlocks(data, from, to))
+      this.#fillTail(data)
+    }
     return { data, shape: [...shape] }
   }
 
-  /** PyTorch's path for 16 values and more: uniform values first, then blocks of 16 in float32; a tail draws its 16 values again. */
-  #fillBlocks(data: Float32Array): void {
-    const uniform = (from: number): void => {
-      for (let i = from; i < data.length; i++) data[i] = (this.#engine.next() & 0xffffff) * 2 ** -24
-    }
-    uniform(0)
-    for (let i = 0; i + 16 <= data.length; i += 16) boxMuller16(data, i)
-    if (data.length % 16 !== 0) {
-      uniform(data.length - 16)
-      boxMuller16(data, data.length - 16)
-    }
+  /** PyTorch's path for 16 values and more: uniform values first, then blocks of 16 in float32 … */
+  #fillUniform(data: Float32Array, from: number, to: number): void {
+    for (let i = from; i < to; i++) data[i] = (this.#engine.next() & 0xffffff) * 2 ** -24
   }
 
-  /** PyTorch's path for fewer than 16 values: one at a time in double precision, drawn in pairs. */
+  /** … and a tail draws its 16 values again. */
+  #fillTail(data: Float32Array): void {
+    if (data.length % 16 === 0) return
+    this.#fillUniform(data, data.length - 16, data.length)
+    boxMuller16(data, data.length - 16)
+  }
+
+  /** PyTorch's path for fewer than 16 values. */
+  #fillPairs(data: Float32Array): void {
+    for (let i = 0; i < data.length; i++) data[i] = this.#normalDouble()
+  }
+
+  /** One value in double precision, drawn in pairs. */
   #normalDouble(): number {
     const kept = this.#nextDouble
     if (kept !== undefined) {
@@ -92,13 +112,26 @@ export class TorchGenerator {
   }
 }
 
+function newArray(count: number): Float32Array {
+  try {
+    return new Float32Array(count)
+  } catch (cause) {
+    throw new AsdmError('OUT_OF_MEMORY', `Expected room for ${count} random values but the allocation failed`, { cause })
+  }
+}
+
+/** The whole blocks of 16 in data[from..to); `from` is where one begins. */
+function normalBlocks(data: Float32Array, from: number, to: number): void {
+  for (let i = from; i + 16 <= to; i += 16) boxMuller16(data, i)
+}
+
 /** Box and Muller 1958 on data[i..i+16): radii from the first eight, angles from the last eight, every step rounded to float32. */
 function boxMuller16(data: Float32Array, start: number): void {
   const fround = Math.fround
   const turned = { sin: 0, cos: 0 }
   for (let i = start; i < start + 8; i++) {
-    const radius = fround(Math.sqrt(fround(-2 * log32(1 - data[i]))))
-    sinCos32(fround(TWO_PI_F32 * data[i + 8]), turned)
+    const radius = fround(Math.sqrt(fround(-2 * log32(1 - data[i]!))))
+    sinCos32(fround(TWO_PI_F32 * data[i + 8]!), turned)
     data[i] = radius * turned.cos
     data[i + 8] = radius * turned.sin
   }
@@ -115,13 +148,13 @@ export function checkSeed(seed: unknown): bigint {
     `Expected a seed that is an integer from 0 to 2^53 or a bigint from 0 to 2^64 - 1 but received ${shown(seed)}`)
 }
 
-function checkShape(shape: unknown): number {
-  const sizes = Array.isArray(shape) && shape.length <= 16 ? shape as unknown[] : [NaN]
+function checkShape(shape: unknown): { sizes: number[], count: number } {
+  const sizes = listOf(shape, 'a shape', 16)
   const count = sizes.reduce<number>(
     (product, size) => (Number.isInteger(size) && size as number > 0 ? product * (size as number) : NaN), 1,
   )
   if (!(count <= MAX_ELEMENTS))
     throw new AsdmError('INVALID_ARGUMENT',
       `Expected a shape of positive integers with at most ${MAX_ELEMENTS} elements but received ${shown(shape)}`)
-  return count
+  return { sizes: sizes as number[], count }
 }
