@@ -1,4 +1,5 @@
 import { AsdmError, shown } from '../base/errors'
+import { reading } from '../base/reading'
 
 /**
  * A scheduler config as diffusers writes it (`scheduler_config.json`): snake_case options, all of them optional except `_class_name`.
@@ -25,14 +26,17 @@ const known = new Set([
   'solver_order', 'solver_p', 'solver_type', 'steps_offset', 'tau_func', 'thresholding', 'time_shift_type', 'timestep_scaling', 'timestep_spacing',
   'timestep_type', 'trained_betas', 'use_beta_sigmas', 'use_dynamic_shifting', 'use_exponential_sigmas', 'use_flow_sigmas', 'use_karras_sigmas',
   'use_lu_lambdas', 'variance_type',
+  // asdm's own.
+  'use_sgm_uniform_sigmas', 'use_align_your_steps_sigmas',
 ])
 
 /** Options that a class has in diffusers and not here; what they ask for is refused. `false` and `null` ask for nothing. */
-const unsupported: Readonly<Record<string, readonly string[]>> = {
-  EulerDiscreteScheduler: ['use_beta_sigmas'],
-  DPMSolverMultistepScheduler: ['use_beta_sigmas', 'use_flow_sigmas', 'use_dynamic_shifting', 'variance_type'],
-  UniPCMultistepScheduler: ['use_beta_sigmas', 'use_flow_sigmas', 'use_dynamic_shifting', 'solver_p', 'shift_terminal'],
-}
+const unsupported: ReadonlyMap<string, readonly string[]> = new Map([
+  ['DPMSolverMultistepScheduler', ['use_flow_sigmas', 'use_dynamic_shifting', 'variance_type']],
+  ['UniPCMultistepScheduler', ['use_flow_sigmas', 'use_dynamic_shifting', 'solver_p', 'shift_terminal']],
+  ['DEISMultistepScheduler', ['use_flow_sigmas', 'use_dynamic_shifting']],
+  ['SASolverScheduler', ['use_flow_sigmas', 'variance_type', 'tau_func']],
+])
 
 /** Variances of DDPM, which DPM-Solver leaves alone: it only acts on learned ones. */
 const fixedVariances: readonly unknown[] = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log']
@@ -81,8 +85,9 @@ export class ConfigReader {
   }
 
   /** An integer in the closed range [min, max]. */
-  integer(option: string, fallback: number, min: number, max: number): number {
-    const value = this.#take(option) ?? fallback
+  integer<Default extends number | null>(option: string, fallback: Default, min: number, max: number): number | Default {
+    const value = this.#take(option)
+    if (value === undefined) return this.#record(option, fallback)
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max)
       throw this.bad(option, `an integer from ${min} to ${max}`, value)
     return this.#record(option, value)
@@ -109,15 +114,16 @@ export class ConfigReader {
   ): readonly number[] | Default {
     const value = this.#take(option)
     if (value === undefined) return this.#record(option, fallback)
-    if (!Array.isArray(value) || value.length > most) throw this.bad(option, `a list of at most ${most} numbers`, value)
-    const wrong = value.findIndex(item => typeof item !== 'number' || !(item >= min && item <= max))
-    if (wrong >= 0) throw this.bad(`${option}[${wrong}]`, `a number from ${min} to ${max}`, value[wrong])
-    return this.#record(option, Object.freeze([...value as number[]]))
+    const list = reading(option, () => (Array.isArray(value) && value.length <= most ? Array.from(value as unknown[]) : undefined))
+    if (list === undefined) throw this.bad(option, `a list of at most ${most} numbers`, value)
+    const wrong = list.findIndex(item => typeof item !== 'number' || !(item >= min && item <= max))
+    if (wrong >= 0) throw this.bad(`${option}[${wrong}]`, `a number from ${min} to ${max}`, list[wrong])
+    return this.#record(option, Object.freeze(list as number[]))
   }
 
   /** Refuses what nobody read, unless it asks for nothing or belongs to other classes. */
   finish(): SchedulerConfig {
-    const refused = Object.hasOwn(unsupported, this.className) ? unsupported[this.className] : []
+    const refused = unsupported.get(this.className) ?? []
     for (const [option, value] of this.#given) {
       if (option.startsWith('_') || value === null || value === undefined || value === false) continue
       if (known.has(option) && !refused.includes(option) || option === 'variance_type' && fixedVariances.includes(value)) continue
@@ -130,9 +136,11 @@ export class ConfigReader {
 
 /** Checks that a config is an object at all. @throws AsdmError `INVALID_ARGUMENT` */
 export function checkConfig(config: unknown): SchedulerConfig {
-  if (config === null || typeof config !== 'object' || Array.isArray(config) || ArrayBuffer.isView(config))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected a scheduler config to be an object but received ${shown(config)}`)
-  return config as SchedulerConfig
+  return reading('a scheduler config', () => {
+    if (config === null || typeof config !== 'object' || Array.isArray(config) || ArrayBuffer.isView(config))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected a scheduler config to be an object but received ${shown(config)}`)
+    return { ...config }
+  })
 }
 
 /**

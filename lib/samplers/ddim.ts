@@ -49,8 +49,8 @@ export class DDIMSampler extends Sampler<DDIMOptions> {
   protected override advance({ output, sample, timestep, noise, eta }: StepInput): Tensor {
     const { predictionType, limits, setAlphaToOne } = this.options
     const previousTimestep = timestep - this.#stride
-    const product = this.alphasCumprod[timestep]
-    const previousProduct = previousTimestep >= 0 ? this.alphasCumprod[previousTimestep] : setAlphaToOne ? 1 : this.alphasCumprod[0]
+    const product = this.alphasCumprod[timestep]!
+    const previousProduct = previousTimestep >= 0 ? this.alphasCumprod[previousTimestep]! : setAlphaToOne ? 1 : this.alphasCumprod[0]!
     const alpha = Math.sqrt(product)
     const sigma = Math.sqrt(1 - product)
 

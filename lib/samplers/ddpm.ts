@@ -47,13 +47,13 @@ export class DDPMSampler extends Sampler<DDPMOptions> {
   }
 
   /** All but timestep 0, which only linspace and an offset of 0 end at. */
-  protected override draws(index: number): boolean { return this.course.timesteps[index] > 0 }
+  protected override draws(index: number): boolean { return this.course.timesteps[index]! > 0 }
 
   protected override advance({ output, sample, index, timestep, noise }: StepInput): Tensor {
     const { predictionType, limits, varianceType } = this.options
     const next = this.course.timesteps[index + 1]
-    const product = this.alphasCumprod[timestep]
-    const previousProduct = next === undefined ? 1 : this.alphasCumprod[next]
+    const product = this.alphasCumprod[timestep]!
+    const previousProduct = next === undefined ? 1 : this.alphasCumprod[next]!
     const stepAlpha = product / previousProduct
     const stepBeta = 1 - stepAlpha
 

@@ -12,68 +12,10 @@
  */
 import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
-import { parseConfig, type ConfigReader, type ParsedConfig, type SchedulerConfig } from './config'
-import { toOriginalUnscaled } from './prediction'
-import { readCommon, Sampler, type CommonOptions, type Course, type StepInput } from './sampler'
-import {
-  finalSigmas, interpolate, readSigmaRange, readSigmaRule, ruledSigmas, timestepOfSigma, trainingSigmas,
-  type FinalSigma, type SigmaRange, type SigmaRule,
-} from './sigmas'
-import { spacedTimesteps } from './timesteps'
-
-export interface SigmaOptions extends CommonOptions, SigmaRange {
-  rule: SigmaRule
-  finalSigma: FinalSigma
-}
-
-/** What both Euler samplers share: samples that are not scaled to unit variance, hence inputs that are, and noise levels. */
-export abstract class UnscaledSampler extends Sampler<SigmaOptions> {
-  readonly #trained: Float32Array
-  #initNoiseSigma: number
-
-  protected constructor(parsed: ParsedConfig<SigmaOptions>) {
-    super(parsed)
-    this.#trained = trainingSigmas(this.alphasCumprod)
-    this.#initNoiseSigma = this.#startOf(this.#trained.at(-1)!)
-  }
-
-  override get initNoiseSigma(): number { return this.#initNoiseSigma }
-
-  override scaleInput(sample: Tensor, i: number): Tensor {
-    return combine([1 / Math.sqrt(this.sigmas![i] ** 2 + 1), super.scaleInput(sample, i)])
-  }
-
-  protected override lay(steps: number): Course {
-    const { rule, sigmaMin, sigmaMax, finalSigma } = this.options
-    let timesteps = spacedTimesteps({ ...this.options, steps, fractional: true })
-    let sigmas = timesteps.map(timestep => interpolate(this.#trained, timestep))
-    if (rule !== 'timesteps') {
-      const logSigmas = this.#trained.map(Math.log)
-      sigmas = ruledSigmas(rule, sigmaMin ?? sigmas.at(-1)!, sigmaMax ?? sigmas[0], steps)
-      timesteps = sigmas.map(sigma => Math.fround(timestepOfSigma(sigma, logSigmas)))
-    }
-    sigmas = [...sigmas, finalSigma === 'zero' ? 0 : this.#trained[0]].map(Math.fround)
-    this.#initNoiseSigma = this.#startOf(Math.max(...sigmas))
-    return { timesteps, sigmas }
-  }
-
-  protected override levels(index: number): { signal: number, noise: number } {
-    return { signal: 1, noise: this.course.sigmas![index] }
-  }
-
-  /** Standard deviation of x_0 + sigma n at the start; spacings that begin at the last timestep take it for pure noise. */
-  #startOf(sigmaMax: number): number {
-    return this.options.spacing === 'leading' ? Math.fround(Math.sqrt(sigmaMax ** 2 + 1)) : sigmaMax
-  }
-
-  /** x moved to noise level `to` along the ODE. @returns the terms of a sum */
-  protected drift({ output, sample, index }: StepInput, to: number): readonly (readonly [number, Tensor])[] {
-    const sigma = this.course.sigmas![index]
-    const original = toOriginalUnscaled(this.options.predictionType, output, sample, sigma)
-    const ratio = (to - sigma) / sigma
-    return [[1 + ratio, sample], [-ratio, original]]
-  }
-}
+import { parseConfig, type ConfigReader, type SchedulerConfig } from './config'
+import { readCommon, type StepInput } from './sampler'
+import { finalSigmas, readSigmaRange, readSigmaRule } from './sigmas'
+import { UnscaledSampler, type SigmaOptions } from './unscaled'
 
 function readOptions(reader: ConfigReader): SigmaOptions {
   const common = readCommon(reader, { spacing: 'linspace', zeroSnr: 'floor' })
@@ -90,9 +32,9 @@ export class EulerSampler extends UnscaledSampler {
     super(parseConfig('EulerDiscreteScheduler', config, readOptions))
   }
 
-  get name(): string { return 'euler' }
+  get name(): string { return `euler${this.suffix}` }
 
   protected override advance(input: StepInput): Tensor {
-    return combine(...this.drift(input, this.course.sigmas![input.index + 1]))
+    return combine(...this.drift(input, this.course.sigmas![input.index + 1]!))
   }
 }

@@ -7,14 +7,13 @@
  * | `skip`, `out`         | c_skip(t), c_out(t): the boundary condition                               |
  * | `scaled`              | t times `timestep_scaling`                                                |
  * | `sigmaData`           | sigma_data = 0.5                                                          |
- * | `stride`              | k, the skipping interval of the distillation                              |
  */
-import { AsdmError } from '../base/errors'
 import type { Tensor } from '../base/tensor'
 import { combine } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { limit, readLimits, toOriginal, type Limits } from './prediction'
 import { readCommon, Sampler, type CommonOptions, type Course, type StepInput } from './sampler'
+import { distilledTimesteps } from './timesteps'
 
 interface LCMOptions extends CommonOptions {
   limits: Limits
@@ -51,11 +50,7 @@ export class LCMSampler extends Sampler<LCMOptions> {
   /** Evenly chosen among the timesteps of the distillation, whatever the spacing. */
   protected override lay(steps: number): Course {
     const { originalSteps, trainTimesteps } = this.options
-    if (steps > originalSteps)
-      throw new AsdmError('INVALID_ARGUMENT',
-        `Expected at most ${originalSteps} steps for lcm (original_inference_steps) but received ${steps}`)
-    const stride = Math.floor(trainTimesteps / originalSteps)
-    const timesteps = Array.from({ length: steps }, (_, i) => (originalSteps - Math.floor(i * (originalSteps / steps))) * stride - 1)
+    const timesteps = distilledTimesteps(steps, originalSteps, trainTimesteps, this.name)
     this.checkTrained(timesteps, steps)
     return { timesteps }
   }
@@ -64,13 +59,13 @@ export class LCMSampler extends Sampler<LCMOptions> {
 
   protected override advance({ output, sample, index, timestep, noise }: StepInput): Tensor {
     const { predictionType, limits, timestepScaling } = this.options
-    const product = this.alphasCumprod[timestep]
+    const product = this.alphasCumprod[timestep]!
     const original = limit(toOriginal(predictionType, output, sample, Math.sqrt(product), Math.sqrt(1 - product)), limits)
     const scaled = timestep * timestepScaling
     const skip = sigmaData ** 2 / (scaled ** 2 + sigmaData ** 2)
     const out = scaled / Math.sqrt(scaled ** 2 + sigmaData ** 2)
     if (noise === undefined) return combine([out, original], [skip, sample])
-    const previousProduct = this.alphasCumprod[this.course.timesteps[index + 1]]
+    const previousProduct = this.alphasCumprod[this.course.timesteps[index + 1]!]!
     const signal = Math.sqrt(previousProduct)
     return combine([signal * out, original], [signal * skip, sample], [Math.sqrt(1 - previousProduct), noise])
   }

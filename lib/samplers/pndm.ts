@@ -13,7 +13,7 @@
  */
 import { AsdmError } from '../base/errors'
 import type { Tensor } from '../base/tensor'
-import { combine, copyOf } from './arithmetic'
+import { adamsBashforth, combine, copyOf } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
 import { toEpsilon } from './prediction'
 import { readCommon, Sampler, type CommonOptions, type Course, type StepInput } from './sampler'
@@ -23,9 +23,6 @@ interface PNDMOptions extends CommonOptions {
   skipPrkSteps: boolean
   setAlphaToOne: boolean
 }
-
-/** Adams-Bashforth weights by order, latest output first. */
-const multistepWeights = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]]
 
 /** Runge-Kutta: three steps of four network calls each. */
 const prkCalls = 12
@@ -70,8 +67,8 @@ export class PNDMSampler extends Sampler<PNDMOptions> {
     const half = Math.floor(stride / 2)
     const prk: number[] = []
     for (let step = 0; step < 3; step++) {
-      const middle = spaced[step + 1] + half
-      prk.push(spaced[step], middle, middle, spaced[step + 1])
+      const middle = spaced[step + 1]! + half
+      prk.push(spaced[step]!, middle, middle, spaced[step + 1]!)
     }
     return [...prk, ...spaced.slice(3)]
   }
@@ -87,7 +84,7 @@ export class PNDMSampler extends Sampler<PNDMOptions> {
   }
 
   #prk({ output, sample, i, timestep }: StepInput): Tensor {
-    const from = this.course.timesteps[i - i % 4]
+    const from = this.course.timesteps[i - i % 4]!
     const to = i % 2 === 1 ? timestep : timestep - Math.floor(this.#stride / 2)
     let mixed = output
     switch (i % 4) {
@@ -109,12 +106,12 @@ export class PNDMSampler extends Sampler<PNDMOptions> {
     const stride = this.#stride
     if (this.options.skipPrkSteps && i === 1) {
       // The second visit: the first step again, with the mean slope of both ends.
-      return this.#transfer(this.#start!, combine([1 / 2, output], [1 / 2, this.#outputs[0]]), timestep + stride, timestep)
+      return this.#transfer(this.#start!, combine([1 / 2, output], [1 / 2, this.#outputs[0]!]), timestep + stride, timestep)
     }
     if (i === 0) this.#start = copyOf(sample)
     this.#remember(output)
-    const weights = multistepWeights[this.#outputs.length - 1]
-    const mixed = combine(...this.#outputs.map((earlier, k) => [weights[k], earlier] as const))
+    const weights = adamsBashforth[this.#outputs.length - 1]!
+    const mixed = combine(...this.#outputs.map((earlier, k) => [weights[k]!, earlier] as const))
     return this.#transfer(sample, mixed, timestep, timestep - stride)
   }
 
@@ -124,8 +121,8 @@ export class PNDMSampler extends Sampler<PNDMOptions> {
 
   /** From timestep `from` to `to` along a noise prediction (eq. 9). */
   #transfer(sample: Tensor, mixed: Tensor, from: number, to: number): Tensor {
-    const product = this.alphasCumprod[from]
-    const previousProduct = to >= 0 ? this.alphasCumprod[to] : this.options.setAlphaToOne ? 1 : this.alphasCumprod[0]
+    const product = this.alphasCumprod[from]!
+    const previousProduct = to >= 0 ? this.alphasCumprod[to]! : this.options.setAlphaToOne ? 1 : this.alphasCumprod[0]!
     const epsilon = toEpsilon(this.options.predictionType, mixed, sample, Math.sqrt(product), Math.sqrt(1 - product))
     const denominator = product * Math.sqrt(1 - previousProduct) + Math.sqrt(product * (1 - product) * previousProduct)
     return combine([Math.sqrt(previousProduct / product), sample], [-(previousProduct - product) / denominator, epsilon])

@@ -47,7 +47,7 @@ export function toOriginalUnscaled(type: PredictionType, output: Tensor, x: Tens
 
 /** How a predicted clean sample is kept within bounds. */
 export interface Limits {
-  /** Dynamic thresholding (Saharia et al. 2022, https://arxiv.org/abs/2205.11487, section 2.3); goes before clipping, which it replaces. */
+  /** Dynamic thresholding (Saharia et al. 2022, https://arxiv.org/abs/2205.11487, section 2.3); it replaces clipping. */
   thresholding: boolean
   thresholdRatio: number
   thresholdMax: number
@@ -70,14 +70,14 @@ export function readLimits(reader: ConfigReader, clipDefault: boolean | 'absent'
 export function limit(original: Tensor, limits: Limits): Tensor {
   const { data, shape } = original
   if (limits.thresholding) {
-    const perSample = data.length / shape[0]
+    const perSample = data.length / shape[0]!
     for (let begin = 0; begin < data.length; begin += perSample) {
       const sample = data.subarray(begin, begin + perSample)
       const bound = Math.min(Math.max(quantile(sample.map(Math.abs), limits.thresholdRatio), 1), limits.thresholdMax)
-      for (let i = 0; i < perSample; i++) sample[i] = Math.min(Math.max(sample[i], -bound), bound) / bound
+      for (let i = 0; i < perSample; i++) sample[i] = Math.min(Math.max(sample[i]!, -bound), bound) / bound
     }
   } else if (limits.clip) {
-    for (let i = 0; i < data.length; i++) data[i] = Math.min(Math.max(data[i], -limits.clipRange), limits.clipRange)
+    for (let i = 0; i < data.length; i++) data[i] = Math.min(Math.max(data[i]!, -limits.clipRange), limits.clipRange)
   }
   return original
 }
@@ -88,5 +88,5 @@ function quantile(values: Float32Array, ratio: number): number {
   const rank = ratio * (values.length - 1)
   const below = Math.floor(rank)
   const above = Math.min(below + 1, values.length - 1)
-  return values[below] + (rank - below) * (values[above] - values[below])
+  return values[below]! + (rank - below) * (values[above]! - values[below]!)
 }

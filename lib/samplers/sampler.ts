@@ -1,4 +1,6 @@
 import { AsdmError, shown } from '../base/errors'
+import { checkLoaded } from '../base/options'
+import { fieldsOf, listOf } from '../base/reading'
 import { checkTensor, type Tensor } from '../base/tensor'
 import { combine, combinePerSample } from './arithmetic'
 import type { ConfigReader, ParsedConfig, SchedulerConfig } from './config'
@@ -8,13 +10,13 @@ import { skippedSteps, timestepSpacings, type TimestepSpacing } from './timestep
 
 /** How a run is laid out. */
 export interface TimestepOptions {
-  /** Image-to-image: how much of the run to do, in (0, 1]. 0.6 of 10 steps leaves out the first 4. */
+  /** img2img: how much of the run to do, in (0, 1]. 0.6 of 10 steps leaves out the first 4. */
   strength?: number | undefined
 }
 
 /** What the noise of a step depends on. */
 export interface NoiseOptions {
-  /** DDIM's share of fresh noise per step, in [0, 1]; 0, the default, is deterministic. Other samplers ignore it. */
+  /** DDIM's and TCD's share of fresh noise per step, in [0, 1]; 0, the default, is deterministic. Other samplers ignore it. */
   eta?: number | undefined
 }
 
@@ -61,7 +63,7 @@ export interface StepInput {
   sample: Tensor
   /** The step, counted from the first one of this run. */
   i: number
-  /** The step, counted from the first one of the whole course, of which image-to-image leaves out the beginning. */
+  /** The step, counted from the first one of the whole course, of which img2img leaves out the beginning. */
   index: number
   timestep: number
   /** Present where `needsNoise` says so. */
@@ -99,6 +101,7 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
   #shape: readonly number[] | undefined
 
   protected constructor(parsed: ParsedConfig<Options>) {
+    checkLoaded(() => typeof parsed.config === 'object' && typeof parsed.options.alphasCumprod === 'object', 'a sampler', 'createSampler')
     this.config = parsed.config
     this.options = parsed.options
     this.alphasCumprod = parsed.options.alphasCumprod
@@ -112,6 +115,13 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
 
   /** Does a step draw noise although `eta` is 0? */
   get stochastic(): boolean { return false }
+
+  /**
+   * How often the network runs in a step that is asked for: 2 for methods of second order in one step. `timesteps` has an entry for each
+   * run (the last step, which ends without noise, may need fewer), so that plans and progress count runs; `setTimesteps` and its strength
+   * count steps.
+   */
+  get order(): number { return 1 }
 
   /** Does a step depend on the ones before it? Such steps are to be called in order, each once. */
   protected get multistep(): boolean { return false }
@@ -129,7 +139,7 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
   get initNoiseSigma(): number { return 1 }
 
   /**
-   * Lays out a run of `steps` steps and forgets the one before.
+   * Lays out a run of `steps` steps (see {@link order} for how often the network runs) and forgets the one before.
    * @throws AsdmError `INVALID_ARGUMENT` for a number of steps that is no integer, below 1 or above the number of training timesteps, and
    * for a strength that leaves no step; `UNSUPPORTED_CONFIG` when the run would start where the network's prediction says nothing
    */
@@ -137,11 +147,12 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
     const { trainTimesteps } = this.options
     if (!Number.isInteger(steps) || steps < 1 || steps > trainTimesteps)
       throw new AsdmError('INVALID_ARGUMENT', `Expected steps to be an integer from 1 to ${trainTimesteps} but received ${shown(steps)}`)
-    const strength = checkOptions(options).strength ?? 1
+    const strength = fieldsOf(checkOptions(options), 'options', ['strength']).strength ?? 1
     if (typeof strength !== 'number' || !(strength > 0 && strength <= 1))
       throw new AsdmError('INVALID_ARGUMENT', `Expected strength to be a number above 0 and up to 1 but received ${shown(strength)}`)
-    const begin = skippedSteps(steps, strength)
-    if (begin >= steps)
+    const skipped = skippedSteps(steps, strength)
+    const begin = skipped * this.order
+    if (skipped >= steps)
       throw new AsdmError('INVALID_ARGUMENT', `Expected strength times steps to be at least 1 but received ${strength} times ${steps}`)
     const course = this.lay(steps, begin)
     if (begin >= course.timesteps.length)
@@ -158,41 +169,46 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
 
   /** What the network is to be handed for step `i`; the sample itself where the sampler does not scale. */
   scaleInput(sample: Tensor, i: number): Tensor {
-    this.#checkIndex(i)
-    checkTensor(sample, 'sample')
+    this.checkInput(sample, i)
     return sample
+  }
+
+  /** The sample of {@link scaleInput}, checked. */
+  protected checkInput(sample: Tensor, i: number): Tensor {
+    this.#checkIndex(i)
+    return checkTensor(sample, 'sample')
   }
 
   /** Does step `i` take noise? Draw then, and only then, to draw in diffusers' order. */
   needsNoise(i: number, options: NoiseOptions = {}): boolean {
     this.#checkIndex(i)
-    return this.draws(i + this.#begin, checkEta(checkOptions(options).eta))
+    return this.draws(i + this.#begin, checkEta(fieldsOf(checkOptions(options), 'options', ['eta']).eta))
   }
 
   /**
    * One step: the less noisy sample that follows from the network's output.
-   * @param output what the network made of `scaleInput(sample, i)`, of the sample's shape
+   * @param modelOutput what the network made of `scaleInput(from, i)`, of its shape
    * @param i index into `timesteps`
    * @throws AsdmError `INVALID_ARGUMENT` also when a sampler that remembers earlier steps is called out of order
    */
-  step(output: Tensor, i: number, sample: Tensor, options: StepOptions = {}): Tensor {
+  step(modelOutput: Tensor, i: number, from: Tensor, options: StepOptions = {}): Tensor {
     this.#checkIndex(i)
     if (this.multistep && i !== this.#next) {
       const expected = this.#next < this.#timesteps.length ? `step ${this.#next}` : 'setTimesteps before another run'
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected ${expected} but received step ${i}: ${this.name} remembers earlier steps, so they run in order`)
     }
-    checkTensor(sample, 'sample')
-    checkTensor(output, 'model output')
+    const sample = checkTensor(from, 'sample')
+    const output = checkTensor(modelOutput, 'model output')
     checkSameShape(output, 'the model output', sample.shape)
     if (this.#shape !== undefined) checkSameShape(sample, 'the sample', this.#shape)
-    const { noise, eta } = checkOptions(options)
+    const { noise: given, eta } = fieldsOf(checkOptions(options), 'options', ['noise', 'eta'])
     const input: StepInput = {
-      output, sample, i, index: i + this.#begin, timestep: this.#timesteps[i], noise: undefined, eta: checkEta(eta),
+      output, sample, i, index: i + this.#begin, timestep: this.#timesteps[i]!, noise: undefined, eta: checkEta(eta),
     }
     if (this.draws(input.index, input.eta)) {
-      if (noise === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected noise for step ${i} of ${this.name} but received none`)
-      checkTensor(noise, 'noise')
+      if (given === undefined) throw new AsdmError('INVALID_ARGUMENT', `Expected noise for step ${i} of ${this.name} but received none`)
+      const noise = checkTensor(given, 'noise')
       checkSameShape(noise, 'the noise', sample.shape)
       input.noise = noise
     }
@@ -207,11 +223,9 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
   /** A clean sample with as much noise as the run has at step `i`; in inpainting also for the steps after the first. */
   addNoise(original: Tensor, noise: Tensor, i: number): Tensor {
     this.#checkIndex(i)
-    checkTensor(original, 'original')
-    checkTensor(noise, 'noise')
-    checkSameShape(noise, 'the noise', original.shape)
+    const pair = checkPair(original, noise)
     const { signal, noise: amount } = this.levels(i + this.#begin)
-    return combine([signal, original], [amount, noise])
+    return combine([signal, pair.original], [amount, pair.noise])
   }
 
   /**
@@ -219,8 +233,9 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
    * @param timesteps a training timestep, or one per sample of the batch
    */
   addNoiseAt(original: Tensor, noise: Tensor, timesteps: number | readonly number[]): Tensor {
-    const { signals, noises } = this.#trainingLevels(original, noise, timesteps)
-    return combinePerSample(original, signals, noise, noises)
+    const pair = checkPair(original, noise)
+    const { signals, noises } = this.#trainingLevels(pair.original, timesteps)
+    return combinePerSample(pair.original, signals, pair.noise, noises)
   }
 
   /**
@@ -228,8 +243,9 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
    * `addNoiseAt`.
    */
   getVelocity(original: Tensor, noise: Tensor, timesteps: number | readonly number[]): Tensor {
-    const { signals, noises } = this.#trainingLevels(original, noise, timesteps)
-    return combinePerSample(noise, signals, original, noises.map(value => -value))
+    const pair = checkPair(original, noise)
+    const { signals, noises } = this.#trainingLevels(pair.original, timesteps)
+    return combinePerSample(pair.noise, signals, pair.original, noises.map(value => -value))
   }
 
   /** Lays out the whole course of a run; `begin` steps of it will be left out. */
@@ -246,7 +262,7 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
 
   /** Amplitudes of signal and noise in a sample at a step of the course. */
   protected levels(index: number): { signal: number, noise: number } {
-    const product = this.alphasCumprod[this.#course.timesteps[index]]
+    const product = this.alphasCumprod[this.#course.timesteps[index]!]!
     return { signal: Math.sqrt(product), noise: Math.sqrt(1 - product) }
   }
 
@@ -258,11 +274,11 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
    */
   protected checkTrained(timesteps: readonly number[], steps: number): void {
     const { trainTimesteps, stepsOffset, predictionType } = this.options
-    if (timesteps[0] >= trainTimesteps)
+    if (timesteps[0]! >= trainTimesteps)
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected fewer than ${steps} steps: with steps_offset ${stepsOffset} they start at timestep ${timesteps[0]}, `
         + `but training ended at ${trainTimesteps - 1}`)
-    if (predictionType === 'epsilon' && this.alphasCumprod[timesteps[0]] === 0)
+    if (predictionType === 'epsilon' && this.alphasCumprod[timesteps[0]!] === 0)
       throw new AsdmError('UNSUPPORTED_CONFIG',
         `Expected prediction_type to be v_prediction or sample but received "epsilon", which says nothing at timestep ${timesteps[0]}: `
         + 'the schedule leaves no signal there (zero terminal SNR)')
@@ -276,19 +292,18 @@ export abstract class Sampler<Options extends CommonOptions = CommonOptions> {
         `Expected the step index to be an integer from 0 to ${this.#timesteps.length - 1} but received ${shown(i)}`)
   }
 
-  #trainingLevels(original: Tensor, noise: Tensor, timesteps: unknown): { signals: number[], noises: number[] } {
-    checkTensor(original, 'original')
-    checkTensor(noise, 'noise')
-    checkSameShape(noise, 'the noise', original.shape)
-    const batch = original.shape[0] ?? 1
-    const list: readonly unknown[] = Array.isArray(timesteps) ? timesteps : Array.from({ length: batch }, () => timesteps)
+  #trainingLevels({ shape }: Tensor, timesteps: unknown): { signals: number[], noises: number[] } {
+    const batch = shape[0] ?? 1
+    const list: readonly unknown[] = typeof timesteps === 'object' && timesteps !== null
+      ? listOf(timesteps, 'timesteps', batch)
+      : Array.from({ length: batch }, () => timesteps)
     if (list.length !== batch)
       throw new AsdmError('INVALID_ARGUMENT', `Expected one timestep per sample, ${batch}, but received ${list.length}`)
     const products = list.map(timestep => {
       if (!Number.isInteger(timestep) || (timestep as number) < 0 || (timestep as number) >= this.options.trainTimesteps)
         throw new AsdmError('INVALID_ARGUMENT',
           `Expected a training timestep to be an integer from 0 to ${this.options.trainTimesteps - 1} but received ${shown(timestep)}`)
-      return this.alphasCumprod[timestep as number]
+      return this.alphasCumprod[timestep as number]!
     })
     return { signals: products.map(Math.sqrt), noises: products.map(product => Math.sqrt(1 - product)) }
   }
@@ -304,6 +319,13 @@ function checkEta(eta: unknown = 0): number {
   if (typeof eta !== 'number' || !(eta >= 0 && eta <= 1))
     throw new AsdmError('INVALID_ARGUMENT', `Expected eta to be a number from 0 to 1 but received ${shown(eta)}`)
   return eta
+}
+
+/** A sample and noise of its shape. */
+function checkPair(original: unknown, noise: unknown): { original: Tensor, noise: Tensor } {
+  const pair = { original: checkTensor(original, 'original'), noise: checkTensor(noise, 'noise') }
+  checkSameShape(pair.noise, 'the noise', pair.original.shape)
+  return pair
 }
 
 function checkSameShape(tensor: Tensor, name: string, shape: readonly number[]): void {

@@ -13,7 +13,7 @@
 import { AsdmError } from '../base/errors'
 import type { ConfigReader } from './config'
 
-export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2'
+type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2'
 
 const betaSchedules: readonly BetaSchedule[] = ['linear', 'scaled_linear', 'squaredcos_cap_v2']
 
@@ -30,7 +30,7 @@ function linspace(start: number, end: number, count: number): Float32Array {
 }
 
 /** The betas of a named schedule, one per training timestep. */
-export function namedBetas(schedule: BetaSchedule, betaStart: number, betaEnd: number, trainTimesteps: number): Float32Array {
+function namedBetas(schedule: BetaSchedule, betaStart: number, betaEnd: number, trainTimesteps: number): Float32Array {
   switch (schedule) {
     case 'linear': return linspace(betaStart, betaEnd, trainTimesteps)
     case 'scaled_linear': return linspace(Math.sqrt(betaStart), Math.sqrt(betaEnd), trainTimesteps).map(root => root * root)
@@ -43,19 +43,19 @@ export function namedBetas(schedule: BetaSchedule, betaStart: number, betaEnd: n
 }
 
 /** Cumulated products of 1 - beta: each rounded to float32, the running product in double. */
-export function cumulatedAlphas(betas: Float32Array): Float32Array {
+function cumulatedAlphas(betas: Float32Array): Float32Array {
   let product = 1
   return betas.map(beta => (product *= f32(1 - beta)))
 }
 
 /** Betas shifted and scaled so that the last timestep holds no signal and the first keeps its own (Lin et al., algorithm 1). */
-export function rescaleZeroTerminalSnr(betas: Float32Array): Float32Array {
+function rescaleZeroTerminalSnr(betas: Float32Array): Float32Array {
   const roots = cumulatedAlphas(betas).map(Math.sqrt)
-  const first = roots[0]
-  const last = roots[roots.length - 1]
+  const first = roots[0]!
+  const last = roots[roots.length - 1]!
   const scale = f32(first / f32(first - last))
   const products = roots.map(root => f32(f32(root - last) * scale) ** 2)
-  return products.map((product, t) => 1 - f32(t === 0 ? product : product / products[t - 1]))
+  return products.map((product, t) => 1 - f32(t === 0 ? product : product / products[t - 1]!))
 }
 
 /** The defaults in which diffusers' scheduler classes differ, and what they know of zero terminal SNR. */
@@ -96,7 +96,7 @@ export function readSchedule(reader: ConfigReader, defaults: ScheduleDefaults): 
 
   // Only the very last timestep may be without signal, and only for samplers that know how to start there.
   const least = alphasCumprod[trainTimesteps - (defaults.zeroSnr === 'exact' ? 2 : 1)]
-  if (!(least > 0 && alphasCumprod[0] < 1))
+  if (least === undefined || !(least > 0 && alphasCumprod[0]! < 1))
     throw new AsdmError('BAD_CONFIG',
       `Expected the betas of ${reader.className} to leave signal at every timestep and noise at the first, `
       + `but the products of 1 - beta run from ${alphasCumprod[0]} to ${least}`)

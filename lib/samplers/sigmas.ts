@@ -7,13 +7,27 @@
  * | `alpha`, `noise`   | alpha_t, sigma_t of DPM-Solver (Lu et al. 2022, https://arxiv.org/abs/2206.00927): alpha² + sigma² = 1 |
  * | `lambda`           | lambda_t = log(alpha_t / sigma_t), half the log SNR; here -log(sigma)                         |
  * | `rho`              | rho of Karras et al. 2022, https://arxiv.org/abs/2206.00364, eq. 5                            |
+ * | `up`, `down`       | sigma_up, sigma_down of k-diffusion's ancestral steps: fresh noise, and where the step without it ends |
  */
+import { symmetricBetaQuantile } from './beta-quantile'
 import type { ConfigReader } from './config'
+import type { SigmaScheduleName } from './names'
 import { roundHalfEven } from './timesteps'
 
-/** Noise level of every training timestep, least noise first, in float32. */
+const f32 = Math.fround
+
+/** Noise level of every training timestep, least noise first, in float32 operation by operation, as the reference. */
 export function trainingSigmas(alphasCumprod: Float32Array): Float32Array {
-  return alphasCumprod.map(product => Math.sqrt((1 - product) / product))
+  return alphasCumprod.map(product => Math.sqrt(f32(f32(1 - product) / product)))
+}
+
+/**
+ * An ancestral step from `sigma` to `next`, as k-diffusion splits it: down below the next level, then fresh noise up to it. The split is
+ * DDPM's posterior variance (Ho et al. 2020, https://arxiv.org/abs/2006.11239, eq. 7) written for x_0 + sigma n: up² + down² = next², and
+ * `next` lies halfway between `sigma` and `down` in log sigma.
+ */
+export function ancestralStep(sigma: number, next: number): { up: number, down: number } {
+  return { up: next * Math.sqrt(Math.max(1 - (next / sigma) ** 2, 0)), down: next ** 2 / sigma }
 }
 
 /** Splits a noise level into signal and noise amplitudes of a sample of unit variance. */
@@ -24,10 +38,10 @@ export function amplitudes(sigma: number): { alpha: number, noise: number } {
 
 /** `table` at a fractional index, linear between entries and constant beyond them. */
 export function interpolate(table: ArrayLike<number>, index: number): number {
-  if (index <= 0) return table[0]
-  if (index >= table.length - 1) return table[table.length - 1]
+  if (index <= 0) return table[0]!
+  if (index >= table.length - 1) return table[table.length - 1]!
   const below = Math.floor(index)
-  return table[below] + (table[below + 1] - table[below]) * (index - below)
+  return table[below]! + (table[below + 1]! - table[below]!) * (index - below)
 }
 
 /** The fractional training timestep of a noise level, linear in log sigma between the timesteps, within their range. */
@@ -37,24 +51,48 @@ export function timestepOfSigma(sigma: number, logSigmas: ArrayLike<number>): nu
   let high = logSigmas.length - 1
   while (high - low > 1) {
     const middle = (low + high) >> 1
-    if (logSigmas[middle] <= logSigma) low = middle
+    if (logSigmas[middle]! <= logSigma) low = middle
     else high = middle
   }
-  const weight = Math.min(Math.max((logSigmas[low] - logSigma) / (logSigmas[low] - logSigmas[high]), 0), 1)
+  const weight = Math.min(Math.max((logSigmas[low]! - logSigma) / (logSigmas[low]! - logSigmas[high]!), 0), 1)
   return (1 - weight) * low + weight * high
 }
 
 /** How noise levels are chosen: at the timesteps, or by a rule of their own from which the timesteps follow. */
-export type SigmaRule = 'timesteps' | 'karras' | 'exponential' | 'lu'
+export type SigmaRule = 'timesteps' | 'lu' | SigmaScheduleName
 
-/** Reads the `use_..._sigmas` switches, of which one may be on. @throws AsdmError `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
+/** The switches of scheduler configs, of which one may be on; the last two are asdm's own, in diffusers' manner. */
+const switches = {
+  'karras': 'use_karras_sigmas',
+  'exponential': 'use_exponential_sigmas',
+  'beta': 'use_beta_sigmas',
+  'sgm-uniform': 'use_sgm_uniform_sigmas',
+  'align-your-steps': 'use_align_your_steps_sigmas',
+} as const satisfies Record<SigmaScheduleName, string>
+
+/** The switches set for one rule, `timesteps` for none: what a sampler's name settles of a config. */
+export function sigmaSwitches(rule: 'timesteps' | SigmaScheduleName): Record<string, boolean> {
+  return Object.fromEntries(Object.entries(switches).map(([each, option]) => [option, each === rule]))
+}
+
+/** Reads the `use_..._sigmas` switches. @throws AsdmError `BAD_CONFIG` */
 export function readSigmaRule(reader: ConfigReader, withLu: boolean): SigmaRule {
   const rules: SigmaRule[] = []
-  if (reader.flag('use_karras_sigmas', false)) rules.push('karras')
-  if (reader.flag('use_exponential_sigmas', false)) rules.push('exponential')
+  for (const [rule, option] of Object.entries(switches)) if (reader.flag(option, false)) rules.push(rule as SigmaScheduleName)
   if (withLu && reader.flag('use_lu_lambdas', false)) rules.push('lu')
-  if (rules.length > 1) throw reader.bad('use_karras_sigmas, use_exponential_sigmas and use_lu_lambdas', 'true for one at most', rules)
+  if (rules.length > 1)
+    throw reader.bad(`${Object.values(switches).join(', ')}${withLu ? ', use_lu_lambdas' : ''}`, 'true for one at most', rules)
   return rules[0] ?? 'timesteps'
+}
+
+/** Is the rule none of diffusers'? Its timesteps stay between integers then, as in the programs that have it. */
+export function isForeign(rule: SigmaRule): boolean {
+  return rule === 'sgm-uniform' || rule === 'align-your-steps'
+}
+
+/** The end of a sampler's name that says its rule. */
+export function ruleSuffix(rule: SigmaRule): string {
+  return rule === 'timesteps' || rule === 'lu' ? '' : `-${rule}`
 }
 
 /** Ends of the Karras and exponential noise levels, where they are not those of training. */
@@ -77,20 +115,44 @@ export type FinalSigma = 'zero' | 'sigma_min'
 
 export const finalSigmas: readonly FinalSigma[] = ['zero', 'sigma_min']
 
-/** Noise levels from `sigmaMax` down to `sigmaMin`, by a rule other than `timesteps`. */
-export function ruledSigmas(rule: Exclude<SigmaRule, 'timesteps'>, sigmaMin: number, sigmaMax: number, steps: number): number[] {
+/**
+ * Align Your Steps (Sabour et al. 2024, https://arxiv.org/abs/2404.14507): the published levels of ten steps of Stable Diffusion 1.5, and
+ * where the last one ends; other numbers of steps take them linearly in log sigma between these.
+ */
+const alignedLevels = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029].map(Math.log)
+
+/**
+ * Noise levels from `sigmaMax` down to `sigmaMin`, by a rule other than `timesteps`.
+ * @param logSigmas of the training timesteps
+ */
+export function ruledSigmas(
+  rule: Exclude<SigmaRule, 'timesteps'>, sigmaMin: number, sigmaMax: number, steps: number, logSigmas: ArrayLike<number>,
+): number[] {
   // One step alone sits at the noisy end.
   const ramp = (i: number): number => (steps === 1 ? 0 : i / (steps - 1))
-  if (rule === 'karras') {
-    const rho = 7
-    const least = sigmaMin ** (1 / rho)
-    const most = sigmaMax ** (1 / rho)
-    return Array.from({ length: steps }, (_, i) => (most + ramp(i) * (least - most)) ** rho)
+  const levels = (level: (i: number) => number): number[] => Array.from({ length: steps }, (_, i) => level(i))
+  switch (rule) {
+    case 'karras': {
+      const rho = 7
+      const least = sigmaMin ** (1 / rho)
+      const most = sigmaMax ** (1 / rho)
+      return levels(i => (most + ramp(i) * (least - most)) ** rho)
+    }
+    // Lu's uniform steps in lambda and exponentially spaced sigmas are the same levels; they differ in how timesteps are rounded.
+    case 'lu': case 'exponential': {
+      const least = Math.log(sigmaMin)
+      const most = Math.log(sigmaMax)
+      return levels(i => Math.exp(most + ramp(i) * (least - most)))
+    }
+    case 'beta': return levels(i => sigmaMin + symmetricBetaQuantile(1 - ramp(i), 0.6) * (sigmaMax - sigmaMin))
+    // Stability's generative models: evenly spaced timesteps, one more than steps, of which the last is left out.
+    case 'sgm-uniform': {
+      const first = timestepOfSigma(sigmaMax, logSigmas)
+      const last = timestepOfSigma(sigmaMin, logSigmas)
+      return levels(i => Math.exp(interpolate(logSigmas, first + i / steps * (last - first))))
+    }
+    case 'align-your-steps': return levels(i => Math.exp(interpolate(alignedLevels, i / steps * (alignedLevels.length - 1))))
   }
-  // Lu's uniform steps in lambda and exponentially spaced sigmas are the same levels; they differ in how timesteps are rounded.
-  const least = Math.log(sigmaMin)
-  const most = Math.log(sigmaMax)
-  return Array.from({ length: steps }, (_, i) => Math.exp(most + ramp(i) * (least - most)))
 }
 
 /** A timestep between integers, made one: rounded, or cut off where the reference forgets to round. */

@@ -1,10 +1,14 @@
-/** What the multistep solvers over lambda (DPM-Solver++, UniPC) share: noise levels that are at the timesteps or make them. */
+/**
+ * What the multistep solvers over lambda (DPM-Solver, UniPC, DEIS, SA-Solver) share: noise levels that are at the timesteps or make them.
+ */
 import { AsdmError } from '../base/errors'
+import type { Tensor } from '../base/tensor'
 import type { ConfigReader } from './config'
-import { readLimits, type Limits } from './prediction'
+import { limit, readLimits, toEpsilon, toOriginal, type Limits } from './prediction'
 import { readCommon, Sampler, type CommonOptions, type Course } from './sampler'
 import {
-  amplitudes, finalSigmas, integerTimestep, interpolate, readSigmaRange, readSigmaRule, ruledSigmas, timestepOfSigma, trainingSigmas,
+  amplitudes, finalSigmas, integerTimestep, interpolate, isForeign, readSigmaRange, readSigmaRule, ruledSigmas, ruleSuffix,
+  timestepOfSigma, trainingSigmas,
   type FinalSigma, type SigmaRange, type SigmaRule,
 } from './sigmas'
 import { spacedTimesteps } from './timesteps'
@@ -20,18 +24,31 @@ export interface SolverOptions extends CommonOptions, SigmaRange {
   cosine: boolean
 }
 
+/** Which options a solver class has. */
+interface SolverOwn {
+  /** `use_lu_lambdas`, and `lambda_min_clipped` if `clips` does not say otherwise. */
+  lambdas: boolean
+  clips?: boolean
+  /** `sigma_min` and `sigma_max`. */
+  sigmaRange: boolean
+  /** `final_sigmas_type` and `rescale_betas_zero_snr`; without them a run ends at the least noise of training. */
+  ends: boolean
+  /** `solver_order`, if not false. */
+  order?: false
+}
+
 /** Reads {@link SolverOptions}. @throws AsdmError `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
-export function readSolver(reader: ConfigReader, own: { lambdas: boolean, sigmaRange: boolean }): SolverOptions {
-  const common = readCommon(reader, { spacing: 'linspace', zeroSnr: 'floor' })
+export function readSolver(reader: ConfigReader, own: SolverOwn): SolverOptions {
+  const common = readCommon(reader, { spacing: 'linspace', zeroSnr: own.ends ? 'floor' : 'none' })
   return {
     ...common,
     ...(own.sigmaRange ? readSigmaRange(reader) : { sigmaMin: null, sigmaMax: null }),
     limits: readLimits(reader, 'absent'),
     rule: readSigmaRule(reader, own.lambdas),
-    order: reader.integer('solver_order', 2, 1, 3),
+    order: own.order === false ? 1 : reader.integer('solver_order', 2, 1, 3),
     lowerOrderFinal: reader.flag('lower_order_final', true),
-    finalSigma: reader.choice('final_sigmas_type', 'zero', finalSigmas),
-    lambdaMin: own.lambdas ? reader.number('lambda_min_clipped', null, -Infinity, 1e6) ?? -Infinity : -Infinity,
+    finalSigma: own.ends ? reader.choice('final_sigmas_type', 'zero', finalSigmas) : 'sigma_min',
+    lambdaMin: own.clips ?? own.lambdas ? reader.number('lambda_min_clipped', null, -Infinity, 1e6) ?? -Infinity : -Infinity,
     cosine: reader.values.beta_schedule === 'squaredcos_cap_v2',
   }
 }
@@ -48,6 +65,9 @@ export abstract class SolverSampler<Options extends SolverOptions> extends Sampl
 
   protected abstract habits(): SolverHabits
 
+  /** The end of the sampler's name. */
+  protected get suffix(): string { return ruleSuffix(this.options.rule) }
+
   protected override lay(steps: number): Course {
     const { rule, sigmaMin, sigmaMax, finalSigma } = this.options
     const trained = trainingSigmas(this.alphasCumprod)
@@ -59,14 +79,15 @@ export abstract class SolverSampler<Options extends SolverOptions> extends Sampl
       sigmas = timesteps.map(timestep => interpolate(trained, timestep))
     } else {
       const logSigmas = trained.map(Math.log)
-      sigmas = ruledSigmas(rule, sigmaMin ?? trained[0], sigmaMax ?? trained.at(-1)!, steps)
-      timesteps = sigmas.map(sigma => integerTimestep(timestepOfSigma(sigma, logSigmas), rounding))
+      sigmas = ruledSigmas(rule, sigmaMin ?? trained[0]!, sigmaMax ?? trained.at(-1)!, steps, logSigmas)
+      timesteps = sigmas.map(sigma => timestepOfSigma(sigma, logSigmas)).map(timestep =>
+        (isForeign(rule) ? Math.fround(timestep) : integerTimestep(timestep, rounding)))
     }
-    const last = finalSigma === 'zero' ? 0 : rule !== 'timesteps' && endsAtLastSigma ? sigmas.at(-1)! : trained[0]
+    const last = finalSigma === 'zero' ? 0 : rule !== 'timesteps' && endsAtLastSigma ? sigmas.at(-1)! : trained[0]!
     sigmas = [...sigmas, last].map(Math.fround)
     // Equal levels leave no slope to extrapolate.
     for (let i = 1; i < timesteps.length; i++) {
-      if (sigmas[i] >= sigmas[i - 1])
+      if (sigmas[i]! >= sigmas[i - 1]!)
         throw new AsdmError('INVALID_ARGUMENT',
           `Expected fewer than ${steps} steps for ${this.name}: the noise level must fall with every step, `
           + `but step ${i} would start no lower than step ${i - 1}`)
@@ -83,8 +104,21 @@ export abstract class SolverSampler<Options extends SolverOptions> extends Sampl
     return last
   }
 
+  /** The clean sample that the network's output at a step says, within its limits. */
+  protected original(output: Tensor, sample: Tensor, index: number): Tensor {
+    const { alpha, noise } = amplitudes(this.course.sigmas![index]!)
+    return limit(toOriginal(this.options.predictionType, output, sample, alpha, noise), this.options.limits)
+  }
+
+  /** The noise that it says, of the limited clean sample where that is limited. */
+  protected epsilon(output: Tensor, sample: Tensor, index: number): Tensor {
+    const { alpha, noise } = amplitudes(this.course.sigmas![index]!)
+    if (!this.options.limits.thresholding) return toEpsilon(this.options.predictionType, output, sample, alpha, noise)
+    return toEpsilon('sample', this.original(output, sample, index), sample, alpha, noise)
+  }
+
   protected override levels(index: number): { signal: number, noise: number } {
-    const { alpha, noise } = amplitudes(this.course.sigmas![index])
+    const { alpha, noise } = amplitudes(this.course.sigmas![index]!)
     return { signal: alpha, noise }
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Which training timesteps a run visits: Lin et al. 2023, https://arxiv.org/abs/2305.08891, table 2 ("leading", "trailing", "linspace").
  */
+import { AsdmError } from '../base/errors'
 
 export type TimestepSpacing = 'leading' | 'trailing' | 'linspace'
 
@@ -13,7 +14,7 @@ export function roundHalfEven(value: number): number {
   return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1
 }
 
-export interface SpacingOptions {
+interface SpacingOptions {
   spacing: TimestepSpacing
   steps: number
   /** Number of training timesteps. */
@@ -62,7 +63,19 @@ export function spacedTimesteps(options: SpacingOptions): number[] {
 }
 
 /**
- * How many of the first steps image-to-image leaves out: `strength` 1 leaves out none, 0.6 of 10 steps leaves out 4.
+ * The timesteps of samplers for distilled networks, noisiest first: evenly chosen among the `originalSteps` of the distillation.
+ * @throws AsdmError `INVALID_ARGUMENT` for more steps than the distillation had
+ */
+export function distilledTimesteps(steps: number, originalSteps: number, trainTimesteps: number, name: string): number[] {
+  if (steps > originalSteps)
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected at most ${originalSteps} steps for ${name} (original_inference_steps) but received ${steps}`)
+  const stride = Math.floor(trainTimesteps / originalSteps)
+  return Array.from({ length: steps }, (_, i) => (originalSteps - Math.floor(i * (originalSteps / steps))) * stride - 1)
+}
+
+/**
+ * How many of the first steps img2img leaves out: `strength` 1 leaves out none, 0.6 of 10 steps leaves out 4.
  * Truncates like diffusers' `get_timesteps`, with the same floating-point product.
  */
 export function skippedSteps(steps: number, strength: number): number {

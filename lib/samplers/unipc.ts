@@ -16,7 +16,6 @@
 import type { Tensor } from '../base/tensor'
 import { combine, copyOf } from './arithmetic'
 import { parseConfig, type SchedulerConfig } from './config'
-import { limit, toEpsilon, toOriginal } from './prediction'
 import type { StepInput } from './sampler'
 import { amplitudes } from './sigmas'
 import { readSolver, SolverSampler, type SolverHabits, type SolverOptions } from './solver'
@@ -38,7 +37,7 @@ export class UniPCSampler extends SolverSampler<UniPCOptions> {
   /** @throws AsdmError `INVALID_ARGUMENT`, `BAD_CONFIG`, `UNSUPPORTED_CONFIG` */
   constructor(config: SchedulerConfig) {
     super(parseConfig('UniPCMultistepScheduler', config, reader => {
-      const solver = readSolver(reader, { lambdas: false, sigmaRange: true })
+      const solver = readSolver(reader, { lambdas: false, sigmaRange: true, ends: true })
       const predictOriginal = reader.flag('predict_x0', true)
       if (!predictOriginal && solver.limits.thresholding) throw reader.unsupported('thresholding', true, 'false with predict_x0 false')
       if (!solver.lowerOrderFinal && solver.finalSigma === 'zero' && solver.order > 1)
@@ -52,7 +51,7 @@ export class UniPCSampler extends SolverSampler<UniPCOptions> {
     }))
   }
 
-  get name(): string { return 'unipc' }
+  get name(): string { return `unipc${this.suffix}` }
 
   protected override habits(): SolverHabits {
     return { rounding: this.options.rule === 'karras' ? 'round' : 'truncate', endsAtLastSigma: true }
@@ -65,8 +64,8 @@ export class UniPCSampler extends SolverSampler<UniPCOptions> {
   }
 
   protected override advance({ output, sample, index }: StepInput): Tensor {
-    const { order, lowerOrderFinal, disableCorrector } = this.options
-    const converted = this.#convert(output, sample, index)
+    const { order, lowerOrderFinal, disableCorrector, predictOriginal } = this.options
+    const converted = predictOriginal ? this.original(output, sample, index) : this.epsilon(output, sample, index)
     const corrected = this.#lastSample !== undefined && !disableCorrector.includes(index - 1)
       ? this.#move(this.#lastSample, index - 1, this.#lastOrder, converted)
       : copyOf(sample)
@@ -76,14 +75,6 @@ export class UniPCSampler extends SolverSampler<UniPCOptions> {
     return this.#move(corrected, index, this.#lastOrder)
   }
 
-  #convert(output: Tensor, sample: Tensor, index: number): Tensor {
-    const { predictionType, predictOriginal, limits } = this.options
-    const { alpha, noise } = amplitudes(this.course.sigmas![index])
-    return predictOriginal
-      ? limit(toOriginal(predictionType, output, sample, alpha, noise), limits)
-      : toEpsilon(predictionType, output, sample, alpha, noise)
-  }
-
   /**
    * From step `index` of the course to the next: the predictor (algorithm 2), or with the output found there the corrector (algorithm 1).
    * The latest remembered output belongs to step `index`.
@@ -91,14 +82,15 @@ export class UniPCSampler extends SolverSampler<UniPCOptions> {
   #move(sample: Tensor, index: number, order: number, arrived?: Tensor): Tensor {
     const { predictOriginal, basis: basisType } = this.options
     const sigmas = this.course.sigmas!
-    const from = amplitudes(sigmas[index])
-    const to = amplitudes(sigmas[index + 1])
-    const h = Math.log(sigmas[index] / sigmas[index + 1])
+    const from = amplitudes(sigmas[index]!)
+    const to = amplitudes(sigmas[index + 1]!)
+    const h = Math.log(sigmas[index]! / sigmas[index + 1]!)
     if (h === 0) return copyOf(sample)
     const hh = predictOriginal ? -h : h
     // scale times e^hh - 1, in a form that stays finite where the run ends without noise and h is infinite.
     const moved = predictOriginal ? to.alpha * Math.expm1(hh) : to.alpha * from.noise / from.alpha - to.noise
-    const [current, ...earlier] = this.#outputs
+    const current = this.#outputs[0]!
+    const earlier = this.#outputs.slice(1)
     const terms: (readonly [number, Tensor])[] = [
       [predictOriginal ? to.noise / from.noise : to.alpha / from.alpha, sample],
       [-moved, current],
@@ -106,13 +98,13 @@ export class UniPCSampler extends SolverSampler<UniPCOptions> {
     if (order === 1 && arrived === undefined) return combine(...terms)
 
     const spread = basisType === 'bh2' ? moved : (predictOriginal ? to.alpha : to.noise) * hh
-    const ratios = Array.from({ length: order - 1 }, (_, m) => Math.log(sigmas[index] / sigmas[index - m - 1]) / h)
+    const ratios = Array.from({ length: order - 1 }, (_, m) => Math.log(sigmas[index]! / sigmas[index - m - 1]!) / h)
     const weights = solverWeights(arrived === undefined ? ratios : [...ratios, 1], order, hh, basisType)
     ratios.forEach((ratio, m) => {
-      const factor = -spread * weights[m] / ratio
-      terms.push([factor, earlier[m]], [-factor, current])
+      const factor = -spread * weights[m]! / ratio
+      terms.push([factor, earlier[m]!], [-factor, current])
     })
-    if (arrived !== undefined) terms.push([-spread * weights[order - 1], arrived], [spread * weights[order - 1], current])
+    if (arrived !== undefined) terms.push([-spread * weights[order - 1]!, arrived], [spread * weights[order - 1]!, current])
     return combine(...terms)
   }
 }
@@ -135,17 +127,19 @@ function solverWeights(ratios: readonly number[], order: number, hh: number, bas
 
 /** Gaussian elimination with row exchange, for 2 or 3 unknowns. */
 function solve(matrix: readonly (readonly number[])[], right: readonly number[]): number[] {
-  const rows = matrix.map((row, k) => [...row, right[k]])
+  const rows = matrix.map((row, k) => [...row, right[k]!])
   const size = rows.length
   for (let column = 0; column < size; column++) {
     let pivot = column
-    for (let k = column + 1; k < size; k++) if (Math.abs(rows[k][column]) > Math.abs(rows[pivot][column])) pivot = k
-    ;[rows[column], rows[pivot]] = [rows[pivot], rows[column]]
-    for (let k = 0; k < size; k++) {
-      if (k === column) continue
-      const factor = rows[k][column] / rows[column][column]
-      for (let j = column; j <= size; j++) rows[k][j] -= factor * rows[column][j]
+    for (let k = column + 1; k < size; k++) if (Math.abs(rows[k]![column]!) > Math.abs(rows[pivot]![column]!)) pivot = k
+    const chosen = rows[pivot]!
+    rows[pivot] = rows[column]!
+    rows[column] = chosen
+    for (const row of rows) {
+      if (row === chosen) continue
+      const factor = row[column]! / chosen[column]!
+      for (let j = column; j <= size; j++) row[j]! -= factor * chosen[j]!
     }
   }
-  return rows.map((row, k) => row[size] / row[k])
+  return rows.map((row, k) => row[size]! / row[k]!)
 }
