@@ -3,10 +3,12 @@ import { copyFile, mkdir, readdir, realpath, rename, rm, writeFile, type FileHan
 import path from 'node:path'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { abortSignal, callback, checkOptions, nearestOf, optional, path as checkPath } from '../base/options'
+import { plain } from '../base/reading'
 import { unetJson } from '../convert/configs'
 import { convertModel } from '../convert/convert'
-import { fileError, fileExists, isFile, isFileError, isFolder, openFile, shownPath, statIfAny, writeError } from '../files/files'
-import { readJsonObject, type JsonObject } from '../files/json'
+import { fileError, fileExists, isFile, isFileError, isFolder, openFile, shownPath, statTarget, writeError } from '../files/files'
+import { makeFolders } from '../files/folders'
+import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
 import { writeSafetensors } from '../files/safetensors'
 import { locateModel } from '../hub/locate-model'
 import { openCheckpoint, type Part } from '../model/checkpoint'
@@ -24,7 +26,7 @@ import { recipeFile } from './shipped'
 export interface AssembleOptions {
   /** Folder to make; nothing may be there yet. */
   out: string
-  /** Models by their names in the recipe, as `StableDiffusion.load` takes them. These go before the recipe's own paths. */
+  /** Models by their names in the recipe, as `StableDiffusion.load` takes them. These take precedence over the recipe's own paths. */
   checkpoints?: Readonly<Record<string, string>> | undefined
   /** Stops it; nothing is left behind. */
   signal?: AbortSignal | undefined
@@ -57,12 +59,13 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
   const out = path.resolve(checkPath(given.out, 'out'))
   const signal = optional(given.signal, value => abortSignal(value, 'signal'))
   const onProgress = optional(given.onProgress, value => callback<NonNullable<AssembleOptions['onProgress']>>(value, 'onProgress'))
-  const paths = checkOptions(given.checkpoints, [...Object.keys(given.checkpoints ?? {})], 'assemble')
+  const paths = plain(given.checkpoints ?? {}, 'checkpoints')
+  if (!isJsonObject(paths)) throw new AsdmError('INVALID_ARGUMENT', `Expected checkpoints to be an object but received ${shown(given.checkpoints)}`)
   throwIfAborted(signal)
   const file = typeof recipe === 'string' ? await recipeFile(checkPath(recipe, 'recipe')) : undefined
   const parsed = file === undefined ? parseRecipe(recipe) : await loadRecipe(file)
   const places = await findCheckpoints(parsed, file === undefined ? undefined : path.dirname(path.resolve(file)), paths, signal)
-  if (await statIfAny(out) !== undefined)
+  if (await statTarget(out) !== undefined)
     throw new AsdmError('INVALID_ARGUMENT',
       `Expected out to be a folder that does not exist yet but there is something at ${shownPath(out)}`)
 
@@ -87,7 +90,7 @@ export async function assemble(recipe: Recipe | string, options: AssembleOptions
     const weights = coverTarget(parsed, targetWeights(parsed, parseUNetConfig(json, configFile)), parts)
     if (base.single) await convertModel(base.path, converted, { signal })
 
-    await mkdir(path.join(aside, 'unet'), { recursive: true })
+    await makeFolders(path.join(aside, 'unet'))
     const handleOf = async (file: string): Promise<FileHandle> => {
       const known = handles.get(file) ?? await openFile(file)
       handles.set(file, known)
@@ -146,7 +149,7 @@ async function findCheckpoints(
     let at: string
     if (Object.hasOwn(given, name)) {
       at = path.resolve((await locateModel(checkPath(given[name], `checkpoints.${name}`), { signal })).path)
-    } else if (own === null || home === undefined) {
+    } else if (typeof own !== 'string' || home === undefined) {
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected the path of the checkpoint ${shown(name)}, which the recipe leaves to the caller, but received none; give it as `
         + `checkpoints: { ${name}: path }, or --checkpoint ${name}=path`)
@@ -231,7 +234,7 @@ async function copyParts(from: string, to: string, signal: AbortSignal | undefin
   const index = path.join(from, 'model_index.json')
   if (await fileExists(index)) {
     const json: JsonObject = await readJsonObject(index)
-    // Parts that are not copied, and that making pictures does not need.
+    // Parts that are not copied, and that making images does not need.
     for (const part of ['safety_checker', 'feature_extractor', 'image_encoder']) if (json[part] !== undefined) json[part] = [null, null]
     if (json.requires_safety_checker !== undefined) json.requires_safety_checker = false
     await writeFile(path.join(to, 'model_index.json'), `${JSON.stringify(json, undefined, 2)}\n`)

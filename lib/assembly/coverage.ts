@@ -129,7 +129,7 @@ export function coverTarget(
         name: request.name, shape: [...request.shape], kind: 'copy',
         from: [taken(request, request.shape, restWeights!.get(request.name)!, {}, 'recipe.rest')],
       }
-    return make(request, prefix, recipe.units[prefix], byName)
+    return make(request, prefix, recipe.units[prefix]!, byName)
   })
 }
 
@@ -180,7 +180,7 @@ function find(wanted: string, prefix: string, { checkpoint, prefix: from }: Copy
       `Expected ${at}.prefix to be `
       + `${spelled.length > 1 ? 'no layer, since the line is none' : 'a layer, as up_blocks.1.2, since the line is one'}, but received `
       + shown(from))
-  const name = spelled[index] + rest
+  const name = spelled[index]! + rest
   const source = byName.get(checkpoint)!.get(name)
   if (source === undefined)
     throw new AsdmError('TENSOR_MISSING',
@@ -200,21 +200,22 @@ function taken(
   let axes: number[][] | undefined
   let now = given
   if (slice !== undefined) {
-    axes = given.map(size => Array.from({ length: size }, (_, i) => i))
+    const cut = axes = given.map(size => Array.from({ length: size }, (_, i) => i))
     slice.forEach(({ axis, begin, end }, i) => {
-      if (axis >= given.length || end > axes![axis].length)
+      const all = cut[axis]
+      if (all === undefined || end > all.length)
         throw new AsdmError('TENSOR_SHAPE',
           `Expected ${place}.slice[${i}] to lie inside ${source.name} [${given}] but received axis ${axis} from ${begin} to ${end}`)
-      axes![axis] = axes![axis].slice(begin, end)
+      cut[axis] = all.slice(begin, end)
     })
     now = axes.map(axis => axis.length)
   }
   if (sameView(now, shape)) return { source, share: 1, ...(axes !== undefined && { pick: axes }) }
   if (fit === undefined || now.length !== shape.length) throw wrong(now)
   axes ??= given.map(size => Array.from({ length: size }, (_, i) => i))
-  const pick = axes.map((axis, d) => Array.from({ length: shape[d] }, (_, i) => {
-    const at = (i - (shape[d] - axis.length)) % axis.length
-    return axis[at < 0 ? at + axis.length : at]
+  const pick = axes.map((axis, d) => Array.from({ length: shape[d]! }, (_, i) => {
+    const at = (i - (shape[d]! - axis.length)) % axis.length
+    return axis[at < 0 ? at + axis.length : at]!
   }))
   return { source, share: 1, pick }
 }

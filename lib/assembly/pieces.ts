@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
+import { convert, elementBytes } from '../model/dtype'
 import { readAt } from '../files/files'
+import type { StoredDType } from '../native/configs'
 import { TorchGenerator } from '../random/torch-generator'
 import type { MadeFrom, MadeWeight } from './coverage'
 
@@ -12,9 +14,9 @@ type HandleOf = (file: string) => Promise<FileHandle>
 
 /** The dtype a made weight is stored as. */
 export function madeDType({ kind, from }: Pick<MadeWeight, 'kind' | 'from'>): string {
-  const exact = kind === 'copy'
-    || kind === 'stack' && from.every(({ source, noise }) => noise === undefined && source.dtype === from[0].source.dtype)
-  return exact ? from[0].source.dtype : 'F32'
+  const dtype = from[0]?.source.dtype // none where numbers are given
+  const exact = kind === 'copy' || kind === 'stack' && from.every(({ source, noise }) => noise === undefined && source.dtype === dtype)
+  return exact && dtype !== undefined ? dtype : 'F32'
 }
 
 /** The bytes of a made weight, in pieces of about a megabyte; only a sliced tensor is held whole. */
@@ -32,7 +34,7 @@ export async function* madePieces(weight: MadeWeight, handleOf: HandleOf): Async
   }
 }
 
-const widthOf = ({ source }: MadeFrom): number => (source.dtype === 'F32' ? 4 : 2)
+const widthOf = ({ source }: MadeFrom): number => elementBytes[source.dtype]
 
 /** The bytes as they are. */
 async function* storedPieces(from: MadeFrom, handleOf: HandleOf): AsyncIterable<Uint8Array> {
@@ -52,14 +54,14 @@ function* picked(bytes: Uint8Array, shape: readonly number[], pick: readonly (re
   for (const row of rowAxes[0] ?? [0]) {
     const out = new Uint8Array(inner.length * width)
     const base = row * (strides[0] ?? 0)
-    inner.forEach((offset, i) => { for (let b = 0; b < width; b++) out[i * width + b] = bytes[base + offset + b] })
+    inner.forEach((offset, i) => { for (let b = 0; b < width; b++) out[i * width + b] = bytes[base + offset + b]! })
     yield out
   }
 }
 
 function offsets(strides: readonly number[], pick: readonly (readonly number[])[]): number[] {
   let all = [0]
-  pick.forEach((axis, d) => { all = all.flatMap(offset => axis.map(i => offset + i * strides[d])) })
+  pick.forEach((axis, d) => { all = all.flatMap(offset => axis.map(i => offset + i * strides[d]!)) })
   return all
 }
 
@@ -84,14 +86,16 @@ async function* numbersOf(from: MadeFrom, handleOf: HandleOf): AsyncIterable<Flo
 }
 
 async function* meanPieces(from: readonly MadeFrom[], handleOf: HandleOf): AsyncIterable<Uint8Array> {
-  const readers = from.map(one => numbersOf(one, handleOf)[Symbol.asyncIterator]())
+  const readers = from.map(one => ({ reader: numbersOf(one, handleOf)[Symbol.asyncIterator](), share: one.share }))
   for (;;) {
-    const pieces = []
-    for (const reader of readers) pieces.push(await reader.next())
-    if (pieces[0].done === true) return
-    const sum = new Float64Array(pieces[0].value.length)
-    pieces.forEach(({ value }, k) => { for (let i = 0; i < sum.length; i++) sum[i] += from[k].share * (value as Float64Array)[i] })
-    yield floatBytes(sum)
+    let sum: Float64Array | undefined
+    for (const { reader, share } of readers) {
+      const piece = await reader.next()
+      if (piece.done === true) return
+      sum ??= new Float64Array(piece.value.length)
+      for (let i = 0; i < sum.length; i++) sum[i]! += share * piece.value[i]!
+    }
+    yield floatBytes(sum!)
   }
 }
 
@@ -108,7 +112,7 @@ async function* noisyPieces(name: string, from: MadeFrom, handleOf: HandleOf): A
   for await (const numbers of numbersOf(from, handleOf)) {
     if (noise !== undefined) {
       const { data } = generator.randn([numbers.length])
-      for (let i = 0; i < numbers.length; i++) numbers[i] += deviation * data[i]
+      for (let i = 0; i < numbers.length; i++) numbers[i]! += deviation * data[i]!
     }
     yield floatBytes(numbers)
   }
@@ -131,27 +135,13 @@ async function standardDeviation(from: MadeFrom, handleOf: HandleOf): Promise<nu
 
 function floatBytes(numbers: Float32Array | Float64Array): Uint8Array {
   const out = new DataView(new ArrayBuffer(numbers.length * 4))
-  for (let i = 0; i < numbers.length; i++) out.setFloat32(i * 4, numbers[i], true)
+  for (let i = 0; i < numbers.length; i++) out.setFloat32(i * 4, numbers[i]!, true)
   return new Uint8Array(out.buffer)
 }
 
-function toNumbers(bytes: Uint8Array, dtype: string): Float64Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return Float64Array.from({ length: bytes.byteLength / (dtype === 'F32' ? 4 : 2) }, (_, i) => element(view, i, dtype))
-}
-
-const word = new DataView(new ArrayBuffer(4))
-
-function element(view: DataView, i: number, dtype: string): number {
-  if (dtype === 'F32') return view.getFloat32(i * 4, true)
-  const bits = view.getUint16(i * 2, true)
-  if (dtype === 'BF16') {
-    word.setUint32(0, bits * 0x10000)
-    return word.getFloat32(0)
-  }
-  const sign = bits & 0x8000 ? -1 : 1
-  const exponent = (bits >> 10) & 31
-  const fraction = bits & 1023
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15))
+function toNumbers(bytes: Uint8Array, dtype: StoredDType): Float64Array {
+  // Copied, since the bytes may lie at any address.
+  if (dtype === 'F64') return new Float64Array(new Uint8Array(bytes).buffer)
+  const floats = convert(new Uint8Array(bytes), dtype, 'F32').bytes
+  return new Float64Array(new Float32Array(floats.buffer, floats.byteOffset, floats.byteLength / 4))
 }

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { AsdmError, shown } from '../base/errors'
-import { nearestOf } from '../base/options'
+import { checkWhere, nearestOf, path as checkPath } from '../base/options'
+import { plain } from '../base/reading'
 import { shownPath } from '../files/files'
 import { isJsonObject, readJsonObject } from '../files/json'
 import { expertCount } from '../model/unet-config'
@@ -62,7 +63,7 @@ export interface RouterStart {
   activation?: Routing
   /**
    * The rates: `mean` (if left out), all alike with the sum 1; `first`, the first expert alone, so that the convolution is exactly the
-   * plain one; or a rate from 0 to 1 for each, which softmax divides by their sum.
+   * plain one; or a rate from 0 to 1 for each, under softmax with the sum 1.
    */
   start?: 'mean' | 'first' | readonly number[]
 }
@@ -117,7 +118,7 @@ const nameForm = /^[A-Za-z][\w-]{0,63}$/
  * @throws AsdmError `INVALID_ARGUMENT`
  */
 export function parseRecipe(value: unknown, where = 'recipe'): Recipe {
-  const recipe = object(value, where, ['$schema', 'version', 'name', 'description', 'checkpoints', 'target', 'rest', 'units'])
+  const recipe = object(plain(value, 'a recipe'), checkWhere(where), ['$schema', 'version', 'name', 'description', 'checkpoints', 'target', 'rest', 'units'])
   if (recipe.version !== 1) throw bad(`${where}.version`, '1', recipe.version)
   const checkpoints = parseCheckpoints(recipe.checkpoints, `${where}.checkpoints`)
   const names = Object.keys(checkpoints)
@@ -147,7 +148,7 @@ export function parseRecipe(value: unknown, where = 'recipe'): Recipe {
  * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`, `BAD_JSON`; `INVALID_ARGUMENT` with the place in the file
  */
 export async function loadRecipe(file: string): Promise<Recipe> {
-  return parseRecipe(await readJsonObject(file, maxRecipeBytes), `recipe in ${shownPath(file)}: recipe`)
+  return parseRecipe(await readJsonObject(checkPath(file, 'the path of a recipe'), maxRecipeBytes), `recipe in ${shownPath(file)}: recipe`)
 }
 
 /** A line of a recipe, for messages. */
@@ -163,9 +164,9 @@ export function spelledOut(prefix: string): string[] {
 
 /** The rest of a name behind a prefix that covers it (empty, or with its dot), and which of the spelled out prefixes did. */
 export function behind(prefix: string, name: string): { index: number, rest: string } | undefined {
-  const spelled = spelledOut(prefix)
-  const index = spelled.findIndex(part => name === part || name.startsWith(`${part}.`))
-  return index < 0 ? undefined : { index, rest: name.slice(spelled[index].length) }
+  for (const [index, part] of spelledOut(prefix).entries())
+    if (name === part || name.startsWith(`${part}.`)) return { index, rest: name.slice(part.length) }
+  return undefined
 }
 
 function parseCheckpoints(value: unknown, where: string): Record<string, string | null> {
@@ -262,6 +263,8 @@ function parseRouter(value: unknown, where: string, count: number): RouterStart 
     return item
   })
   if (rates.every(rate => rate === 0)) throw bad(`${where}.start`, 'rates of which one at least is above 0', start)
+  const sum = rates.reduce((total, rate) => total + rate, 0)
+  if (activation === 'softmax' && Math.abs(sum - 1) > 1e-6) throw bad(`${where}.start`, `rates that sum to 1, as softmax gives them (these to ${sum}),`, start)
   return { ...(activation !== undefined && { activation }), start: rates }
 }
 

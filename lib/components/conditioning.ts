@@ -1,4 +1,6 @@
-import { pick, type Tensor } from '../base/tensor'
+import { integer, number } from '../base/options'
+import type { Tensor } from '../base/tensor'
+import type { InputValues } from '../native/inputs'
 
 /** What the UNet is conditioned by besides sample and time step: its further inputs, each with the batch as its first dimension. */
 export interface Conditioning {
@@ -8,9 +10,9 @@ export interface Conditioning {
   timestepCond?: Tensor
 }
 
-/** The samples at `indices`, of every input. */
-export function pickConditioning({ encoderHiddenStates, timestepCond }: Conditioning, indices: readonly number[]): Conditioning {
-  return { encoderHiddenStates: pick(encoderHiddenStates, indices), ...(timestepCond && { timestepCond: pick(timestepCond, indices) }) }
+/** The same by the names of the graph's inputs. */
+export function conditioningValues({ encoderHiddenStates, timestepCond }: Conditioning): InputValues {
+  return { encoder_hidden_states: encoderHiddenStates, ...(timestepCond && { timestep_cond: timestepCond }) }
 }
 
 /**
@@ -18,8 +20,12 @@ export function pickConditioning({ encoderHiddenStates, timestepCond }: Conditio
  * 1000 (scale - 1) times frequencies from 1 to 1/10000. Float32 operation by operation, as diffusers' `get_guidance_scale_embedding`.
  * @param dim of the embedding, at least 4; the last of an odd number is 0
  * @returns [count,dim], with equal rows
+ * @throws AsdmError `INVALID_ARGUMENT`
  */
 export function guidanceEmbedding(scale: number, dim: number, count: number): Tensor {
+  number(scale, 'scale', -1e6, 1e6)
+  integer(dim, 'dim', 4, 65_536)
+  integer(count, 'count', 1, 65_536)
   const { fround } = Math
   const w = fround(fround(scale - 1) * 1000)
   const half = dim >> 1

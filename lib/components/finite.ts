@@ -35,7 +35,7 @@ async function allFinite(data: Float32Array, signal: AbortSignal): Promise<boole
   for (let start = 0; start < data.length; start += valuesAtOnce) {
     const end = Math.min(data.length, start + valuesAtOnce)
     // What is finite differs from itself by 0.
-    for (let i = start; i < end; i++) if (data[i] - data[i] !== 0) return false
+    for (let i = start; i < end; i++) if (data[i]! - data[i]! !== 0) return false
     slices ??= new Slices(signal)
     if (slices.over) await slices.next()
   }

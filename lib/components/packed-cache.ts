@@ -1,15 +1,19 @@
+import { createHash } from 'node:crypto'
 import fs from 'node:fs/promises'
 import path from 'node:path'
+import { withFile } from '../files/files'
+import { makeFolders } from '../files/folders'
 import type { NativeModelOptions, NativeModelSpec } from '../native/binding'
+import type { WeightSource } from '../native/configs'
 
 /**
- * What became of a part's packed cache: the file beside its weights that holds them as its kernels want them. It is of one kernel set and
- * number format, and of the weights it was made of; a file that is not, or is damaged, is never used. While a model uses it, nobody may
- * shorten or overwrite it in place (`docs/loading.md`).
+ * What became of a part's packed cache: a file that holds its weights as its kernels want them, beside those it was made of or in a folder
+ * for such files. It is of one kernel set and number format, and of these weights; a file that is not, or is damaged, is never used. It is
+ * read into memory of the model's own, so what happens to it afterwards does not matter (`docs/loading.md`).
  */
 export interface PackedCache {
   /**
-   * - `used`: the weights are mapped from the file.
+   * - `used`: the weights were read from the file.
    * - `written`: there was none, and the next load will find one.
    * - `replaced`: the one that was there did not fit; `reason` says why.
    * - `unwritten`: the weights were packed, but no file could be written; `reason` says why.
@@ -21,10 +25,49 @@ export interface PackedCache {
   reason?: string
 }
 
-/** The packed cache of a part: beside the first of its weight files, named after it, the part, the kernel set and the number format. */
-export function packedCacheFile(weights: string, kind: NativeModelSpec['kind'], cpu: string, dtype: NativeModelOptions['dtype']): string {
-  const { dir, name } = path.parse(weights)
-  return path.join(dir, `${name}.${kind.replace('_', '-')}.${cpu}.${dtype}.asdm`)
+/** What a part's packed cache is called by: what it holds, and for which kernels. */
+export interface PackedCacheKind {
+  kind: NativeModelSpec['kind']
+  cpu: string
+  dtype: NativeModelOptions['dtype']
+}
+
+/**
+ * Where the packed cache of a part lies.
+ * @param cache `true` for the folder of the first of its weight files, where it is named after that; else a folder, made where there is
+ * none, which models may share: a name there holds a key of what the weights are, wherever they lie
+ */
+export async function packedCacheFile(cache: string | true, sources: readonly WeightSource[], kind: PackedCacheKind): Promise<string> {
+  const { dir, name } = path.parse(sources[0]!.file)
+  const rest = `${kind.kind.replace('_', '-')}.${kind.cpu}.${kind.dtype}.asdm`
+  if (cache === true) return path.join(dir, `${name}.${rest}`)
+  // Where that fails, writing the file says why.
+  await makeFolders(cache).catch(() => {})
+  return path.join(path.resolve(cache), `${name}.${await contentKey(sources)}.${rest}`)
+}
+
+/** Of each weight file as many pieces count for the key, spread evenly. */
+const samples = 64
+
+const sampleBytes = 4096
+
+/** Tells weights apart by their table of tensors, and their files' sizes and some of their bytes. 24 hexadecimal digits. */
+async function contentKey(sources: readonly WeightSource[]): Promise<string> {
+  const hash = createHash('sha256')
+  const files = [...new Set(sources.map(({ file }) => file))]
+  for (const { name, file, dtype, shape, begin, end } of sources)
+    hash.update(JSON.stringify([name, files.indexOf(file), dtype, shape, begin, end]))
+  for (const file of files) {
+    await withFile(file, async (handle, size) => {
+      hash.update(`${size} `)
+      const last = Math.max(0, size - sampleBytes)
+      for (let i = 0; i < samples; i++) {
+        const { buffer, bytesRead } = await handle.read(Buffer.alloc(sampleBytes), 0, sampleBytes, Math.floor(last * i / (samples - 1)))
+        hash.update(buffer.subarray(0, bytesRead))
+      }
+    })
+  }
+  return hash.digest('hex').slice(0, 24)
 }
 
 /** How old what a writer left behind has to be before it counts as left behind. */

@@ -3,19 +3,21 @@ import { AsdmError, throwIfAborted } from '../base/errors'
 import { withPrecision } from '../model/precision'
 import { firstFew, matchWeights } from '../model/weights'
 import type {
-  Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, NativeRun, RunInfo,
-  RunParts, RunStep, ProgramInfo,
+  Addon, ForwardInputs, ForwardOutputs, ForwardShape, NativeCall, NativeModel, NativeModelOptions, NativeModelSpec, PassInputs,
+  ProgramInfo, RunInfo, RunParts, RunStep,
 } from '../native/binding'
+import type { InputValues } from '../native/inputs'
 import type { WeightSource } from '../native/configs'
 import type { WeightsLoadOptions } from './options'
-import { packedCacheFile, removeLeftovers, type PackedCache } from './packed-cache'
+import { packedCacheFile, removeLeftovers, type PackedCache, type PackedCacheKind } from './packed-cache'
 import { warn } from './warnings'
 
 /** Passes of one shape that hand features on. */
-export interface PartRun {
+interface PartRun {
   readonly info: RunInfo
-  probe(step: number, renew: number[], inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<number[]>
-  forward(step: number, inputs: ForwardInputs, chosen: number | undefined, signal: AbortSignal | undefined): Promise<ForwardOutputs>
+  condition(values: InputValues, signal: AbortSignal | undefined): Promise<void>
+  probe(step: number, renew: number[], inputs: PassInputs, signal: AbortSignal | undefined): Promise<number[]>
+  forward(step: number, inputs: PassInputs, chosen: number | undefined, signal: AbortSignal | undefined): Promise<ForwardOutputs>
   dispose(): void
 }
 
@@ -26,7 +28,7 @@ export class NativePart {
   readonly #where: string
   /** Tensors beside the weights that the graph does not have. */
   #unused: string[] = []
-  readonly #cacheFile: string
+  readonly #cacheKind: PackedCacheKind
   #packedCache: PackedCache | undefined
   #loaded: Promise<void> | undefined
   #disposed = false
@@ -47,7 +49,7 @@ export class NativePart {
     this.#model = addon.createModel(spec, precise)
     try {
       this.#sources = matchWeights(this.#model.weights(), sources, where, names => { this.#unused = names })
-      this.#cacheFile = packedCacheFile(this.#sources[0].file, spec.kind, this.#model.cpu, precise.dtype)
+      this.#cacheKind = { kind: spec.kind, cpu: this.#model.cpu, dtype: precise.dtype }
     } catch (error) {
       this.#model.dispose()
       throw error
@@ -110,7 +112,9 @@ export class NativePart {
 
   async #read({ packedCache, signal, onProgress, onWarning }: WeightsLoadOptions): Promise<void> {
     this.#check()
-    const file = packedCache === true ? this.#cacheFile : undefined
+    const merged = this.#sources.some(source => source.merged)
+    const wanted = packedCache === undefined || packedCache === false || merged ? undefined : packedCache
+    const file = wanted && await packedCacheFile(wanted, this.#sources, this.#cacheKind)
     if (file !== undefined) await removeLeftovers(file)
     throwIfAborted(signal)
     this.#check()
@@ -134,7 +138,7 @@ export class NativePart {
     const few = firstFew(nonFinite)
     warn(
       {
-        code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so pictures may be black: ${few}`,
+        code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so images may be black: ${few}`,
         weights: nonFinite,
       },
       onWarning,
@@ -147,19 +151,23 @@ export class NativePart {
   }
 
   /** Compiles passes that hand features on; see {@link NativeModel.createRun}. */
-  createRun(shape: ForwardShape, steps: RunStep[], runParts: RunParts | undefined, others: readonly NativePart[]): PartRun {
+  async createRun(
+    shape: ForwardShape, steps: RunStep[], runParts: RunParts | undefined, others: readonly NativePart[], signal: AbortSignal | undefined,
+  ): Promise<PartRun> {
     const parts: NativePart[] = [this, ...others]
     for (const part of parts) part.#check()
-    const run: NativeRun = this.#model.createRun(shape, steps, runParts, others.map(part => part.#model))
-    const call = async <T>(step: number, begin: () => NativeCall<T>, signal: AbortSignal | undefined): Promise<T> => {
-      const part = parts[run.info.steps[step]?.unet ?? 0]
-      part.#check()
-      return settle(() => part.#track(begin()), signal)
+    const run = await settle(() => this.#track(this.#model.createRun(shape, steps, runParts, others.map(part => part.#model))), signal)
+    const call = async <T>(part: NativePart | undefined, begin: () => NativeCall<T>, end: AbortSignal | undefined): Promise<T> => {
+      const on = part ?? this
+      on.#check()
+      return settle(() => on.#track(begin()), end)
     }
+    const at = (step: number): NativePart | undefined => parts[run.info.steps[step]?.unet ?? 0]
     return {
       info: run.info,
-      probe: (step, renew, inputs, signal) => call(step, () => run.probe(step, renew, inputs), signal),
-      forward: (step, inputs, chosen, signal) => call(step, () => run.forward(step, inputs, chosen), signal),
+      condition: async (values, end) => call(this, () => run.condition(values), end),
+      probe: async (step, renew, inputs, end) => call(at(step), () => run.probe(step, renew, inputs), end),
+      forward: async (step, inputs, chosen, end) => call(at(step), () => run.forward(step, inputs, chosen), end),
       dispose: () => run.dispose(),
     }
   }

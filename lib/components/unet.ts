@@ -1,26 +1,34 @@
+import { checkLoaded } from '../base/options'
 import { AsdmError, shown } from '../base/errors'
 import { abortSignal, checkOptions, nearestOf, optional, type Unchecked } from '../base/options'
-import { checkTensor, type Tensor } from '../base/tensor'
+import { listOf, plain, reading, sizesOf } from '../base/reading'
+import { checkTensor, sizes, type Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
 import { openUNet } from '../model/folder'
 import type { Addon, NativeModelOptions, RunInfo, RunParts, RunStep, ProgramInfo } from '../native/binding'
+import type { InputValues } from '../native/inputs'
 import type { UNetConfig } from '../native/configs'
 import { Component, loadComponent } from './component'
-import type { Conditioning } from './conditioning'
+import { conditioningValues, type Conditioning } from './conditioning'
 import type { CallOptions, PartLoadOptions } from './options'
 import { NativePart } from './part'
 
-/** What a pass of the UNet takes. */
-export interface UNetInputs extends CallOptions, Conditioning {
+/** What a pass of a run takes. */
+export interface UNetStepInputs extends CallOptions {
   /** Scaled latents [N,C,H,W], C the model's input channels. */
   sample: Tensor
   /** One timestep for all, or one per sample; fractions are allowed. */
   timestep: number | ArrayLike<number>
+}
+
+/** What a pass of the UNet takes. */
+export interface UNetInputs extends UNetStepInputs, Conditioning {
   /** Names of units whose output is also wanted, as `mid_block` or `up_blocks.1.attentions.0`; see {@link UNet.tapNames}. */
   taps?: readonly string[]
 }
 
-const inputKeys = ['sample', 'timestep', 'encoderHiddenStates', 'timestepCond', 'signal'] as const
+const stepKeys = ['sample', 'timestep', 'signal'] as const
+const conditioningKeys = ['encoderHiddenStates', 'timestepCond'] as const
 
 /** What a pass of the UNet gives. */
 export interface UNetOutput {
@@ -35,18 +43,25 @@ export interface UNetRun {
   /** What each pass computes and inherits, and the bytes kept between passes. */
   readonly info: RunInfo
   /**
+   * What passes from now on are conditioned by: text once, not at every step. Features of the whole batch, the unconditional half first,
+   * also for steps that run the other half only; or of that half alone where all steps do.
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `DISPOSED`; an `AbortError` when the signal fires
+   */
+  condition(conditioning: Conditioning, options?: CallOptions): Promise<void>
+  /**
    * The first part of a step with `probe`, with the inputs that its pass will have: how far each probe's output is from what it was at the
    * last step after which it was in `renew`, see `NativeRun.probe`.
    * @throws AsdmError as {@link forward}
    */
-  probe(step: number, renew: number[], inputs: Omit<UNetInputs, 'taps'>): Promise<number[]>
+  probe(step: number, renew: number[], inputs: UNetStepInputs): Promise<number[]>
   /**
-   * Pass number `step`; each once, in order. At a conditional-only step the inputs are those of the conditional half.
+   * Pass number `step`; each once, in order, after {@link condition}. At a conditional-only step the sample is that of the conditional
+   * half.
    * @param chosen bit i: whether the step's `choices[i]` is inherited; 0 if left out
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires, after which
    * the run is of no more use
    */
-  forward(step: number, inputs: Omit<UNetInputs, 'taps'>, chosen?: number): Promise<Tensor>
+  forward(step: number, inputs: UNetStepInputs, chosen?: number): Promise<Tensor>
   /** Frees the features once a pass under way is done. Twice is fine. */
   dispose(): void
 }
@@ -57,6 +72,7 @@ export class UNet extends Component<UNetConfig> {
 
   /** @internal */
   constructor(addon: Addon, part: Part<UNetConfig>, options: NativeModelOptions) {
+    checkLoaded(() => typeof addon.createModel === 'function' && typeof part.config === 'object', 'UNet', 'UNet.load')
     const native = new NativePart(addon, { kind: 'unet', config: part.config }, options, part.weights, part.path, 'UNet')
     super(part.config, [native])
     this.#part = native
@@ -82,75 +98,101 @@ export class UNet extends Component<UNetConfig> {
 
   /** Units, multiply-accumulates and memory of a forward pass at a size in latent pixels; `length` is the text's in tokens. */
   describe(shape: { batch: number, height: number, width: number, length: number }): ProgramInfo {
-    return this.#part.describe(shape)
+    return this.#part.describe(sizesOf(shape, ['batch', 'height', 'width', 'length']))
   }
 
   /**
-   * One pass. The inputs are copied before it returns its promise.
+   * One pass. The inputs are copied before it returns its promise, those beyond 4 MiB while it is under way: leave these as they are until
+   * it settles.
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
    */
   async forward(inputs: UNetInputs): Promise<UNetOutput> {
-    const { taps, ...rest } = checkOptions(inputs, [...inputKeys, 'taps'], 'unet.forward')
-    const { signal, ...checked } = this.#checkInputs(rest)
-    return this.#part.forward({ ...checked, taps: this.#checkTaps(taps) }, signal)
+    const { taps, encoderHiddenStates, timestepCond, ...rest }
+      = checkOptions(inputs, [...stepKeys, ...conditioningKeys, 'taps'], 'unet.forward')
+    const { signal, values } = this.#checkInputs(rest)
+    const conditioning = this.#checkConditioning(encoderHiddenStates, timestepCond, values.timesteps.shape[0]!)
+    return this.#part.forward({ values: { ...values, ...conditioning }, taps: this.#checkTaps(taps) }, signal)
   }
 
   /**
-   * Compiles passes that inherit features of earlier ones: what a plan's steps become.
+   * Compiles passes that inherit features of earlier ones: what a plan's steps become. Off the event loop, in the queue of calls.
    * @param shape of the whole batch, in latent pixels and text tokens; with `conditionalOnly` steps its first half is the unconditional one
    * @param steps at most 2000
    * @param others further UNets, of the same input channels and text width, which steps name by the numbers 1, 2, …
    * @throws AsdmError `INVALID_ARGUMENT`, naming prefix and step, for an unknown prefix or a value that no earlier step computed;
-   * `SHAPE_MISMATCH`, `OUT_OF_MEMORY`
+   * `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
    */
-  createRun(
+  async createRun(
     shape: { batch: number, height: number, width: number, length: number }, steps: RunStep[], parts?: RunParts,
-    others: readonly UNet[] = [],
-  ): UNetRun {
-    const run = this.#part.createRun(shape, steps, parts, others.map(other => other.#part))
-    const check = (inputs: unknown, call: string) => this.#checkInputs(checkOptions(inputs, inputKeys, call))
+    others: readonly UNet[] = [], options?: CallOptions,
+  ): Promise<UNetRun> {
+    const { signal: given } = checkOptions(options, ['signal'], 'unet.createRun')
+    const compiling = optional(given, value => abortSignal(value, 'signal'))
+    const further = listOf(others, 'others', 255).map(other => {
+      if (!(typeof other === 'object' && other !== null && #part in other))
+        throw new AsdmError('INVALID_ARGUMENT', `Expected others to be UNets but received ${shown(other)}`)
+      return other.#part
+    })
+    const run = await this.#part.createRun(
+      sizesOf(shape, ['batch', 'height', 'width', 'length']), plain(listOf(steps, 'steps', 2000), 'steps') as RunStep[],
+      plain(parts, 'parts') as RunParts | undefined, further, compiling,
+    )
+    const check = (inputs: unknown, call: string) => this.#checkInputs(checkOptions(inputs, stepKeys, call))
     return {
       info: run.info,
+      condition: async (conditioning, options) => {
+        const { encoderHiddenStates, timestepCond } = checkOptions(conditioning, conditioningKeys, 'run.condition')
+        const { signal } = checkOptions(options, ['signal'], 'run.condition')
+        const features = checkTensor(encoderHiddenStates, 'encoderHiddenStates', 3)
+        const values = this.#checkConditioning(features, timestepCond, features.shape[0]!)
+        return run.condition(values, optional(signal, value => abortSignal(value, 'signal')))
+      },
       probe: async (step, renew, inputs) => {
-        const { signal, ...checked } = check(inputs, 'run.probe')
-        return run.probe(step, renew, checked, signal)
+        const { signal, values } = check(inputs, 'run.probe')
+        return run.probe(step, renew, { values }, signal)
       },
       forward: async (step, inputs, chosen) => {
-        const { signal, ...checked } = check(inputs, 'run.forward')
-        return (await run.forward(step, checked, chosen, signal)).sample
+        const { signal, values } = check(inputs, 'run.forward')
+        return (await run.forward(step, { values }, chosen, signal)).sample
       },
       dispose: () => run.dispose(),
     }
   }
 
-  #checkInputs({ sample, timestep, encoderHiddenStates, timestepCond, signal }: Unchecked) {
-    const { inChannels, crossAttentionDim, timeCondDim } = this.config
-    checkTensor(sample, 'sample', 4)
-    checkTensor(encoderHiddenStates, 'encoderHiddenStates', 3)
-    const [batch, channels] = sample.shape
+  #checkInputs({ timestep, signal, ...given }: Unchecked) {
+    const { inChannels } = this.config
+    const sample = checkTensor(given.sample, 'sample', 4)
+    const [batch, channels] = sizes(sample.shape, 4)
     if (channels !== inChannels)
       throw new AsdmError('SHAPE_MISMATCH', `Expected sample to be [N,${inChannels},H,W] for this UNet but received [${sample.shape}]`)
-    const [textBatch, , width] = encoderHiddenStates.shape
-    if (textBatch !== batch || width !== crossAttentionDim)
-      throw new AsdmError('SHAPE_MISMATCH',
-        `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received `
-        + `[${encoderHiddenStates.shape}]`)
     return {
-      sample, timesteps: checkTimesteps(timestep, batch), encoderHiddenStates, ...checkTimestepCond(timestepCond, timeCondDim, batch),
+      values: { sample, timesteps: { data: checkTimesteps(timestep, batch), shape: [batch] } },
       signal: optional(signal, value => abortSignal(value, 'signal')),
     }
   }
 
+  #checkConditioning(features: unknown, timestepCond: unknown, batch: number): InputValues {
+    const { crossAttentionDim, timeCondDim } = this.config
+    const encoderHiddenStates = checkTensor(features, 'encoderHiddenStates', 3)
+    const [textBatch, , width] = sizes(encoderHiddenStates.shape, 3)
+    if (textBatch !== batch || width !== crossAttentionDim)
+      throw new AsdmError('SHAPE_MISMATCH',
+        `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received `
+        + `[${encoderHiddenStates.shape}]`)
+    return conditioningValues({ encoderHiddenStates, ...checkTimestepCond(timestepCond, timeCondDim, batch) })
+  }
+
   #checkTaps(taps: unknown): string[] {
     if (taps === undefined) return []
-    if (!Array.isArray(taps) || !Array.from(taps).every(tap => typeof tap === 'string'))
+    const names = listOf(taps, 'taps', 65_536)
+    if (!names.every(tap => typeof tap === 'string'))
       throw new AsdmError('INVALID_ARGUMENT', `Expected taps to be an array of unit names but received ${shown(taps)}`)
-    const known = taps.length > 0 ? this.#part.tapNames() : []
-    for (const tap of taps as string[])
+    const known = names.length > 0 ? this.#part.tapNames() : []
+    for (const tap of names)
       if (!known.includes(tap))
         throw new AsdmError('INVALID_ARGUMENT',
           `Expected taps to name units of this UNet but received ${shown(tap)}; ${tapHint(tap, known)}`)
-    return [...new Set(taps as string[])]
+    return [...new Set(names)]
   }
 }
 
@@ -166,19 +208,22 @@ function checkTimestepCond(value: unknown, dim: number | undefined, batch: numbe
       throw new AsdmError('INVALID_ARGUMENT', `Expected no timestepCond for a UNet without time_cond_proj_dim but received ${shown(value)}`)
     return {}
   }
-  checkTensor(value, 'timestepCond', 2)
-  if (value.shape[0] !== batch || value.shape[1] !== dim)
+  const timestepCond = checkTensor(value, 'timestepCond', 2)
+  if (timestepCond.shape[0] !== batch || timestepCond.shape[1] !== dim)
     throw new AsdmError('SHAPE_MISMATCH',
-      `Expected timestepCond to be [${batch},${dim}] for this UNet and sample but received [${value.shape}]`)
-  return { timestepCond: value }
+      `Expected timestepCond to be [${batch},${dim}] for this UNet and sample but received [${timestepCond.shape}]`)
+  return { timestepCond }
 }
 
 /** @returns one timestep per sample */
 function checkTimesteps(timestep: unknown, batch: number): Float32Array {
   const valid = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value)
   if (valid(timestep)) return new Float32Array(batch).fill(timestep as number)
-  const list = Array.isArray(timestep) || ArrayBuffer.isView(timestep) ? timestep as unknown as ArrayLike<number> : undefined
-  if (list?.length !== batch || !Array.prototype.every.call(list, valid))
+  const list = reading('timestep', () => {
+    const given = Array.isArray(timestep) || ArrayBuffer.isView(timestep) ? timestep as unknown as ArrayLike<number> : undefined
+    return given?.length === batch ? Array.from(given) : undefined
+  })
+  if (list?.every(valid) !== true)
     throw new AsdmError('INVALID_ARGUMENT',
       `Expected timestep to be a finite number or ${batch} of them, one per sample, but received ${shown(timestep)}`)
   return Float32Array.from(list)

@@ -1,8 +1,11 @@
+import { checkLoaded } from '../base/options'
 import { AsdmError } from '../base/errors'
 import { abortSignal, checkOptions, optional } from '../base/options'
-import { checkTensor, type Tensor } from '../base/tensor'
+import { sizesOf } from '../base/reading'
+import { copiedAtOnce, inPieces, Slices } from '../base/slices'
+import { checkTensor, sizes, type Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
-import { openVAE } from '../model/folder'
+import { openGivenVAE } from '../model/part-file'
 import { splitVAEWeights } from '../model/weights'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
 import type { VAEConfig } from '../native/configs'
@@ -10,7 +13,7 @@ import { Component, loadComponent } from './component'
 import type { CallOptions, PartLoadOptions, WeightsLoadOptions } from './options'
 import { NativePart } from './part'
 
-/** The distribution of a picture's latents: mean and logarithm of the variance, each [N,C,h,w]. */
+/** The distribution of an image's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {
   /** [N,C,h,w], before scaling. */
   mean: Tensor
@@ -18,15 +21,16 @@ export interface Posterior {
   logvar: Tensor
 }
 
-/** The autoencoder between pictures and latents: diffusers' `AutoencoderKL`. Calls on one half queue in order. */
+/** The autoencoder between images and latents: diffusers' `AutoencoderKL`. Calls on one half queue in order. */
 export class VAE extends Component<VAEConfig> {
   readonly #decoder: NativePart
   readonly #encoder: NativePart
-  /** The encoder is not read before it is first used: text to image never does. */
+  /** The encoder is not read before it is first used: text-to-image never does. */
   #encoderLoad: WeightsLoadOptions = {}
 
   /** @internal */
   constructor(addon: Addon, part: Part<VAEConfig>, options: NativeModelOptions) {
+    checkLoaded(() => typeof addon.createModel === 'function' && typeof part.config === 'object', 'VAE', 'VAE.load')
     const weights = splitVAEWeights(part.weights)
     const decoder = new NativePart(addon, { kind: 'vae_decoder', config: part.config }, options, weights.decoder, part.path, 'VAE')
     let encoder: NativePart
@@ -42,15 +46,15 @@ export class VAE extends Component<VAEConfig> {
   }
 
   /**
-   * Loads a VAE from its folder (`config.json` and safetensors weights). The encoder's weights are checked, but read only when
-   * {@link encode} is first called.
+   * Loads a VAE: its folder (`config.json` and safetensors weights), a diffusers folder with one, or a single `.safetensors` file. The
+   * encoder's weights are checked, but read only when {@link encode} is first called.
    * @throws AsdmError as `StableDiffusion.load`; an `AbortError` when the signal fires
    */
-  static async load(folder: string, options?: PartLoadOptions): Promise<VAE> {
-    return loadComponent(options, 'VAE.load', async (addon, opening, native) => new VAE(addon, await openVAE(folder, opening), native))
+  static async load(path: string, options?: PartLoadOptions): Promise<VAE> {
+    return loadComponent(options, 'VAE.load', async (addon, opening, native) => new VAE(addon, await openGivenVAE(path, opening), native))
   }
 
-  /** Side of a picture over the side of its latents: 8 for Stable Diffusion. */
+  /** Side of an image over the side of its latents: 8 for Stable Diffusion. */
   get factor(): number {
     return 2 ** (this.config.blockOutChannels.length - 1)
   }
@@ -73,26 +77,26 @@ export class VAE extends Component<VAEConfig> {
 
   /** Units, multiply-accumulates and memory of a decoder pass; the size is that of the latents. */
   describe(shape: { batch: number, height: number, width: number }): ProgramInfo {
-    return this.#decoder.describe(shape)
+    return this.#decoder.describe(sizesOf(shape, ['batch', 'height', 'width']))
   }
 
   /**
-   * Latents to pictures.
+   * Latents to images. Leave latents beyond 4 MiB as they are until it settles.
    * @param latents [N,C,h,w], already divided by `config.scalingFactor`
    * @returns [N,3,h*factor,w*factor], in about [-1, 1], not clamped
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
    */
   async decode(latents: Tensor, options?: CallOptions): Promise<Tensor> {
     const { signal } = checkOptions(options, ['signal'], 'vae.decode')
-    checkTensor(latents, 'latents', 4)
+    const sample = checkTensor(latents, 'latents', 4)
     const { latentChannels } = this.config
-    if (latents.shape[1] !== latentChannels)
-      throw new AsdmError('SHAPE_MISMATCH', `Expected latents to be [N,${latentChannels},h,w] for this VAE but received [${latents.shape}]`)
-    return (await this.#decoder.forward({ sample: latents }, optional(signal, value => abortSignal(value, 'signal')))).sample
+    if (sample.shape[1] !== latentChannels)
+      throw new AsdmError('SHAPE_MISMATCH', `Expected latents to be [N,${latentChannels},h,w] for this VAE but received [${sample.shape}]`)
+    return (await this.#decoder.forward({ values: { sample } }, optional(signal, value => abortSignal(value, 'signal')))).sample
   }
 
   /**
-   * Pictures to the distribution of their latents.
+   * Images to the distribution of their latents. Leave an image beyond 4 MiB as it is until it settles.
    * @param image [N,3,H,W] in [-1, 1], H and W multiples of {@link factor}
    * @returns mean and logvar (clamped to [-30, 20], as diffusers' `DiagonalGaussianDistribution`), each [N,C,H/factor,W/factor]
    * @throws AsdmError as {@link decode}, and what reading the encoder's weights gives
@@ -100,13 +104,13 @@ export class VAE extends Component<VAEConfig> {
   async encode(image: Tensor, options?: CallOptions): Promise<Posterior> {
     const { signal: given } = checkOptions(options, ['signal'], 'vae.encode')
     const signal = optional(given, value => abortSignal(value, 'signal'))
-    checkTensor(image, 'image', 4)
-    const [, channels, height, width] = image.shape
+    const { data, shape } = checkTensor(image, 'image', 4)
+    const [, channels, height, width] = sizes(shape, 4)
     const { factor, config: { inChannels } } = this
     if (channels !== inChannels || height % factor !== 0 || width % factor !== 0)
       throw new AsdmError('SHAPE_MISMATCH',
-        `Expected image to be [N,${inChannels},H,W] with H and W multiples of ${factor} but received [${image.shape}]`)
-    return this.encodeOwned({ data: image.data.slice(), shape: [...image.shape] }, signal)
+        `Expected image to be [N,${inChannels},H,W] with H and W multiples of ${factor} but received [${shape}]`)
+    return this.encodeOwned({ data: data.byteLength > copiedAtOnce ? data : data.slice(), shape }, signal)
   }
 
   /**
@@ -115,20 +119,24 @@ export class VAE extends Component<VAEConfig> {
    */
   async encodeOwned(sample: Tensor, signal: AbortSignal | undefined): Promise<Posterior> {
     await this.#encoder.load({ ...this.#encoderLoad, signal })
-    const { sample: moments } = await this.#encoder.forward({ sample }, signal)
-    return splitMoments(moments)
+    const { sample: moments } = await this.#encoder.forward({ values: { sample } }, signal)
+    return splitMoments(moments, new Slices(signal))
   }
 }
 
 /** [N,2C,h,w] to mean (the first C channels of each) and clamped logvar (the others). */
-function splitMoments({ data, shape: [batch, doubled, height, width] }: Tensor): Posterior {
+async function splitMoments(moments: Tensor, slices: Slices): Promise<Posterior> {
+  const { data } = moments
+  const [batch, doubled, height, width] = sizes(moments.shape, 4)
   const half = (doubled / 2) * height * width
   const shape = [batch, doubled / 2, height, width]
   const mean = new Float32Array(batch * half)
   const logvar = new Float32Array(batch * half)
   for (let n = 0; n < batch; n++) {
     mean.set(data.subarray(2 * n * half, (2 * n + 1) * half), n * half)
-    for (let i = 0; i < half; i++) logvar[n * half + i] = Math.min(20, Math.max(-30, data[(2 * n + 1) * half + i]))
+    await inPieces(half, slices, (from, to) => {
+      for (let i = from; i < to; i++) logvar[n * half + i] = Math.min(20, Math.max(-30, data[(2 * n + 1) * half + i]!))
+    })
   }
   return { mean: { data: mean, shape }, logvar: { data: logvar, shape: [...shape] } }
 }

@@ -9,8 +9,9 @@ export interface Warning {
    * - `NON_FINITE_OUTPUT`: a part's output holds NaN or infinity; `part`, and for the UNet `step`, say where that began.
    * - `PACKED_CACHE`: the packed cache that was asked for could not be written.
    * - `CHECKPOINT`: how a checkpoint was read, where that may surprise.
+   * - `LORA`: layers of a LoRA that the model does not have were left out.
    */
-  code: 'PROMPT_TRUNCATED' | 'PROMPT_SYNTAX' | 'NON_FINITE_WEIGHTS' | 'NON_FINITE_OUTPUT' | 'PACKED_CACHE' | 'CHECKPOINT'
+  code: 'PROMPT_TRUNCATED' | 'PROMPT_SYNTAX' | 'NON_FINITE_WEIGHTS' | 'NON_FINITE_OUTPUT' | 'PACKED_CACHE' | 'CHECKPOINT' | 'LORA'
   /** One sentence. */
   message: string
   /** The prompt, whole. */

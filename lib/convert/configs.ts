@@ -7,7 +7,8 @@ const version = { _diffusers_version: '0.30.0' }
 
 /** One number where all stages have the same, as published configs write it. */
 function perStage<T>(values: readonly T[]): T | T[] {
-  return values.every(value => value === values[0]) ? values[0] : [...values]
+  const [first, ...others] = values
+  return first !== undefined && others.every(value => value === first) ? first : [...values]
 }
 
 /** The `config.json` that parses to this config, of a diffusers `UNet2DConditionModel`. */
@@ -44,7 +45,7 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
   }
 }
 
-/** The `config.json` of a diffusers `AutoencoderKL`. @param sampleSize side of the pictures, in pixels */
+/** The `config.json` of a diffusers `AutoencoderKL`. @param sampleSize side of the images, in pixels */
 export function vaeJson(config: VAEConfig, sampleSize: number): JsonObject {
   const stages = config.blockOutChannels.length
   return {
@@ -91,7 +92,7 @@ export function textEncoderJson(config: TextEncoderConfig, dtype: string): JsonO
 }
 
 /**
- * The `model_index.json` of a text to image pipeline without a safety checker. @param unetChannels what the UNet takes: an inpainting one
+ * The `model_index.json` of a text-to-image pipeline without a safety checker. @param unetChannels what the UNet takes: an inpainting one
  * sees more than latents
  */
 export function modelIndexJson(

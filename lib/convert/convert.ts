@@ -4,10 +4,13 @@ import path from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { abortSignal, boolean, callback, checkOptions, oneOf, optional, path as checkPath } from '../base/options'
-import { fileExists, isFileError, shownPath, statIfAny, writeError } from '../files/files'
+import { fileExists, isFileError, shownPath, statTarget, writeError } from '../files/files'
+import { makeFolders } from '../files/folders'
 import { readJsonObject, type JsonObject } from '../files/json'
 import { writeSafetensors } from '../files/safetensors'
 import { locateModel } from '../hub/locate-model'
+import { mergeLoras, type MergedCheckpoint } from '../lora/merge'
+import { parseLoras, type LoraOptions } from '../lora/options'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
 import { matchWeights, splitVAEWeights, type PartName } from '../model/weights'
 import type { NativeModelSpec, WeightRequest } from '../native/binding'
@@ -33,6 +36,10 @@ export interface ConvertOptions {
   config?: string | undefined
   /** A folder whose tokenizer goes into a diffusers folder instead of the source's. */
   tokenizer?: string | undefined
+  /** LoRAs that are baked into the new weights. */
+  loras?: readonly LoraOptions[] | undefined
+  /** Where LoRAs lie that `loras` call by `name`. */
+  loraFolder?: string | undefined
   /** Replace a file that is there. A folder that is there, and not empty, is never replaced. */
   overwrite?: boolean | undefined
   /** Stops the conversion, which then rejects with an `AbortError` and leaves nothing behind. */
@@ -58,10 +65,12 @@ export interface ConvertedModel {
 }
 
 const convertKeys = [
-  'to', 'dtype', 'variant', 'config', 'tokenizer', 'overwrite', 'signal', 'onProgress',
+  'to', 'dtype', 'variant', 'config', 'tokenizer', 'loras', 'loraFolder', 'overwrite', 'signal', 'onProgress',
 ] as const satisfies readonly (keyof ConvertOptions)[]
 const storedDTypes: Record<NonNullable<ConvertOptions['dtype']>, StoredDType> = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' }
-const torchDTypes: Record<StoredDType, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
+const torchDTypes: Record<StoredDType, string> = {
+  F32: 'float32', F16: 'float16', BF16: 'bfloat16', F64: 'float64', F8_E4M3: 'float8_e4m3fn', F8_E5M2: 'float8_e5m2',
+}
 const partNames = ['text_encoder', 'unet', 'vae'] as const satisfies readonly PartName[]
 const weightFiles: Record<PartName, string> = {
   text_encoder: 'model.safetensors', unet: 'diffusion_pytorch_model.safetensors', vae: 'diffusion_pytorch_model.safetensors',
@@ -72,8 +81,8 @@ const tokenizerFiles = [
 
 /**
  * Converts a Stable Diffusion 1.x or 2.x model: a diffusers folder to one file with the original names, or back, or to another
- * number format. Weights are read, converted and written piece by piece. Every weight that the model's graphs ask for is there
- * once and in its shape, or nothing is written; what is written is opened and compared again before it gets its name.
+ * number format, or with LoRAs baked in. Weights are read, converted and written piece by piece. Every weight that the model's graphs
+ * ask for is there once and in its shape, or nothing is written; what is written is opened and compared again before it gets its name.
  *
  * One file has no place for configs: where reading it back infers others than the model has, `warnings` says so.
  * @param source a diffusers folder, a single file, or `owner/name` on the hub @param target where to; its folder is made where there is
@@ -98,16 +107,30 @@ export async function convertModel(source: string, target: string, options?: Con
   const { signal, config } = job
   if (to === 'file' && !job.target.toLowerCase().endsWith('.safetensors'))
     throw new AsdmError('INVALID_ARGUMENT', `Expected the target of a single file to end in .safetensors but received ${shown(target)}`)
+  const loras = parseLoras(given.loras, given.loraFolder)
   await checkTarget(job.target, to, job.overwrite)
   const found = await locateModel(source, { variant, signal })
-  const checkpoint = await openCheckpoint(found.path, { variant: found.variant, config, tokenizer, signal })
+  const opened = await openCheckpoint(found.path, { variant: found.variant, config, tokenizer, signal })
+  const merged = await mergeLoras(opened, loras, { stored: job.dtype === undefined, signal })
+  try {
+    return await writeModel(to, job, opened, merged)
+  } finally {
+    await merged.dispose()
+  }
+}
+
+async function writeModel(
+  to: 'folder' | 'file', job: Omit<Job, 'temporary' | 'checkpoint' | 'requests' | 'weights'>, opened: Checkpoint,
+  { checkpoint, warnings }: MergedCheckpoint,
+): Promise<ConvertedModel> {
+  const { signal } = job
   const requests = weightRequests(checkpoint)
   const weights = matchAll(checkpoint, requests)
-  const dropped = await unusedTensors(Object.values(weights).flat())
+  const dropped = await unusedTensors(Object.values(matchAll(opened, requests)).flat())
   throwIfAborted(signal)
   const temporary = `${job.target}.${process.pid}-${randomBytes(6).toString('hex')}.tmp${to === 'file' ? '.safetensors' : ''}`
   try {
-    await mkdir(path.dirname(job.target), { recursive: true })
+    await makeFolders(path.dirname(job.target))
     const written = await (to === 'file' ? writeFileOf : writeFolderOf)({ ...job, temporary, checkpoint, requests, weights })
     throwIfAborted(signal)
     // An empty folder gives way; one that has been filled meanwhile does not.
@@ -115,7 +138,7 @@ export async function convertModel(source: string, target: string, options?: Con
     await rename(temporary, job.target)
     return {
       path: job.target, kind: to === 'file' ? 'single-file' : 'folder', ...written, dropped,
-      warnings: [...checkpoint.warnings, ...written.warnings],
+      warnings: [...checkpoint.warnings, ...warnings, ...written.warnings],
     }
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {})
@@ -141,7 +164,7 @@ type Written = Pick<ConvertedModel, 'tensors' | 'bytes' | 'warnings'>
 type Requests = Record<'unet' | 'text_encoder' | 'decoder' | 'encoder', WeightRequest[]>
 
 async function checkTarget(target: string, to: 'folder' | 'file', overwrite: boolean): Promise<void> {
-  const found = await statIfAny(target)
+  const found = await statTarget(target)
   if (found === undefined) return
   if (to === 'folder' && found.isDirectory() && (await readdir(target)).length === 0) return
   if (to === 'file' && found.isFile() && overwrite) return
@@ -241,7 +264,7 @@ async function writeFolderOf({ temporary, dtype, config, signal, onProgress, che
   const tensors = parts.flatMap(part => part.tensors)
   const count = counter(tensors, onProgress)
   await mkdir(temporary)
-  await writeConfigs(temporary, checkpoint, config, dtype ?? weights.text_encoder[0].dtype)
+  await writeConfigs(temporary, checkpoint, config, dtype ?? weights.text_encoder[0]!.dtype)
   for (const part of parts)
     await writeSafetensors(
       path.join(temporary, part.name, weightFiles[part.name]), toWrite(part.tensors, signal, count), { format: 'pt' }, { signal },
@@ -257,9 +280,9 @@ async function writeFolderOf({ temporary, dtype, config, signal, onProgress, che
 /** The written weights must be the read ones: the same names, shapes and dtypes. */
 function compare(written: ModelWeights, read: ModelWeights, dtype: StoredDType | undefined): void {
   for (const part of partNames) {
-    const same = written[part].length === read[part].length && read[part].every((source, i) =>
-      source.name === written[part][i].name && isDeepStrictEqual(source.shape, written[part][i].shape)
-      && (dtype === undefined || written[part][i].dtype === dtype))
+    const same = written[part].length === read[part].length && written[part].every((source, i) =>
+      source.name === read[part][i]?.name && isDeepStrictEqual(source.shape, read[part][i]?.shape)
+      && (dtype === undefined || source.dtype === dtype))
     if (!same) throw new AsdmError('INTERNAL', `Expected the weights of ${part} that were written to be those that were read`)
   }
 }
@@ -273,7 +296,7 @@ async function writeConfigs(folder: string, checkpoint: Checkpoint, override: st
     return undefined
   }
   const give = async (name: string, json: JsonObject): Promise<void> => {
-    await mkdir(path.dirname(path.join(folder, name)), { recursive: true })
+    await makeFolders(path.dirname(path.join(folder, name)))
     const found = await existing(name)
     // The bytes as they are: JSON written by Python may hold numbers that JSON has not.
     if (found !== undefined) await copyFile(found, path.join(folder, name))
@@ -288,10 +311,11 @@ async function writeConfigs(folder: string, checkpoint: Checkpoint, override: st
   const index = from.length > 0 && checkpoint.kind === 'folder' && await fileExists(path.join(checkpoint.path, 'model_index.json'))
     ? await readJsonObject(path.join(checkpoint.path, 'model_index.json'))
     : {}
-  await writeJson(
-    path.join(folder, 'model_index.json'),
-    modelIndexJson(index._class_name as string | undefined, unet.config.inChannels, vae.config.latentChannels, schedulerConfig._class_name),
-  )
+  const className = index._class_name as string | undefined
+  await writeJson(path.join(folder, 'model_index.json'), {
+    ...modelIndexJson(className, unet.config.inChannels, vae.config.latentChannels, schedulerConfig._class_name),
+    ...(index._asdm !== undefined && { _asdm: index._asdm }),
+  })
   await writeTokenizer(path.join(folder, 'tokenizer'), checkpoint)
 }
 

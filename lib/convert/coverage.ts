@@ -19,7 +19,7 @@ export interface DroppedTensor {
 const reasons: [RegExp, string][] = [
   [/^model_ema\./, 'an averaged copy of the weights (EMA)'],
   [/position_ids$/, 'position ids, which are counted anew'],
-  [/(?:text_projection|visual_projection|logit_scale|vision_model|\.visual\.|attn_mask)/, 'a part of CLIP that pictures do not need'],
+  [/(?:text_projection|visual_projection|logit_scale|vision_model|\.visual\.|attn_mask)/, 'a part of CLIP that images do not need'],
   [
     /(?:^|\.)(?:betas|alphas_cumprod|sqrt_|posterior_|log_one_minus|lvlb_weights|logvar|ztsnr|v_pred)/,
     'a noise schedule, which is the scheduler\'s',
@@ -46,16 +46,17 @@ export async function unusedTensors(weights: readonly WeightSource[]): Promise<D
     let next = 0
     for (const [name, { dtype, shape, begin, end }] of stored) {
       let at = begin
-      for (; next < used.length && used[next].begin < end; next++) {
-        if (used[next].begin !== at || used[next].end > end)
+      for (let source = used[next]; source !== undefined && source.begin < end; source = used[++next]) {
+        if (source.begin !== at || source.end > end)
           throw new AsdmError('INTERNAL', `Expected each tensor to be used once but ${shown(name)} is not`)
-        at = used[next].end
+        at = source.end
       }
       if (at === begin)
         dropped.push({ file, name, dtype, shape, reason: reasons.find(([pattern]) => pattern.test(name))?.[1] ?? 'no part of the model' })
       else if (at !== end) throw new AsdmError('INTERNAL', `Expected each tensor to be used whole but ${shown(name)} is not`)
     }
-    if (next < used.length) throw new AsdmError('INTERNAL', `Expected weights inside of tensors but ${shown(used[next].name)} is not`)
+    const outside = used[next]
+    if (outside !== undefined) throw new AsdmError('INTERNAL', `Expected weights inside of tensors but ${shown(outside.name)} is not`)
   }
   return dropped
 }

@@ -6,13 +6,15 @@ import { openClipName, unetNames, vaeNames } from '../model/ldm-keys'
  * compared with.
  */
 
-const resnetLayers: Record<string, string> = {
-  norm1: 'in_layers.0', conv1: 'in_layers.2', time_emb_proj: 'emb_layers.1', norm2: 'out_layers.0', conv2: 'out_layers.3', conv_shortcut: 'skip_connection',
-}
+const resnetLayers = new Map([
+  ['norm1', 'in_layers.0'], ['conv1', 'in_layers.2'], ['time_emb_proj', 'emb_layers.1'], ['norm2', 'out_layers.0'], ['conv2', 'out_layers.3'],
+  ['conv_shortcut', 'skip_connection'],
+])
 
-const unetEnds: Record<string, string> = {
-  'time_embedding.linear_1': 'time_embed.0', 'time_embedding.linear_2': 'time_embed.2', 'conv_in': 'input_blocks.0.0', 'conv_norm_out': 'out.0', 'conv_out': 'out.2',
-}
+const unetEnds = new Map([
+  ['time_embedding.linear_1', 'time_embed.0'], ['time_embedding.linear_2', 'time_embed.2'],
+  ['conv_in', 'input_blocks.0.0'], ['conv_norm_out', 'out.0'], ['conv_out', 'out.2'],
+])
 
 /**
  * @param names a UNet's weights
@@ -26,10 +28,13 @@ export function ldmUNetNames(names: readonly string[]): Map<string, string> {
       name,
     )
     ?? []
-    const [, layer, field] = /^(.+)\.(weight|bias)$/.exec(rest ?? name) ?? []
-    if (place === undefined) return [name, Object.hasOwn(unetEnds, layer ?? '') ? `${unetEnds[layer]}.${field}` : name]
+    const [, layer = '', field = ''] = /^(.+)\.(weight|bias)$/.exec(rest ?? name) ?? []
+    if (place === undefined) {
+      const end = unetEnds.get(layer)
+      return [name, end !== undefined ? `${end}.${field}` : name]
+    }
     const inner = kind === 'resnets'
-      ? `${Object.hasOwn(resnetLayers, layer ?? '') ? resnetLayers[layer] : layer}.${field}`
+      ? `${resnetLayers.get(layer) ?? layer}.${field}`
       : kind === 'downsamplers'
         ? `op.${field}`
         : rest
@@ -73,7 +78,7 @@ function unetPlaces(names: readonly string[]): Map<string, string> {
   return places
 }
 
-const vaeAttention: Record<string, string> = { 'group_norm': 'norm', 'to_q': 'q', 'to_k': 'k', 'to_v': 'v', 'to_out.0': 'proj_out' }
+const vaeAttention = { 'group_norm': 'norm', 'to_q': 'q', 'to_k': 'k', 'to_v': 'v', 'to_out.0': 'proj_out' }
 
 /**
  * @param names a VAE's weights
@@ -88,7 +93,7 @@ export function ldmVAENames(names: readonly string[]): Map<string, string> {
     .replace(/\.mid_block\.resnets\.(\d+)\./, (_, layer) => `.mid.block_${Number(layer) + 1}.`)
     .replace(
       /\.mid_block\.attentions\.(\d+)\.(group_norm|to_q|to_k|to_v|to_out\.0)\./,
-      (_, layer: string, inner: string) => `.mid.attn_${Number(layer) + 1}.${vaeAttention[inner]}.`,
+      (_, layer: string, inner: keyof typeof vaeAttention) => `.mid.attn_${Number(layer) + 1}.${vaeAttention[inner]}.`,
     )
     .replace(/^encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\./, 'encoder.down.$1.block.$2.').replace(
       /^encoder\.down_blocks\.(\d+)\.downsamplers\.0\./, 'encoder.down.$1.downsample.',
@@ -105,14 +110,14 @@ export function isConvolutionInLdm(name: string): boolean {
   return /\.mid_block\.attentions\.\d+\.(?:to_q|to_k|to_v|to_out\.0)\.weight$/.test(name)
 }
 
-const openClipEnds: Record<string, string> = {
-  'embeddings.position_embedding.weight': 'positional_embedding', 'embeddings.token_embedding.weight': 'token_embedding.weight',
-  'final_layer_norm.weight': 'ln_final.weight', 'final_layer_norm.bias': 'ln_final.bias',
-}
+const openClipEnds = new Map([
+  ['embeddings.position_embedding.weight', 'positional_embedding'], ['embeddings.token_embedding.weight', 'token_embedding.weight'],
+  ['final_layer_norm.weight', 'ln_final.weight'], ['final_layer_norm.bias', 'ln_final.bias'],
+])
 
-const openClipLayers: Record<string, string> = {
-  'layer_norm1': 'ln_1', 'layer_norm2': 'ln_2', 'mlp.fc1': 'mlp.c_fc', 'mlp.fc2': 'mlp.c_proj', 'self_attn.out_proj': 'attn.out_proj',
-}
+const openClipLayers = new Map([
+  ['layer_norm1', 'ln_1'], ['layer_norm2', 'ln_2'], ['mlp.fc1', 'mlp.c_fc'], ['mlp.fc2', 'mlp.c_proj'], ['self_attn.out_proj', 'attn.out_proj'],
+])
 
 /**
  * A text encoder's weights as OpenCLIP's: query, key and value of a layer are one tensor, stacked along the first dimension.
@@ -125,9 +130,9 @@ export function openClipNames(names: readonly string[]): Map<string, string[]> {
   for (const name of names) {
     const [, layer, inner, field] = /^encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name) ?? []
     const place = `transformer.resblocks.${layer}`
-    if (layer === undefined) named.set(Object.hasOwn(openClipEnds, name) ? openClipEnds[name] : name, [name])
+    if (layer === undefined || inner === undefined) named.set(openClipEnds.get(name) ?? name, [name])
     else if (!/^self_attn\.[qkv]_proj$/.test(inner))
-      named.set(`${place}.${Object.hasOwn(openClipLayers, inner) ? openClipLayers[inner] : inner}.${field}`, [name])
+      named.set(`${place}.${openClipLayers.get(inner) ?? inner}.${field}`, [name])
     else if (inner === 'self_attn.q_proj')
       named.set(
         `${place}.attn.in_proj_${field}`, ['q', 'k', 'v'].map(letter => `encoder.layers.${layer}.self_attn.${letter}_proj.${field}`),
@@ -140,7 +145,7 @@ export function openClipNames(names: readonly string[]): Map<string, string[]> {
   const given = back.flatMap(([ours]) => ours)
   const wrong = back.find(([ours, theirs]) => String(ours) !== String(theirs))?.[0][0] ?? given.find(name => !all.has(name))
   if (wrong !== undefined || new Set(given).size !== all.size || given.length !== all.size)
-    throw unnameable('text encoder', wrong ?? names[0])
+    throw unnameable('text encoder', wrong ?? names[0]!)
   return named
 }
 
@@ -148,7 +153,7 @@ export function openClipNames(names: readonly string[]): Map<string, string[]> {
 function checked(named: Map<string, string>, back: ReadonlyMap<string, string>, part: string, same: RegExp): Map<string, string> {
   const wrong = [...named].find(([ours, theirs]) => back.get(theirs) !== ours || ours === theirs && !same.test(ours))
   if (wrong !== undefined) throw unnameable(part, wrong[0])
-  if (new Set(named.values()).size !== named.size) throw unnameable(part, [...named.keys()][0])
+  if (new Set(named.values()).size !== named.size) throw unnameable(part, [...named.keys()][0]!)
   return named
 }
 

@@ -1,7 +1,7 @@
 import type { TensorToWrite } from '../files/safetensors'
 import type { PartName } from '../model/weights'
 import type { StoredDType, TextEncoderConfig, WeightSource } from '../native/configs'
-import { elementBytes, readConverted } from './dtype'
+import { elementBytes, readConverted } from '../model/dtype'
 import { isConvolutionInLdm, ldmUNetNames, ldmVAENames, openClipNames } from './ldm-names'
 
 /** The weights of a model, each known to be there once and of the right shape, in the order of the graphs. */
@@ -42,9 +42,10 @@ function openClipTensors(weights: readonly WeightSource[], dtype: StoredDType | 
   return [...openClipNames([...byName.keys()])].map(([name, ours]) => {
     const sources = ours.map(source => byName.get(source)!)
     // A stack has one dtype; float32 holds whatever its parts have.
-    const own = sources.every(source => source.dtype === sources[0].dtype) ? sources[0].dtype : 'F32'
-    const [rows, ...rest] = sources[0].shape
-    return { name: `cond_stage_model.model.${name}`, dtype: dtype ?? own, shape: [rows * sources.length, ...rest], sources }
+    const first = sources[0]!
+    const own = sources.every(source => source.dtype === first.dtype) ? first.dtype : 'F32'
+    const shape = [first.shape[0]! * sources.length, ...first.shape.slice(1)]
+    return { name: `cond_stage_model.model.${name}`, dtype: dtype ?? own, shape, sources }
   })
 }
 

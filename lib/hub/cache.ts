@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { copyFile, link, lstat, mkdir, readdir, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { copyFile, link, lstat, readdir, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
 import { isFileError, readText, shownPath, statIfAny, writeError } from '../files/files'
+import { makeFolders } from '../files/folders'
 import type { HubIO } from './io'
 import type { RepoFile } from './listing'
 import { isCommit } from './names'
@@ -101,7 +102,7 @@ export class RepoCache {
     const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
     await this.#checkInside(path.dirname(file))
     try {
-      await mkdir(path.dirname(file), { recursive: true })
+      await makeFolders(path.dirname(file))
       await make(temporary)
       await rename(temporary, file)
     } catch (error) {

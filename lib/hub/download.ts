@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdir, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
+import { rename, stat, unlink, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
-import { isFileError, openFile, writeError } from '../files/files'
+import { isFileError, openFile, sync, writeError } from '../files/files'
+import { makeFolders } from '../files/folders'
 import type { RepoCache } from './cache'
 import { Broken, type HubClient } from './http'
 import type { HubIO } from './io'
@@ -10,7 +11,7 @@ import type { RepoFile } from './listing'
 
 const hashPieceBytes = 1 << 20
 
-export interface BlobProgress {
+interface BlobProgress {
   /** Bytes of the file that are on the disk; fewer than before where a download begins anew. */
   onBytes(bytes: number): void
   /** Bytes of the file whose hash is known. */
@@ -29,7 +30,7 @@ export async function fetchBlob(
 ): Promise<void> {
   const partial = cache.partial(file)
   try {
-    await mkdir(path.dirname(partial), { recursive: true })
+    await makeFolders(path.dirname(partial))
     for (;;) {
       const kept = await fetchBytes(client, partial, file, commit, io, progress)
       const problem = await mismatch(partial, file, client.signal, progress.onVerify)
@@ -125,7 +126,7 @@ async function withPartial(partial: string, io: HubIO, use: (handle: FileHandle)
   try {
     await use(handle)
   } finally {
-    await handle.sync().finally(() => handle.close()).catch((error: unknown) => { throw writeError(error, partial) })
+    await sync(handle).finally(() => handle.close()).catch((error: unknown) => { throw writeError(error, partial) })
   }
 }
 

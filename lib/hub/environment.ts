@@ -19,7 +19,7 @@ const maxTokenBytes = 2 ** 16
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-export const publicHub = 'https://huggingface.co'
+const publicHub = 'https://huggingface.co'
 const defaultTimeoutMs = 30_000
 
 /**

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { link, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { throwIfAborted } from '../base/errors'
 import { fileError, isFileError, writeError } from '../files/files'
+import { makeFolders } from '../files/folders'
 import type { HubIO } from './io'
 
 const pollMs = 100
@@ -20,7 +21,7 @@ export async function withLock<T>(
 ): Promise<T> {
   const own = `${os.hostname()} ${process.pid} ${randomBytes(8).toString('hex')}`
   try {
-    await mkdir(path.dirname(file), { recursive: true })
+    await makeFolders(path.dirname(file))
     await acquire(file, own, io, signal, onWait)
   } catch (error) {
     throw isFileError(error) ? writeError(error, file) : error

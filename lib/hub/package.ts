@@ -6,7 +6,7 @@ interface Asked {
 }
 
 /** An entry of a repository's list, if the hub keeps to its documentation. */
-export interface ListedEntry {
+interface ListedEntry {
   type: string
   path: string
   size: number
@@ -14,7 +14,7 @@ export interface ListedEntry {
   lfs?: { oid: string, size: number }
 }
 
-/** What is used of `@huggingface/hub`. */
+/** What is used of `@huggingface/hub`. Exported for tests and scripts. */
 export interface HubPackage {
   modelInfo(params: Asked & { name: string, additionalFields: 'sha'[] }): Promise<{ sha?: string }>
   listFiles(params: Asked & { repo: { type: 'model', name: string }, recursive: boolean }): AsyncIterable<ListedEntry>

@@ -8,8 +8,8 @@ type Environment = Readonly<Record<string, string | undefined>>
  * The proxy through which an address is reached: `HTTPS_PROXY` or `HTTP_PROXY` by the address's protocol, `ALL_PROXY` where that is not
  * set,
  * none where `NO_PROXY` names its host: a name stands for its subdomains too, `*` for everything; IP addresses may be ranges
- * (`10.0.0.0/8`), names may have a port. Lower-case names go before upper-case ones. So do Python's requests and httpx, on which
- * huggingface_hub rests.
+ * (`10.0.0.0/8`), names may have a port. Lower-case names take precedence over upper-case ones. So do Python's requests and httpx, on which
+ * huggingface_hub rests. Exported for tests and scripts.
  * @returns `undefined` where it is reached directly
  * @throws AsdmError `INVALID_ARGUMENT` for a proxy that is no http(s) address; the message does not show it, since it may hold a password
  */
@@ -33,7 +33,7 @@ function isExcluded(url: URL, list: string): boolean {
   return list.toLowerCase().split(/[\s,]+/).filter(entry => entry !== '').some(entry => {
     if (entry === '*') return true
     if (isIP(host) !== 0) return entry === host || isInRange(host, entry)
-    const [, name, ofPort] = /^(.*?)(?::(\d+))?$/.exec(entry)!
+    const [, name = '', ofPort] = /^(.*?)(?::(\d+))?$/.exec(entry) ?? []
     const suffix = name.replace(/^\*?\./, '')
     return suffix !== '' && (ofPort === undefined || ofPort === port) && (host === suffix || host.endsWith(`.${suffix}`))
   })
@@ -42,8 +42,8 @@ function isExcluded(url: URL, list: string): boolean {
 function isInRange(host: string, range: string): boolean {
   const [, network, bits] = /^(.+)\/(\d{1,3})$/.exec(range) ?? []
   const family = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
-  if (bits === undefined || isIP(network) === 0 || family(network) !== family(host) || Number(bits) > (isIP(network) === 6 ? 128 : 32))
-    return false
+  if (network === undefined || bits === undefined || isIP(network) === 0) return false
+  if (family(network) !== family(host) || Number(bits) > (isIP(network) === 6 ? 128 : 32)) return false
   const list = new BlockList()
   list.addSubnet(network, Number(bits), family(network))
   return list.check(host, family(host))

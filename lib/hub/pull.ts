@@ -1,8 +1,9 @@
-import { mkdir, unlink } from 'node:fs/promises'
+import { unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError, throwIfAborted } from '../base/errors'
 import { abortSignal, boolean, callback, checkOptions, optional, path as checkPath } from '../base/options'
 import { shownPath, statIfAny, writeError } from '../files/files'
+import { makeFolders } from '../files/folders'
 import { readJsonObject } from '../files/json'
 import { checkIndex, readConfigSet } from '../model/folder'
 import { checkVariant } from '../model/weight-files'
@@ -99,7 +100,7 @@ export async function pullModel(repository: string, options?: PullOptions): Prom
   return pullWith(systemIO, repository, options)
 }
 
-/** {@link pullModel} with other surroundings. */
+/** {@link pullModel} with other surroundings. Exported for tests and scripts. */
 export async function pullWith(io: HubIO, repository: string, options?: PullOptions): Promise<PulledModel> {
   const request = parse(repository, options, 'pullModel')
   throwIfAborted(request.signal)
@@ -298,7 +299,7 @@ class Pull {
     if (missing.length === 0) return
     const { folder } = this.cache
     try {
-      await mkdir(folder, { recursive: true })
+      await makeFolders(folder)
     } catch (error) {
       throw writeError(error, folder)
     }

@@ -2,12 +2,13 @@ import path from 'node:path'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { isFolder, shownPath, statIfAny } from '../files/files'
 import { isPickleName, pickleError } from '../files/pickle'
-import { openFolder } from './folder'
-import type { Checkpoint, OpenOptions } from './part'
+import { openFolder, readConfigSet } from './folder'
+import type { Checkpoint, GivenParts, OpenOptions } from './part'
+import { openGivenTextEncoder, openGivenVAE } from './part-file'
 import { openSingleFile } from './single-file'
 import { checkVariant } from './weight-files'
 
-export type { Checkpoint, OpenOptions, Part } from './part'
+export type { Checkpoint, Part } from './part'
 
 /**
  * Opens a checkpoint: a diffusers folder, or one `.safetensors` file with the original key names of Stable Diffusion 1.x or 2.x.
@@ -18,7 +19,7 @@ export async function openCheckpoint(file: string, options: OpenOptions = {}): P
   checkPath(file, 'the path of a checkpoint')
   checkVariant(options.variant)
   if (options.config !== undefined) checkPath(options.config, 'config')
-  if (options.tokenizer !== undefined) checkPath(options.tokenizer, 'tokenizer')
+  for (const key of ['tokenizer', 'vae', 'textEncoder'] as const) if (options[key] !== undefined) checkPath(options[key], key)
   throwIfAborted(options.signal)
   for (const folder of [options.config, options.tokenizer]) {
     if (folder !== undefined && !await isFolder(folder))
@@ -32,9 +33,18 @@ export async function openCheckpoint(file: string, options: OpenOptions = {}): P
     throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${shownPath(file)} to be a diffusers folder or a .safetensors file`)
   }
   // Absolute, since the weights are read later, when the working directory may have changed.
-  const checkpoint = await (found.isDirectory() ? openFolder : openSingleFile)(path.resolve(file), options)
+  const checkpoint = await (found.isDirectory() ? openFolder : openSingleFile)(path.resolve(file), options, await openGiven(options))
   checkParts(checkpoint)
   return checkpoint
+}
+
+async function openGiven({ vae, textEncoder, config, signal }: OpenOptions): Promise<GivenParts> {
+  if (vae === undefined && textEncoder === undefined) return { vae: undefined, textEncoder: undefined }
+  const configs = config === undefined ? undefined : await readConfigSet(config)
+  return {
+    vae: vae === undefined ? undefined : await openGivenVAE(vae, { config: configs?.vae, signal }),
+    textEncoder: textEncoder === undefined ? undefined : await openGivenTextEncoder(textEncoder, { config: configs?.textEncoder, signal }),
+  }
 }
 
 function checkPath(value: unknown, what: string): asserts value is string {
@@ -47,7 +57,7 @@ function checkParts({ path: where, unet: { config: unet }, vae: { config: vae },
   const bad = (problem: string): AsdmError =>
     new AsdmError('BAD_CONFIG', `Expected the parts of ${shownPath(where)} to fit each other but ${problem}`)
   const unsupported = (problem: string): AsdmError =>
-    new AsdmError('UNSUPPORTED_CONFIG', `Expected ${shownPath(where)} to be a text to image model but ${problem}, which is not supported`)
+    new AsdmError('UNSUPPORTED_CONFIG', `Expected ${shownPath(where)} to be a text-to-image model but ${problem}, which is not supported`)
   if (unet.crossAttentionDim !== text.hiddenSize)
     throw bad(
       `the UNet attends to text features ${unet.crossAttentionDim} wide (cross_attention_dim) and the text encoder's are `
@@ -57,12 +67,12 @@ function checkParts({ path: where, unet: { config: unet }, vae: { config: vae },
     throw bad(
       `the UNet gives ${unet.outChannels} channels (out_channels) and the VAE's latents have ${vae.latentChannels} (latent_channels)`,
     )
-  // Inpainting UNets also see the masked picture's latents and the mask.
+  // Inpainting UNets also see the masked image's latents and the mask.
   if (unet.inChannels !== vae.latentChannels && unet.inChannels !== 2 * vae.latentChannels + 1)
     throw unsupported(
       `its UNet takes ${unet.inChannels} channels (in_channels), neither ${vae.latentChannels} nor, for inpainting, `
       + `${2 * vae.latentChannels + 1}`,
     )
   if (vae.inChannels !== 3 || vae.outChannels !== 3)
-    throw unsupported(`its VAE's pictures have ${vae.inChannels} and ${vae.outChannels} channels instead of 3`)
+    throw unsupported(`its VAE's images have ${vae.inChannels} and ${vae.outChannels} channels instead of 3`)
 }

@@ -3,7 +3,8 @@ import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { fileExists, isFolder, shownPath } from '../files/files'
 import { readJsonObject, type JsonObject } from '../files/json'
 import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../native/configs'
-import type { Checkpoint, OpenOptions, Part } from './part'
+import { commonDefaults, parseDefaults, type ModelDefaults } from './defaults'
+import type { Checkpoint, GivenParts, OpenOptions, Part } from './part'
 import { correctedScheduler } from './scheduler-config'
 import { parseTextEncoderConfig } from './text-encoder-config'
 import { parseUNetConfig } from './unet-config'
@@ -22,10 +23,17 @@ const unetKind: PartKind<UNetConfig> = { name: 'unet', base: 'diffusion_pytorch_
 const vaeKind: PartKind<VAEConfig> = { name: 'vae', base: 'diffusion_pytorch_model', parse: parseVAEConfig }
 const textEncoderKind: PartKind<TextEncoderConfig> = { name: 'text_encoder', base: 'model', parse: parseTextEncoderConfig }
 
-/** Pipelines of Stable Diffusion 1 and 2 whose parts are those of {@link Checkpoint}. */
+/**
+ * Pipelines of Stable Diffusion 1 and 2 whose parts are those of {@link Checkpoint}: the model is the same, whatever the pipeline does with
+ * it, and diffusers' `StableDiffusionPipeline.from_pretrained` loads it.
+ */
 const pipelines = [
   'StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline', 'StableDiffusionInpaintPipelineLegacy',
-  'LatentConsistencyModelPipeline', 'LatentConsistencyModelImg2ImgPipeline',
+  'LatentConsistencyModelPipeline', 'LatentConsistencyModelImg2ImgPipeline', 'FlaxStableDiffusionPipeline',
+  'StableDiffusionControlNetPipeline', 'StableDiffusionControlNetImg2ImgPipeline', 'StableDiffusionControlNetInpaintPipeline',
+  'StableDiffusionAdapterPipeline', 'StableDiffusionPAGPipeline', 'StableDiffusionSAGPipeline', 'StableDiffusionAttendAndExcitePipeline',
+  'StableDiffusionPanoramaPipeline', 'StableDiffusionParadigmsPipeline', 'StableDiffusionDiffEditPipeline', 'CycleDiffusionPipeline',
+  'SemanticStableDiffusionPipeline', 'LEditsPPPipelineStableDiffusion', 'StableDiffusionPipelineSafe',
 ]
 
 /** What a `model_index.json` may name. `undefined`: not used here, whatever it is. */
@@ -39,7 +47,12 @@ const components: Record<string, string[] | undefined> = {
   feature_extractor: undefined,
   image_encoder: undefined,
   requires_safety_checker: undefined,
+  safety_text_concept: undefined,
+  inverse_scheduler: undefined,
 }
+
+/** Parts that steer some pipelines' UNet from beside; without them it is the model that `StableDiffusionPipeline` loads. */
+const passedOver: readonly string[] = ['controlnet', 'adapter']
 
 export interface PartOptions {
   variant?: string | undefined
@@ -85,7 +98,7 @@ async function readConfig<Config>(kind: PartKind<Config>, folder: string): Promi
 }
 
 /** Configs found in a diffusers folder; a part that has none there is `undefined`. */
-export interface ConfigSet {
+interface ConfigSet {
   unet: UNetConfig | undefined
   vae: VAEConfig | undefined
   textEncoder: TextEncoderConfig | undefined
@@ -123,10 +136,10 @@ async function findTokenizer(folder: string): Promise<string | undefined> {
 }
 
 /** Opens a diffusers folder; see {@link openCheckpoint}, which also checks the arguments. */
-export async function openFolder(folder: string, options: OpenOptions): Promise<Checkpoint> {
+export async function openFolder(folder: string, options: OpenOptions, given: GivenParts): Promise<Checkpoint> {
   const { signal } = options
   const warnings: string[] = []
-  const pipeline = await checkIndex(folder, warnings)
+  const { pipeline, defaults } = await checkIndex(folder, warnings, given)
   const override = options.config === undefined ? undefined : await readConfigSet(options.config)
 
   // As in diffusers, a part that lacks the variant asked for is read without it.
@@ -136,9 +149,11 @@ export async function openFolder(folder: string, options: OpenOptions): Promise<
   unet.part.config = await correctedUNet(
     unet.part.config, path.join(override?.unet === undefined ? folder : options.config!, 'unet', 'config.json'), pipeline, warnings,
   )
-  const vae = await open(vaeKind, override?.vae)
-  const textEncoder = await open(textEncoderKind, override?.textEncoder)
-  const parts = [unet, vae, textEncoder]
+  const vae = given.vae === undefined ? await open(vaeKind, override?.vae) : undefined
+  const textEncoder = given.textEncoder === undefined ? await open(textEncoderKind, override?.textEncoder) : undefined
+  const parts = [unet, vae, textEncoder].filter(part => part !== undefined)
+  // Each is given or was opened just now.
+  const [vaePart, textPart] = [(given.vae ?? vae?.part)!, (given.textEncoder ?? textEncoder?.part)!]
   if (options.variant !== undefined) {
     if (parts.every(({ variant }) => variant === undefined))
       throw new AsdmError('FILE_NOT_FOUND',
@@ -161,9 +176,9 @@ export async function openFolder(folder: string, options: OpenOptions): Promise<
   const tokenizerFolder = options.tokenizer ?? await findTokenizer(folder) ?? override?.tokenizerFolder
   if (tokenizerFolder === undefined) warnings.push(`There is no tokenizer in ${shownPath(folder)}; CLIP's is used.`)
   // Of the two published text encoders, SD 2's (gelu) was trained with the window filled with "!".
-  const padToken = textEncoder.part.config.hiddenAct === 'gelu' ? '!' : undefined
+  const padToken = textPart.config.hiddenAct === 'gelu' ? '!' : undefined
   return {
-    kind: 'folder', path: folder, unet: unet.part, vae: vae.part, textEncoder: textEncoder.part, tokenizerFolder, padToken, schedulerConfig,
+    kind: 'folder', path: folder, unet: unet.part, vae: vaePart, textEncoder: textPart, tokenizerFolder, padToken, schedulerConfig, defaults,
     warnings,
   }
 }
@@ -189,11 +204,13 @@ async function correctedUNet(config: UNetConfig, file: string, pipeline: unknown
 
 /**
  * Reads `model_index.json`: is this a pipeline that asdm runs, made of parts that it knows?
- * @param warnings takes what the user should know
- * @returns the pipeline's class name, `undefined` where there is no index
- * @throws AsdmError `FILE_NOT_FOUND`, `BAD_JSON`, `UNSUPPORTED_CONFIG`
+ * @param warnings takes what the user should know @param given parts that need not be there
+ * @returns the pipeline's class name, `undefined` where there is no index, and what the model recommends
+ * @throws AsdmError `FILE_NOT_FOUND`, `BAD_JSON`, `BAD_CONFIG`, `UNSUPPORTED_CONFIG`
  */
-export async function checkIndex(folder: string, warnings: string[]): Promise<string | undefined> {
+export async function checkIndex(
+  folder: string, warnings: string[], given?: GivenParts,
+): Promise<{ pipeline: string | undefined, defaults: ModelDefaults }> {
   const file = path.join(folder, 'model_index.json')
   if (!await fileExists(file)) {
     if (!await isFolder(path.join(folder, 'unet'))) {
@@ -204,7 +221,7 @@ export async function checkIndex(folder: string, warnings: string[]): Promise<st
         `Expected a diffusers folder with model_index.json at ${shownPath(folder)} but it has none${hint}`)
     }
     warnings.push(`There is no model_index.json in ${shownPath(folder)}; its folders are taken as a Stable Diffusion pipeline's.`)
-    return undefined
+    return { pipeline: undefined, defaults: { ...commonDefaults } }
   }
   const index = await readJsonObject(file)
   if (!pipelines.includes(index._class_name as string))
@@ -214,6 +231,9 @@ export async function checkIndex(folder: string, warnings: string[]): Promise<st
   for (const [name, value] of Object.entries(index)) {
     const empty = value === null || value === false || Array.isArray(value) && value.every(item => item === null)
     const known = Object.hasOwn(components, name)
+    if (passedOver.includes(name) && !empty) warnings.push(`The ${name} of ${shownPath(folder)} is not used.`)
+    if (passedOver.includes(name) || name === 'vae' && given?.vae !== undefined || name === 'text_encoder' && given?.textEncoder !== undefined)
+      continue
     if (name.startsWith('_') || known && components[name] === undefined || empty && !known) continue
     if (!known)
       throw new AsdmError('UNSUPPORTED_CONFIG',
@@ -224,5 +244,5 @@ export async function checkIndex(folder: string, warnings: string[]): Promise<st
       throw new AsdmError('UNSUPPORTED_CONFIG',
         `Expected ${name} in ${shownPath(file)} to be a ${components[name]!.join(' or ')} but received ${shown(type)}`)
   }
-  return index._class_name as string
+  return { pipeline: index._class_name as string, defaults: parseDefaults(index, file) }
 }

@@ -30,10 +30,11 @@ export class Shapes {
     if (shape === undefined)
       throw new AsdmError('TENSOR_MISSING',
         `Expected ${name} in ${shownPath(this.file)}, whose config is inferred from it, but it is not there`)
-    if (!(shape[dimension] >= 1))
+    const size = shape[dimension]
+    if (size === undefined || size < 1)
       throw new AsdmError('TENSOR_SHAPE',
         `Expected ${name} in ${shownPath(this.file)} to have at least ${dimension + 1} dimensions, none empty, but received [${shape}]`)
-    return shape[dimension]
+    return size
   }
 
   hasRank(name: string, rank: number): boolean {
@@ -61,11 +62,12 @@ export function inferUNetConfig(shapes: Shapes, family: Family, sampleSize: numb
   const upCrossAttention: boolean[] = []
   for (let stage = 0; stage < stages; stage++) {
     blockOutChannels.push(shapes.size(`down_blocks.${stage}.resnets.0.conv1.weight`, 0))
-    layersPerBlock.push(shapes.count(layer => `down_blocks.${stage}.resnets.${layer}.conv1.weight`))
-    downCrossAttention.push(attends(shapes, `down_blocks.${stage}`, layersPerBlock[stage]))
+    const layers = shapes.count(layer => `down_blocks.${stage}.resnets.${layer}.conv1.weight`)
+    layersPerBlock.push(layers)
+    downCrossAttention.push(attends(shapes, `down_blocks.${stage}`, layers))
   }
-  for (let stage = 0; stage < stages; stage++)
-    upCrossAttention.push(attends(shapes, `up_blocks.${stage}`, layersPerBlock[stages - 1 - stage] + 1))
+  for (const [stage, layers] of [...layersPerBlock].reverse().entries())
+    upCrossAttention.push(attends(shapes, `up_blocks.${stage}`, layers + 1))
   if (stages === 0) shapes.size('down_blocks.0.resnets.0.conv1.weight', 0)
 
   const hasMidBlock = shapes.has('mid_block.resnets.0.conv1.weight')

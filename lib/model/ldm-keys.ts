@@ -3,14 +3,15 @@
  * block stands follows from which blocks there are and what they hold, so any depth and any number of stages works.
  */
 
-const resnetLayers: Record<string, string> = {
-  'in_layers.0': 'norm1', 'in_layers.2': 'conv1', 'emb_layers.1': 'time_emb_proj', 'out_layers.0': 'norm2', 'out_layers.3': 'conv2', 'skip_connection': 'conv_shortcut',
-}
+const resnetLayers = new Map([
+  ['in_layers.0', 'norm1'], ['in_layers.2', 'conv1'], ['emb_layers.1', 'time_emb_proj'], ['out_layers.0', 'norm2'], ['out_layers.3', 'conv2'],
+  ['skip_connection', 'conv_shortcut'],
+])
 
-const unetEnds: Record<string, string> = {
-  'time_embed.0': 'time_embedding.linear_1', 'time_embed.2': 'time_embedding.linear_2',
-  'input_blocks.0.0': 'conv_in', 'out.0': 'conv_norm_out', 'out.2': 'conv_out',
-}
+const unetEnds = new Map([
+  ['time_embed.0', 'time_embedding.linear_1'], ['time_embed.2', 'time_embedding.linear_2'],
+  ['input_blocks.0.0', 'conv_in'], ['out.0', 'conv_norm_out'], ['out.2', 'conv_out'],
+])
 
 type UnitKind = 'resnet' | 'transformer' | 'downsample' | 'upsample'
 
@@ -41,22 +42,24 @@ function unetName(name: string, units: ReadonlyMap<string, UnitKind>, places: Re
   const { unit, rest } = split(name)
   const place = places.get(unit)
   if (place !== undefined) {
-    const [, layer, field] = /^(.*?)\.?(weight|bias)$/.exec(rest) ?? []
+    const [, layer = '', field = ''] = /^(.*?)\.?(weight|bias)$/.exec(rest) ?? []
+    const resnetLayer = resnetLayers.get(layer)
     switch (units.get(unit)) {
-      case 'resnet': return Object.hasOwn(resnetLayers, layer ?? '') ? `${place}.${resnetLayers[layer]}.${field}` : name
+      case 'resnet': return resnetLayer !== undefined ? `${place}.${resnetLayer}.${field}` : name
       case 'transformer': return `${place}.${rest}`
       case 'downsample': return layer === 'op' ? `${place}.conv.${field}` : name
       case 'upsample': return layer === 'conv' ? `${place}.conv.${field}` : name
     }
   }
-  const end = /^(.*)\.(weight|bias)$/.exec(name)
-  return end !== null && Object.hasOwn(unetEnds, end[1]) ? `${unetEnds[end[1]]}.${end[2]}` : name
+  const [, layer = '', field = ''] = /^(.*)\.(weight|bias)$/.exec(name) ?? []
+  const end = unetEnds.get(layer)
+  return end !== undefined ? `${end}.${field}` : name
 }
 
 /** `input_blocks.4.1.proj_in.weight` is `proj_in.weight` of the unit `input_blocks.4.1`; the middle block has one number less. */
 function split(name: string): { unit: string, rest: string } {
-  const match = /^((?:(?:input|output)_blocks\.\d{1,3}|middle_block)\.\d{1,2})\.(.+)$/.exec(name)
-  return match === null ? { unit: '', rest: name } : { unit: match[1], rest: match[2] }
+  const [, unit = '', rest = name] = /^((?:(?:input|output)_blocks\.\d{1,3}|middle_block)\.\d{1,2})\.(.+)$/.exec(name) ?? []
+  return { unit, rest }
 }
 
 function findUnits(names: readonly string[]): Map<string, UnitKind> {
@@ -101,7 +104,7 @@ function placeUnits(from: string, first: number, to: string, units: ReadonlyMap<
   }
 }
 
-const vaeAttention: Record<string, string> = { norm: 'group_norm', q: 'to_q', k: 'to_k', v: 'to_v', proj_out: 'to_out.0' }
+const vaeAttention = { norm: 'group_norm', q: 'to_q', k: 'to_k', v: 'to_v', proj_out: 'to_out.0' }
 
 /**
  * Names of a VAE's weights. The decoder's stages are counted from the image in the original, from the latents in diffusers.
@@ -116,18 +119,17 @@ export function vaeNames(names: Iterable<string>): Map<string, string> {
 }
 
 function vaeName(name: string, stages: number): string {
-  const half = /^(encoder|decoder)\.(.+)$/.exec(name)
-  if (half === null) return name
-  const [, coder, rest] = half
+  const [, coder, rest] = /^(encoder|decoder)\.(.+)$/.exec(name) ?? []
+  if (coder === undefined || rest === undefined) return name
   const end = /^norm_out\.(.+)$/.exec(rest)
   if (end !== null) return `${coder}.conv_norm_out.${end[1]}`
   const attention = /^mid\.attn_(\d)\.(norm|q|k|v|proj_out)\.(.+)$/.exec(rest)
-  if (attention !== null) return `${coder}.mid_block.attentions.${Number(attention[1]) - 1}.${vaeAttention[attention[2]]}.${attention[3]}`
+  if (attention !== null) return `${coder}.mid_block.attentions.${Number(attention[1]) - 1}.${vaeAttention[attention[2] as keyof typeof vaeAttention]}.${attention[3]}`
   const mid = /^mid\.block_(\d)\.(.+)$/.exec(rest)
-  if (mid !== null) return `${coder}.mid_block.resnets.${Number(mid[1]) - 1}.${shortcut(mid[2])}`
+  if (mid !== null) return `${coder}.mid_block.resnets.${Number(mid[1]) - 1}.${shortcut(mid[2]!)}`
   const level = /^(down|up)\.(\d{1,2})\.(?:block\.(\d{1,2})|(downsample|upsample))\.(.+)$/.exec(rest)
   if (level === null || (level[1] === 'down') !== (coder === 'encoder')) return name
-  const [, direction, number, block, sampler, layer] = level
+  const [, direction, number, block, sampler, layer = ''] = level
   const stage = direction === 'down' ? Number(number) : stages - 1 - Number(number)
   return `${coder}.${direction}_blocks.${stage}.`
     + (sampler === undefined ? `resnets.${Number(block)}.${shortcut(layer)}` : `${sampler}rs.0.${layer}`)
@@ -137,17 +139,17 @@ function shortcut(layer: string): string {
   return layer.replace(/^nin_shortcut\./, 'conv_shortcut.')
 }
 
-const openClipEnds: Record<string, string> = {
-  'positional_embedding': 'embeddings.position_embedding.weight', 'token_embedding.weight': 'embeddings.token_embedding.weight',
-  'ln_final.weight': 'final_layer_norm.weight', 'ln_final.bias': 'final_layer_norm.bias',
-}
+const openClipEnds = new Map([
+  ['positional_embedding', 'embeddings.position_embedding.weight'], ['token_embedding.weight', 'embeddings.token_embedding.weight'],
+  ['ln_final.weight', 'final_layer_norm.weight'], ['ln_final.bias', 'final_layer_norm.bias'],
+])
 
-const openClipLayers: Record<string, string> = {
-  'ln_1': 'layer_norm1', 'ln_2': 'layer_norm2', 'mlp.c_fc': 'mlp.fc1', 'mlp.c_proj': 'mlp.fc2', 'attn.out_proj': 'self_attn.out_proj',
-}
+const openClipLayers = new Map([
+  ['ln_1', 'layer_norm1'], ['ln_2', 'layer_norm2'], ['mlp.c_fc', 'mlp.fc1'], ['mlp.c_proj', 'mlp.fc2'], ['attn.out_proj', 'self_attn.out_proj'],
+])
 
 /** What an OpenCLIP tensor is for transformers: one weight, or query, key and value stacked along the first dimension. */
-export type OpenClipName = { layer: number | undefined } & ({ name: string } | { stacked: [string, string, string] })
+type OpenClipName = { layer: number | undefined } & ({ name: string } | { stacked: [string, string, string] })
 
 /**
  * The name of an OpenCLIP text encoder's weight.
@@ -155,15 +157,16 @@ export type OpenClipName = { layer: number | undefined } & ({ name: string } | {
  * @returns `undefined` for what is no weight of the text encoder's layers
  */
 export function openClipName(name: string): OpenClipName | undefined {
-  if (Object.hasOwn(openClipEnds, name)) return { layer: undefined, name: openClipEnds[name] }
-  const match = /^transformer\.resblocks\.(\d{1,3})\.(.+?)[._](weight|bias)$/.exec(name)
-  if (match === null) return undefined
-  const [, number, inner, field] = match
+  const end = openClipEnds.get(name)
+  if (end !== undefined) return { layer: undefined, name: end }
+  const [, number, inner, field] = /^transformer\.resblocks\.(\d{1,3})\.(.+?)[._](weight|bias)$/.exec(name) ?? []
+  if (number === undefined || inner === undefined || field === undefined) return undefined
   const layer = Number(number)
   const place = `encoder.layers.${layer}`
   if (inner === 'attn.in_proj') {
     const stacked = ['q', 'k', 'v'].map(letter => `${place}.self_attn.${letter}_proj.${field}`) as [string, string, string]
     return { layer, stacked }
   }
-  return Object.hasOwn(openClipLayers, inner) ? { layer, name: `${place}.${openClipLayers[inner]}.${field}` } : undefined
+  const found = openClipLayers.get(inner)
+  return found !== undefined ? { layer, name: `${place}.${found}.${field}` } : undefined
 }

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../files/json'
 import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../native/configs'
+import type { ModelDefaults } from './defaults'
 
 /** How a checkpoint is opened. */
 export interface OpenOptions {
@@ -12,6 +13,10 @@ export interface OpenOptions {
   tokenizer?: string | undefined
   /** A diffusers folder whose configs are used instead of the checkpoint's own or inferred ones; it needs no weights and may lack parts. */
   config?: string | undefined
+  /** A VAE that is used instead of the checkpoint's: its folder, a diffusers folder with one, or a `.safetensors` file. */
+  vae?: string | undefined
+  /** A text encoder that is used instead of the checkpoint's, likewise. */
+  textEncoder?: string | undefined
   /** Stops between two files. */
   signal?: AbortSignal | undefined
 }
@@ -22,6 +27,12 @@ export interface Part<Config> {
   weights: WeightSource[]
   /** File or folder that the weights come from, for messages. */
   path: string
+}
+
+/** Parts that the caller gives, opened. */
+export interface GivenParts {
+  vae: Part<VAEConfig> | undefined
+  textEncoder: Part<TextEncoderConfig> | undefined
 }
 
 /** A checkpoint as found on the disk: nothing but configs and headers has been read. */
@@ -37,6 +48,8 @@ export interface Checkpoint {
   padToken: string | undefined
   /** The scheduler's config, with `_class_name`, as diffusers' pipelines correct it. */
   schedulerConfig: JsonObject
+  /** What requests use where they do not say. */
+  defaults: ModelDefaults
   /** What the user should know: sentences. */
   warnings: string[]
 }

@@ -6,6 +6,7 @@ import type { UNetConfig } from '../native/configs'
  * them that would dilute their error (the first and last convolution, shortcuts, what makes the map smaller, the last that makes it
  * larger), the ways into and out of the transformers, the time embedding, which every resnet reads, and the first block's resnets, whose
  * error everything inherits. `npm run bench:sensitivity` measures what each costs; docs/number-formats.md has the figures.
+ * Exported for tests and scripts.
  */
 export function exactUnits(config: UNetConfig): readonly string[] {
   const lastUpsampler = `up_blocks.${config.blockOutChannels.length - 2}.upsamplers`
@@ -18,7 +19,7 @@ export function exactUnits(config: UNetConfig): readonly string[] {
  * Units of a UNet whose weights and products are float32, however few bits the rest has: where few multiplications meet what the whole
  * signal feels. The first convolution is where all of it begins, shortcuts and the ways out of the transformers are part of the
  * residual connections. `int8`, which cares for time and memory more, has only the shortcuts on the way down, which are small, and which
- * all that follows inherits from. docs/number-formats.md has the figures.
+ * all that follows inherits from. docs/number-formats.md has the figures. Exported for tests and scripts.
  */
 export function wideUnits(config: UNetConfig, dtype: 'bf16' | 'int8'): readonly string[] {
   if (dtype === 'bf16') return ['conv_in', 'conv_shortcut', 'proj_out']

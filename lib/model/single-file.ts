@@ -2,10 +2,12 @@ import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { shownPath } from '../files/files'
 import type { JsonObject } from '../files/json'
 import { readSafetensorsHeader } from '../files/safetensors'
+import { commonDefaults } from './defaults'
 import { readConfigSet } from './folder'
 import { inferTextEncoderConfig, inferUNetConfig, inferVAEConfig, Shapes, type Family } from './infer-config'
-import { openClipName, unetNames, vaeNames } from './ldm-keys'
-import type { Checkpoint, OpenOptions } from './part'
+import { unetNames, vaeNames } from './ldm-keys'
+import type { Checkpoint, GivenParts, OpenOptions } from './part'
+import { clipPrefix, inferred, openClipPrefix, renamed, renameOpenClip, vaePrefix } from './part-file'
 import { correctedScheduler } from './scheduler-config'
 import { checkTextEncoderConfig } from './text-encoder-config'
 import { checkUNetConfig } from './unet-config'
@@ -13,9 +15,8 @@ import { checkVAEConfig } from './vae-config'
 import { firstFew, toWeightSources, type FoundTensor } from './weights'
 
 const unetPrefix = 'model.diffusion_model.'
-const vaePrefix = 'first_stage_model.'
-const clipPrefix = 'cond_stage_model.transformer.'
-const openClipPrefix = 'cond_stage_model.model.'
+/** The names of a UNet in a file that holds nothing else, where they have no prefix. */
+const bareUNet = /^(?:input_blocks|middle_block|output_blocks|time_embed|out)\./
 
 /**
  * Empty tensors by which files say that the UNet predicts v, and that the noise schedule ends in pure noise (zero terminal SNR), as ComfyUI
@@ -43,10 +44,6 @@ const sd2Scheduler: JsonObject = {
   num_train_timesteps: 1000, set_alpha_to_one: false, steps_offset: 1, trained_betas: null,
 }
 
-/** SD 2.x's text encoder is OpenCLIP's ViT-H/14, 24 layers 1024 wide, of which the last is not used. */
-const openClipWidth = 1024
-const openClipUsedLayers = 23
-
 /**
  * Opens one file with the original key names of Stable Diffusion 1.x (CLIP text encoder) or 2.x (OpenCLIP); see
  * {@link openCheckpoint}, which also checks the arguments.
@@ -56,7 +53,7 @@ const openClipUsedLayers = 23
  * `v_pred` tensor, what `modelspec.prediction_type` in the file's metadata says, epsilon for inpainting UNets (9 channels, as the published
  * one), else v as 2.1 does, which is also how diffusers decides. `{ config: folder }` takes a diffusers folder's configs instead.
  */
-export async function openSingleFile(file: string, options: OpenOptions): Promise<Checkpoint> {
+export async function openSingleFile(file: string, options: OpenOptions, given: GivenParts): Promise<Checkpoint> {
   throwIfAborted(options.signal)
   if (options.variant !== undefined)
     throw new AsdmError('INVALID_ARGUMENT',
@@ -72,23 +69,21 @@ export async function openSingleFile(file: string, options: OpenOptions): Promis
   if (unet.length === 0)
     throw new AsdmError('UNSUPPORTED_FORMAT',
       `Expected ${shownPath(file)} to be a Stable Diffusion checkpoint but it has no tensors named ${unetPrefix}*`)
-  if (vae.length === 0) throw new AsdmError('TENSOR_MISSING', `Expected a VAE (${vaePrefix}*) in ${shownPath(file)} but it holds none`)
-  if (clip.length === 0 && openClip.length === 0)
+  if (given.vae === undefined && vae.length === 0)
     throw new AsdmError('TENSOR_MISSING',
-      `Expected a text encoder (${clipPrefix}* or ${openClipPrefix}*) in ${shownPath(file)} but it holds none`)
-  if (clip.length > 0 && openClip.length > 0)
+      `Expected a VAE (${vaePrefix}*) in ${shownPath(file)} but it holds none; give one as { vae: path }`)
+  if (given.textEncoder === undefined && clip.length === 0 && openClip.length === 0)
+    throw new AsdmError('TENSOR_MISSING',
+      `Expected a text encoder (${clipPrefix}* or ${openClipPrefix}*) in ${shownPath(file)} but it holds none; give one as `
+      + '{ textEncoder: path }')
+  if (given.textEncoder === undefined && clip.length > 0 && openClip.length > 0)
     throw new AsdmError('TENSOR_EXTRA',
       `Expected one text encoder in ${shownPath(file)} but it holds both ${clipPrefix}* and ${openClipPrefix}*`)
   if (others.length > 0)
     warnings.push(`Tensors that belong to no part of the model are not used: ${firstFew(others.map(({ name }) => name))}.`)
-  const family: Family = openClip.length > 0 ? 'sd2' : 'sd1'
-
-  const unetTensors = rename(unet, unetNames)
-  const vaeTensors = rename(vae, vaeNames)
-  const textTensors = openClip.length > 0 ? renameOpenClip(openClip, file, override?.textEncoder?.numHiddenLayers) : clip
-  const unetWeights = toWeightSources('unet', unetTensors, file)
-  const vaeWeights = toWeightSources('vae', vaeTensors, file)
-  const textWeights = toWeightSources('text_encoder', textTensors, file)
+  const ofSd2 = given.textEncoder === undefined ? openClip.length > 0 : given.textEncoder.config.hiddenAct === 'gelu'
+  const family: Family = ofSd2 ? 'sd2' : 'sd1'
+  const unetWeights = toWeightSources('unet', renamed(unet, unetNames), file)
 
   const prediction = predictionType(tensors, metadata, family, unetWeights.find(({ name }) => name === 'conv_in.weight')?.shape[1])
   if (prediction.assumed && override?.scheduler === undefined)
@@ -97,47 +92,32 @@ export async function openSingleFile(file: string, options: OpenOptions): Promis
       + 'pixels) give the configs of its diffusers folder.',
     )
   const sampleSize = family === 'sd2' && prediction.type === 'v_prediction' ? 96 : 64
-  const infer = <Config>(make: () => Config, check: (config: Config, where: string) => void): Config => inferred(make, check, file)
+  const ownVAE = () => {
+    const weights = toWeightSources('vae', renamed(vae, vaeNames), file)
+    return { config: override?.vae ?? inferred(() => inferVAEConfig(new Shapes(weights, file)), checkVAEConfig, file), weights, path: file }
+  }
+  const ownTextEncoder = () => {
+    const tensors = openClip.length > 0 ? renameOpenClip(openClip, file, override?.textEncoder?.numHiddenLayers) : clip
+    const weights = toWeightSources('text_encoder', tensors, file)
+    const config = override?.textEncoder
+      ?? inferred(() => inferTextEncoderConfig(new Shapes(weights, file), family), checkTextEncoderConfig, file)
+    return { config, weights, path: file }
+  }
+  const unetConfig = override?.unet
+    ?? inferred(() => inferUNetConfig(new Shapes(unetWeights, file), family, sampleSize), checkUNetConfig, file)
   return {
     kind: 'single-file',
     path: file,
-    unet: {
-      config: override?.unet ?? infer(() => inferUNetConfig(new Shapes(unetWeights, file), family, sampleSize), checkUNetConfig),
-      weights: unetWeights, path: file,
-    },
-    vae: {
-      config: override?.vae ?? infer(() => inferVAEConfig(new Shapes(vaeWeights, file)), checkVAEConfig), weights: vaeWeights, path: file,
-    },
-    textEncoder: {
-      config: override?.textEncoder ?? infer(() => inferTextEncoderConfig(new Shapes(textWeights, file), family), checkTextEncoderConfig),
-      weights: textWeights, path: file,
-    },
+    unet: { config: unetConfig, weights: unetWeights, path: file },
+    vae: given.vae ?? ownVAE(),
+    textEncoder: given.textEncoder ?? ownTextEncoder(),
     tokenizerFolder: options.tokenizer ?? override?.tokenizerFolder,
     padToken: family === 'sd2' ? '!' : undefined,
     schedulerConfig: override?.scheduler === undefined
       ? inferredScheduler(family, prediction.type, tensors.has(zeroSnrMarker))
       : correctedScheduler(override.scheduler, undefined, warnings),
-    warnings,
+    defaults: { ...commonDefaults }, warnings,
   }
-}
-
-/**
- * Infers and checks; a group or head count that does not divide a width only says that the family's does not fit, and how to give the right
- * one.
- */
-function inferred<Config>(make: () => Config, check: (config: Config, where: string) => void, file: string): Config {
-  const config = make()
-  try {
-    check(config, shownPath(file))
-  } catch (error) {
-    if (!(error instanceof AsdmError)) throw error
-    throw new AsdmError(
-      error.code,
-      `${error.message}; group and head counts cannot be seen from the weights, give { config: folder } with a diffusers folder's configs`,
-      { cause: error },
-    )
-  }
-  return config
 }
 
 /** Says what a file is that is no checkpoint of Stable Diffusion 1 or 2, where its names tell. */
@@ -155,7 +135,8 @@ function refuseOtherKinds(tensors: readonly FoundTensor[], file: string): void {
     if (name.startsWith('control_model.')) throw format('a ControlNet')
     if (/(?:^lora_|\.lora_|_lora\.|\.hada_w|\.lokr_w)/.test(name)) throw format('a LoRA, a set of changes to another model')
     if (/^(?:down_blocks|up_blocks|text_model|encoder\.down_blocks|decoder\.up_blocks)\./.test(name))
-      throw format('a single part with diffusers names: put it into a diffusers folder and open that')
+      throw format('a single part with diffusers names: put it into a diffusers folder and open that, or give it as vae or textEncoder')
+    if (/^(?:en|de)coder\.(?:conv_in|mid|down|up)\b/.test(name)) throw format('a VAE on its own: give it as { vae: path } beside a model')
   }
 }
 
@@ -165,47 +146,14 @@ function sort(tensors: readonly FoundTensor[]) {
     others: [] as FoundTensor[],
   }
   const prefixes = [[unetPrefix, parts.unet], [vaePrefix, parts.vae], [clipPrefix, parts.clip], [openClipPrefix, parts.openClip]] as const
+  const bare = !tensors.some(({ name }) => name.startsWith(unetPrefix))
   for (const tensor of tensors) {
     if (unused.test(tensor.name)) continue
-    const [prefix, part] = prefixes.find(([start]) => tensor.name.startsWith(start)) ?? ['', parts.others]
+    const [prefix, part] = prefixes.find(([start]) => tensor.name.startsWith(start))
+      ?? ['', bare && bareUNet.test(tensor.name) ? parts.unet : parts.others]
     part.push({ ...tensor, name: tensor.name.slice(prefix.length) })
   }
   return parts
-}
-
-function rename(tensors: readonly FoundTensor[], names: (old: Iterable<string>) => Map<string, string>): FoundTensor[] {
-  const renamed = names(tensors.map(({ name }) => name))
-  return tensors.map(tensor => ({ ...tensor, name: renamed.get(tensor.name)! }))
-}
-
-/**
- * OpenCLIP's names and stacked projections. SD 2.x takes the features before the last layer, so that layer is left out: layers
- * from `usedLayers` on, or the last one; none where the file was written without it.
- */
-function renameOpenClip(tensors: readonly FoundTensor[], file: string, usedLayers: number | undefined): FoundTensor[] {
-  const named = tensors.map(tensor => ({ tensor, place: openClipName(tensor.name) }))
-  const layers = named.reduce((most, { place }) => Math.max(most, (place?.layer ?? -1) + 1), 0)
-  const width = tensors.find(({ name }) => name === 'token_embedding.weight')?.shape[1]
-  const used = usedLayers ?? (width === openClipWidth && layers === openClipUsedLayers ? layers : layers - 1)
-  const renamed: FoundTensor[] = []
-  for (const { tensor, place } of named) {
-    if (place === undefined) renamed.push(tensor)
-    else if (place.layer !== undefined && place.layer >= used) continue
-    else if ('name' in place) renamed.push({ ...tensor, name: place.name })
-    else renamed.push(...splitStacked(tensor, place.stacked, file))
-  }
-  return renamed
-}
-
-/** Rows are contiguous, so each third of the rows is a third of the bytes. */
-function splitStacked(tensor: FoundTensor, names: readonly string[], file: string): FoundTensor[] {
-  const rows = tensor.shape[0] / names.length
-  if (!Number.isInteger(rows))
-    throw new AsdmError('TENSOR_SHAPE',
-      `Expected ${openClipPrefix}${tensor.name} in ${shownPath(file)} to stack ${names.length} matrices but received [${tensor.shape}]`)
-  const bytes = (tensor.end - tensor.begin) / names.length
-  return names.map((name, i) =>
-    ({ ...tensor, name, shape: [rows, ...tensor.shape.slice(1)], begin: tensor.begin + i * bytes, end: tensor.begin + (i + 1) * bytes }))
 }
 
 function predictionType(

@@ -21,17 +21,23 @@ const notes = [
   'exponential_decay_length_penalty', 'suppress_tokens', 'begin_suppress_tokens', 'tie_word_embeddings',
 ]
 
+/** Models that hold CLIP's text encoder under the same names; what else they hold is passed over, as in transformers. */
+const relatives: readonly unknown[] = ['CLIPTextModel', 'CLIPTextModelWithProjection', 'CLIPModel']
+
 /**
- * Parses the config of a transformers `CLIPTextModel`. Absent options take transformers' defaults.
+ * Parses the config of a transformers `CLIPTextModel`, or of a relative that diffusers loads as one: `CLIPTextModelWithProjection`, or a
+ * whole `CLIPModel`, whose `text_config` counts. Absent options take transformers' defaults.
  * @param json the parsed `config.json` @param file its path, for messages
  * @throws AsdmError `BAD_CONFIG` for values that make no sense, `UNSUPPORTED_CONFIG` for options that asdm does not have
  */
 export function parseTextEncoderConfig(json: JsonObject, file: string): TextEncoderConfig {
+  if (json.model_type === 'clip' && isJsonObject(json.text_config)) {
+    checkArchitectures(new ConfigReader(json, file))
+    json = json.text_config
+  }
   const reader = new ConfigReader(json, file)
-  const architectures = reader.raw('architectures') ?? null
-  if (architectures !== null && !(Array.isArray(architectures) && architectures.length === 1 && architectures[0] === 'CLIPTextModel'))
-    throw reader.unsupported('architectures', '["CLIPTextModel"]', architectures)
-  reader.only('model_type', 'clip_text_model')
+  checkArchitectures(reader)
+  reader.only('model_type', 'clip_text_model', 'clip')
   const pruned = reader.raw('pruned_heads') ?? null
   if (pruned !== null && !(isJsonObject(pruned) && Object.keys(pruned).length === 0))
     throw reader.unsupported('pruned_heads', 'empty', pruned)
@@ -52,6 +58,12 @@ export function parseTextEncoderConfig(json: JsonObject, file: string): TextEnco
   reader.finish()
   checkTextEncoderConfig(config, shownPath(file))
   return config
+}
+
+function checkArchitectures(reader: ConfigReader): void {
+  const architectures = reader.raw('architectures') ?? null
+  if (architectures !== null && !(Array.isArray(architectures) && architectures.length === 1 && relatives.includes(architectures[0])))
+    throw reader.unsupported('architectures', `one of ${relatives.join(', ')}, in a list`, architectures)
 }
 
 /**

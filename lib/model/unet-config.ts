@@ -24,13 +24,13 @@ const defaultSampleSize = 64
 
 /**
  * Parses the config of a diffusers `UNet2DConditionModel`. Absent options take diffusers' defaults. `attention_head_dim` is, in
- * spite of its name, the number of heads; `num_attention_heads` goes before it where a config has both.
+ * spite of its name, the number of heads; `num_attention_heads` takes precedence where a config has both.
  * @param json the parsed `config.json` @param file its path, for messages
  * @throws AsdmError `BAD_CONFIG` for values that make no sense, `UNSUPPORTED_CONFIG` for options that asdm does not have
  */
 export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
   const reader = new ConfigReader(json, file)
-  reader.only('_class_name', 'UNet2DConditionModel')
+  reader.only('_class_name', 'UNet2DConditionModel', 'FlaxUNet2DConditionModel')
   refuseUnsupported(reader)
 
   const blockOutChannels = reader.integers('block_out_channels', [320, 640, 1280, 1280], widths, stageCount)
@@ -74,7 +74,7 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
     layersPerBlock: reader.perStage('layers_per_block', reader.raw('layers_per_block', 2), stages, layers),
     transformerLayersPerBlock,
     attentionHeads,
-    crossAttentionDim: features[0],
+    crossAttentionDim: features[0]!,
     hasMidBlock: midBlock !== null,
     normNumGroups: reader.integer('norm_num_groups', 32, widths),
     normEps: reader.number('norm_eps', 1e-5, { min: 1e-12, max: 1 }),
@@ -85,8 +85,8 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
     freqShift: reader.number('freq_shift', 0, { min: 0, max: 1 }),
   }
   const timeWidth = reader.raw('time_embedding_dim') ?? null
-  if (timeWidth !== null && timeWidth !== 4 * blockOutChannels[0])
-    throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]}, four times the first width,`, timeWidth)
+  if (timeWidth !== null && timeWidth !== 4 * blockOutChannels[0]!)
+    throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]!}, four times the first width,`, timeWidth)
   const timeCond = reader.raw('time_cond_proj_dim') ?? null
   if (timeCond !== null) config.timeCondDim = reader.integer('time_cond_proj_dim', 256, { min: 4, max: 65_536 })
   const { removed, conditional } = parseSection(reader)
@@ -131,11 +131,11 @@ function refuseUnsupported(reader: ConfigReader): void {
 function parseSampleSize(reader: ConfigReader): number {
   const value = reader.raw('sample_size') ?? defaultSampleSize
   const range: Range = { min: 1, max: 65_536 }
-  if (!Array.isArray(value)) return reader.perStage('sample_size', value, 1, range)[0]
+  if (!Array.isArray(value)) return reader.perStage('sample_size', value, 1, range)[0]!
   if (value.length !== 2) throw reader.bad('sample_size', 'a number, or height and width,', value)
   const [height, width] = reader.perStage('sample_size', value, 2, range)
   if (height !== width) throw reader.unsupported('sample_size', 'square')
-  return height
+  return height!
 }
 
 /** The section that diffusers does not know: which units an assembled UNet has lost, and which of its convolutions hold experts. */
@@ -205,15 +205,16 @@ export function checkUNetConfig(config: UNetConfig, where: string): void {
   checkRange('layers_per_block', config.layersPerBlock, layers, where)
   checkRange('transformer_layers_per_block', config.transformerLayersPerBlock, transformerLayers, where)
   checkRange('cross_attention_dim', config.crossAttentionDim, featureWidths, where)
-  if (blockOutChannels[0] % 2 !== 0)
+  if (blockOutChannels[0]! % 2 !== 0)
     throw new AsdmError('UNSUPPORTED_CONFIG',
       `Expected the first of block_out_channels of ${where} to be even but received ${blockOutChannels[0]}, which is not supported`)
-  if (config.freqShift >= blockOutChannels[0] / 2)
-    throw bad(`freq_shift is ${config.freqShift} with only ${blockOutChannels[0] / 2} frequencies`)
+  if (config.freqShift >= blockOutChannels[0]! / 2)
+    throw bad(`freq_shift is ${config.freqShift} with only ${blockOutChannels[0]! / 2} frequencies`)
   blockOutChannels.forEach((width, stage) => {
     if (width % normNumGroups !== 0) throw bad(`block_out_channels has ${width}, which norm_num_groups ${normNumGroups} does not divide`)
-    const attends = config.downCrossAttention[stage] || config.upCrossAttention[last - stage] || stage === last && config.hasMidBlock
-    if (attends && (!Number.isInteger(attentionHeads[stage]) || width % attentionHeads[stage] !== 0))
+    const attends = config.downCrossAttention[stage] === true || config.upCrossAttention[last - stage] === true
+      || stage === last && config.hasMidBlock
+    if (attends && (!Number.isInteger(attentionHeads[stage]) || width % attentionHeads[stage]! !== 0))
       throw bad(`block_out_channels has ${width}, which ${attentionHeads[stage]} attention heads (attention_head_dim) do not divide`)
   })
 }

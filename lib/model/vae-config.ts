@@ -19,7 +19,7 @@ export const defaultScalingFactor = 0.18215
  */
 export function parseVAEConfig(json: JsonObject, file: string): VAEConfig {
   const reader = new ConfigReader(json, file)
-  reader.only('_class_name', 'AutoencoderKL')
+  reader.only('_class_name', 'AutoencoderKL', 'FlaxAutoencoderKL')
   reader.only('act_fn', 'silu', 'swish')
   reader.only('latents_mean', null)
   reader.only('latents_std', null)

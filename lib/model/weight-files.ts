@@ -11,7 +11,7 @@ import { firstFew, type FoundTensor } from './weights'
 /** Most shards an index may name. */
 const maxShards = 1_000
 
-export interface FoundWeights {
+interface FoundWeights {
   tensors: FoundTensor[]
   /** The variant that was read, `undefined` for the files without one. */
   variant: string | undefined
@@ -93,7 +93,8 @@ export function variantsIn(names: ReadonlySet<string>, base: string): string[] {
 
 function nothingFound(folder: string, base: string, names: ReadonlySet<string>): AsdmError {
   const pickles = [...names].filter(isPickleName).sort()
-  if (pickles.length > 0) return pickleError(path.join(folder, pickles.find(name => !name.includes('optimizer')) ?? pickles[0]))
+  const pickle = pickles.find(name => !name.includes('optimizer')) ?? pickles[0]
+  if (pickle !== undefined) return pickleError(path.join(folder, pickle))
   return new AsdmError('FILE_NOT_FOUND', `Expected weights as ${base}.safetensors in ${shownPath(folder)} but there are none`)
 }
 

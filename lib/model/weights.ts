@@ -13,7 +13,7 @@ export interface FoundTensor extends StoredTensor {
   file: string
 }
 
-const storedDTypes: readonly string[] = ['F32', 'F16', 'BF16'] satisfies StoredDType[]
+const storedDTypes: readonly string[] = ['F32', 'F16', 'BF16', 'F64', 'F8_E4M3', 'F8_E5M2'] satisfies StoredDType[]
 
 /** Tensors that published files hold beside a part's weights, and that running it does not use. */
 const unused: Record<PartName, RegExp> = {
@@ -25,14 +25,14 @@ const unused: Record<PartName, RegExp> = {
 /** Scales of quantized weights: ComfyUI's and others' FP8, bitsandbytes', quanto's. */
 const scales = /(?:^|\.)(?:scaled_fp8|scale_weight|weight_scale|(?:weight\.)?(?:absmax|quant_map|quant_state\..*|SCB)|weight\._scale)$/
 
-const vaeAttention: Record<string, string> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' }
+const vaeAttention = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' }
 
-/** The current diffusers (transformers) name of a weight that may have been saved under an older one. */
+/** The current diffusers (transformers) name of a weight that may have been saved under an older one. Exported for tests and scripts. */
 export function currentName(part: PartName, name: string): string {
   if (part === 'text_encoder') return name.startsWith('text_model.') ? name.slice('text_model.'.length) : name
   if (part === 'vae') {
     const old = /^((?:en|de)coder\.mid_block\.attentions\.\d+\.)(query|key|value|proj_attn)(\.(?:weight|bias))$/.exec(name)
-    if (old !== null) return old[1] + vaeAttention[old[2]] + old[3]
+    if (old !== null) return old[1]! + vaeAttention[old[2] as keyof typeof vaeAttention] + old[3]!
   }
   return name
 }
@@ -66,7 +66,7 @@ export function toWeightSources(part: PartName, found: Iterable<FoundTensor>, wh
 function checkDType(name: string, dtype: string, where: string): void {
   if (!storedDTypes.includes(dtype))
     throw new AsdmError('TENSOR_DTYPE',
-      `Expected tensor ${shown(name)} in ${shownPath(where)} to be stored as F32, F16 or BF16 but received ${shown(dtype)}`)
+      `Expected tensor ${shown(name)} in ${shownPath(where)} to be stored as F32, F16, BF16, F64, F8_E4M3 or F8_E5M2 but received ${shown(dtype)}`)
 }
 
 /**

@@ -3,8 +3,10 @@ import { open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError, throwIfAborted } from '../base/errors'
 import { abortSignal, boolean, callback, checkOptions, integer, oneOf, optional, path as checkPath } from '../base/options'
-import { elementBytes, readConverted } from '../convert/dtype'
-import { fileError, isFileError, shownPath, statIfAny, writeError } from '../files/files'
+import { Slices } from '../base/slices'
+import { sizes } from '../base/tensor'
+import { shownPath, statTarget, sync, targetError } from '../files/files'
+import { elementBytes, readConverted } from '../model/dtype'
 import { matchWeights } from '../model/weights'
 import type { StoredDType, WeightSource } from '../native/configs'
 import { loadAddon } from '../native/load'
@@ -76,7 +78,7 @@ const exportKeys = [
 ] as const satisfies readonly (keyof ExportOnnxOptions)[]
 const opset = 17
 const storedDTypes = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' } as const satisfies Record<string, StoredDType>
-const dataTypeOf = { F32: 'FLOAT', F16: 'FLOAT16', BF16: 'BFLOAT16' } as const satisfies Record<StoredDType, DataType>
+const dataTypeOf = { F32: 'FLOAT', F16: 'FLOAT16', BF16: 'BFLOAT16' } as const satisfies Partial<Record<StoredDType, DataType>>
 /** What a protocol buffer may have. */
 const longestFile = 2 ** 31 - 1
 /** Weights begin where a page does, so that runtimes can map them. */
@@ -110,7 +112,7 @@ export async function exportOnnx(model: string, target: string, options: ExportO
   const exported = await openPart(model, part, { variant, config, signal })
   checkSizes(exported, part, sizes)
   const weights = new WeightBytes(dtype, signal, onProgress)
-  const { nodes, inputs, output } = writeGraph(exported, sizes, clipSkip, weights)
+  const { nodes, inputs, output } = await writeGraph(exported, sizes, clipSkip, weights, new Slices(signal))
   const outside = externalData ?? weights.total > longestFile - (1 << 26)
   if (!outside && weights.total > longestFile - (1 << 26))
     throw new AsdmError('INVALID_ARGUMENT',
@@ -129,10 +131,7 @@ export async function exportOnnx(model: string, target: string, options: ExportO
     await rename(file + temporary, file)
   } catch (error) {
     for (const each of [file, `${file}.data`]) await unlink(each + temporary).catch(() => {})
-    if (!isFileError(error)) throw error
-    throw fileError(error, file).code === 'FILE_NOT_FOUND'
-      ? new AsdmError('FILE_NOT_FOUND', `Expected a folder to write ${shownPath(file)} into but there is none`, { cause: error })
-      : writeError(error, file)
+    throw targetError(error, file)
   }
   return {
     path: file, dataPath: dataFile, nodes: nodes.nodes.length, weightBytes: weights.total,
@@ -141,24 +140,30 @@ export async function exportOnnx(model: string, target: string, options: ExportO
 }
 
 /** The nodes of a part; its weights are noted, not read. */
-function writeGraph(part: ExportedPart, sizes: Partial<Record<Size, number>>, clipSkip: number, weights: WeightBytes) {
+async function writeGraph(
+  part: ExportedPart, sizes: Partial<Record<Size, number>>, clipSkip: number, weights: WeightBytes, slices: Slices,
+) {
   const native = loadAddon().createModel(part.spec, { dtype: 'fp32', threads: 1, cpu: 'auto' })
   try {
+    await slices.next()
     const graph = native.graph()
+    await slices.next()
     if (clipSkip >= graph.outputs.length)
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected clipSkip to be from 0 to ${graph.outputs.length - 1} for this part but received ${clipSkip}`)
     // Sizes that do not fit the graph are refused by the rules that all of its passes are under.
     native.describe(trialShape(part, sizes))
+    await slices.next()
     const nodes = new Nodes()
     weights.add(matchWeights(native.weights(), part.weights, part.path), nodes)
+    await slices.next()
     const inputs = part.inputs.map(({ name, type, shape }) =>
       ({ name, type, shape: shape.map(size => (typeof size === 'number' ? size : sizes[size] ?? size)) }))
     const writer = new GraphWriter(
       graph, nodes, use => weights.use(use), new Map(part.inputs.map(({ unit, name, shape }) => [unit, { name, rank: shape.length }])),
       sizes.batch,
     )
-    const last = writer.write(graph.outputs[clipSkip])
+    const last = await writer.write(graph.outputs[clipSkip]!, slices)
     nodes.add('Identity', part.output.name, [last])
     return { nodes, inputs, output: { name: part.output.name, type: 'FLOAT' as const, shape: part.output.shape(sizes) } }
   } finally {
@@ -177,7 +182,7 @@ class WeightBytes {
   #done = 0
 
   constructor(
-    readonly dtype: StoredDType, readonly signal: AbortSignal | undefined, readonly onProgress: ExportOnnxOptions['onProgress'],
+    readonly dtype: keyof typeof dataTypeOf, readonly signal: AbortSignal | undefined, readonly onProgress: ExportOnnxOptions['onProgress'],
   ) {}
 
   add(sources: readonly WeightSource[], nodes: Nodes): void {
@@ -234,8 +239,9 @@ class WeightBytes {
 
 /** A matrix's numbers row by row to those column by column; `shape` is what it becomes. It is the one tensor that is held whole. */
 async function* transpose(
-  pieces: AsyncIterable<Uint8Array>, [columns, rows]: readonly number[], bytes: number,
+  pieces: AsyncIterable<Uint8Array>, shape: readonly number[], bytes: number,
 ): AsyncGenerator<Uint8Array> {
+  const [columns, rows] = sizes(shape, 2)
   const Numbers = bytes === 4 ? Uint32Array : Uint16Array
   const from = new Numbers(rows * columns)
   const place = new Uint8Array(from.buffer)
@@ -250,13 +256,13 @@ async function* transpose(
     const strip = new Numbers(Math.min(block, columns - begin) * rows)
     for (let row = 0; row < rows; row += block)
       for (let c = 0; c < strip.length / rows; c++)
-        for (let r = row; r < Math.min(row + block, rows); r++) strip[c * rows + r] = from[r * columns + begin + c]
+        for (let r = row; r < Math.min(row + block, rows); r++) strip[c * rows + r] = from[r * columns + begin + c]!
     yield new Uint8Array(strip.buffer)
   }
 }
 
 async function checkTarget(file: string, overwrite: boolean): Promise<void> {
-  const found = await statIfAny(file)
+  const found = await statTarget(file)
   if (found === undefined || (found.isFile() && overwrite)) return
   throw new AsdmError('INVALID_ARGUMENT',
     `Expected nothing at ${shownPath(file)} but there is a ${found.isDirectory() ? 'folder' : 'file; give overwrite to replace it'}`)
@@ -266,7 +272,7 @@ async function writeFile(file: string, write: (handle: FileHandle) => Promise<vo
   const handle = await open(file, 'wx')
   try {
     await write(handle)
-    await handle.sync()
+    await sync(handle)
   } finally {
     await handle.close()
   }

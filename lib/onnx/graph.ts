@@ -1,4 +1,6 @@
 import { AsdmError } from '../base/errors'
+import type { Slices } from '../base/slices'
+import { sizes } from '../base/tensor'
 import type { GraphInfo, GraphUnit, UnitAttributes, WeightRequest } from '../native/binding'
 import { Nodes } from './nodes'
 
@@ -12,7 +14,7 @@ export interface WeightUse {
 }
 
 /** Gives the name of a value that holds the weight. */
-export type UseWeight = (use: WeightUse) => string
+type UseWeight = (use: WeightUse) => string
 
 /**
  * Writes units as nodes of ONNX's standard operators (version 17), under the units' names. Ours are channels last, ONNX's feature
@@ -38,25 +40,26 @@ export class GraphWriter {
   ) {}
 
   /** Writes what the value `output` needs. @returns its name */
-  write(output: number): string {
+  async write(output: number, slices: Slices): Promise<string> {
     const { units } = this.graph
     const needed = new Set([output])
     for (let id = output; id >= 0; id--) {
       if (!needed.has(id)) continue
-      for (const input of units[id].inputs) needed.add(input)
-      const { sizeOf } = units[id].attributes
+      const { inputs, attributes: { sizeOf } } = units[id]!
+      for (const input of inputs) needed.add(input)
       if (sizeOf !== undefined) needed.add(sizeOf)
     }
-    units.forEach((unit, id) => {
-      if (!needed.has(id)) return
+    for (const [id, unit] of units.entries()) {
+      if (!needed.has(id)) continue
       const name = this.#unit(unit, id)
       if (name !== undefined) this.#values.set(id, name)
-    })
+      if (slices.over) await slices.next()
+    }
     return this.#value(output)
   }
 
   #unit(unit: GraphUnit, id: number): string | undefined {
-    const { name, inputs: [x, second], attributes, weights } = unit
+    const { name, inputs, attributes, weights } = unit
     const map = (): void => { this.#maps.add(id) }
     switch (unit.op) {
       case 'Input': {
@@ -70,22 +73,23 @@ export class GraphWriter {
       case 'GroupNorm': map(); return this.#groupNorm(unit)
       case 'LayerNorm':
         return this.nodes.add(
-          'LayerNormalization', name, [this.#value(x), ...weights.map(([part]) => this.#weight(part))],
+          'LayerNormalization', name, [this.#value(inputOf(unit)), ...weights.map((_, i) => this.#weight(weightOf(unit, i)))],
           { axis: -1, epsilon: { float: attributes.eps } },
         )
       case 'Attention': return this.#attention(unit)
       case 'Geglu': {
-        const halves = [`${name}.hidden`, `${name}.gate`]
-        this.nodes.add('Split', `${name}.split`, [this.#value(x)], { axis: -1 }, halves)
-        return this.nodes.add('Mul', name, [halves[0], this.#activation(halves[1], `${name}.gelu`, 'gelu')])
+        const [hidden, gate] = [`${name}.hidden`, `${name}.gate`]
+        this.nodes.add('Split', `${name}.split`, [this.#value(inputOf(unit))], { axis: -1 }, [hidden, gate])
+        return this.nodes.add('Mul', name, [hidden, this.#activation(gate, `${name}.gelu`, 'gelu')])
       }
-      case 'Activation': return this.#activation(this.#value(x), name, attributes.activation)
+      case 'Activation': return this.#activation(this.#value(inputOf(unit)), name, attributes.activation)
       case 'Add':
-        if (this.#maps.has(x)) map()
-        return this.nodes.add('Add', name, [this.#value(x), this.#value(second)])
-      case 'Concat':
-        if (this.#maps.has(x)) map()
-        return this.nodes.add('Concat', name, [this.#value(x), this.#value(second)], { axis: this.#maps.has(x) ? 1 : -1 })
+      case 'Concat': {
+        const isMap = this.#maps.has(inputOf(unit))
+        if (isMap) map()
+        const parts = inputs.map(input => this.#value(input))
+        return unit.op === 'Add' ? this.nodes.add('Add', name, parts) : this.nodes.add('Concat', name, parts, { axis: isMap ? 1 : -1 })
+      }
       case 'Embed': return this.#embed(unit)
       case 'Timestep': return this.#timestep(unit)
       default:
@@ -111,7 +115,8 @@ export class GraphWriter {
 
   /** A product, or several side by side, each under the prefix of its weight. */
   #linear(unit: GraphUnit, id: number): string | undefined {
-    const { weights: [matrix, biases], inputs: [x], attributes: { layout, sizeOf } } = unit
+    const { weights: [matrix = [], biases], attributes: { layout, sizeOf } } = unit
+    const x = inputOf(unit)
     const isMap = this.#maps.has(x)
     const value = this.#value(x)
     const rows = new Map<string, string>()
@@ -120,7 +125,7 @@ export class GraphWriter {
     matrix.forEach((weight, i) => {
       const name = matrix.length === 1 ? unit.name : weight.name.replace(/\.weight$/, '')
       columns.set(column, this.#product({ name, weight, bias: biases?.[i], value, layout, sizeOf, isMap, rows }))
-      column += weight.shape[0]
+      column += weight.shape[0]!
     })
     if (layout === 'map' || (isMap && layout === 'same')) this.#maps.add(id)
     if (matrix.length === 1) return columns.get(0)
@@ -133,7 +138,7 @@ export class GraphWriter {
     isMap: boolean, rows: Map<string, string>
   }): string {
     const { nodes } = this
-    const [out, inner] = weight.shape
+    const [out, inner] = [weight.shape[0]!, weight.shape[1]!]
     // A 1x1 convolution where diffusers has one, or where a feature map stays one; otherwise a product of rows.
     if (isMap && (layout === 'same' || weight.shape.length === 4)) {
       const y = nodes.add(
@@ -173,10 +178,11 @@ export class GraphWriter {
     return nodes.add('Reshape', name, [turned, shape])
   }
 
-  #conv({ name, inputs: [x, rowBias], weights: [[weight], [bias]], attributes: a }: GraphUnit): string {
+  #conv(unit: GraphUnit): string {
+    const { name, inputs: [, rowBias], attributes: a } = unit
     const y = this.nodes.add(
       'Conv', rowBias === undefined ? name : `${name}.conv`,
-      [this.#resized(this.#value(x), name, a), this.#weight(weight), this.#weight(bias)], window(a),
+      [this.#resized(this.#value(inputOf(unit)), name, a), this.#weight(weightOf(unit)), this.#weight(weightOf(unit, 1))], window(a),
     )
     return rowBias === undefined ? y : this.#addRow(y, name, rowBias)
   }
@@ -202,11 +208,12 @@ export class GraphWriter {
    * groups of channels: where the batch is fixed, kernels are mixed and samples become groups; where it is open, every expert convolves and
    * the results are mixed, which is the same sum at the experts' number of times the arithmetic.
    */
-  #conditional(
-    { name, inputs: [input, rowBias], weights: [[kernels], [biases], [router], [routerBias]], attributes: a }: GraphUnit, id: number,
-  ): string {
+  #conditional(unit: GraphUnit, id: number): string {
     const { nodes, batch } = this
-    const [experts, out, inner] = kernels.shape
+    const { name, inputs: [, rowBias], attributes: a } = unit
+    const [kernels, biases, router, routerBias] = [weightOf(unit), weightOf(unit, 1), weightOf(unit, 2), weightOf(unit, 3)]
+    const input = inputOf(unit)
+    const [experts, out, inner] = [kernels.shape[0]!, kernels.shape[1]!, kernels.shape[2]!]
     const { kernel, layout } = a
     const value = this.#resized(
       layout === 'map' ? this.#toMap(this.#value(input), `${name}.map`, inner, a.sizeOf!) : this.#value(input), name, a,
@@ -243,10 +250,12 @@ export class GraphWriter {
   }
 
   /** By instance normalization of the groups, since ONNX's own group normalization is younger than version 17. */
-  #groupNorm({ name, inputs: [x], weights: [[gamma], [beta]], attributes: { groups, eps, silu } }: GraphUnit): string {
+  #groupNorm(unit: GraphUnit): string {
     const { nodes } = this
-    const [channels] = gamma.shape
-    const value = this.#value(x)
+    const { name, attributes: { groups, eps, silu } } = unit
+    const [gamma, beta] = [weightOf(unit), weightOf(unit, 1)]
+    const [channels] = sizes(gamma.shape, 1)
+    const value = this.#value(inputOf(unit))
     const grouped = nodes.add('Reshape', `${name}.grouped`, [value, nodes.integers(0, groups, -1)])
     const ones = nodes.floats(`ones[${groups}]`, new Float32Array(groups).fill(1), [groups])
     const zeros = nodes.floats(`zeros[${groups}]`, new Float32Array(groups), [groups])
@@ -257,17 +266,19 @@ export class GraphWriter {
     return silu ? this.#activation(y, name, 'silu') : y
   }
 
-  #attention({ name, inputs, attributes: a }: GraphUnit): string {
+  #attention(unit: GraphUnit): string {
     const { nodes } = this
+    const { name, attributes: a } = unit
     const width = a.heads * a.headDim
-    const [q, k, v] = inputs.map((id, i) => {
-      const column = [a.qColumn, a.kColumn, a.vColumn][i]
+    const heads = (i: number, letter: string, column: number): string => {
+      const id = inputOf(unit, i)
       const part = this.#parts.get(id)?.get(column) ?? (column === 0 && !this.#parts.has(id) ? this.#value(id) : undefined)
       if (part === undefined)
         throw new AsdmError('INTERNAL', `Expected ${name} to read whole products but it reads from column ${column} on`)
-      const heads = nodes.add('Reshape', `${name}.${'qkv'[i]}.heads`, [part, nodes.integers(0, 0, a.heads, a.headDim)])
-      return nodes.add('Transpose', `${name}.${'qkv'[i]}`, [heads], { perm: i === 1 ? [0, 2, 3, 1] : [0, 2, 1, 3] })
-    })
+      const split = nodes.add('Reshape', `${name}.${letter}.heads`, [part, nodes.integers(0, 0, a.heads, a.headDim)])
+      return nodes.add('Transpose', `${name}.${letter}`, [split], { perm: letter === 'k' ? [0, 2, 3, 1] : [0, 2, 1, 3] })
+    }
+    const [q, k, v] = [heads(0, 'q', a.qColumn), heads(1, 'k', a.kColumn), heads(2, 'v', a.vColumn)]
     // On the queries, which are fewer numbers than the scores.
     const scaled = nodes.add('Mul', `${name}.q.scaled`, [q, nodes.scalar(1 / Math.sqrt(a.headDim))])
     let scores = nodes.add('MatMul', `${name}.scores`, [scaled, k])
@@ -284,7 +295,7 @@ export class GraphWriter {
     const { nodes, graph: { units } } = this
     const embed = units.find(({ op }) => op === 'Embed')
     if (embed === undefined) throw new AsdmError('INTERNAL', 'Expected causal attention only where tokens are embedded')
-    const [window] = embed.weights[1][0].shape
+    const [window] = sizes(weightOf(embed, 1).shape, 2)
     const mask = Float32Array.from({ length: window * window }, (_, i) => (i % window > Math.floor(i / window) ? -Infinity : 0))
     const whole = nodes.floats('causal_mask', mask, [window, window])
     const length = this.#length(embed)
@@ -296,8 +307,8 @@ export class GraphWriter {
   #mask: string | undefined
 
   /** How many tokens there are, as a list of one number. */
-  #length({ name, inputs: [ids] }: GraphUnit): string {
-    this.#tokens ??= this.nodes.add('Shape', `${name}.length`, [this.#value(ids)], { start: 1, end: 2 })
+  #length(unit: GraphUnit): string {
+    this.#tokens ??= this.nodes.add('Shape', `${unit.name}.length`, [this.#value(inputOf(unit))], { start: 1, end: 2 })
     return this.#tokens
   }
 
@@ -305,20 +316,23 @@ export class GraphWriter {
 
   #embed(unit: GraphUnit): string {
     const { nodes } = this
-    const { name, inputs: [ids], weights: [[token], [position]] } = unit
-    const tokens = nodes.add('Gather', `${name}.token_embedding`, [this.#weight(token), this.#value(ids)], { axis: 0 })
+    const { name } = unit
+    const tokens = nodes.add(
+      'Gather', `${name}.token_embedding`, [this.#weight(weightOf(unit)), this.#value(inputOf(unit))], { axis: 0 },
+    )
     const positions = nodes.add(
-      'Slice', `${name}.position_embedding`, [this.#weight(position), nodes.integers(0), this.#length(unit), nodes.integers(0)],
+      'Slice', `${name}.position_embedding`, [this.#weight(weightOf(unit, 1)), nodes.integers(0), this.#length(unit), nodes.integers(0)],
     )
     return nodes.add('Add', name, [tokens, positions])
   }
 
   /** Sines and cosines of the time step, by float32 frequencies as PyTorch has them. */
-  #timestep({ name, inputs: [t], attributes: { dim, flip, freqShift } }: GraphUnit): string {
+  #timestep(unit: GraphUnit): string {
     const { nodes } = this
+    const { name, attributes: { dim, flip, freqShift } } = unit
     const half = Math.floor(dim / 2)
     const frequencies = Float32Array.from({ length: half }, (_, i) => Math.exp((-Math.log(10_000) * i) / (half - freqShift)))
-    const column = nodes.add('Unsqueeze', `${name}.column`, [this.#value(t), nodes.integers(1)])
+    const column = nodes.add('Unsqueeze', `${name}.column`, [this.#value(inputOf(unit)), nodes.integers(1)])
     const angles = nodes.add('Mul', `${name}.angles`, [column, nodes.floats(`${name}.frequencies`, frequencies, [1, half])])
     const sines = nodes.add('Sin', `${name}.sin`, [angles])
     const cosines = nodes.add('Cos', `${name}.cos`, [angles])
@@ -341,7 +355,21 @@ export class GraphWriter {
   }
 }
 
-/** What ONNX's convolution is told of a window. */
+/** The value that a unit reads as its input `i`. */
+function inputOf({ name, inputs }: GraphUnit, i = 0): number {
+  const input = inputs[i]
+  if (input === undefined) throw new AsdmError('INTERNAL', `Expected ${name} to have an input ${i}`)
+  return input
+}
+
+/** A unit's operand `i` among the weights, where that is one tensor. */
+function weightOf({ name, weights }: GraphUnit, i = 0): WeightRequest {
+  const weight = weights[i]?.[0]
+  if (weight === undefined) throw new AsdmError('INTERNAL', `Expected ${name} to have a weight ${i}`)
+  return weight
+}
+
+/** The attributes of ONNX's convolution for a window. */
 function window({ kernel, stride, padBefore, padAfter }: UnitAttributes) {
   return { kernel_shape: [kernel, kernel], strides: [stride, stride], pads: [padBefore, padBefore, padAfter, padAfter] }
 }

@@ -1,15 +1,15 @@
 import { Message, type Deferred } from './protobuf'
 
 /** ONNX's numbers for types of tensors (`TensorProto.DataType`). */
-export const dataTypes = { FLOAT: 1, INT32: 6, INT64: 7, FLOAT16: 10, BFLOAT16: 16 } as const
+const dataTypes = { FLOAT: 1, INT32: 6, INT64: 7, FLOAT16: 10, BFLOAT16: 16 } as const
 
 export type DataType = keyof typeof dataTypes
 
 /** An attribute's value: whole numbers are given as such, floats as `{ float }`. */
-export type AttributeValue = number | { float: number } | string | readonly number[]
+type AttributeValue = number | { float: number } | string | readonly number[]
 
 /** A constant tensor: small ones by their numbers, weights as what they are made of. */
-export interface Initializer {
+interface Initializer {
   name: string
   type: DataType
   shape: readonly number[]
@@ -17,7 +17,7 @@ export interface Initializer {
 }
 
 /** An input or output: a number, or a name for a size that is left open, for each dimension. */
-export interface Port {
+interface Port {
   name: string
   type: DataType
   shape: readonly (number | string)[]
@@ -39,7 +39,7 @@ export class Nodes {
     node.text(3, name).text(4, op)
     for (const [key, value] of Object.entries(attributes)) node.message(5, attribute(key, value))
     this.nodes.push(node)
-    return outputs[0]
+    return outputs[0]!
   }
 
   /** A constant; the same name must stand for the same numbers. */
@@ -99,7 +99,7 @@ function tensor({ name, type, shape, data }: Initializer, external: External | u
   return message.message(13, entry('length', String(data.byteLength))).int(14, 1)
 }
 
-export interface ModelParts {
+interface ModelParts {
   /** The graph's name. */
   name: string
   nodes: Nodes

@@ -20,7 +20,7 @@ export type OnnxPart = (typeof onnxParts)[number]
 export type Size = 'batch' | 'height' | 'width' | 'length'
 
 /** An input in ONNX: the name that diffusers' exports have, and its dimensions, of which some are sizes. */
-export interface PartInput {
+interface PartInput {
   /** In our graph. */
   unit: string
   name: string
@@ -39,7 +39,7 @@ export interface ExportedPart {
   output: { name: string, shape(sizes: Readonly<Partial<Record<Size, number>>>): (number | string)[] }
 }
 
-export interface PartSource {
+interface PartSource {
   variant?: string | undefined
   config?: string | undefined
   signal?: AbortSignal | undefined

@@ -5,7 +5,7 @@
  */
 
 /** Bytes, or what will have been written of so many bytes when its turn comes. */
-export type Piece = Uint8Array | Deferred
+type Piece = Uint8Array | Deferred
 
 /** Bytes that are made when they are written. */
 export interface Deferred {
@@ -54,7 +54,7 @@ export class Message {
 }
 
 /** Seven bits a byte, lowest first; negative numbers are 64 bits in two's complement. */
-export function varint(value: number): Uint8Array {
+function varint(value: number): Uint8Array {
   let rest = BigInt.asUintN(64, BigInt(value))
   const bytes: number[] = []
   do {

@@ -7,7 +7,7 @@ import type { PlanReport } from './report'
  * What a block does at a step: all of it runs, a part of it runs, its output is inherited, nobody reads it, or what it does depends on what
  * adaptive rules decide.
  */
-export type Cell = 'full' | 'part' | 'inherited' | 'idle' | 'adaptive'
+type Cell = 'full' | 'part' | 'inherited' | 'idle' | 'adaptive'
 
 /** One row of a grid. */
 export interface GridRow {
@@ -24,7 +24,7 @@ function blockOf(unit: string): string | undefined {
 
 /** As data passes through them. */
 function order(block: string): number {
-  const [kind, number = '0'] = block.split('.')
+  const [kind = '', number = '0'] = block.split('.')
   return ['conv_in', 'down_blocks', 'mid_block', 'up_blocks', 'conv_out'].indexOf(kind) * 1000 + Number(number)
 }
 
@@ -45,14 +45,14 @@ export function gridOf({ steps, programs, units }: RunInfo): GridRow[] {
   return blocks.map(block => ({
     block,
     cells: steps.map(({ unet, variants, probe }): Cell => {
-      const total = whole[unet].get(block) ?? 0
-      const early = probe === undefined ? 0 : running[probe].get(block) ?? 0
+      const total = whole[unet]!.get(block) ?? 0
+      const early = probe === undefined ? 0 : running[probe]!.get(block) ?? 0
       const cells = new Set(variants.map(({ program, inherited }): Cell => {
-        const runs = early + (running[program].get(block) ?? 0)
+        const runs = early + (running[program]!.get(block) ?? 0)
         if (runs > 0) return runs === total ? 'full' : 'part'
         return inherited.some(({ name }) => blockOf(name) === block) ? 'inherited' : 'idle'
       }))
-      return cells.size > 1 ? 'adaptive' : [...cells][0]
+      return cells.size > 1 ? 'adaptive' : [...cells][0]!
     }),
   }))
 }

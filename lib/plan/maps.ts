@@ -6,16 +6,19 @@ import type { Feature, MapEnd, PlanMap } from './plan'
 export interface MapEdge {
   /** Number of the map in its plan. */
   map: number
+  /** Does it belong to a mutual map? */
+  mutual: boolean
   from: { unet: string, prefix: string, feature: Feature }
   to: { unet: string, prefix: string, feature: Feature }
 }
 
 /** A mutual map is two edges. */
 export function mapEdges(maps: readonly PlanMap[]): MapEdge[] {
-  return maps.flatMap(({ from, to, mutual }, map) => {
-    const [a, b] = [from, to].map(({ unet, prefix, feature }) =>
-      ({ unet, ...(feature === undefined ? resolveInherit(prefix) : { prefix, feature }) }))
-    return mutual === true ? [{ map, from: a, to: b }, { map, from: b, to: a }] : [{ map, from: a, to: b }]
+  const end = ({ unet, prefix, feature }: MapEnd): MapEdge['from'] =>
+    ({ unet, ...(feature === undefined ? resolveInherit(prefix) : { prefix, feature }) })
+  return maps.flatMap((plan, map): MapEdge[] => {
+    const [from, to, mutual] = [end(plan.from), end(plan.to), plan.mutual === true]
+    return mutual ? [{ map, mutual, from, to }, { map, mutual, from: to, to: from }] : [{ map, mutual, from, to }]
   })
 }
 
@@ -40,8 +43,8 @@ export function checkMaps(maps: readonly PlanMap[], where: string): void {
     given.add(pair)
   }
   const next = new Map<string, { map: number, to: string }[]>()
-  for (const { map, from, to } of edges)
-    if (maps[map].mutual !== true) next.set(key(from), [...(next.get(key(from)) ?? []), { map, to: key(to) }])
+  for (const { map, mutual, from, to } of edges)
+    if (!mutual) next.set(key(from), [...(next.get(key(from)) ?? []), { map, to: key(to) }])
   const state = new Map<string, 'open' | 'done'>()
   const visit = (node: string): void => {
     state.set(node, 'open')

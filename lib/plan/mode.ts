@@ -1,5 +1,3 @@
-import { AsdmError, shown } from '../base/errors'
-
 /** Every `every`-th step is full, from the first on. */
 export interface UniformMode { mode: 'uniform', every: number }
 /**
@@ -7,7 +5,7 @@ export interface UniformMode { mode: 'uniform', every: number }
  * denser.
  */
 export interface QuadraticMode { mode: 'quadratic', every: number, center: number, power: number }
-/** The full steps by number, counted from 0. */
+/** The full steps by number, counted from 0; those that the run does not have do not count. */
 export interface ListMode { mode: 'list', full: number[] }
 /** Every step is full but those from the fraction `from` of the run up to, without it, `to`. */
 export interface WindowMode { mode: 'window', from: number, to: number }
@@ -54,26 +52,13 @@ export const modeFields: Readonly<Record<Mode['mode'], Readonly<Record<string,
   adaptive: { threshold: [0, 1000, false], most: [1, maxSteps, true], probe: 'prefix' },
 }
 
-/**
- * Which of `count` steps one mode makes full.
- * @param where the mode's place in its plan, for messages
- * @throws AsdmError `INVALID_ARGUMENT` for a listed step that the run does not have
- */
-export function fullSteps(mode: Mode, count: number, where: string): boolean[] {
+/** Which of `count` steps one mode makes full. Exported for tests and scripts. */
+export function fullSteps(mode: Mode, count: number): boolean[] {
   const steps = Array.from({ length: count }, (_, i) => i)
   switch (mode.mode) {
     case 'uniform': return steps.map(i => i % mode.every === 0)
     case 'quadratic': return quadratic(mode, count)
-    case 'list': {
-      const full = new Array<boolean>(count).fill(false)
-      mode.full.forEach((step, i) => {
-        if (step >= count)
-          throw new AsdmError('INVALID_ARGUMENT',
-            `Expected ${where}.full[${i}] to be a step from 0 to ${count - 1} of this run but received ${shown(step)}`)
-        full[step] = true
-      })
-      return full
-    }
+    case 'list': return steps.map(i => mode.full.includes(i))
     case 'window': return steps.map(i => !(i / count >= mode.from && i / count < mode.to))
     case 'phases': {
       const begin = Math.ceil(mode.split * count)
@@ -99,18 +84,16 @@ function quadratic({ every, center, power }: QuadraticMode, count: number): bool
     const x = wanted === 1 ? first : first + ((last - first) * k) / (wanted - 1)
     return Math.min(count - 1, Math.max(0, Math.round(middle + Math.sign(x) * Math.abs(x) ** power)))
   })
-  for (let k = 1; k < wanted; k++) at[k] = Math.max(at[k], at[k - 1] + 1)
-  for (let k = wanted - 1, most = count - 1; k >= 0; k--, most--) at[k] = Math.min(at[k], most)
+  for (let k = 1; k < wanted; k++) at[k] = Math.max(at[k]!, at[k - 1]! + 1)
+  for (let k = wanted - 1, most = count - 1; k >= 0; k--, most--) at[k] = Math.min(at[k]!, most)
   const full = new Array<boolean>(count).fill(false)
   for (const step of at) full[step] = true
   return full
 }
 
 /** Which steps several modes make full: each adds its own. */
-export function anyFull(when: Mode | readonly Mode[], count: number, where: string): boolean[] {
-  const lists = Array.isArray(when)
-    ? (when as readonly Mode[]).map((mode, i) => fullSteps(mode, count, `${where}[${i}]`))
-    : [fullSteps(when as Mode, count, where)]
+export function anyFull(when: Mode | readonly Mode[], count: number): boolean[] {
+  const lists = (Array.isArray(when) ? when as readonly Mode[] : [when as Mode]).map(mode => fullSteps(mode, count))
   return Array.from({ length: count }, (_, i) => lists.some(list => list[i]))
 }
 

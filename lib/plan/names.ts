@@ -29,7 +29,7 @@ export function unetFacts(config: UNetConfig, units: readonly string[]): UNetFac
   return { config, prefixes }
 }
 
-/** The feature of a prefix where a plan names none. */
+/** The feature of a prefix where a plan names none. Exported for tests and scripts. */
 export function defaultFeature(prefix: string): Feature {
   return residualUnit.test(prefix) ? 'branch' : 'output'
 }
@@ -66,7 +66,8 @@ export function checkPlanNames(plan: Plan, unets: UNets, where = 'plan'): void {
 
 function unetOf(name: string | undefined, unets: UNets, where: string): UNetFacts {
   const key = name ?? mainUNet
-  if (Object.hasOwn(unets, key)) return unets[key]
+  const facts = Object.hasOwn(unets, key) ? unets[key] : undefined
+  if (facts !== undefined) return facts
   throw new AsdmError('INVALID_ARGUMENT',
     `Expected ${where} to name a UNet that was loaded but received ${shown(name)}; ${nearestOf(key, Object.keys(unets))}`)
 }

@@ -1,5 +1,6 @@
 import { AsdmError, shown } from '../base/errors'
-import { nearestOf } from '../base/options'
+import { checkWhere, nearestOf } from '../base/options'
+import { plain } from '../base/reading'
 import { isJsonObject } from '../files/json'
 import { checkMaps } from './maps'
 import { adaptiveOf, maxSteps, modeFields, type Mode } from './mode'
@@ -22,7 +23,7 @@ const maxAdaptive = 4
  * @throws AsdmError `INVALID_ARGUMENT`
  */
 export function parsePlan(value: unknown, where = 'plan'): Plan {
-  const plan = object(value, where, ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'steps', 'maps', 'extrapolate'])
+  const plan = object(plain(value, 'a plan'), checkWhere(where), ['$schema', 'version', 'name', 'rules', 'guidance', 'unets', 'steps', 'maps', 'extrapolate'])
   if (plan.version !== 1) throw bad(`${where}.version`, '1', plan.version)
   const named = plan.name === undefined ? {} : { name: text(plan.name, `${where}.name`) }
   if ((plan.rules === undefined) === (plan.steps === undefined))

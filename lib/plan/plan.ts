@@ -43,7 +43,8 @@ export interface GuidanceRule {
 }
 
 /**
- * The UNet of the steps between two fractions of the run: `from` (0) up to, without it, `to` (0.5). Later entries go before earlier ones.
+ * The UNet of the steps between two fractions of the run: `from` (0) up to, without it, `to` (0.5). Where entries overlap, the last one
+ * wins.
  */
 export interface UNetRule {
   /** The UNet's name: a key of `LoadOptions.unets`, or `full`. */

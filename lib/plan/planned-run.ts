@@ -1,12 +1,13 @@
 import { AsdmError } from '../base/errors'
-import { tile, type Tensor } from '../base/tensor'
-import { pickConditioning, type Conditioning } from '../components/conditioning'
+import { Slices } from '../base/slices'
+import { tileSliced, type Tensor } from '../base/tensor'
+import type { Conditioning } from '../components/conditioning'
 import type { UNet, UNetRun } from '../components/unet'
-import type { InheritedFeature, RunInfo, RunStep } from '../native/binding'
+import type { InheritedFeature, RunInfo, RunMap, RunStep } from '../native/binding'
 import { guide } from '../samplers/guidance'
 import type { ExpandedStep } from './expand'
 import { gridOf, type GridRow } from './grid'
-import { mapEdges } from './maps'
+import { mapEdges, type MapEdge } from './maps'
 import { mainUNet, type Plan } from './plan'
 import type { PlanReport, RunStatistics } from './report'
 
@@ -35,52 +36,73 @@ export class PlannedRun {
   readonly #stepMs: number[] = []
   #direction: Float32Array | undefined
 
+  private constructor(
+    run: UNetRun, steps: readonly ExpandedStep[], guided: boolean, main: { fullMacs: number, textMacs: number },
+    rules: ReadonlyMap<string, readonly number[]>,
+  ) {
+    this.#run = run
+    this.#steps = steps
+    this.#guided = guided
+    this.#fullMacs = main.fullMacs
+    this.#fullTextMacs = main.textMacs
+    this.#rules = rules
+    this.#probed = probedSteps(steps)
+    const { constants, keptBytes } = run.info
+    const least = this.#count(greedy(steps))
+    const textBytes = constants.reduce((sum, { bytes }) => sum + bytes, 0)
+    this.report = {
+      ...this.#count(steps.map(() => 0)), keptBytes, textBytes,
+      ...(rules.size > 0 && { least: { macs: least.macs, share: least.share, stepShares: least.stepShares } }),
+    }
+  }
+
   /**
    * Compiles the steps.
    * @param shape latents, text tokens, and whether the batch has an unconditional half
-   * @param plan its maps (those of UNets that do not run are none of this run's business), and whether features are extrapolated
-   * @throws AsdmError `INVALID_ARGUMENT` where something inherited has no source or a map joins what does not fit, `SHAPE_MISMATCH`,
-   * `OUT_OF_MEMORY`
+   * @param plan where the steps come from: its maps, whether features are extrapolated, and whether it is one of rules, which inherit
+   * only what an earlier step computed
+   * @throws AsdmError `INVALID_ARGUMENT` where a listed step inherits what no earlier step computed, or a map joins what does not fit,
+   * `SHAPE_MISMATCH`, `OUT_OF_MEMORY`; an `AbortError` when the signal fires
    */
-  constructor(
+  static async compile(
     unets: Readonly<Record<string, UNet>>, steps: readonly ExpandedStep[], { images, guided, ...size }: Shape,
-    { maps = [], extrapolate = 0 }: Pick<Plan, 'maps' | 'extrapolate'> = {},
-  ) {
-    this.#guided = guided
-    this.#steps = steps
+    plan?: Plan, signal?: AbortSignal,
+  ): Promise<PlannedRun> {
+    const { maps = [], extrapolate = 0 } = plan ?? {}
     const shape = { batch: guided ? 2 * images : images, ...size }
     const names = [...new Set(steps.map(({ unet }) => unet))]
     const adaptive = adaptiveRules(steps)
-    this.#rules = new Map([...adaptive].map(([unet, rules]) => [unet, [...rules.keys()]]))
-    this.#probed = steps.map(({ unet }, i) => steps.slice(i).some(step => step.unet === unet && step.choices !== undefined))
+    const rules = new Map([...adaptive].map(([unet, found]) => [unet, [...found.keys()]]))
+    const probed = probedSteps(steps)
     const number = (unet: string): number => names.indexOf(unet)
     const native = steps.map(({ unet, inherit, guidance, choices }, i): RunStep => ({
-      unet: number(unet), inherit, conditionalOnly: guidance !== 'full', probe: this.#probed[i], ...(choices !== undefined && {
+      unet: number(unet), inherit, conditionalOnly: guidance !== 'full', probe: probed[i]!, ...(choices !== undefined && {
         choices: choices.map(choice => choice.inherit),
       }),
     }))
     const probes = names.map(unet =>
       [...(adaptive.get(unet)?.values() ?? [])].map((prefix): InheritedFeature => ({ prefix, feature: 'output' })))
-    const joined = mapEdges(maps).filter(({ from, to }) => names.includes(from.unet) && names.includes(to.unet))
-    this.#run = unets[names[0]].createRun(shape, native, {
-      probes, extrapolate, maps: joined.map(({ from, to }) =>
-        ({ from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) } })),
-    }, names.slice(1).map(name => unets[name]))
+    const [joined, idle] = partition(mapEdges(maps), ({ from, to }) => names.includes(from.unet) && names.includes(to.unet))
+    for (const edge of idle) await checkMap(unets, edge, shape, signal)
+    const [first, ...others] = names.map(name => unets[name]!)
+    const run = await first!.createRun(shape, native, {
+      probes, extrapolate, maps: joined.map(edge => runMap(edge, number)), computeMissing: plan !== undefined && 'rules' in plan,
+    }, others, { signal })
     try {
-      const { info } = this.#run
-      const main = names.includes(mainUNet) ? { info, index: number(mainUNet) } : { info: infoOf(unets[mainUNet], shape), index: 0 }
-      this.#fullMacs = main.info.fullMacs[main.index]
-      this.#fullTextMacs = main.info.constants[main.index].fullMacs
-      const least = this.#count(greedy(steps))
-      const textBytes = info.constants.reduce((sum, { bytes }) => sum + bytes, 0)
-      this.report = {
-        ...this.#count(steps.map(() => 0)), keptBytes: info.keptBytes, textBytes,
-        ...(adaptive.size > 0 && { least: { macs: least.macs, share: least.share, stepShares: least.stepShares } }),
-      }
+      const [info, index] = names.includes(mainUNet) ? [run.info, number(mainUNet)] : [await infoOf(unets[mainUNet]!, shape, signal), 0]
+      return new PlannedRun(run, steps, guided, { fullMacs: info.fullMacs[index]!, textMacs: info.constants[index]!.fullMacs }, rules)
     } catch (error) {
-      this.dispose()
+      run.dispose()
       throw error
     }
+  }
+
+  /**
+   * What all steps are conditioned by.
+   * @param conditioning of 2N samples, the unconditional half first, or of N without guidance
+   */
+  condition(conditioning: Conditioning, signal: AbortSignal): Promise<void> {
+    return this.#run.condition(conditioning, { signal })
   }
 
   /** What each block does at each step. */
@@ -91,26 +113,22 @@ export class PlannedRun {
   /** @param chosen for each step the choices that are inherited, as bits */
   #count(chosen: readonly number[]): Pick<PlanReport, 'macs' | 'fullMacs' | 'share' | 'stepShares' | 'textMacs'> {
     const { steps, constants } = this.#run.info
-    const macs = steps.map(({ variants }, i) => variants[chosen[i]].macs)
+    const macs = steps.map(({ variants }, i) => variants[chosen[i]!]!.macs)
     const textMacs = constants.reduce((total, each) => total + each.macs, 0)
     const [sum, full] = [macs.reduce((total, each) => total + each, textMacs), this.#fullMacs * macs.length + this.#fullTextMacs]
     return { macs: sum, fullMacs: full, share: sum / full, stepShares: macs.map(each => each / this.#fullMacs), textMacs }
   }
 
   /**
-   * The guided prediction of one step; steps come in order, each once.
-   * @param sample [N,C,H,W] @param conditioning of 2N samples, the unconditional half first, or of N without guidance
+   * The guided prediction of one step; steps come in order, each once, after {@link condition}.
+   * @param sample [N,C,H,W]
    * @returns [N,C,H,W]
    */
-  async step(i: number, sample: Tensor, timestep: number, conditioning: Conditioning, scale: number, signal: AbortSignal): Promise<Tensor> {
-    const { guidance } = this.#steps[i]
+  async step(i: number, sample: Tensor, timestep: number, scale: number, signal: AbortSignal): Promise<Tensor> {
+    const { guidance } = this.#steps[i]!
     const begin = performance.now()
     const half = this.#guided && guidance !== 'full'
-    const images = sample.shape[0]
-    const inputs = {
-      sample: this.#guided && !half ? tile(sample, 2) : sample, timestep,
-      ...(half ? pickConditioning(conditioning, Array.from({ length: images }, (_, k) => images + k)) : conditioning), signal,
-    }
+    const inputs = { sample: this.#guided && !half ? await tileSliced(sample, 2, new Slices(signal)) : sample, timestep, signal }
     this.#chosen[i] = this.#probed[i] ? await this.#choose(i, renew => this.#run.probe(i, renew, inputs)) : 0
     const predicted = await this.#run.forward(i, inputs, this.#chosen[i])
     this.#stepMs.push(performance.now() - begin)
@@ -126,14 +144,14 @@ export class PlannedRun {
 
   /** Which choices of a step are inherited, as bits. */
   async #choose(i: number, probe: (renew: number[]) => Promise<number[]>): Promise<number> {
-    const { unet, choices = [] } = this.#steps[i]
+    const { unet, choices = [] } = this.#steps[i]!
     const rules = this.#rules.get(unet) ?? []
     const before = this.#steps.findLastIndex((step, k) => k < i && step.unet === unet)
     // Rules whose last step was full measure by that one from now on.
     const changes = await probe(before < 0 ? [] : rules.flatMap((rule, number) => ((this.#inRow.get(rule) ?? 0) === 0 ? [number] : [])))
     let chosen = 0
     choices.forEach(({ rule, threshold, most }, bit) => {
-      if (changes[rules.indexOf(rule)] <= threshold && (this.#inRow.get(rule) ?? 0) < most) chosen += 2 ** bit
+      if (changes[rules.indexOf(rule)]! <= threshold && (this.#inRow.get(rule) ?? 0) < most) chosen += 2 ** bit
     })
     for (const rule of rules) {
       const bit = choices.findIndex(choice => choice.rule === rule)
@@ -146,7 +164,8 @@ export class PlannedRun {
   statistics(): RunStatistics {
     const counts = this.#count(this.#chosen)
     const { steps } = this.#run.info
-    const isFull = (i: number): boolean => this.#steps[i].unet === mainUNet && steps[i].variants[this.#chosen[i]].macs === this.#fullMacs
+    const isFull = (i: number): boolean =>
+      this.#steps[i]!.unet === mainUNet && steps[i]!.variants[this.#chosen[i]!]!.macs === this.#fullMacs
     const fullMs = this.#stepMs.filter((_, i) => isFull(i))
     const counted = fullMs.length > 1 && isFull(0) ? fullMs.slice(1) : fullMs
     const total = this.#stepMs.reduce((sum, ms) => sum + ms, 0)
@@ -155,7 +174,7 @@ export class PlannedRun {
       ...this.report, ...counts, stepMs: [...this.#stepMs],
       ...(this.report.least !== undefined && {
         inheriting: this.#steps.map(({ choices = [] }, i) =>
-          choices.flatMap(({ rule }, bit) => ((this.#chosen[i] >> bit) % 2 === 1 ? [rule] : []))),
+          choices.flatMap(({ rule }, bit) => ((this.#chosen[i]! >> bit) % 2 === 1 ? [rule] : []))),
       }),
       speedUp: {
         counted: counts.fullMacs / counts.macs,
@@ -171,11 +190,34 @@ export class PlannedRun {
   }
 }
 
+function partition<Item>(items: readonly Item[], test: (item: Item) => boolean): [yes: Item[], no: Item[]] {
+  return [items.filter(test), items.filter(item => !test(item))]
+}
+
+function runMap({ map, from, to }: MapEdge, number: (unet: string) => number): RunMap {
+  return { from: { ...from, unet: number(from.unet) }, to: { ...to, unet: number(to.unet) }, number: map }
+}
+
+/** A map must fit also where one of its UNets happens not to run, or it would fail with another number of steps. */
+async function checkMap(
+  unets: Readonly<Record<string, UNet>>, edge: MapEdge, shape: Parameters<UNet['createRun']>[0], signal: AbortSignal | undefined,
+): Promise<void> {
+  const maps = [runMap(edge, unet => (unet === edge.from.unet ? 0 : 1))]
+  const steps = [{ inherit: [], conditionalOnly: false }]
+  const run = await unets[edge.from.unet]!.createRun(shape, steps, { maps }, [unets[edge.to.unet]!], { signal })
+  run.dispose()
+}
+
 /** What a full pass of a UNet costs that no step runs. */
-function infoOf(unet: UNet, shape: Parameters<UNet['createRun']>[0]): RunInfo {
-  const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }])
+async function infoOf(unet: UNet, shape: Parameters<UNet['createRun']>[0], signal: AbortSignal | undefined): Promise<RunInfo> {
+  const run = await unet.createRun(shape, [{ inherit: [], conditionalOnly: false }], {}, [], { signal })
   run.dispose()
   return run.info
+}
+
+/** Does each step begin with a probe? It does as long as choices of its UNet are to come. */
+function probedSteps(steps: readonly ExpandedStep[]): boolean[] {
+  return steps.map(({ unet }, i) => steps.slice(i).some(step => step.unet === unet && step.choices !== undefined))
 }
 
 /** For each UNet with adaptive rules: their numbers, and what each measures. */
@@ -195,9 +237,9 @@ function greedy(steps: readonly ExpandedStep[]): number[] {
   return steps.map(({ unet, choices = [] }) => {
     let chosen = 0
     for (const rule of rulesOf.get(unet)?.keys() ?? []) {
-      const bit = choices.findIndex(choice => choice.rule === rule)
-      const inherits = bit >= 0 && (inRow.get(rule) ?? 0) < choices[bit].most
-      if (inherits) chosen += 2 ** bit
+      const choice = choices.find(each => each.rule === rule)
+      const inherits = choice !== undefined && (inRow.get(rule) ?? 0) < choice.most
+      if (inherits) chosen += 2 ** choices.indexOf(choice)
       inRow.set(rule, inherits ? (inRow.get(rule) ?? 0) + 1 : 0)
     }
     return chosen
@@ -207,11 +249,11 @@ function greedy(steps: readonly ExpandedStep[]): number[] {
 /** Conditional minus unconditional output. */
 function directionOf({ data }: Tensor): Float32Array {
   const half = data.length / 2
-  return Float32Array.from({ length: half }, (_, i) => data[half + i] - data[i])
+  return Float32Array.from({ length: half }, (_, i) => data[half + i]! - data[i]!)
 }
 
 /** What `guide` gives for the direction, solved for the conditional output: cond + (scale - 1) * direction. */
 function alongDirection({ data, shape }: Tensor, direction: Float32Array, scale: number): Tensor {
   const factor = Math.fround(scale - 1)
-  return { data: data.map((value, i) => value + Math.fround(factor * direction[i])), shape }
+  return { data: data.map((value, i) => value + Math.fround(factor * direction[i]!)), shape }
 }

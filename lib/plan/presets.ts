@@ -1,4 +1,5 @@
-import { combine, deepcache, extrapolate, type PlanBuilder, type PlanContext } from './builders'
+import { oneOf } from '../base/options'
+import { checkContext, combine, deepcache, extrapolate, type PlanBuilder, type PlanContext } from './builders'
 import { parsePlan } from './parse'
 
 /** Plans with plain names, from the nearest to the full run to the fastest. */
@@ -11,7 +12,7 @@ export type PresetName = typeof presetNames[number]
  * What a preset does with one kind of sampler, and the steps that it needs: with fewer it was measured not to beat fewer steps at equal
  * time (docs/plans.md).
  */
-export interface PresetPlan {
+interface PresetPlan {
   /** The plan as texts spell it. */
   text: string
   /** The plan. */
@@ -36,7 +37,7 @@ const presets: Readonly<Record<PresetName, { stochastic: PresetPlan, determinist
   fastest: { stochastic: deepcacheFrom(20, 5, 0, 0), deterministic: deepcacheFrom(50, 4, 0, 0.75) },
 }
 
-/** What a preset does with this kind of sampler where there are steps enough. */
+/** What a preset does with this kind of sampler where there are steps enough. Exported for tests and scripts. */
 export function presetPlan(name: PresetName, { stochastic }: Pick<PlanContext, 'stochastic'>): PresetPlan {
   return presets[name][stochastic ? 'stochastic' : 'deterministic']
 }
@@ -46,9 +47,12 @@ export function presetPlan(name: PresetName, { stochastic }: Pick<PlanContext, '
  * there are few steps, it backs off to a full run, and its plan's name says so.
  */
 export function preset(name: PresetName): PlanBuilder {
-  return context => {
+  oneOf(name, 'the name of a preset', presetNames)
+  return given => {
+    const context = checkContext(given)
     const { plan, leastSteps } = presetPlan(name, context)
-    if (context.steps < leastSteps)
+    // Measured with one run of the UNet a step; steps that take two leave twice the distance between them.
+    if (Math.ceil(context.steps / (context.order ?? 1)) < leastSteps)
       return parsePlan({ version: 1, name: `${name}: in full, since there are fewer than ${leastSteps} steps`, rules: [] })
     return { ...plan(context), name }
   }

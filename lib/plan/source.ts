@@ -71,17 +71,18 @@ function fromText(source: string): PlanBuilder {
     const colon = part.indexOf(':')
     const name = colon < 0 ? part : part.slice(0, colon)
     if (colon < 0 && (presetNames as readonly string[]).includes(name)) return preset(name as PresetName)
-    if (!Object.hasOwn(builders, name)) {
+    const builder = Object.hasOwn(builders, name) ? builders[name] : undefined
+    if (builder === undefined) {
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected plan to be a plan, a builder or a text as "fast" or "deepcache:3,0" but received ${shown(source)}; `
         + nearestOf(name, [...presetNames, ...Object.keys(builders)]))
     }
     try {
-      return builders[name].build(colon < 0 ? [] : part.slice(colon + 1).split(',').map(arg => arg.trim()))
+      return builder.build(colon < 0 ? [] : part.slice(colon + 1).split(',').map(arg => arg.trim()))
     } catch (error) {
       if (!(error instanceof AsdmError)) throw error
       throw new AsdmError(
-        'INVALID_ARGUMENT', `${error.message}; in the plan ${shown(part)}, which is spelled ${builders[name].usage}`, { cause: error },
+        'INVALID_ARGUMENT', `${error.message}; in the plan ${shown(part)}, which is spelled ${builder.usage}`, { cause: error },
       )
     }
   })

@@ -18,14 +18,14 @@ export interface LatentChange {
  * @param full with the unit; at least 2, all of one length @param without without it, as many
  */
 export function changeOf(full: readonly Float32Array[], without: readonly Float32Array[]): LatentChange {
-  const size = full[0].length
+  const size = full[0]!.length
   let means = 0, spreads = 0, apart = 0, unit = 0
   for (let i = 0; i < size; i++) {
     const [a, b] = [momentsAt(full, i), momentsAt(without, i)]
     means += (a.mean - b.mean) ** 2
     spreads += (a.deviation - b.deviation) ** 2
     unit += a.deviation ** 2
-    for (const [k, latents] of full.entries()) apart += (latents[i] - without[k][i]) ** 2 / full.length
+    for (const [k, latents] of full.entries()) apart += (latents[i]! - without[k]![i]!) ** 2 / full.length
   }
   // What has no spread at all is compared with nothing.
   const relative = (squares: number): number => (squares === 0 ? 0 : Math.sqrt(squares / unit))
@@ -35,8 +35,8 @@ export function changeOf(full: readonly Float32Array[], without: readonly Float3
 
 function momentsAt(list: readonly Float32Array[], i: number): { mean: number, deviation: number } {
   let sum = 0, squares = 0
-  for (const latents of list) sum += latents[i]
+  for (const latents of list) sum += latents[i]!
   const mean = sum / list.length
-  for (const latents of list) squares += (latents[i] - mean) ** 2
+  for (const latents of list) squares += (latents[i]! - mean) ** 2
   return { mean, deviation: Math.sqrt(squares / list.length) }
 }

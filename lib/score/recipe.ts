@@ -1,6 +1,7 @@
 import { parseRecipe, type Recipe } from '../assembly/recipe'
-import { AsdmError } from '../base/errors'
+import { AsdmError, shown } from '../base/errors'
 import { number } from '../base/options'
+import { fieldsOf, listOf } from '../base/reading'
 import type { ScoreReport } from './score'
 
 /** Do two prefixes stand for units of which one is inside the other? A layer is its ResNet and its transformer. */
@@ -15,15 +16,21 @@ function overlap(a: string, b: string): boolean {
 
 /**
  * A recipe that drops the units that are cheapest to do without, in a report's order, until they take at least `share` of a pass's
- * multiply-accumulates. What dropping several at once does was not measured: look at its pictures.
+ * multiply-accumulates. What dropping several at once does was not measured: look at its images.
  * @param share above 0 to below 1
  * @throws AsdmError `INVALID_ARGUMENT` where the report's units together do not take as much
  */
 export function dropRecipe(report: ScoreReport, share: number): Recipe {
   number(share, 'share', Number.MIN_VALUE, 1)
+  const units = listOf(fieldsOf(report, 'report', ['units']).units, 'report.units', 100_000).map(unit => {
+    const { prefix, share: own } = fieldsOf(unit, 'report.units', ['prefix', 'share'])
+    if (typeof prefix !== 'string' || typeof own !== 'number')
+      throw new AsdmError('INVALID_ARGUMENT', `Expected report to be what scoreUnits gives but received ${shown(report)}`)
+    return { prefix, share: own }
+  })
   const dropped: string[] = []
   let sum = 0
-  for (const { prefix, share: own } of report.units) {
+  for (const { prefix, share: own } of units) {
     if (sum >= share) break
     if (own <= 0 || dropped.some(other => overlap(prefix, other))) continue
     dropped.push(prefix)

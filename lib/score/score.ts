@@ -1,6 +1,7 @@
 import { requestedWeights } from '../assembly/assemble'
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
-import { abortSignal, callback, checkOptions, integer, number, optional } from '../base/options'
+import { abortSignal, callback, checkOptions, integer, number, optional, path as checkPath } from '../base/options'
+import { reading } from '../base/reading'
 import { pick, tile, type Tensor } from '../base/tensor'
 import { guidanceEmbedding } from '../components/conditioning'
 import { parseRuntime, runtimeKeys, type RuntimeOptions } from '../components/options'
@@ -32,7 +33,7 @@ export interface ScoreOptions extends RuntimeOptions {
   seed?: number | undefined
   /** Denoising steps; 10 if left out. */
   steps?: number | undefined
-  /** How much the prompt counts; 7.5 if left out, 1 turns guidance off. */
+  /** How much the prompt counts; if left out the model's own default, else 7.5; 1 turns guidance off. */
   guidanceScale?: number | undefined
   /** A sampler's name; the checkpoint's own if left out. */
   sampler?: string | undefined
@@ -93,9 +94,9 @@ export interface ScoreSettings {
   guidanceScale: number
   /** The sampler's name. */
   sampler: string
-  /** Rows of the picture, in pixels. */
+  /** Rows of the image, in pixels. */
   height: number
-  /** Columns of the picture, in pixels. */
+  /** Columns of the image, in pixels. */
   width: number
 }
 
@@ -136,11 +137,12 @@ const maxUnits = 4096
  * @throws AsdmError as `StableDiffusion.load`; `INVALID_ARGUMENT` for units that are none or that a UNet cannot do without; an `AbortError`
  */
 export async function scoreUnits(path: string, options?: ScoreOptions): Promise<ScoreReport> {
+  checkPath(path, 'the path of a model')
   const given = checkOptions(options, keys, 'scoreUnits')
   const prompts = optional(given.prompts, checkTexts) ?? [...defaultPrompts.slice(0, 8)]
   const count = optional(given.count, value => integer(value, 'count', 1, 1000)) ?? 1
   const seed = optional(given.seed, value => integer(value, 'seed', 0, 2 ** 32)) ?? 1000
-  const guidanceScale = optional(given.guidanceScale, value => number(value, 'guidanceScale', 0, 1000)) ?? 7.5
+  const askedGuidance = optional(given.guidanceScale, value => number(value, 'guidanceScale', 0, 1000))
   const asked = optional(given.units, checkTexts)
   const signal = optional(given.signal, value => abortSignal(value, 'signal'))
   const onProgress = optional(given.onProgress, value => callback<NonNullable<ScoreOptions['onProgress']>>(value, 'onProgress'))
@@ -150,9 +152,10 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
   const native = parseRuntime(given, addon)
   const found = await locateModel(path, { variant: given.variant as string | undefined, signal })
   const checkpoint = await openCheckpoint(found.path, { variant: found.variant, signal })
+  const guidanceScale = askedGuidance ?? checkpoint.defaults.guidanceScale
   const { unet: part } = checkpoint
   if (part.config.inChannels !== checkpoint.vae.config.latentChannels)
-    throw new AsdmError('UNSUPPORTED_CONFIG', 'Expected a UNet that makes pictures of texts but this one is made for inpainting')
+    throw new AsdmError('UNSUPPORTED_CONFIG', 'Expected a UNet that makes images of texts but this one is made for inpainting')
   const makeSampler = () => {
     const sampler = given.sampler === undefined
       ? createSampler(checkpoint.schedulerConfig)
@@ -161,8 +164,9 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
     return sampler
   }
   const sampler = makeSampler()
-  const [height, width] = (['height', 'width'] as const).map(side =>
-    optional(given[side], value => integer(value, side, 1, 1024)) ?? part.config.sampleSize)
+  const sideOf = (side: 'height' | 'width'): number =>
+    optional(given[side], value => integer(value, side, 1, 1024)) ?? part.config.sampleSize
+  const [height, width] = [sideOf('height'), sideOf('width')]
 
   const whole = new UNet(addon, part, native)
   const encoder = new TextEncoder(addon, checkpoint.textEncoder, native)
@@ -209,7 +213,7 @@ export async function scoreUnits(path: string, options?: ScoreOptions): Promise<
         }
         latents.push(current.data)
       }
-      return { latents, passMs: times.sort((a, b) => a - b)[times.length >> 1] }
+      return { latents, passMs: times.sort((a, b) => a - b)[times.length >> 1]! }
     }
     await whole.loadWeights({ signal })
     const full = await sample(whole, undefined)
@@ -281,8 +285,8 @@ function droppable(config: UNetConfig, names: readonly string[]): string[] {
 }
 
 function checkTexts(value: unknown): string[] {
-  if (!Array.isArray(value) || value.length === 0 || value.length > maxUnits
-    || !value.every(item => typeof item === 'string' && item.length <= 10_000))
+  const texts = reading('prompts or units', (): unknown[] => (Array.isArray(value) && value.length <= maxUnits ? Array.from(value as unknown[]) : []))
+  if (texts.length === 0 || !texts.every(item => typeof item === 'string' && item.length <= 10_000))
     throw new AsdmError('INVALID_ARGUMENT', `Expected an array of 1 to ${maxUnits} texts but received ${shown(value)}`)
-  return [...value as string[]]
+  return texts as string[]
 }

@@ -1,5 +1,5 @@
 /** Ids and merge ranks stay below this, so that a pair of ids, or a rank and a position, fit exactly in a double. */
-export const MAX_IDS = 2 ** 20
+export const MAX_IDS = 2 ** 18
 
 /** What marks the last symbol of a word in CLIP's vocabulary. */
 export const END_OF_WORD = '</w>'
@@ -18,7 +18,7 @@ export const BYTE_CHARACTERS: readonly string[] = (() => {
 export const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(BYTE_CHARACTERS.map((character, byte) => [character, byte]))
 
 /** A word's tokens: their ids and the byte of the word at which each begins. */
-export interface WordTokens {
+interface WordTokens {
   ids: number[]
   starts: number[]
 }
@@ -62,13 +62,13 @@ export class BytePairs {
     const next = new Int32Array(length)
     const previous = new Int32Array(length)
     for (let p = 0; p < length; p++) {
-      id[p] = p === length - 1 ? this.#lastByteIds[word[p]] : this.#byteIds[word[p]]
+      id[p] = p === length - 1 ? this.#lastByteIds[word[p]!]! : this.#byteIds[word[p]!]!
       next[p] = p + 1
       previous[p] = p - 1
     }
     const heap = new MinHeap(length)
     const offer = (p: number): void => {
-      const rank = this.#rankOfPair.get(id[p] * MAX_IDS + id[next[p]])
+      const rank = this.#rankOfPair.get(id[p]! * MAX_IDS + id[next[p]!]!)
       if (rank !== undefined) heap.push(rank * 2 ** 32 + p)
     }
     for (let p = 0; p + 1 < length; p++) offer(p)
@@ -78,21 +78,21 @@ export class BytePairs {
       const rank = Math.floor(key / 2 ** 32)
       const p = key - rank * 2 ** 32
       // Candidates are not withdrawn when a neighbour merges; those whose pair has changed since are passed over here.
-      if (id[p] < 0 || next[p] === length || this.#rankOfPair.get(id[p] * MAX_IDS + id[next[p]]) !== rank) continue
-      const removed = next[p]
-      id[p] = this.#mergedIds[rank]
+      if (id[p]! < 0 || next[p] === length || this.#rankOfPair.get(id[p]! * MAX_IDS + id[next[p]!]!) !== rank) continue
+      const removed = next[p]!
+      id[p] = this.#mergedIds[rank]!
       id[removed] = -1
-      next[p] = next[removed]
-      if (next[p] < length) {
-        previous[next[p]] = p
+      const right = next[p] = next[removed]!
+      if (right < length) {
+        previous[right] = p
         offer(p)
       }
-      if (previous[p] >= 0) offer(previous[p])
+      if (previous[p]! >= 0) offer(previous[p]!)
     }
 
     const tokens: WordTokens = { ids: [], starts: [] }
-    for (let p = 0; p < length; p = next[p]) {
-      tokens.ids.push(id[p])
+    for (let p = 0; p < length; p = next[p]!) {
+      tokens.ids.push(id[p]!)
       tokens.starts.push(p)
     }
     return tokens
@@ -118,8 +118,8 @@ class MinHeap {
     let child = this.size++
     while (child > 0) {
       const parent = (child - 1) >> 1
-      if (keys[parent] <= key) break
-      keys[child] = keys[parent]
+      if (keys[parent]! <= key) break
+      keys[child] = keys[parent]!
       child = parent
     }
     keys[child] = key
@@ -128,16 +128,16 @@ class MinHeap {
   /** Removes and returns the smallest key; the heap must not be empty. */
   pop(): number {
     const keys = this.#keys
-    const smallest = keys[0]
+    const smallest = keys[0]!
     const size = --this.size
-    const key = keys[size]
+    const key = keys[size]!
     let parent = 0
     for (;;) {
       let child = 2 * parent + 1
       if (child >= size) break
-      if (child + 1 < size && keys[child + 1] < keys[child]) child++
-      if (keys[child] >= key) break
-      keys[parent] = keys[child]
+      if (child + 1 < size && keys[child + 1]! < keys[child]!) child++
+      if (keys[child]! >= key) break
+      keys[parent] = keys[child]!
       parent = child
     }
     keys[parent] = key

@@ -7,7 +7,7 @@ import { applyPromptWeights, encodeWeighted } from './prompt-weights'
 import { foreignSyntax } from './foreign-syntax'
 import type { Tokenizer } from './tokenizer'
 
-export interface TextRequest {
+interface TextRequest {
   prompts: readonly string[]
   /** One per prompt; `undefined` where no unconditional pass is run. */
   negativePrompts: readonly string[] | undefined
@@ -41,7 +41,7 @@ export async function encodeText(
   const even = encoded.map(chunks => padded(chunks, windows, tokenizer))
   const rows = await cache.encode(encoder, even.flatMap(chunks => chunks.windows), request.clipSkip, signal)
   // The windows of a prompt lie one behind the other.
-  const plain = { data: rows.data, shape: [distinct.length, windows * rows.shape[1], rows.shape[2]] }
+  const plain = { data: rows.data, shape: [distinct.length, windows * rows.shape[1]!, rows.shape[2]!] }
   const features = request.promptWeighting ? applyPromptWeights(plain, joined(even.map(({ weights }) => weights))) : plain
   return pick(features, texts.map(text => distinct.indexOf(text)))
 }
@@ -56,8 +56,12 @@ function oneWindow(tokenizer: Tokenizer, text: string, weighted: boolean): Chunk
 }
 
 function joined(rows: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(rows.length * rows[0].length)
-  rows.forEach((row, i) => all.set(row, i * row.length))
+  const all = new Float32Array(rows.reduce((sum, row) => sum + row.length, 0))
+  let at = 0
+  for (const row of rows) {
+    all.set(row, at)
+    at += row.length
+  }
   return all
 }
 

@@ -5,11 +5,11 @@ import type { TextEncoder } from '../components/text-encoder'
 const mostBytes = 16 * 2 ** 20
 
 /**
- * Features of token ids that one text encoder has encoded lately, so that the same prompt is not encoded again. A row's features do not
- * depend on the rows beside it, so they are the same bits. The longest unused rows give way.
+ * A cache of text features by token ids, so that the same prompt is not encoded twice. A row's features do not
+ * depend on the rows beside it, so they are the same bits. Least recently used rows are evicted.
  */
 export class FeatureCache {
-  /** Least lately used first. */
+  /** Least recently used first. */
   readonly #rows = new Map<string, Float32Array>()
   #bytes = 0
 
@@ -22,7 +22,7 @@ export class FeatureCache {
   }
 
   /**
-   * What `encoder.encode` gives for rows of one length, of which only those are encoded that are not here.
+   * What `encoder.encode` gives for rows, at least one, of one length, of which only those are encoded that are not here.
    * @returns [N,L,D], the caller's own
    * @throws as `TextEncoder.encode`
    */
@@ -31,7 +31,8 @@ export class FeatureCache {
     const known = keys.map(key => this.#rows.get(key))
     const missing = rows.filter((_, i) => known[i] === undefined)
     const fresh = missing.length > 0 ? await encoder.encode(missing, { clipSkip, signal }) : undefined
-    const size = rows[0].length * encoder.config.hiddenSize
+    const { length } = rows[0]!
+    const size = length * encoder.config.hiddenSize
     const data = new Float32Array(rows.length * size)
     let next = 0
     keys.forEach((key, i) => {
@@ -40,7 +41,7 @@ export class FeatureCache {
       this.#keep(key, row)
     })
     this.#shrink()
-    return { data, shape: [rows.length, rows[0].length, encoder.config.hiddenSize] }
+    return { data, shape: [rows.length, length, encoder.config.hiddenSize] }
   }
 
   /** Forgets everything. */

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
 import { readJsonObject } from '../files/json'
+import { makeFolders } from '../files/folders'
 import { packageRoot } from '../files/package-root'
-import { readMergesOf, readTokenizerFiles } from './tokenizer-files'
+import { readMergesOf } from './merges'
+import { readTokenizerFiles } from './tokenizer-files'
 
 /**
  * The folder of CLIP's tokenizer, which comes with the package: its merges, compressed, from which the vocabulary follows, and its configs.
@@ -28,7 +30,7 @@ export function packagedTokenizer(): string {
 export async function writePackagedTokenizer(folder: string, padToken?: string): Promise<void> {
   const from = packagedTokenizer()
   const { vocabulary } = await readTokenizerFiles(from)
-  await mkdir(folder, { recursive: true })
+  await makeFolders(folder)
   await writeFile(path.join(folder, 'vocab.json'), JSON.stringify(Object.fromEntries(vocabulary)))
   await writeFile(path.join(folder, 'merges.txt'), await readMergesOf(from))
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {

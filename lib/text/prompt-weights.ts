@@ -1,15 +1,18 @@
 import { AsdmError, shown } from '../base/errors'
 import { isFloat32Array } from '../base/realms'
-import { checkTensor, type Tensor } from '../base/tensor'
+import { checkTensor, sizes, type Tensor } from '../base/tensor'
 import { MAX_TEXT_LENGTH, type Encoding, type Tokenizer } from './tokenizer'
 
 /** Weight of one pair of round brackets; square ones give its inverse. */
 const BRACKET_WEIGHT = 1.1
-/** Weights are limited to -100...100, far beyond what makes pictures, so that no bracketed prompt overflows. */
+/**
+ * Weights are limited to -100...100, far beyond what makes images, so that no bracketed prompt overflows.
+ * Exported for tests and scripts.
+ */
 export const MAX_WEIGHT = 100
 
 /** A stretch of a prompt and how much it counts; 1 is neutral. */
-export interface WeightedText {
+interface WeightedText {
   text: string
   weight: number
 }
@@ -56,8 +59,9 @@ function bracketItems(prompt: string): Item[] {
   for (let at = 0; at < prompt.length;) {
     const char = prompt[at]
     if (char === '\\') {
-      const escaped = /[\\()[\]]/.test(prompt[at + 1] ?? '')
-      items.push({ text: escaped ? prompt[at + 1] : '' })
+      const next = prompt.charAt(at + 1)
+      const escaped = /[\\()[\]]/.test(next)
+      items.push({ text: escaped ? next : '' })
       at += escaped ? 2 : 1
     } else if (char === '(' || char === '[') {
       const bracket = { open: char, factor: char === '(' ? BRACKET_WEIGHT : 1 / BRACKET_WEIGHT } as const
@@ -124,7 +128,7 @@ export function encodeWeighted(tokenizer: Tokenizer, prompt: string): Encoding &
  */
 export function applyPromptWeights(features: Tensor, weights: Float32Array): Tensor {
   checkTensor(features, 'features', 3)
-  const [batch, length, width] = features.shape
+  const [batch, length, width] = sizes(features.shape, 3)
   if (!isFloat32Array(weights))
     throw new AsdmError('INVALID_ARGUMENT', `Expected weights to be a Float32Array but received ${shown(weights)}`)
   if (weights.length !== length && weights.length !== batch * length)
@@ -139,14 +143,14 @@ export function applyPromptWeights(features: Tensor, weights: Float32Array): Ten
     let before = 0
     let after = 0
     for (let i = 0; i < size; i++) {
-      const value = features.data[sample * size + i]
-      const weighted = value * weights[first + Math.floor(i / width)]
+      const value = features.data[sample * size + i]!
+      const weighted = value * weights[first + Math.floor(i / width)]!
       data[sample * size + i] = weighted
       before += value
       after += weighted
     }
     const factor = before / after
-    if (factor > 0 && factor !== 1 && Number.isFinite(factor)) for (let i = 0; i < size; i++) data[sample * size + i] *= factor
+    if (factor > 0 && factor !== 1 && Number.isFinite(factor)) for (let i = 0; i < size; i++) data[sample * size + i]! *= factor
   }
   return { data, shape: [...features.shape] }
 }

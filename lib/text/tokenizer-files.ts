@@ -1,21 +1,15 @@
 import path from 'node:path'
-import { promisify } from 'node:util'
-import { brotliDecompress } from 'node:zlib'
 import { AsdmError, shown } from '../base/errors'
-import { fileExists, readAt, shownPath, withFile } from '../files/files'
+import { fileExists, shownPath } from '../files/files'
 import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
-import { BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
+import { BYTE_OF_CHARACTER, END_OF_WORD, MAX_IDS } from './byte-pairs'
+import { mergesOf, parseMerges, readMerges, vocabularyOfMerges, type Merges } from './merges'
 import { normalizeText } from './normalize'
 
-/** CLIP's merges take 0.5 MB; larger files are refused unread. */
-const MAX_MERGES_BYTES = 32 * 2 ** 20
-const PACKED_MERGES = 'merges.txt.br'
 const MAX_WINDOW = 65536
 /** Longest special token; every place of a prompt is compared with it. */
 const MAX_SPECIAL_LENGTH = 256
 const DEFAULT_WINDOW = 77
-
-const decompress = promisify(brotliDecompress)
 
 /** A token that is found in the prompt as it stands, before any word is split. */
 export interface SpecialToken {
@@ -28,8 +22,7 @@ export interface SpecialToken {
 /** What the files of a tokenizer folder say, checked. */
 export interface TokenizerFiles {
   vocabulary: Map<string, number>
-  /** Ids of a pair's parts and of what they make, best first. */
-  merges: [left: number, right: number, merged: number][]
+  merges: Merges
   specialTokens: SpecialToken[]
   bos: number
   eos: number
@@ -128,21 +121,6 @@ async function readModel(folder: string): Promise<ModelFiles> {
   const vocabulary = checkVocabulary(model.vocab, file)
   return { vocabulary, merges: parseMerges(lines, file, vocabulary), decoder, decoderFile: file }
 }
-
-/**
- * The vocabulary that merges stand for by themselves, as in OpenAI's CLIP, which was published with them alone: the byte
- * characters in the order of their code points, these at the end of a word, what each merge makes, start and end.
- */
-function vocabularyOfMerges(lines: readonly string[], file: string): Map<string, number> {
-  const symbols = [...BYTE_CHARACTERS].sort()
-  const merged = lines.filter(isMerge).map(line => line.replace(' ', ''))
-  const tokens = new Set([...symbols, ...symbols.map(symbol => symbol + END_OF_WORD), ...merged, '<|startoftext|>', '<|endoftext|>'])
-  if (tokens.size > MAX_IDS)
-    throw new AsdmError('BAD_CONFIG', `Expected merges of at most ${MAX_IDS} tokens in ${shownPath(file)} but received ${tokens.size}`)
-  return new Map([...tokens].map((token, id) => [token, id]))
-}
-
-const isMerge = (line: string): boolean => line !== '' && !line.startsWith('#version')
 
 function checkVocabulary(json: JsonObject, file: string): Map<string, number> {
   const vocabulary = checkIds(json, file, new Map())
@@ -257,15 +235,16 @@ function tokenEntry(value: unknown, name: string, file: string): TokenEntry {
   if (!isJsonObject(value) || typeof value.content !== 'string')
     throw new AsdmError('BAD_CONFIG',
       `Expected ${name} in ${shownPath(file)} to be a string or an object with "content" but received ${shown(value)}`)
-  const flags = ['normalized', 'single_word', 'lstrip', 'rstrip'].map(flag => {
-    const set = value[flag] ?? flag === 'normalized'
+  const flag = (key: string): boolean => {
+    const set = value[key] ?? key === 'normalized'
     if (typeof set !== 'boolean')
-      throw new AsdmError('BAD_CONFIG', `Expected ${name}.${flag} in ${shownPath(file)} to be true or false but received ${shown(set)}`)
+      throw new AsdmError('BAD_CONFIG', `Expected ${name}.${key} in ${shownPath(file)} to be true or false but received ${shown(set)}`)
     return set
-  })
+  }
+  const [normalized, singleWord, lstrip, rstrip] = [flag('normalized'), flag('single_word'), flag('lstrip'), flag('rstrip')]
   // lstrip and rstrip only take white space with them, which makes no tokens in CLIP; single_word would change what is found.
-  if (flags[1]) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name}.single_word in ${shownPath(file)} to be false`)
-  return { content: value.content, normalized: flags[0], form: flags.join() }
+  if (singleWord) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected ${name}.single_word in ${shownPath(file)} to be false`)
+  return { content: value.content, normalized, form: [normalized, singleWord, lstrip, rstrip].join() }
 }
 
 /** Classes of transformers that do whatever `tokenizer.json` says. */
@@ -350,24 +329,6 @@ function checkIds(json: JsonObject, file: string, taken: ReadonlyMap<string, num
   return ids
 }
 
-/** Lines of `left right`, best first; `#version` lines and empty lines are passed over. */
-function parseMerges(lines: readonly string[], file: string, vocabulary: ReadonlyMap<string, number>): TokenizerFiles['merges'] {
-  const merges: TokenizerFiles['merges'] = []
-  lines.forEach((line, index) => {
-    if (!isMerge(line)) return
-    const parts = line.split(' ')
-    const bad = (problem: string): AsdmError =>
-      new AsdmError('BAD_CONFIG', `Expected line ${index + 1} of ${shownPath(file)} to ${problem} but received ${shown(line)}`)
-    if (parts.length !== 2 || parts[0] === '' || parts[1] === '') throw bad('hold two tokens and one space')
-    const ids = [parts[0], parts[1], parts[0] + parts[1]].map(token => vocabulary.get(token))
-    const missing = ids.indexOf(undefined)
-    if (missing >= 0) throw bad(`name ${missing === 2 ? 'parts that make a token' : 'tokens'} of the vocabulary`)
-    if (merges.length === MAX_IDS) throw bad(`be one of at most ${MAX_IDS} merges`)
-    merges.push(ids as [number, number, number])
-  })
-  return merges
-}
-
 /** Bytes that a token stands for; characters outside the byte table (in special tokens) stand for their UTF-8 bytes. */
 export function tokenBytes(token: string): { bytes: Buffer, endsWord: boolean } {
   const endsWord = token.endsWith(END_OF_WORD)
@@ -383,40 +344,5 @@ async function readOptionalJson(file: string): Promise<JsonObject> {
   } catch (error) {
     if (error instanceof AsdmError && error.code === 'FILE_NOT_FOUND') return {}
     throw error
-  }
-}
-
-/** Where a folder has its merges: in `merges.txt` or, where that is missing, compressed, as this package brings CLIP's. */
-async function mergesOf(folder: string): Promise<string> {
-  const [plain, packed] = [path.join(folder, 'merges.txt'), path.join(folder, PACKED_MERGES)]
-  return !await fileExists(plain) && await fileExists(packed) ? packed : plain
-}
-
-/** The text of a folder's merges. @throws AsdmError as {@link readTokenizerFiles} does */
-export async function readMergesOf(folder: string): Promise<string> {
-  return readMerges(await mergesOf(folder))
-}
-
-async function readMerges(file: string): Promise<string> {
-  return withFile(file, async (handle, bytes) => {
-    if (bytes > MAX_MERGES_BYTES)
-      throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to have at most ${MAX_MERGES_BYTES} bytes but it has ${bytes}`)
-    const stored = await readAt(handle, 0, bytes, file)
-    const content = path.basename(file) === PACKED_MERGES ? await unpacked(stored, file) : stored
-    try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(content)
-    } catch (cause) {
-      throw new AsdmError('BAD_CONFIG', `Expected ${shownPath(file)} to hold UTF-8 text`, { cause })
-    }
-  })
-}
-
-async function unpacked(stored: Uint8Array, file: string): Promise<Uint8Array> {
-  try {
-    return await decompress(stored, { maxOutputLength: MAX_MERGES_BYTES })
-  } catch (cause) {
-    throw new AsdmError(
-      'BAD_CONFIG', `Expected ${shownPath(file)} to be text of at most ${MAX_MERGES_BYTES} bytes compressed with brotli`, { cause },
-    )
   }
 }

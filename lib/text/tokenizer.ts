@@ -1,3 +1,6 @@
+import { boolean, checkLoaded, checkOptions, checkWhere, optional } from '../base/options'
+import { listOf } from '../base/reading'
+import { isInt32Array } from '../base/realms'
 import { AsdmError, shown } from '../base/errors'
 import { BytePairs } from './byte-pairs'
 import { normalizeText, originalOffset } from './normalize'
@@ -46,6 +49,7 @@ export class Tokenizer {
   readonly #normalized: SpecialPattern
 
   private constructor(files: TokenizerFiles) {
+    checkLoaded(() => files.vocabulary instanceof Map, 'Tokenizer', 'Tokenizer.load')
     this.bos = files.bos
     this.eos = files.eos
     this.pad = files.pad
@@ -77,7 +81,8 @@ export class Tokenizer {
    * @param options `padToken`: the token that fills the window: `<|endoftext|>` unless given, `!` in Stable Diffusion 2.x
    * @throws AsdmError `BAD_CONFIG` when the vocabulary lacks that token, `FILE_NOT_FOUND` when the package's assets are gone
    */
-  static async default({ padToken }: { padToken?: string | undefined } = {}): Promise<Tokenizer> {
+  static async default(options?: { padToken?: string | undefined }): Promise<Tokenizer> {
+    const padToken = optional(checkOptions(options, ['padToken'], 'Tokenizer.default').padToken, checkWhere)
     if (padToken !== undefined && typeof padToken !== 'string')
       throw new AsdmError('INVALID_ARGUMENT', `Expected padToken to be a token but received ${shown(padToken)}`)
     return new Tokenizer(await readTokenizerFiles(packagedTokenizer(), padToken))
@@ -99,14 +104,19 @@ export class Tokenizer {
 
   /** A window of the given tokens, at most `windowLength - 2`, between start and end, padded. */
   frame(tokens: readonly number[]): { ids: Int32Array, attentionMask: Int32Array } {
-    if (!Array.isArray(tokens) || tokens.length > this.windowLength - 2 || !tokens.every((id: number) => this.#tokenOfId[id] !== undefined))
+    const list = listOf(tokens, 'tokens', this.windowLength - 2)
+    if (!list.every(id => this.#tokenOf(id) !== undefined))
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected at most ${this.windowLength - 2} token ids below ${this.vocabSize} but received ${shown(tokens)}`)
     const ids = new Int32Array(this.windowLength).fill(this.pad)
     ids[0] = this.bos
-    ids.set(tokens, 1)
-    ids[tokens.length + 1] = this.eos
-    return { ids, attentionMask: new Int32Array(this.windowLength).fill(1, 0, tokens.length + 2) }
+    ids.set(list as number[], 1)
+    ids[list.length + 1] = this.eos
+    return { ids, attentionMask: new Int32Array(this.windowLength).fill(1, 0, list.length + 2) }
+  }
+
+  #tokenOf(id: unknown): string | undefined {
+    return typeof id === 'number' ? this.#tokenOfId[id] : undefined
   }
 
   /** All ids of a text, however many, without start, end and padding. */
@@ -119,6 +129,7 @@ export class Tokenizer {
    * that is left out begins; the text's length if none is. Text beyond that place is not looked at.
    */
   take(text: string, count: number): { ids: number[], end: number } {
+    if (typeof count !== 'number' || !(count >= 0)) throw new AsdmError('INVALID_ARGUMENT', `Expected a number of tokens from 0 but received ${shown(count)}`)
     if (typeof text !== 'string') throw new AsdmError('INVALID_ARGUMENT', `Expected a text to tokenize but received ${shown(text)}`)
     if (text.length > MAX_TEXT_LENGTH)
       throw new AsdmError('INVALID_ARGUMENT', `Expected a text of at most ${MAX_TEXT_LENGTH} characters but received ${text.length}`)
@@ -154,8 +165,8 @@ export class Tokenizer {
         const bytes = Buffer.from(text)
         const tokens = this.#pairs.encode(bytes)
         const room = count - ids.length
-        for (let i = 0; i < tokens.ids.length && i < room; i++) ids.push(tokens.ids[i])
-        if (tokens.ids.length > room) return part.start + start + wholeCharacters(bytes, tokens.starts[room])
+        for (let i = 0; i < tokens.ids.length && i < room; i++) ids.push(tokens.ids[i]!)
+        if (tokens.ids.length > room) return part.start + start + wholeCharacters(bytes, tokens.starts[room]!)
       }
     }
     return undefined
@@ -166,16 +177,17 @@ export class Tokenizer {
    * (start, end, padding) are left out unless `specialTokens` is true.
    * @throws AsdmError `INVALID_ARGUMENT` for anything but ids of the vocabulary
    */
-  decode(ids: ArrayLike<number>, { specialTokens = false }: { specialTokens?: boolean | undefined } = {}): string {
-    if (!Array.isArray(ids) && !ArrayBuffer.isView(ids))
-      throw new AsdmError('INVALID_ARGUMENT', `Expected token ids but received ${shown(ids)}`)
+  decode(ids: ArrayLike<number>, options?: { specialTokens?: boolean | undefined }): string {
+    const given = checkOptions(options, ['specialTokens'], 'tokenizer.decode')
+    const specialTokens = optional(given.specialTokens, value => boolean(value, 'specialTokens')) ?? false
+    const list = isInt32Array(ids) ? ids : listOf(ids, 'token ids', MAX_TEXT_LENGTH)
     const space = Buffer.from(' ')
     const pieces: Buffer[] = []
-    for (const id of Array.from(ids as ArrayLike<number>)) {
-      const token = this.#tokenOfId[id]
+    for (const id of list) {
+      const token = this.#tokenOf(id)
       if (token === undefined)
         throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(id)}`)
-      const special = this.#specialIds.has(id)
+      const special = this.#specialIds.has(id as number)
       if (special && !specialTokens) continue
       const { bytes, endsWord } = tokenBytes(token)
       pieces.push(bytes)
@@ -264,7 +276,7 @@ function* words(text: string): Generator<{ text: string, start: number }> {
 /** UTF-16 units of the characters that lie wholly in the first `count` bytes of UTF-8 text. */
 function wholeCharacters(bytes: Buffer, count: number): number {
   let end = count
-  while (end > 0 && end < bytes.length && (bytes[end] & 0xc0) === 0x80) end--
+  while (end > 0 && end < bytes.length && (bytes[end]! & 0xc0) === 0x80) end--
   return bytes.toString('utf8', 0, end).length
 }
 
@@ -273,14 +285,14 @@ function strip(text: string): string {
   const space = /[\p{White_Space}\x1c-\x1f]/u
   let start = 0
   let end = text.length
-  while (start < end && space.test(text[start])) start++
-  while (end > start && space.test(text[end - 1])) end--
+  while (start < end && space.test(text.charAt(start))) start++
+  while (end > start && space.test(text.charAt(end - 1))) end--
   return text.slice(start, end)
 }
 
 /** Without white space at both ends. Not `trim`, which also takes U+FEFF away: that is a token, and must be told when it is cut. */
 function trimmed(text: string): string {
-  const isSpace = (i: number): boolean => text[i] !== '\ufeff' && text[i].trim() === ''
+  const isSpace = (i: number): boolean => text[i] !== '\ufeff' && text.charAt(i).trim() === ''
   let from = 0, to = text.length
   while (from < to && isSpace(from)) from++
   while (to > from && isSpace(to - 1)) to--
