@@ -26,7 +26,7 @@ export function checkFormat(value: unknown): ImageFormat {
  */
 export function formatOfFile(file: string, asked?: ImageFormat): ImageFormat {
   const extension = pathModule.extname(file).toLowerCase()
-  const own = byExtension[extension] as ImageFormat | undefined
+  const own = byExtension[extension]
   if (own !== undefined && asked !== undefined && own !== asked)
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${shownPath(file)} to have an extension of ${asked}, or no format beside it`)
   if (own === undefined && asked === undefined && extension !== '')

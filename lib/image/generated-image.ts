@@ -1,4 +1,5 @@
 import { AsdmError, shown } from '../base/errors'
+import { fieldsOf, plain } from '../base/reading'
 import { RgbaImage } from './rgba-image'
 import type { GenerationSettings } from './generation-settings'
 import { jsonSafe, settingsTexts, withSeed } from './settings'
@@ -28,23 +29,26 @@ export class GeneratedImage extends RgbaImage {
    */
   constructor(rgba: Uint8ClampedArray<ArrayBuffer>, width: number, height: number, settings: GenerationSettings) {
     super(rgba, width, height)
-    this.settings = jsonSafe(settings)
+    const copy = plain(settings, 'settings')
+    if (copy === null || typeof copy !== 'object' || Array.isArray(copy))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected settings to be an object but received ${shown(settings)}`)
+    this.settings = jsonSafe(copy as GenerationSettings)
   }
 
   /**
    * The image again, from what `structuredClone`, `postMessage`, Electron's IPC or `JSON.parse(JSON.stringify(image))` left of it.
    * @throws AsdmError `INVALID_ARGUMENT`
    */
-  static from(plain: PlainImage): GeneratedImage {
-    const { rgba, width, height, settings } = (plain ?? {}) as Partial<PlainImage>
+  static from(image: PlainImage): GeneratedImage {
+    const { rgba, width, height, settings } = fieldsOf(image, 'a generated image', ['rgba', 'width', 'height', 'settings'])
     const bytes = typeof rgba === 'string' ? Buffer.from(rgba, 'base64') : rgba
-    const wanted = (width!) * (height!) * 4
+    const wanted = typeof width === 'number' && typeof height === 'number' ? width * height * 4 : NaN
     if (!ArrayBuffer.isView(bytes) || bytes.byteLength !== wanted || wanted === 0 || settings === null || typeof settings !== 'object')
       throw new AsdmError('INVALID_ARGUMENT',
-        `Expected { rgba, width, height, settings } as a generated image has them but received ${shown(plain)}`)
+        `Expected { rgba, width, height, settings } as a generated image has them but received ${shown(image)}`)
     const copy = new Uint8ClampedArray(wanted)
     copy.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
-    return new GeneratedImage(copy, width!, height!, withSeed(settings) as GenerationSettings)
+    return new GeneratedImage(copy, width as number, height as number, withSeed(plain(settings, 'settings') as object) as GenerationSettings)
   }
 
   /** The seed it was made from. */

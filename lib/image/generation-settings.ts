@@ -2,7 +2,10 @@ import type { Plan } from '../plan/plan'
 import type { SamplerName, SchedulerConfig } from '../samplers'
 import type { Fit } from './fit'
 
-/** What made an image: the request's options with everything that was left to defaults filled in, but for images and latents handed in. */
+/**
+ * What made an image: the request's options with everything that was left to defaults filled in, but for images and latents handed in.
+ * `generate(image.settings)` makes the image again; where an image or latents were handed in, together with those.
+ */
 export interface GenerationSettings {
   /** This image's prompt. */
   prompt: string
@@ -22,7 +25,7 @@ export interface GenerationSettings {
   width: number
   /** In pixels. */
   height: number
-  /** Images that came of one seed; together with `index`, `prompt` and `seed` this tells which noise the image began with. */
+  /** Images that came of one seed; together with `index` and `seed` this tells which noise the image began with. */
   count: number
   /** Which of the request's images this is, counted from 0, all of the first prompt before those of the second. */
   index: number

@@ -11,13 +11,13 @@ import type { PixelImage } from './source'
  */
 export async function overlay(rgba: Uint8ClampedArray, { data, channels }: PixelImage, mask: Uint8Array, slices: Slices): Promise<void> {
   for (let i = 0; i < mask.length; i++) {
-    const alpha = 255 - mask[i]
+    const alpha = 255 - mask[i]!
     if (alpha > 0) {
       const weight = alpha << precision
       for (let channel = 0; channel < 3; channel++) {
-        let kept = data[i * channels + channel]
+        let kept = data[i * channels + channel]!
         if (alpha < 255) kept = Math.min(255, Math.trunc(255 * overOf255(kept * alpha + 128) / alpha))
-        const sum = kept * weight + rgba[i * 4 + channel] * ((255 << precision) - weight)
+        const sum = kept * weight + rgba[i * 4 + channel]! * ((255 << precision) - weight)
         rgba[i * 4 + channel] = overOf255(sum + (128 << precision)) >> precision
       }
     }

@@ -1,11 +1,18 @@
-import { samplerNamed } from '../samplers/names'
-import { samplerNames, type SamplerName, type SchedulerConfig } from '../samplers'
+import { parseSamplerName, samplerNamed, type PlainSamplerName, type SigmaScheduleName } from '../samplers/names'
+import type { SamplerName, SchedulerConfig } from '../samplers'
 import type { GenerationSettings, ReadSettings } from './generation-settings'
 
-/** AUTOMATIC1111's names of the samplers, and of their noise schedules where they are no sampler of their own. */
-const labels: Readonly<Record<SamplerName, readonly [sampler: string, schedule?: string]>> = {
-  'ddim': ['DDIM'], 'ddpm': ['DDPM'], 'pndm': ['PLMS'], 'euler': ['Euler'], 'euler-ancestral': ['Euler a'], 'dpmpp-2m': ['DPM++ 2M'],
-  'dpmpp-2m-karras': ['DPM++ 2M', 'Karras'], 'unipc': ['UniPC'], 'lcm': ['LCM'],
+/** AUTOMATIC1111's names of the samplers; where it has none, its manner. */
+const labels: Readonly<Record<PlainSamplerName, string>> = {
+  'ddim': 'DDIM', 'ddpm': 'DDPM', 'pndm': 'PLMS', 'euler': 'Euler', 'euler-ancestral': 'Euler a', 'heun': 'Heun', 'lms': 'LMS', 'dpm2': 'DPM2',
+  'dpm2-ancestral': 'DPM2 a', 'dpmpp-2m': 'DPM++ 2M', 'dpmpp-2m-sde': 'DPM++ 2M SDE', 'dpmpp-3m-sde': 'DPM++ 3M SDE',
+  'dpmpp-2s-ancestral': 'DPM++ 2S a', 'dpmpp-sde': 'DPM++ SDE', 'deis': 'DEIS', 'ipndm': 'iPNDM', 'unipc': 'UniPC', 'sa-solver': 'SA-Solver',
+  'lcm': 'LCM', 'tcd': 'TCD',
+}
+
+/** AUTOMATIC1111's names of the noise schedules. */
+const scheduleLabels: Readonly<Record<SigmaScheduleName, string>> = {
+  'karras': 'Karras', 'exponential': 'Exponential', 'beta': 'Beta', 'sgm-uniform': 'SGM Uniform', 'align-your-steps': 'Align Your Steps',
 }
 
 /** Longest text that is read: prompts and one line of settings. */
@@ -21,7 +28,7 @@ export function formatParameters(settings: GenerationSettings): string {
   const fields: [string, string | number | bigint | undefined][] = [
     ['Steps', steps], ['Sampler', sampler], ['Schedule type', schedule], ['CFG scale', guidanceScale], ['Seed', seed],
     ['Size', `${width}x${height}`], ['Denoising strength', strength], ['Clip skip', clipSkip > 0 ? clipSkip + 1 : undefined],
-    ['Batch size', count > 1 ? count : undefined], ['Batch pos', count > 1 ? index % count : undefined], ['Version', 'asdm'],
+    ['Batch size', count > 1 ? count : undefined], ['Batch pos', count > 1 ? index : undefined], ['Version', 'asdm'],
   ]
   const line = fields.filter(([, value]) => value !== undefined).map(([name, value]) => `${name}: ${quoted(String(value))}`).join(', ')
   return `${prompt}${negativePrompt === '' ? '' : `\nNegative prompt: ${negativePrompt}`}\n${line}`.trim()
@@ -65,19 +72,25 @@ function smallest(seed: bigint): number | bigint {
 }
 
 function labelOf(sampler: SamplerName | SchedulerConfig): readonly [sampler: string, schedule?: string | undefined] {
-  if (typeof sampler === 'string') return labels[sampler]
-  const className = String(sampler._class_name)
-  const karras = sampler.use_karras_sigmas === true ? 'Karras' : undefined
-  if (className === 'DPMSolverMultistepScheduler' && sampler.algorithm_type === 'dpmsolver++' && sampler.solver_order === 2)
-    return ['DPM++ 2M', karras]
-  const name = samplerNamed(className, samplerNames)
-  return [name === undefined ? className : labels[name][0], karras]
+  if (typeof sampler !== 'string') return configLabel(sampler)
+  const { plain, schedule } = parseSamplerName(sampler)!
+  return [labels[plain], schedule && scheduleLabels[schedule]]
+}
+
+function configLabel(config: SchedulerConfig): readonly [sampler: string, schedule?: string | undefined] {
+  const className = String(config._class_name)
+  const karras = config.use_karras_sigmas === true ? 'Karras' : undefined
+  if (className === 'DPMSolverMultistepScheduler' && config.solver_order === 2) {
+    if (config.algorithm_type === 'dpmsolver++') return ['DPM++ 2M', karras]
+    if (config.algorithm_type === 'sde-dpmsolver++') return ['DPM++ 2M SDE', karras]
+  }
+  const name = parseSamplerName(className)?.plain
+  return [name === undefined ? className : labels[name], karras]
 }
 
 function samplerOf(sampler: string | undefined, schedule: string | undefined): string | undefined {
   if (sampler === undefined) return undefined
-  return (schedule === undefined ? undefined : samplerNamed(`${sampler} ${schedule}`, samplerNames)) ?? samplerNamed(sampler, samplerNames)
-    ?? sampler
+  return (schedule === undefined ? undefined : samplerNamed(`${sampler} ${schedule}`)) ?? samplerNamed(sampler) ?? sampler
 }
 
 /** `Name: value, Name: "quoted, value"` as fields; a scan, since a regular expression would take time that a hostile text chooses. */

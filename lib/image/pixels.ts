@@ -1,11 +1,11 @@
 import { Slices } from '../base/slices'
-import { elementCount, type Tensor } from '../base/tensor'
+import { elementCount, sizes, type Tensor } from '../base/tensor'
 import type { PixelImage } from './source'
 
 /** Pixels converted before the clock is looked at. */
 const pixelsAtOnce = 1 << 14
 
-/** Rounds to the nearest integer, halves to the even one, as numpy does. For values from 0 to 255. */
+/** Rounds to the nearest integer, halves to the even one, as numpy does. For values from 0 to 255. Exported for tests and scripts. */
 export function roundHalfToEven(value: number): number {
   const floor = Math.floor(value)
   const part = value - floor
@@ -17,7 +17,7 @@ export function roundHalfToEven(value: number): number {
  * even; each operation in float32, as diffusers' `VaeImageProcessor.postprocess` does it. NaN gives 0.
  */
 export async function toRgba(image: Tensor, index: number, slices = new Slices()): Promise<Uint8ClampedArray<ArrayBuffer>> {
-  const [, , height, width] = image.shape
+  const [, , height, width] = sizes(image.shape, 4)
   const plane = height * width
   const rgba = new Uint8ClampedArray(plane * 4).fill(255)
   for (let start = 0; start < plane; start += pixelsAtOnce) {
@@ -25,7 +25,7 @@ export async function toRgba(image: Tensor, index: number, slices = new Slices()
     for (let channel = 0; channel < 3; channel++) {
       const from = (index * 3 + channel) * plane
       for (let i = start; i < end; i++) {
-        const unit = Math.fround(Math.fround(image.data[from + i] / 2) + 0.5)
+        const unit = Math.fround(Math.fround(image.data[from + i]! / 2) + 0.5)
         rgba[i * 4 + channel] = unit > 0 ? roundHalfToEven(Math.fround(Math.min(unit, 1) * 255)) : 0
       }
     }
@@ -40,9 +40,9 @@ export function withAlpha(
 ): { rgba: Uint8ClampedArray<ArrayBuffer>, width: number, height: number } {
   const rgba = new Uint8ClampedArray(width * height * 4)
   for (let from = 0, to = 0; to < rgba.length; from += 3, to += 4) {
-    rgba[to] = data[from]
-    rgba[to + 1] = data[from + 1]
-    rgba[to + 2] = data[from + 2]
+    rgba[to] = data[from]!
+    rgba[to + 1] = data[from + 1]!
+    rgba[to + 2] = data[from + 2]!
     rgba[to + 3] = 255
   }
   return { rgba, width, height }
@@ -56,7 +56,7 @@ export async function fromPixels({ data, width, height, channels }: PixelImage, 
   for (let start = 0; start < plane; start += pixelsAtOnce) {
     const end = Math.min(plane, start + pixelsAtOnce)
     for (let channel = 0; channel < 3; channel++)
-      for (let i = start; i < end; i++) out[channel * plane + i] = values[data[i * channels + channel]]
+      for (let i = start; i < end; i++) out[channel * plane + i] = values[data[i * channels + channel]!]!
     if (slices.over) await slices.next()
   }
   return { data: out, shape: [1, 3, height, width] }
@@ -69,7 +69,7 @@ export async function greyOf({ data, width, height, channels }: PixelImage, slic
   for (let start = 0; start < grey.length; start += pixelsAtOnce) {
     const end = Math.min(grey.length, start + pixelsAtOnce)
     for (let i = start, at = start * channels; i < end; i++, at += channels)
-      grey[i] = (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16
+      grey[i] = (19595 * data[at]! + 38470 * data[at + 1]! + 7471 * data[at + 2]! + 0x8000) >> 16
     if (slices.over) await slices.next()
   }
   return grey
@@ -80,7 +80,7 @@ export async function maskFromGrey(grey: Uint8Array, slices = new Slices()): Pro
   const out = new Float32Array(grey.length)
   for (let start = 0; start < grey.length; start += pixelsAtOnce) {
     const end = Math.min(grey.length, start + pixelsAtOnce)
-    for (let i = start; i < end; i++) out[i] = grey[i] / 255 >= 0.5 ? 1 : 0
+    for (let i = start; i < end; i++) out[i] = grey[i]! / 255 >= 0.5 ? 1 : 0
     if (slices.over) await slices.next()
   }
   return out
@@ -90,7 +90,7 @@ export async function maskFromGrey(grey: Uint8Array, slices = new Slices()): Pro
 export function shrinkNearest(mask: Float32Array, width: number, height: number, factor: number): Tensor {
   const [w, h] = [width / factor, height / factor]
   const out = new Float32Array(w * h)
-  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) out[y * w + x] = mask[y * factor * width + x * factor]
+  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) out[y * w + x] = mask[y * factor * width + x * factor]!
   return { data: out, shape: [1, 1, h, w] }
 }
 
@@ -99,7 +99,7 @@ export async function hideMasked(image: Tensor, mask: Float32Array, slices = new
   const out = new Float32Array(elementCount(image.shape))
   for (let start = 0; start < out.length; start += pixelsAtOnce) {
     const end = Math.min(out.length, start + pixelsAtOnce)
-    for (let i = start; i < end; i++) out[i] = mask[i % mask.length] < 0.5 ? image.data[i] : 0
+    for (let i = start; i < end; i++) out[i] = mask[i % mask.length]! < 0.5 ? image.data[i]! : 0
     if (slices.over) await slices.next()
   }
   return { data: out, shape: [...image.shape] }

@@ -1,4 +1,4 @@
-import type { Tensor } from '../base/tensor'
+import { sizes, type Tensor } from '../base/tensor'
 import type { VAE } from '../components/vae'
 import { TorchGenerator } from '../random/torch-generator'
 import { RgbaImage } from './rgba-image'
@@ -27,7 +27,7 @@ export class Previewer {
     for (let c = 0; c < latentChannels; c++)
       for (let i = 0; i < plane; i++) {
         const [y, x] = [Math.floor(i / fieldSize / patchSize), Math.floor((i % fieldSize) / patchSize)]
-        data[c * plane + i] = values.data[(c * patches + y) * patches + x]
+        data[c * plane + i] = values.data[(c * patches + y) * patches + x]!
       }
     const latents = { data: data.map(value => value / scalingFactor + shiftFactor), shape: [1, latentChannels, fieldSize, fieldSize] }
     const image = await vae.decode(latents, { signal })
@@ -35,15 +35,16 @@ export class Previewer {
   }
 
   /** One image for each item of scaled latents [N,C,h,w]. */
-  draw({ data, shape: [batch, channels, height, width] }: Tensor): Preview[] {
+  draw({ data, shape }: Tensor): Preview[] {
+    const [batch, channels, height, width] = sizes(shape, 4)
     const plane = height * width
     return Array.from({ length: batch }, (_, n) => {
       const rgba = new Uint8ClampedArray(plane * 4).fill(255)
       for (let i = 0; i < plane; i++)
         for (let colour = 0; colour < 3; colour++) {
-          const weights = this.weights[colour]
-          let value = weights[channels]
-          for (let c = 0; c < channels; c++) value += weights[c] * data[(n * channels + c) * plane + i]
+          const weights = this.weights[colour]!
+          let value = weights[channels]!
+          for (let c = 0; c < channels; c++) value += weights[c]! * data[(n * channels + c) * plane + i]!
           rgba[i * 4 + colour] = (value / 2 + 0.5) * 255
         }
       return new Preview(rgba, width, height)
@@ -52,11 +53,12 @@ export class Previewer {
 }
 
 /** The mean colour of the pixels that each latent pixel becomes. */
-function meanOfCells({ data, shape: [, , height, width] }: Tensor, colour: number, factor: number): Float64Array {
+function meanOfCells({ data, shape }: Tensor, colour: number, factor: number): Float64Array {
+  const [, , height, width] = sizes(shape, 4)
   const means = new Float64Array((height / factor) * (width / factor))
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++)
-      means[Math.floor(y / factor) * (width / factor) + Math.floor(x / factor)] += data[(colour * height + y) * width + x] / factor ** 2
+      means[Math.floor(y / factor) * (width / factor) + Math.floor(x / factor)]! += data[(colour * height + y) * width + x]! / factor ** 2
   return means
 }
 
@@ -64,17 +66,17 @@ function meanOfCells({ data, shape: [, , height, width] }: Tensor, colour: numbe
 function leastSquares(data: Float32Array, channels: number, targets: Float64Array): number[] {
   const size = channels + 1
   const rows = Array.from({ length: size }, (_, i) => Float64Array.from({ length: size + 1 }, (_unused, j) => (i === j ? 1e-6 : 0)))
-  const at = (c: number, i: number): number => (c < channels ? data[c * targets.length + i] : 1)
+  const at = (c: number, i: number): number => (c < channels ? data[c * targets.length + i]! : 1)
   for (let i = 0; i < targets.length; i++)
     for (let a = 0; a < size; a++) {
-      for (let b = 0; b < size; b++) rows[a][b] += at(a, i) * at(b, i)
-      rows[a][size] += at(a, i) * targets[i]
+      for (let b = 0; b < size; b++) rows[a]![b]! += at(a, i) * at(b, i)
+      rows[a]![size]! += at(a, i) * targets[i]!
     }
   for (let p = 0; p < size; p++)
     for (let r = 0; r < size; r++) {
       if (r === p) continue
-      const times = rows[r][p] / rows[p][p]
-      for (let c = p; c <= size; c++) rows[r][c] -= times * rows[p][c]
+      const times = rows[r]![p]! / rows[p]![p]!
+      for (let c = p; c <= size; c++) rows[r]![c]! -= times * rows[p]![c]!
     }
-  return rows.map((row, i) => row[size] / row[i])
+  return rows.map((row, i) => row[size]! / row[i]!)
 }

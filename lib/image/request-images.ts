@@ -9,10 +9,10 @@ import { imageSource, type ImageSource, type PixelImage, type Size } from './sou
 import type { Opened } from './start'
 
 /** Longest side of a generated image. */
-export const maxSide = 8192
+const maxSide = 8192
 
 /** Most pixels of one request, all images together: 256 images of 512x512, or one of 8192x8192. */
-export const maxPixels = 2 ** 26
+const maxPixels = 2 ** 26
 
 /** What of a model decides the sizes of images. */
 interface ImageFacts {
@@ -23,7 +23,7 @@ interface ImageFacts {
 }
 
 /** What a request says about images: those handed in, the size to generate, and the latents. */
-export interface RequestImages {
+interface RequestImages {
   /** What settings say of them. */
   from: GenerationSettings['from']
   strength: number
@@ -33,13 +33,18 @@ export interface RequestImages {
 }
 
 /**
- * Checks the options `image`, `mask`, `fit`, `keepOutside`, `strength`, `latents`, `width` and `height`.
+ * Checks the options `image`, `mask`, `from`, `fit`, `keepOutside`, `strength`, `latents`, `width` and `height`.
  * @param images how many are generated
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
 export function parseImages(options: Unchecked, facts: ImageFacts, images: number): RequestImages {
   const hasImage = options.image !== undefined
   const hasMask = options.mask !== undefined
+  const from = optional(options.from, value => oneOf(value, 'from', ['image', 'inpaint']))
+  if (from !== undefined && !(from === 'inpaint' ? hasImage && hasMask : hasImage))
+    throw bad(`${from === 'inpaint' ? 'image and mask' : 'the image'} to be handed in again for settings with from ${shown(from)}`,
+      hasImage ? 'no mask' : 'none')
+  if (options.latents === true) throw bad('the initial noise to be handed in again, as a tensor,', 'true')
   if (hasMask && !hasImage) throw bad('an image together with the mask', 'none')
   if (facts.inpainting && !hasMask)
     throw bad('an image and a mask, since the UNet is made for inpainting', hasImage ? 'no mask' : 'neither')
@@ -148,13 +153,13 @@ function side(value: unknown, name: string, multiple: number): number {
 }
 
 function checkLatents(value: unknown, images: number, { latentChannels, vaeFactor }: ImageFacts, { width, height }: Size): Tensor {
-  checkTensor(value, 'latents', 4)
+  const { data, shape } = checkTensor(value, 'latents', 4)
   const wanted = [images, latentChannels, height / vaeFactor, width / vaeFactor]
-  if (value.shape.some((size, i) => size !== wanted[i]))
+  if (shape.some((size, i) => size !== wanted[i]))
     throw new AsdmError('SHAPE_MISMATCH',
-      `Expected latents to be [${wanted}] for ${images} images of ${width}x${height} but received [${value.shape}]`)
-  if (!value.data.every(Number.isFinite)) throw bad('latents to hold finite values', 'NaN or infinity')
-  return { data: value.data.slice(), shape: [...value.shape] }
+      `Expected latents to be [${wanted}] for ${images} images of ${width}x${height} but received [${shape}]`)
+  if (!data.every(Number.isFinite)) throw bad('latents to hold finite values', 'NaN or infinity')
+  return { data: data.slice(), shape }
 }
 
 function bad(expected: string, received: string): AsdmError {

@@ -27,7 +27,7 @@ function sinc(x: number): number {
 }
 
 /** Part of an image in pixels, fractions allowed; right and bottom lie outside. */
-export interface Box {
+interface Box {
   left: number
   top: number
   right: number
@@ -35,7 +35,7 @@ export interface Box {
 }
 
 /** Which part of the result is wanted: the rest is not computed. */
-export interface Window {
+interface Window {
   left: number
   top: number
   width: number
@@ -99,7 +99,7 @@ function weightsOf(inSize: number, from: number, to: number, outSize: number, fi
     let sum = 0
     for (let k = 0; k < taps; k++) sum += floats[k] = filter.at((k + start - centre + 0.5) * (1 / stretch))
     for (let k = 0; k < taps; k++) {
-      const weight = (sum === 0 ? floats[k] : floats[k] * (1 / sum)) * 2 ** weightBits
+      const weight = (sum === 0 ? floats[k]! : floats[k]! * (1 / sum)) * 2 ** weightBits
       values[i * most + k] = Math.trunc(weight < 0 ? weight - 0.5 : weight + 0.5)
     }
     starts[i] = start
@@ -121,11 +121,11 @@ async function resampleRows(
   const out = new Uint8Array(width * height * channels)
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const first = (y * inWidth + starts[x]) * channels
+      const first = (y * inWidth + starts[x]!) * channels
       for (let channel = 0; channel < channels; channel++) {
         let sum = 1 << (weightBits - 1)
-        for (let k = 0, from = first + channel; k < counts[x]; k++, from += channels)
-          sum = (sum + Math.imul(data[from], values[x * most + k])) | 0
+        for (let k = 0, from = first + channel; k < counts[x]!; k++, from += channels)
+          sum = (sum + Math.imul(data[from]!, values[x * most + k]!)) | 0
         out[to++] = clipped(sum)
       }
     }
@@ -141,13 +141,13 @@ async function resampleColumns(
   const sums = new Int32Array(rowBytes)
   for (let y = 0; y < starts.length; y++) {
     sums.fill(1 << (weightBits - 1))
-    for (let k = 0; k < counts[y]; k++) {
-      const weight = values[y * most + k]
-      const from = (starts[y] + k) * rowBytes
-      for (let i = 0; i < rowBytes; i++) sums[i] += Math.imul(data[from + i], weight)
+    for (let k = 0; k < counts[y]!; k++) {
+      const weight = values[y * most + k]!
+      const from = (starts[y]! + k) * rowBytes
+      for (let i = 0; i < rowBytes; i++) sums[i]! += Math.imul(data[from + i]!, weight)
       if (slices.over) await slices.next()
     }
-    for (let i = 0; i < rowBytes; i++) out[y * rowBytes + i] = clipped(sums[i])
+    for (let i = 0; i < rowBytes; i++) out[y * rowBytes + i] = clipped(sums[i]!)
   }
   return out
 }

@@ -1,4 +1,5 @@
-import { AsdmError } from '../base/errors'
+import { types } from 'node:util'
+import { AsdmError, shown } from '../base/errors'
 import { abortSignal, boolean, checkOptions, integer, optional, path as checkPath, type Unchecked } from '../base/options'
 import { writeWhole } from '../files/write'
 import { checkFormat, formatOfFile, mediaType, type ImageFormat } from './formats'
@@ -30,6 +31,7 @@ export class RgbaImage {
    * @param rgba 4 bytes a pixel, row by row from the top left; alpha is 255
    * @param width in pixels
    * @param height in pixels
+   * @throws AsdmError `INVALID_ARGUMENT`
    */
   constructor(
     /** 4 bytes a pixel, row by row from the top left; alpha is 255. */
@@ -38,7 +40,12 @@ export class RgbaImage {
     readonly width: number,
     /** In pixels. */
     readonly height: number,
-  ) {}
+  ) {
+    const isSide = (side: unknown): boolean => Number.isInteger(side) && side as number > 0
+    if (!types.isUint8ClampedArray(rgba) || !isSide(width) || !isSide(height) || rgba.length !== 4 * width * height)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected an image of a Uint8ClampedArray with 4 bytes for each pixel but received ${shown(rgba)} for ${shown(width)}x${shown(height)}`)
+  }
 
   /** The image as a PNG file's bytes. Does not block the event loop. */
   async png(): Promise<Buffer<ArrayBuffer>> {

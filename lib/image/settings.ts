@@ -1,5 +1,6 @@
 import { AsdmError } from '../base/errors'
 import { path as checkPath } from '../base/options'
+import { reading } from '../base/reading'
 import { readWhole, shownPath } from '../files/files'
 import type { GenerationSettings, ReadSettings } from './generation-settings'
 import { formatParameters, parseParameters } from './parameters'
@@ -27,7 +28,7 @@ export function settingsTexts(settings: GenerationSettings): Record<string, stri
  */
 export async function readSettings(png: string | Uint8Array): Promise<ReadSettings | undefined> {
   const bytes = ArrayBuffer.isView(png)
-    ? new Uint8Array(png.buffer, png.byteOffset, png.byteLength)
+    ? reading('png', () => new Uint8Array(png.buffer, png.byteOffset, png.byteLength))
     : await readWhole(checkPath(png, 'png'), maxPngBytes)
   const texts = await readTexts(bytes, [keyword, foreignKeyword])
   const json = texts.get(keyword)

@@ -4,7 +4,7 @@ import type { ImageFormat } from './formats'
 import type { DecodedImage } from './png/decode'
 
 /** The formats that need sharp. */
-export type SharpFormat = Exclude<ImageFormat, 'png'>
+type SharpFormat = Exclude<ImageFormat, 'png'>
 
 /** What is used of the package sharp. */
 interface Sharp {

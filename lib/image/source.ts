@@ -2,10 +2,12 @@ import { fileURLToPath } from 'node:url'
 import { types } from 'node:util'
 import { untilAborted } from '../base/abort'
 import { AsdmError, shown } from '../base/errors'
+import { fieldsOf, reading } from '../base/reading'
 import { Slices } from '../base/slices'
-import { checkTensor, type Tensor } from '../base/tensor'
+import { checkTensor, sizes, type Tensor } from '../base/tensor'
 import { readWhole, shownPath } from '../files/files'
 import { formatOfBytes } from './formats'
+import { pngOrientation, upright } from './orientation'
 import { decodePng, pngSize } from './png/decode'
 import { decodeWithSharp } from './sharp'
 
@@ -45,7 +47,7 @@ export interface PixelImage extends Size {
 }
 
 /** An image that was handed in, once it is read. */
-export type ReadImage = PixelImage | (Size & { tensor: Tensor })
+type ReadImage = PixelImage | (Size & { tensor: Tensor })
 
 /** An image that was handed in and checked as far as can be told before it is read. */
 export interface ImageSource {
@@ -76,11 +78,15 @@ const kinds = 'a path, a file: or data: URL, a file\'s bytes (Buffer, typed arra
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
 export function imageSource(value: unknown, name: 'image' | 'mask'): ImageSource {
+  return reading(name, () => sourceOf(value, name))
+}
+
+function sourceOf(value: unknown, name: 'image' | 'mask'): ImageSource {
   if (typeof value === 'string') return fromText(value, name)
   if (isUrl(value)) return fromUrl(value, name)
   if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) {
     const copy = copied(bytesOf(value))
-    const size = pngSize(bytesOf(value))
+    const size = sizeOfPng(bytesOf(value))
     if (size !== undefined) checkSize(size, name)
     return { size, isTensor: false, read: async signal => decode(await copy(signal), name, name, signal) }
   }
@@ -93,7 +99,7 @@ export function imageSource(value: unknown, name: 'image' | 'mask'): ImageSource
 }
 
 function fromText(text: string, name: string): ImageSource {
-  const scheme = /^([a-z][a-z\d+.-]+):/i.exec(text.slice(0, 40))?.[1].toLowerCase()
+  const scheme = /^[a-z][a-z\d+.-]+(?=:)/i.exec(text.slice(0, 40))?.[0].toLowerCase()
   if (scheme === 'data') return fromDataUrl(text, name)
   if (scheme === 'file' && URL.canParse(text)) return fromUrl(new URL(text), name)
   if (scheme !== undefined && /^[a-z\d+.-]+:\/\//i.test(text)) throw foreignUrl(scheme, name)
@@ -128,7 +134,7 @@ function fromDataUrl(url: string, name: string): ImageSource {
   if (comma < 0 || comma > 1000) throw bad(`${name} to be a data: URL with a comma before its data`, shown(url))
   const body = url.slice(comma + 1).replaceAll(/%([\da-f]{2})/gi, (_match, hex: string) => String.fromCharCode(parseInt(hex, 16)))
   const bytes = Buffer.from(body, /;\s*base64\s*$/i.test(url.slice(0, comma)) ? 'base64' : 'latin1')
-  return { size: pngSize(bytes), isTensor: false, read: signal => decode(bytes, `${name}, a data: URL,`, name, signal) }
+  return { size: sizeOfPng(bytes), isTensor: false, read: signal => decode(bytes, `${name}, a data: URL,`, name, signal) }
 }
 
 async function bytesOfBlob(blob: BlobLike, name: string, signal: AbortSignal): Promise<Uint8Array> {
@@ -147,8 +153,16 @@ async function decode(bytes: Uint8Array, where: string, name: string, signal: Ab
   const check = (width: number, height: number): void => checkSize({ width, height }, name)
   if (format === undefined)
     throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${where} to be a PNG, JPEG, WebP or AVIF but it begins as none of them`)
-  const image = format === 'png' ? await decodePng(bytes, where, check, signal) : await decodeWithSharp(bytes, format, where, check, signal)
+  const image = format === 'png'
+    ? await upright(await decodePng(bytes, where, check, signal), pngOrientation(bytes), new Slices(signal))
+    : await decodeWithSharp(bytes, format, where, check, signal)
   return { ...image, channels: 3 }
+}
+
+/** Width and height of a PNG as it is to be seen, or `undefined` for anything else. */
+function sizeOfPng(bytes: Uint8Array): Size | undefined {
+  const size = pngSize(bytes)
+  return size !== undefined && pngOrientation(bytes) >= 5 ? { width: size.height, height: size.width } : size
 }
 
 function checkSize({ width, height }: Size, name: string): void {
@@ -157,12 +171,12 @@ function checkSize({ width, height }: Size, name: string): void {
 }
 
 function fromTensor(value: unknown): ImageSource {
-  checkTensor(value, 'image', 4)
-  const [batch, channels, height, width] = value.shape
+  const { data: values, shape } = checkTensor(value, 'image', 4)
+  const [batch, channels, height, width] = sizes(shape, 4)
   if (batch !== 1 || channels !== 3)
-    throw new AsdmError('SHAPE_MISMATCH', `Expected image to be a tensor [1,3,H,W] but received [${value.shape}]`)
+    throw new AsdmError('SHAPE_MISMATCH', `Expected image to be a tensor [1,3,H,W] but received [${shape}]`)
   checkSize({ width, height }, 'image')
-  const copy = copied(value.data)
+  const copy = copied(values)
   return {
     size: { width, height }, isTensor: true,
     async read(signal) {
@@ -178,7 +192,7 @@ function fromTensor(value: unknown): ImageSource {
 }
 
 function fromPixelObject(value: unknown, name: string): ImageSource {
-  const { width, height, data, rgba } = (value ?? {}) as { width?: unknown, height?: unknown, data?: unknown, rgba?: unknown }
+  const { width, height, data, rgba } = fieldsOf(value, name, ['width', 'height', 'data', 'rgba'])
   const given = data ?? rgba
   const isBytes = types.isAnyArrayBuffer(given) || (ArrayBuffer.isView(given) && (given as Uint8Array).BYTES_PER_ELEMENT === 1)
   if (typeof width !== 'number' || typeof height !== 'number' || !isBytes) throw wrongKind(value, name)

@@ -1,6 +1,6 @@
 import { AsdmError } from '../base/errors'
-import { Slices } from '../base/slices'
-import { tile, type Tensor } from '../base/tensor'
+import { inPieces, Slices } from '../base/slices'
+import { item, tileSliced, type Tensor } from '../base/tensor'
 import type { Posterior, VAE } from '../components/vae'
 import type { Sampler } from '../samplers'
 import type { Fit } from './fit'
@@ -9,9 +9,17 @@ import type { PixelImage } from './source'
 
 /** Where random numbers come from, in order: a `TorchGenerator`. */
 export interface NoiseSource {
-  randn(shape: readonly number[]): Tensor
+  randnSliced(shape: readonly number[], slices: Slices): Promise<Tensor>
   /** Images that each have random numbers of their own, where they do; every draw is then one of [streams, ...]. */
   readonly streams?: number
+  /** The one image that is made, of a batch whose other images have their share of the random numbers. */
+  readonly one?: { index: number, of: number } | undefined
+}
+
+/** A draw for the images that are made, of a shape [images, ...]. */
+export async function imageNoise(noise: NoiseSource, shape: readonly number[], slices: Slices): Promise<Tensor> {
+  if (noise.one === undefined) return noise.randnSliced(shape, slices)
+  return item(await noise.randnSliced([noise.one.of, ...shape.slice(1)], slices), noise.one.index)
 }
 
 /** A request's images and the size to generate in pixels, once they are read. */
@@ -28,7 +36,7 @@ export interface Opened {
 }
 
 /** What of a request decides how it begins. */
-export interface StartOptions {
+interface StartOptions {
   /** Set to the steps of the request, strength included. */
   sampler: Sampler
   /** Images in all. */
@@ -39,7 +47,7 @@ export interface StartOptions {
 }
 
 /** What the denoising loop begins with. */
-export interface Start {
+interface Start {
   /** Latents [N,C,h,w] at the noise level of the first step. */
   latents: Tensor
   /** What an inpainting UNet sees beside the latents: mask [1,1,h,w] and the masked image's latents [1,C,h,w]. */
@@ -57,25 +65,32 @@ export async function start(
 ): Promise<Start> {
   const { sampler, images } = request
   const { image, mask, width, height } = opened
+  const slices = new Slices(signal)
   const shape = [images, vae.config.latentChannels, height / vae.factor, width / vae.factor]
   if (image === undefined)
-    return { latents: multiply(request.latents ?? noise.randn(shape), sampler.initNoiseSigma), condition: undefined, keep: undefined }
+    return {
+      latents: await multiply(request.latents ?? await imageNoise(noise, shape, slices), sampler.initNoiseSigma, slices),
+      condition: undefined, keep: undefined,
+    }
 
   const whole = mask !== undefined && request.strength === 1
   // An inpainting UNet that begins with pure noise never sees the whole image's latents.
   const drawn = noise.streams ?? 1
-  const original = inpaintingUNet && whole ? undefined : tile(await encodeImage(vae, image, noise, signal), images / drawn)
-  const added = noise.randn(shape)
-  const latents = whole || original === undefined ? multiply(added, sampler.initNoiseSigma) : sampler.addNoise(original, added, 0)
+  const original = inpaintingUNet && whole ? undefined
+    : await tileSliced(await encodeImage(vae, image, noise, signal), images / drawn, slices)
+  const added = await imageNoise(noise, shape, slices)
+  const latents = whole || original === undefined
+    ? await multiply(added, sampler.initNoiseSigma, slices)
+    : sampler.addNoise(original, added, 0)
   if (mask === undefined) return { latents, condition: undefined, keep: undefined }
 
   const small = shrinkNearest(mask, width, height, vae.factor)
   if (inpaintingUNet) {
-    const masked = await encodeImage(vae, await hideMasked(image, mask, new Slices(signal)), noise, signal)
+    const masked = await encodeImage(vae, await hideMasked(image, mask, slices), noise, signal)
     return { latents, condition: [small, masked], keep: undefined }
   }
   // diffusers encodes the masked image here too, without using it; the generator must move on all the same.
-  noise.randn([drawn, ...shape.slice(1)])
+  await noise.randnSliced([drawn, ...shape.slice(1)], slices)
   if (original === undefined) throw new AsdmError('INTERNAL', 'Expected latents of the image to keep')
   const keep = (current: Tensor, i: number): Tensor =>
     blend(i + 1 < sampler.timesteps.length ? sampler.addNoise(original, added, i + 1) : original, current, small)
@@ -86,30 +101,38 @@ export async function start(
 async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, signal: AbortSignal): Promise<Tensor> {
   const { mean, logvar } = await vae.encodeOwned(image, signal)
   const drawn = noise.streams ?? 1
-  const posterior = { mean: tile(mean, drawn), logvar: tile(logvar, drawn) }
   const { scalingFactor, shiftFactor } = vae.config
-  const sample = samplePosterior(posterior, noise.randn(posterior.mean.shape))
+  const slices = new Slices(signal)
+  const posterior = { mean: await tileSliced(mean, drawn, slices), logvar: await tileSliced(logvar, drawn, slices) }
+  const sample = await samplePosterior(posterior, await noise.randnSliced(posterior.mean.shape, slices), slices)
   const factor = Math.fround(scalingFactor)
-  return { data: sample.data.map(value => factor * Math.fround(value - shiftFactor)), shape: sample.shape }
+  return mapValues(sample, value => factor * Math.fround(value - shiftFactor), slices)
 }
 
-/** mean + std * noise, std = exp(logvar / 2). */
-export function samplePosterior({ mean, logvar }: Posterior, noise: Tensor): Tensor {
-  return {
-    data: mean.data.map((value, i) => value + Math.fround(Math.fround(Math.exp(Math.fround(0.5 * logvar.data[i]))) * noise.data[i])),
-    shape: [...mean.shape],
-  }
+/** mean + std * noise, std = exp(logvar / 2). Exported for tests and scripts. */
+export function samplePosterior({ mean, logvar }: Posterior, noise: Tensor, slices = new Slices()): Promise<Tensor> {
+  const std = (i: number): number => Math.fround(Math.exp(Math.fround(0.5 * logvar.data[i]!)))
+  return mapValues(mean, (value, i) => value + Math.fround(std(i) * noise.data[i]!), slices)
 }
 
 /** (1 - mask) * kept + mask * made; the mask [1,1,h,w] holds for every item and channel. */
 function blend(kept: Tensor, made: Tensor, mask: Tensor): Tensor {
   const plane = mask.data.length
   return {
-    data: made.data.map((value, i) => (1 - mask.data[i % plane]) * kept.data[i] + mask.data[i % plane] * value), shape: [...made.shape],
+    data: made.data.map((value, i) => (1 - mask.data[i % plane]!) * kept.data[i]! + mask.data[i % plane]! * value), shape: [...made.shape],
   }
 }
 
-function multiply({ data, shape }: Tensor, factor: number): Tensor {
+function multiply(tensor: Tensor, factor: number, slices: Slices): Promise<Tensor> {
   const rounded = Math.fround(factor)
-  return { data: data.map(value => value * rounded), shape: [...shape] }
+  return mapValues(tensor, value => value * rounded, slices)
+}
+
+/** A tensor's values, each made another. */
+async function mapValues({ data, shape }: Tensor, map: (value: number, i: number) => number, slices: Slices): Promise<Tensor> {
+  const made = new Float32Array(data.length)
+  await inPieces(data.length, slices, (from, to) => {
+    for (let i = from; i < to; i++) made[i] = map(data[i]!, i)
+  })
+  return { data: made, shape: [...shape] }
 }

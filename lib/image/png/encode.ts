@@ -58,9 +58,9 @@ async function* filteredRows(
     const piece = new Uint8Array(rows * (bytes + 1))
     for (let y = 0; y < rows; y++) {
       for (let x = 0, from = (start + y) * width * 4, to = 3; x < width; x++, from += 4, to += 3) {
-        row[to] = rgba[from]
-        row[to + 1] = rgba[from + 1]
-        row[to + 2] = rgba[from + 2]
+        row[to] = rgba[from]!
+        row[to + 1] = rgba[from + 1]!
+        row[to + 2] = rgba[from + 2]!
       }
       filterRow(row, above, piece.subarray(y * (bytes + 1), (y + 1) * (bytes + 1)))
       const next = above
@@ -82,22 +82,22 @@ function filterRow(row: Uint8Array, above: Uint8Array, out: Uint8Array): void {
   let average = 0
   let predicted = 0
   for (let i = 3; i < row.length; i++) {
-    const [value, left, over] = [row[i], row[i - 3], above[i]]
+    const [value, left, over] = [row[i]!, row[i - 3]!, above[i]!]
     none += magnitude(value)
     sub += magnitude(value - left)
     up += magnitude(value - over)
     average += magnitude(value - ((left + over) >> 1))
-    predicted += magnitude(value - paeth(left, over, above[i - 3]))
+    predicted += magnitude(value - paeth(left, over, above[i - 3]!))
   }
   const least = Math.min(none, sub, up, average, predicted)
   out[0] = [none, sub, up, average, predicted].indexOf(least)
   const count = row.length - 3
   switch (out[0]) {
     case 0: out.set(row.subarray(3), 1); break
-    case 1: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3] - row[i]; break
-    case 2: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3] - above[i + 3]; break
-    case 3: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3] - ((row[i] + above[i + 3]) >> 1); break
-    default: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3] - paeth(row[i], above[i + 3], above[i])
+    case 1: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3]! - row[i]!; break
+    case 2: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3]! - above[i + 3]!; break
+    case 3: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3]! - ((row[i]! + above[i + 3]!) >> 1); break
+    default: for (let i = 0; i < count; i++) out[i + 1] = row[i + 3]! - paeth(row[i]!, above[i + 3]!, above[i]!)
   }
 }
 

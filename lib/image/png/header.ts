@@ -44,7 +44,7 @@ const adam7: readonly (readonly [x0: number, y0: number, dx: number, dy: number]
   = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]]
 
 /** Bytes of a file up to the end of its IHDR chunk. */
-export const headerBytes = 33
+const headerBytes = 33
 
 /**
  * Reads the header of a file, of which the first {@link headerBytes} bytes are enough.
@@ -60,7 +60,8 @@ export function readHeader(png: Uint8Array): PngHeader | string {
   const view = new DataView(first.data.buffer, first.data.byteOffset, 13)
   const [width, height] = [view.getUint32(0), view.getUint32(4)]
   if (width === 0 || height === 0 || width >= 2 ** 31 || height >= 2 ** 31) return `its header gives ${width}x${height} pixels`
-  const [depth, colourType, compression, filter, interlace] = first.data.subarray(8)
+  const [depth, colourType, compression, filter, interlace]
+    = [view.getUint8(8), view.getUint8(9), view.getUint8(10), view.getUint8(11), view.getUint8(12)]
   const kind = colourTypes[colourType]
   if (!kind?.depths.includes(depth)) return `its header gives colour type ${colourType} with ${depth} bits`
   if (compression !== 0 || filter !== 0 || interlace > 1)

@@ -42,14 +42,14 @@ export class PngRows {
    */
   take(piece: Uint8Array): string | undefined {
     for (let at = 0; at < piece.length;) {
-      const pass = this.#passes[this.#pass] as Pass | undefined
+      const pass = this.#passes[this.#pass]
       if (pass === undefined) return 'it holds more image data than its size takes'
       const count = Math.min(pass.rowBytes - this.#filled, piece.length - at)
       this.#row.set(piece.subarray(at, at + count), this.#filled)
       at += count
       this.#filled += count
       if (this.#filled < pass.rowBytes) break
-      if (this.#row[0] > 4) return `row ${this.#y} has the filter type ${this.#row[0]}`
+      if (this.#row[0]! > 4) return `row ${this.#y} has the filter type ${this.#row[0]}`
       this.#endRow(pass)
     }
     return undefined
@@ -76,13 +76,13 @@ export class PngRows {
     const samples = this.#samples
     const count = width * channels
     if (depth === 16) {
-      for (let i = 0; i < count; i++) samples[i] = row[1 + 2 * i]
+      for (let i = 0; i < count; i++) samples[i] = row[1 + 2 * i]!
     } else {
       const most = (1 << depth) - 1
       const scale = colourType === 3 ? 1 : 255 / most
       for (let i = 0; i < count; i++) {
         const bit = i * depth
-        samples[i] = ((row[1 + (bit >> 3)] >> (8 - depth - (bit & 7))) & most) * scale
+        samples[i] = ((row[1 + (bit >> 3)]! >> (8 - depth - (bit & 7))) & most) * scale
       }
     }
     return samples
@@ -101,17 +101,17 @@ export class PngRows {
     const [second, third] = channels >= 3 ? [1, 2] : [0, 0]
     if (colourType === 3) {
       for (let x = 0; x < width; x++, to += stride) {
-        const entry = samples[x] * 3
+        const entry = samples[x]! * 3
         if (entry >= palette!.length) continue
-        rgb[to] = palette![entry]
-        rgb[to + 1] = palette![entry + 1]
-        rgb[to + 2] = palette![entry + 2]
+        rgb[to] = palette![entry]!
+        rgb[to + 1] = palette![entry + 1]!
+        rgb[to + 2] = palette![entry + 2]!
       }
     } else {
       for (let x = 0, from = 0; x < width; x++, from += channels, to += stride) {
-        rgb[to] = samples[from]
-        rgb[to + 1] = samples[from + second]
-        rgb[to + 2] = samples[from + third]
+        rgb[to] = samples[from]!
+        rgb[to + 1] = samples[from + second]!
+        rgb[to + 2] = samples[from + third]!
       }
     }
   }
@@ -130,18 +130,18 @@ function unfilter(row: Uint8Array, above: Uint8Array, bytes: number, pixel: numb
   const first = 1 + pixel
   switch (row[0]) {
     case 1:
-      for (let i = first; i < bytes; i++) row[i] += row[i - pixel]
+      for (let i = first; i < bytes; i++) row[i]! += row[i - pixel]!
       break
     case 2:
-      for (let i = 1; i < bytes; i++) row[i] += above[i]
+      for (let i = 1; i < bytes; i++) row[i]! += above[i]!
       break
     case 3:
-      for (let i = 1; i < bytes && i < first; i++) row[i] += above[i] >> 1
-      for (let i = first; i < bytes; i++) row[i] += (row[i - pixel] + above[i]) >> 1
+      for (let i = 1; i < bytes && i < first; i++) row[i]! += above[i]! >> 1
+      for (let i = first; i < bytes; i++) row[i]! += (row[i - pixel]! + above[i]!) >> 1
       break
     case 4:
-      for (let i = 1; i < bytes && i < first; i++) row[i] += above[i]
-      for (let i = first; i < bytes; i++) row[i] += paeth(row[i - pixel], above[i], above[i - pixel])
+      for (let i = 1; i < bytes && i < first; i++) row[i]! += above[i]!
+      for (let i = first; i < bytes; i++) row[i]! += paeth(row[i - pixel]!, above[i]!, above[i - pixel]!)
       break
   }
 }

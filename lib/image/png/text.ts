@@ -38,7 +38,7 @@ async function textOf(type: 'tEXt' | 'zTXt' | 'iTXt', data: Buffer): Promise<str
   const [compressed, method] = data
   const language = data.indexOf(0, 2)
   const translated = language < 0 ? -1 : data.indexOf(0, language + 1)
-  if (translated < 0 || compressed > 1 || (compressed === 1 && method !== 0)) return undefined
+  if (translated < 0 || compressed === undefined || compressed > 1 || (compressed === 1 && method !== 0)) return undefined
   const bytes = data.subarray(translated + 1)
   return (compressed === 1 ? await unpacked(bytes) : bytes)?.toString('utf8')
 }
