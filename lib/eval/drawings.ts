@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { AsdmError, shown } from '../base/errors'
-import { path as checkPath } from '../base/options'
+import { checkLoaded, integer, path as checkPath } from '../base/options'
+import { listOf } from '../base/reading'
 import type { VAE } from '../components/vae'
 import { isFolder, readAt, shownPath, statIfAny, withFile } from '../files/files'
 import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
@@ -8,7 +9,7 @@ import { pictureFeatures, type PictureFeatures } from './features'
 
 /** A true drawing: what a model should draw for its caption. */
 export interface Drawing {
-  /** The set it belongs to; a picture is looked for among the drawings of its style. */
+  /** The set it belongs to; an image is looked for among the drawings of its style. */
   style: string
   /** Unique in its style. */
   name: string
@@ -48,7 +49,9 @@ export class Drawings {
     /** SHA-256 of the pixels, as the folder's description has it. */
     readonly sha256: string,
     private readonly file: string,
-  ) {}
+  ) {
+    checkLoaded(() => typeof file === 'string' && Array.isArray(drawings), 'Drawings', 'Drawings.open')
+  }
 
   /**
    * Reads the description of a folder of drawings.
@@ -95,13 +98,14 @@ export class Drawings {
 
   /**
    * The pixels of drawings, 3 bytes each.
-   * @throws AsdmError `FILE_NOT_FOUND`, `FILE_READ`
+   * @throws AsdmError `INVALID_ARGUMENT`, `FILE_NOT_FOUND`, `FILE_READ`
    */
   async pixels(indices: readonly number[]): Promise<Uint8Array[]> {
     const bytes = this.width * this.height * 3
+    const wanted = listOf(indices, 'indices', maxCount).map(index => integer(index, 'an index', 0, this.drawings.length - 1))
     return withFile(this.file, async handle => {
       const list: Uint8Array[] = []
-      for (const index of indices) list.push(await readAt(handle, index * bytes, bytes, this.file))
+      for (const index of wanted) list.push(await readAt(handle, index * bytes, bytes, this.file))
       return list
     })
   }

@@ -1,11 +1,15 @@
 import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { abortSignal, callback, checkOptions, integer, optional, type Unchecked } from '../base/options'
+import { isInstance, listOf, plain } from '../base/reading'
 import { VAE } from '../components/vae'
+import { isJsonObject } from '../files/json'
 import type { GeneratedImage } from '../image/generated-image'
+import { withAlpha } from '../image/pixels'
 import type { PlanReport } from '../plan/report'
 import type { Step } from '../progress'
 import type { GenerateOptions } from '../request'
 import { StableDiffusion } from '../stable-diffusion'
+import { checkEvaluation } from './check'
 import { Drawings } from './drawings'
 import { pictureFeatures, rankOf, type PictureFeatures } from './features'
 import { frechetDistance } from './frechet'
@@ -28,23 +32,23 @@ export interface EvaluateOptions extends Pick<GenerateOptions,
   prompts?: readonly string[] | undefined
   /** Prompts of each set, from its beginning; 96 if left out, or as many as there are. */
   count?: number | undefined
-  /** Picture number k is made with this seed plus k; 1000 if left out. */
+  /** Image number k is made with this seed plus k; 1000 if left out. */
   seed?: number | undefined
-  /** An evaluation with the same prompts, seeds and size to compare with, picture by picture; see `loadEvaluation`. */
+  /** An evaluation with the same prompts, seeds and size to compare with, image by image; see `loadEvaluation`. */
   reference?: Evaluation | undefined
-  /** Whose encoder compares pictures with drawings; the model's own if left out. Models with different VAEs want one judge. */
+  /** Whose encoder compares images with drawings; the model's own if left out. Models with different VAEs want one judge. */
   judge?: VAE | undefined
   /** What to note in the report: the model's path, its number format. */
   about?: Readonly<Record<string, string | number>> | undefined
   /** Stops the evaluation, which then rejects with an `AbortError`. */
   signal?: AbortSignal | undefined
-  /** Called after each picture made, and while drawings are looked at. */
+  /** Called after each image made, and while drawings are looked at. */
   onProgress?: ((progress: EvaluateProgress) => void) | undefined
 }
 
 /** How far an evaluation is. */
 export interface EvaluateProgress {
-  /** Pictures are made; the drawings, then the pictures, go through the encoder. */
+  /** Images are made; the drawings, then the images, go through the encoder. */
   phase: 'generate' | 'drawings' | 'judge'
   /** Done in this phase. */
   done: number
@@ -52,13 +56,13 @@ export interface EvaluateProgress {
   of: number
 }
 
-/** What an evaluation found, and the pictures it made, in the order of `report.pictures`. */
+/** What an evaluation found, and the images it made, in the order of `report.pictures`. */
 export interface Evaluation {
   /** All numbers; JSON. */
   report: EvaluationReport
-  /** The pictures. */
+  /** The images. */
   pictures: readonly Picture[]
-  /** The true drawings of the pictures, where there were some. */
+  /** The true drawings of the images, where there were some. */
   drawings?: readonly Picture[]
 }
 
@@ -80,18 +84,18 @@ interface Task {
 }
 
 /**
- * Makes fixed pictures with a model and says how good they are: against true drawings, against a reference run, or both. Pictures are
+ * Makes fixed images with a model and says how good they are: against true drawings, against a reference run, or both. Images are
  * made one at a time, each from its own seed, so that each can be made again by itself and none depends on the others.
  * @throws AsdmError as `sd.generate`; `INVALID_ARGUMENT` where the reference has other prompts, seeds or sizes; what `Drawings.open` gives;
  * an `AbortError` when the signal fires
  */
 export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): Promise<Evaluation> {
-  if (!(sd instanceof StableDiffusion))
+  if (!isInstance(sd, StableDiffusion))
     throw new AsdmError('INVALID_ARGUMENT', `Expected a loaded model to evaluate but received ${shown(sd)}`)
   const given = checkOptions(options, keys, 'evaluate')
   const signal = optional(given.signal, value => abortSignal(value, 'signal'))
   const onProgress = optional(given.onProgress, value => callback<NonNullable<EvaluateOptions['onProgress']>>(value, 'onProgress'))
-  const drawings = given.drawings === undefined || given.drawings instanceof Drawings
+  const drawings = given.drawings === undefined || isInstance(given.drawings, Drawings)
     ? given.drawings
     : await Drawings.open(given.drawings as string)
   const judge = optional(given.judge, value => checkJudge(value)) ?? sd.vae
@@ -102,10 +106,9 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
   checkSizes(sd, given, drawings, reference)
   const made = await makePictures(sd, tasks, { ...generateOptions(given), ...(signal && { signal }) }, onProgress)
   const { images, times, plan } = made
-  const { guidanceScale, steps, sampler, eta, width, height } = images[0].settings
+  const { guidanceScale, steps, sampler, eta, width, height, plan: madeWith } = images[0]!.settings
   const settings = {
-    guidanceScale, steps, sampler, eta, width, height, ...(images[0].settings.plan && { plan: images[0].settings.plan }),
-    seed: tasks[0].seed,
+    guidanceScale, steps, sampler, eta, width, height, ...(madeWith && { plan: madeWith }), seed: tasks[0]!.seed,
   }
   const peakBytes = process.resourceUsage().maxRSS * 1024
   const rows: PictureReport[] = tasks.map(({ set, prompt, seed, drawing }) => {
@@ -113,17 +116,17 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
     return { set, prompt, seed, ...(style !== undefined && { style }), ...(name !== undefined && { name }) }
   })
   const judged = drawings && await judgePictures(judge, drawings, tasks, images, { signal, onProgress })
-  judged?.ranks.forEach((rank, i) => { rows[i].rank = rank })
+  judged?.ranks.forEach((rank, i) => { rows[i]!.rank = rank })
   const errors = reference && compare(images, reference.pictures, rows)
 
   const report = (chosen: number[]): SetReport => ({
     pictures: chosen.length,
     ...(judged && {
-      top1: share(chosen, i => judged.ranks[i] <= 1), top5: share(chosen, i => judged.ranks[i] <= 5),
-      frechet: frechetDistance(chosen.map(i => judged.features[i].coarse), chosen.map(i => judged.truth[i].coarse)),
-      psnrToDrawing: decibels(mean(chosen.map(i => meanSquaredError(images[i], judged.drawings[i])))),
+      top1: share(chosen, i => judged.ranks[i]! <= 1), top5: share(chosen, i => judged.ranks[i]! <= 5),
+      frechet: frechetDistance(chosen.map(i => judged.features[i]!.coarse), chosen.map(i => judged.truth[i]!.coarse)),
+      psnrToDrawing: decibels(mean(chosen.map(i => meanSquaredError(images[i]!, judged.drawings[i]!)))),
     }),
-    ...(errors && { likeness: likeness(chosen.map(i => errors[i])) }),
+    ...(errors && { likeness: likeness(chosen.map(i => errors[i]!)) }),
   })
   const names = [...new Set(tasks.map(({ set }) => set))]
   const sets: Partial<Record<SetName | 'all', SetReport>> = {}
@@ -145,14 +148,15 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
 }
 
 function checkJudge(value: unknown): VAE {
-  if (!(value instanceof VAE)) throw new AsdmError('INVALID_ARGUMENT', `Expected judge to be a VAE but received ${shown(value)}`)
+  if (!isInstance(value, VAE)) throw new AsdmError('INVALID_ARGUMENT', `Expected judge to be a VAE but received ${shown(value)}`)
   return value
 }
 
 function checkAbout(value: unknown): Record<string, string | number> {
-  if (value === null || typeof value !== 'object' || !Object.values(value).every(item => typeof item === 'string' || Number.isFinite(item)))
+  const about = plain(value, 'about')
+  if (!isJsonObject(about) || !Object.values(about).every(item => typeof item === 'string' || Number.isFinite(item)))
     throw new AsdmError('INVALID_ARGUMENT', `Expected about to be an object of texts and numbers but received ${shown(value)}`)
-  return { ...value as Record<string, string | number> }
+  return about as Record<string, string | number>
 }
 
 function generateOptions(given: Unchecked): Omit<GenerateOptions, 'prompt'> {
@@ -169,42 +173,42 @@ function makeTasks(drawings: Drawings | undefined, given: Unchecked): Task[] {
     const tasks: Task[] = []
     for (const set of ['seen', 'heldOut'] as const)
       for (const drawing of drawings.evaluation[set].slice(0, count))
-        tasks.push({ set, prompt: drawings.drawings[drawing].caption, seed: seed + tasks.length, drawing })
+        tasks.push({ set, prompt: drawings.drawings[drawing]!.caption, seed: seed + tasks.length, drawing })
     if (tasks.length === 0)
       throw new AsdmError('INVALID_ARGUMENT', `Expected drawings to evaluate with in ${drawings.folder} but it names none`)
     return tasks
   }
-  const list: unknown = prompts ?? defaultPrompts
-  if (!Array.isArray(list) || list.length === 0 || !list.every(prompt => typeof prompt === 'string'))
+  const list = prompts === undefined ? defaultPrompts : listOf(prompts, 'prompts', 1_000_000)
+  if (list.length === 0 || !list.every(prompt => typeof prompt === 'string'))
     throw new AsdmError('INVALID_ARGUMENT', `Expected prompts to be an array of texts but received ${shown(prompts)}`)
   return list.slice(0, count).map((prompt, i) => ({ set: 'prompts', prompt, seed: seed + i }))
 }
 
 function checkReference(value: unknown, tasks: Task[]): Evaluation {
-  const { report, pictures } = (value ?? {}) as Partial<Evaluation>
-  if (report?.format !== 'asdm-evaluation' || !Array.isArray(report.pictures) || !Array.isArray(pictures)
-    || report.pictures.length !== pictures.length)
+  const reference = checkEvaluation(value, 'reference')
+  const { report, pictures } = reference
+  if (report.format !== 'asdm-evaluation')
     throw new AsdmError('INVALID_ARGUMENT', `Expected reference to be an evaluation but received ${shown(value)}`)
   if (pictures.length !== tasks.length)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${tasks.length} pictures but it has ${pictures.length}`)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${tasks.length} images but it has ${pictures.length}`)
   tasks.forEach(({ prompt, seed }, i) => {
-    const other = (report.pictures as PictureReport[])[i]
+    const other = report.pictures[i]!
     if (other.prompt !== prompt || other.seed !== seed)
       throw new AsdmError('INVALID_ARGUMENT',
-        `Expected picture ${i} of the reference to be made of ${shown(prompt)} with seed ${seed} but it was made of ${shown(other.prompt)} `
+        `Expected image ${i} of the reference to be made of ${shown(prompt)} with seed ${seed} but it was made of ${shown(other.prompt)} `
         + `with seed ${shown(other.seed)}`)
   })
-  return value as Evaluation
+  return reference
 }
 
-/** Says before hours of work whether pictures will have the size of what they are compared with. */
+/** Says before hours of work whether images will have the size of what they are compared with. */
 function checkSizes(sd: StableDiffusion, given: Unchecked, drawings: Drawings | undefined, reference: Evaluation | undefined): void {
   const [width, height] = [given.width ?? sd.sizes.default, given.height ?? sd.sizes.default]
   for (const [what, other] of [['the drawings', drawings], ["the reference run's", reference?.pictures[0]]] as const)
     if (other !== undefined && typeof width === 'number' && typeof height === 'number'
       && (width !== other.width || height !== other.height))
       throw new AsdmError('SHAPE_MISMATCH',
-        `Expected pictures of ${other.width}x${other.height} pixels like ${what} but the model is to make ${width}x${height}; set width `
+        `Expected images of ${other.width}x${other.height} pixels like ${what} but the model is to make ${width}x${height}; set width `
         + 'and height')
 }
 
@@ -231,7 +235,7 @@ async function makePictures(
 }
 
 interface Judged {
-  /** Of each picture and of the drawing asked for. */
+  /** Of each image and of the drawing asked for. */
   features: PictureFeatures[]
   truth: PictureFeatures[]
   drawings: Picture[]
@@ -242,18 +246,20 @@ interface Judged {
 async function judgePictures(
   vae: VAE, drawings: Drawings, tasks: Task[], images: GeneratedImage[], { signal, onProgress }: Pick<EvaluateOptions, 'signal' | 'onProgress'>,
 ): Promise<Judged> {
-  const { width, height } = images[0]
+  const { width, height } = images[0]!
   const wanted = tasks.map(({ drawing }) => drawing!)
-  const styles = [...new Set(wanted.map(i => drawings.drawings[i].style))]
-  const ofStyle = Object.fromEntries(styles.map(style => [style, drawings.ofStyle(style)]))
-  const all = styles.reduce((sum, style) => sum + ofStyle[style].length, 0)
-  const features: Record<string, PictureFeatures[]> = {}
+  const styleOf = (drawing: number): string => drawings.drawings[drawing]!.style
+  const styles = new Map([...new Set(wanted.map(styleOf))].map(style => [style, {
+    drawings: drawings.ofStyle(style), features: [] as PictureFeatures[], near: [] as Float32Array[],
+  }]))
+  const all = [...styles.values()].reduce((sum, style) => sum + style.drawings.length, 0)
   let before = 0
-  for (const style of styles) {
-    features[style] = await drawings.features(vae, style, {
+  for (const [name, style] of styles) {
+    style.features = await drawings.features(vae, name, {
       ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'drawings', done: before + done, of: all }),
     })
-    before += ofStyle[style].length
+    style.near = style.features.map(feature => feature.near)
+    before += style.drawings.length
   }
   const own = await pictureFeatures(vae, images.map(({ rgba }) => rgba), { width, height }, {
     ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'judge', done, of: images.length }),
@@ -261,35 +267,33 @@ async function judgePictures(
   vae.trim()
   const pixels = await drawings.pixels(wanted)
   throwIfAborted(signal)
-  const places = wanted.map(i => ofStyle[drawings.drawings[i].style].indexOf(i))
-  const near = Object.fromEntries(styles.map(style => [style, features[style].map(feature => feature.near)]))
-  const style = (k: number): string => drawings.drawings[wanted[k]].style
+  const places = wanted.map(drawing => {
+    const style = styles.get(styleOf(drawing))!
+    return { ...style, place: style.drawings.indexOf(drawing) }
+  })
   return {
     features: own,
-    truth: places.map((place, k) => features[style(k)][place]),
-    drawings: pixels.map(bytes => ({ rgba: withAlpha(bytes), width, height })),
-    ranks: places.map((place, k) => rankOf(place, own[k].near, near[style(k)])),
-    candidates: Object.fromEntries(styles.map(name => [name, ofStyle[name].length])),
+    truth: places.map(({ features, place }) => features[place]!),
+    drawings: pixels.map(data => withAlpha({ data, width, height })),
+    ranks: places.map(({ near, place }, k) => rankOf(place, own[k]!.near, near)),
+    candidates: Object.fromEntries([...styles].map(([name, style]) => [name, style.drawings.length])),
   }
-}
-
-function withAlpha(rgb: Uint8Array): Uint8Array {
-  return Uint8Array.from({ length: (rgb.length / 3) * 4 }, (_, i) => (i % 4 === 3 ? 255 : rgb[3 * (i >> 2) + (i % 4)]))
 }
 
 interface Difference { error: number, psnr: number, ssim: number }
 
-/** Each picture beside its reference; the rows get their numbers. */
+/** Each image beside its reference; the rows get their numbers. */
 function compare(images: readonly Picture[], references: readonly Picture[], rows: PictureReport[]): Difference[] {
   return images.map((image, i) => {
-    const difference = { error: meanSquaredError(image, references[i]), psnr: psnr(image, references[i]), ssim: ssim(image, references[i]) }
-    rows[i].psnr = Number.isFinite(difference.psnr) ? difference.psnr : null
-    rows[i].ssim = difference.ssim
+    const [reference, row] = [references[i]!, rows[i]!]
+    const difference = { error: meanSquaredError(image, reference), psnr: psnr(image, reference), ssim: ssim(image, reference) }
+    row.psnr = Number.isFinite(difference.psnr) ? difference.psnr : null
+    row.ssim = difference.ssim
     return difference
   })
 }
 
-/** Equal pictures count as this many decibels in means. */
+/** Equal images count as this many decibels in means. */
 const mostDecibels = 100
 
 function likeness(differences: Difference[]): Likeness {
@@ -303,7 +307,7 @@ function likeness(differences: Difference[]): Likeness {
   }
 }
 
-/** Activations of the passes that one picture takes, in full. */
+/** Activations of the passes that one image takes, in full. */
 function activations(
   sd: StableDiffusion, { width, height, guidanceScale }: { width: number, height: number, guidanceScale: number },
 ): { textEncoder: number, unet: number, vaeDecoder: number } {
@@ -319,7 +323,7 @@ function activations(
 
 function medianTimes(times: Times[]): Times {
   const counted = times.length > 1 ? times.slice(1) : times
-  const median = (key: keyof Times): number => counted.map(time => time[key]).sort((a, b) => a - b)[counted.length >> 1]
+  const median = (key: keyof Times): number => counted.map(time => time[key]).sort((a, b) => a - b)[counted.length >> 1]!
   return { all: median('all'), text: median('text'), denoise: median('denoise'), decode: median('decode') }
 }
 

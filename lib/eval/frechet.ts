@@ -22,8 +22,8 @@ export function frechetDistance(a: readonly ArrayLike<number>[], b: readonly Arr
   const { values } = symmetricEigen(symmetrised(inner, size), size)
   let distance = 0
   for (let i = 0; i < size; i++) {
-    distance += (one.mean[i] - two.mean[i]) ** 2 + one.covariance[i * size + i] + two.covariance[i * size + i]
-    distance -= 2 * Math.sqrt(Math.max(0, values[i]))
+    distance += (one.mean[i]! - two.mean[i]!) ** 2 + one.covariance[i * size + i]! + two.covariance[i * size + i]!
+    distance -= 2 * Math.sqrt(Math.max(0, values[i]!))
   }
   // Rounding may take a distance of zero a little below it.
   return Math.max(0, distance)
@@ -31,12 +31,12 @@ export function frechetDistance(a: readonly ArrayLike<number>[], b: readonly Arr
 
 function moments(vectors: readonly ArrayLike<number>[], size: number): { mean: Float64Array, covariance: Float64Array } {
   const mean = new Float64Array(size)
-  for (const vector of vectors) for (let i = 0; i < size; i++) mean[i] += vector[i] / vectors.length
+  for (const vector of vectors) for (let i = 0; i < size; i++) mean[i]! += vector[i]! / vectors.length
   const covariance = new Float64Array(size * size)
   const centred = new Float64Array(size)
   for (const vector of vectors) {
-    for (let i = 0; i < size; i++) centred[i] = vector[i] - mean[i]
-    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) covariance[i * size + j] += centred[i] * centred[j]
+    for (let i = 0; i < size; i++) centred[i] = vector[i]! - mean[i]!
+    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) covariance[i * size + j]! += centred[i]! * centred[j]!
   }
   const divisor = Math.max(1, vectors.length - 1)
   return { mean, covariance: covariance.map(value => value / divisor) }
@@ -47,8 +47,10 @@ function squareRoot(matrix: Float64Array, size: number): Float64Array {
   const { values, vectors } = symmetricEigen(matrix, size)
   const out = new Float64Array(size * size)
   for (let k = 0; k < size; k++) {
-    const root = Math.sqrt(Math.max(0, values[k]))
-    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) out[i * size + j] += root * vectors[i * size + k] * vectors[j * size + k]
+    const root = Math.sqrt(Math.max(0, values[k]!))
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < size; j++) out[i * size + j]! += root * vectors[i * size + k]! * vectors[j * size + k]!
+    }
   }
   return out
 }
@@ -56,12 +58,12 @@ function squareRoot(matrix: Float64Array, size: number): Float64Array {
 function multiply(a: Float64Array, b: Float64Array, size: number): Float64Array {
   const out = new Float64Array(size * size)
   for (let i = 0; i < size; i++) for (let k = 0; k < size; k++) {
-    const factor = a[i * size + k]
-    for (let j = 0; j < size; j++) out[i * size + j] += factor * b[k * size + j]
+    const factor = a[i * size + k]!
+    for (let j = 0; j < size; j++) out[i * size + j]! += factor * b[k * size + j]!
   }
   return out
 }
 
 function symmetrised(matrix: Float64Array, size: number): Float64Array {
-  return matrix.map((value, at) => (value + matrix[(at % size) * size + Math.floor(at / size)]) / 2)
+  return matrix.map((value, at) => (value + matrix[(at % size) * size + Math.floor(at / size)]!) / 2)
 }

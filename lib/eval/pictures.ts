@@ -1,4 +1,6 @@
-import { AsdmError } from '../base/errors'
+import { types } from 'node:util'
+import { AsdmError, shown } from '../base/errors'
+import { fieldsOf } from '../base/reading'
 
 /** An 8-bit picture, 4 bytes a pixel; alpha does not count. A generated image is one. */
 export interface Picture {
@@ -22,20 +24,21 @@ const gaussian = (() => {
 
 /**
  * Mean of the squared differences of red, green and blue, in levels of 255.
- * @throws AsdmError `SHAPE_MISMATCH`
+ * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
-export function meanSquaredError(picture: Picture, reference: Picture): number {
-  const pixels = sameSize(picture, reference)
+export function meanSquaredError(first: Picture, second: Picture): number {
+  const [picture, reference] = samePictures(first, second)
+  const pixels = picture.width * picture.height
   let sum = 0
   for (let i = 0; i < 4 * pixels; i += 4)
-    for (let channel = 0; channel < 3; channel++) sum += (picture.rgba[i + channel] - reference.rgba[i + channel]) ** 2
+    for (let channel = 0; channel < 3; channel++) sum += (picture.rgba[i + channel]! - reference.rgba[i + channel]!) ** 2
   return sum / (3 * pixels)
 }
 
 /**
  * Peak signal-to-noise ratio in decibels: `10 log10(255² / e)`, `e` the mean of the squared differences of red, green and blue together.
  * Infinity for equal pictures.
- * @throws AsdmError `SHAPE_MISMATCH`
+ * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
 export function psnr(picture: Picture, reference: Picture): number {
   return decibels(meanSquaredError(picture, reference))
@@ -50,31 +53,31 @@ export function decibels(error: number): number {
  * Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, eq. 13), 1 for equal pictures: on luma, 0.299 R + 0.587 G + 0.114 B,
  * unrounded, range 255; statistics in a Gaussian window of 11x11 pixels and sigma 1.5, variances those of the weighted window itself;
  * K1 = 0.01, K2 = 0.03; the mean over every place where the whole window fits.
- * @throws AsdmError `SHAPE_MISMATCH` for different sizes, or pictures smaller than the window
+ * @throws AsdmError `SHAPE_MISMATCH` for different sizes, or images smaller than the window
  */
-export function ssim(picture: Picture, reference: Picture): number {
-  sameSize(picture, reference)
+export function ssim(first: Picture, second: Picture): number {
+  const [picture, reference] = samePictures(first, second)
   const { width, height } = picture
   if (width < windowSide || height < windowSide)
     throw new AsdmError('SHAPE_MISMATCH',
-      `Expected pictures of at least ${windowSide}x${windowSide} pixels but received ${width}x${height}`)
+      `Expected images of at least ${windowSide}x${windowSide} pixels but received ${width}x${height}`)
   const [x, y] = [luma(picture), luma(reference)]
-  const product = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value * b[i])
-  const [meanX, meanY, meanXX, meanYY, meanXY] = [
-    x, y, product(x, x), product(y, y), product(x, y),
-  ].map(plane => filter(plane, width, height))
+  const product = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value * b[i]!)
+  const means = (plane: Float64Array): Float64Array => filter(plane, width, height)
+  const [meanX, meanY] = [means(x), means(y)]
+  const [meanXX, meanYY, meanXY] = [means(product(x, x)), means(product(y, y)), means(product(x, y))]
   const [c1, c2] = [(0.01 * 255) ** 2, (0.03 * 255) ** 2]
   let sum = 0
   for (let i = 0; i < meanX.length; i++) {
-    const [mx, my] = [meanX[i], meanY[i]]
-    const [vx, vy, cov] = [meanXX[i] - mx * mx, meanYY[i] - my * my, meanXY[i] - mx * my]
+    const [mx, my] = [meanX[i]!, meanY[i]!]
+    const [vx, vy, cov] = [meanXX[i]! - mx * mx, meanYY[i]! - my * my, meanXY[i]! - mx * my]
     sum += ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
   }
   return sum / meanX.length
 }
 
 function luma({ rgba, width, height }: Picture): Float64Array {
-  return Float64Array.from({ length: width * height }, (_, i) => 0.299 * rgba[4 * i] + 0.587 * rgba[4 * i + 1] + 0.114 * rgba[4 * i + 2])
+  return Float64Array.from({ length: width * height }, (_, i) => 0.299 * rgba[4 * i]! + 0.587 * rgba[4 * i + 1]! + 0.114 * rgba[4 * i + 2]!)
 }
 
 /** The Gaussian over every place where it fits: along the rows, then along the columns. */
@@ -83,25 +86,42 @@ function filter(plane: Float64Array, width: number, height: number): Float64Arra
   const rows = new Float64Array(w * height)
   for (let y = 0; y < height; y++) for (let x = 0; x < w; x++) {
     let sum = 0
-    for (let k = 0; k < windowSide; k++) sum += gaussian[k] * plane[y * width + x + k]
+    for (let k = 0; k < windowSide; k++) sum += gaussian[k]! * plane[y * width + x + k]!
     rows[y * w + x] = sum
   }
   const out = new Float64Array(w * h)
   for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
     let sum = 0
-    for (let k = 0; k < windowSide; k++) sum += gaussian[k] * rows[(y + k) * w + x]
+    for (let k = 0; k < windowSide; k++) sum += gaussian[k]! * rows[(y + k) * w + x]!
     out[y * w + x] = sum
   }
   return out
 }
 
-/** @returns the number of pixels */
-function sameSize(a: Picture, b: Picture): number {
+/**
+ * An image handed in, read once.
+ * @throws AsdmError `INVALID_ARGUMENT` when it is none, `SHAPE_MISMATCH` when it has other bytes than its size says
+ */
+export function checkPicture(value: unknown, name: string): Picture {
+  const { rgba, width, height } = fieldsOf(value, name, ['rgba', 'width', 'height'])
+  if (!isBytes(rgba) || !isSide(width) || !isSide(height))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be { rgba, width, height } with 4 bytes a pixel but received ${shown(value)}`)
+  if (rgba.length !== 4 * width * height)
+    throw new AsdmError('SHAPE_MISMATCH', `Expected ${4 * width * height} bytes for ${width}x${height} pixels but received ${rgba.length}`)
+  return { rgba, width, height }
+}
+
+function isBytes(value: unknown): value is Uint8Array | Uint8ClampedArray {
+  return types.isUint8Array(value) || types.isUint8ClampedArray(value)
+}
+
+function isSide(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 65_536
+}
+
+function samePictures(first: unknown, second: unknown): [picture: Picture, reference: Picture] {
+  const [a, b] = [checkPicture(first, 'picture'), checkPicture(second, 'reference')]
   if (a.width !== b.width || a.height !== b.height)
-    throw new AsdmError('SHAPE_MISMATCH', `Expected pictures of one size but received ${a.width}x${a.height} and ${b.width}x${b.height}`)
-  for (const { rgba, width, height } of [a, b])
-    if (rgba.length !== 4 * width * height)
-      throw new AsdmError('SHAPE_MISMATCH',
-        `Expected ${4 * width * height} bytes for ${width}x${height} pixels but received ${rgba.length}`)
-  return a.width * a.height
+    throw new AsdmError('SHAPE_MISMATCH', `Expected images of one size but received ${a.width}x${a.height} and ${b.width}x${b.height}`)
+  return [a, b]
 }

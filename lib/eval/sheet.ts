@@ -1,37 +1,44 @@
+import { AsdmError } from '../base/errors'
 import { encodePng } from '../image/png/encode'
+import { checkEvaluation } from './check'
 import type { Evaluation } from './evaluate'
 import type { Picture } from './pictures'
 
-/** Pictures beside each other. */
+/** Images beside each other. */
 const columns = 16
-/** A picture's longer side on the sheet, at most; larger ones are averaged down, smaller ones repeated up. */
+/** An image's longer side on the sheet, at most; larger ones are averaged down, smaller ones repeated up. */
 const cellSide = 128
 const gap = 4
 const barHeight = 6
-/** Most pictures of a set that are shown. */
+/** Most images of a set that are shown. */
 const maxPictures = 192
 
 const white = [255, 255, 255]
-/** Below a picture: the drawing asked for is the nearest one, among the five nearest, or neither. */
+/** Below an image: the drawing asked for is the nearest one, among the five nearest, or neither. */
 const marks = { first: [46, 158, 63], fifth: [224, 160, 0], miss: [208, 48, 48] }
 
 /**
- * All pictures on one sheet, set after set, as a PNG: in each group a row of pictures, with a mark below that is green where the drawing
+ * All images on one sheet, set after set, as a PNG: in each group a row of images, with a mark below that is green where the drawing
  * asked for is the nearest one, amber where it is among the five nearest, else red; then the drawings asked for, where there are some,
- * and the pictures of the reference run, where there was one.
+ * and the images of the reference run, where there was one.
+ * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH` for what is no evaluation
  */
-export async function contactSheet({ report, pictures, drawings }: Evaluation, reference?: Evaluation): Promise<Buffer> {
-  const { width, height } = pictures[0]
+export async function contactSheet(evaluation: Evaluation, reference?: Evaluation): Promise<Buffer> {
+  const { report, pictures, drawings } = checkEvaluation(evaluation, 'the evaluation')
+  const others = reference === undefined ? undefined : checkEvaluation(reference, 'the reference').pictures
+  if (others !== undefined && others.length !== pictures.length)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${pictures.length} images but it has ${others.length}`)
+  const { width, height } = pictures[0]!
   const longer = Math.max(width, height)
   const [shrink, grow] = [Math.ceil(longer / cellSide), Math.max(1, Math.floor(cellSide / longer))]
-  const [w, h] = [width, height].map(side => Math.floor(side / shrink) * grow)
+  const [w, h] = [Math.floor(width / shrink) * grow, Math.floor(height / shrink) * grow]
   const rows: { shown: readonly (readonly Picture[])[], ranks: (number | undefined)[] }[] = []
   for (const set of new Set(report.pictures.map(picture => picture.set))) {
     const own = report.pictures.flatMap((picture, i) => (picture.set === set ? [i] : [])).slice(0, maxPictures)
     for (let at = 0; at < own.length; at += columns) {
       const some = own.slice(at, at + columns)
-      const shown = [pictures, drawings, reference?.pictures].flatMap(list => (list === undefined ? [] : [some.map(i => list[i])]))
-      rows.push({ shown, ranks: some.map(i => report.pictures[i].rank) })
+      const shown = [pictures, drawings, others].flatMap(list => (list === undefined ? [] : [some.map(i => list[i]!)]))
+      rows.push({ shown, ranks: some.map(i => report.pictures[i]!.rank) })
     }
   }
   const groupHeight = (lines: number): number => lines * (h + gap) + barHeight + 3 * gap
@@ -70,7 +77,7 @@ class Sheet {
     for (let y = 0; y + shrink <= height; y += shrink) for (let x = 0; x + shrink <= width; x += shrink) {
       const sums = [0, 0, 0]
       for (let j = 0; j < shrink; j++)
-        for (let i = 0; i < shrink; i++) for (let c = 0; c < 3; c++) sums[c] += rgba[4 * ((y + j) * width + x + i) + c]
+        for (let i = 0; i < shrink; i++) for (let c = 0; c < 3; c++) sums[c]! += rgba[4 * ((y + j) * width + x + i) + c]!
       this.fill(left + (x / shrink) * grow, top + (y / shrink) * grow, grow, grow, sums.map(sum => sum / shrink ** 2))
     }
   }

@@ -21,32 +21,32 @@ export function symmetricEigen(matrix: Float64Array, size: number): { values: Fl
   const norm = Math.sqrt(a.reduce((sum, value) => sum + value * value, 0))
   for (let sweep = 0; sweep < maxSweeps; sweep++) {
     let off = 0
-    for (let p = 0; p < size; p++) for (let q = p + 1; q < size; q++) off += 2 * a[p * size + q] ** 2
+    for (let p = 0; p < size; p++) for (let q = p + 1; q < size; q++) off += 2 * a[p * size + q]! ** 2
     if (Math.sqrt(off) <= 1e-15 * norm) break
     for (let p = 0; p < size; p++) for (let q = p + 1; q < size; q++) rotate(a, vectors, size, p, q)
   }
-  return { values: Float64Array.from({ length: size }, (_, i) => a[i * size + i] * scale), vectors }
+  return { values: Float64Array.from({ length: size }, (_, i) => a[i * size + i]! * scale), vectors }
 }
 
 /** Turns the plane of p and q so that a[p][q] becomes zero. */
 function rotate(a: Float64Array, vectors: Float64Array, size: number, p: number, q: number): void {
-  const apq = a[p * size + q]
+  const apq = a[p * size + q]!
   if (apq === 0) return
-  const theta = (a[q * size + q] - a[p * size + p]) / (2 * apq)
+  const theta = (a[q * size + q]! - a[p * size + p]!) / (2 * apq)
   // The smaller of the two angles, which makes the sweeps converge. With a huge theta its square may be infinite, and t zero.
   const t = Math.sign(theta || 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1))
   const c = 1 / Math.sqrt(t * t + 1)
   const s = t * c
   for (let i = 0; i < size; i++) {
-    const [ip, iq] = [a[i * size + p], a[i * size + q]]
+    const [ip, iq] = [a[i * size + p]!, a[i * size + q]!]
     a[i * size + p] = c * ip - s * iq
     a[i * size + q] = s * ip + c * iq
   }
   for (let i = 0; i < size; i++) {
-    const [pi, qi] = [a[p * size + i], a[q * size + i]]
+    const [pi, qi] = [a[p * size + i]!, a[q * size + i]!]
     a[p * size + i] = c * pi - s * qi
     a[q * size + i] = s * pi + c * qi
-    const [vp, vq] = [vectors[i * size + p], vectors[i * size + q]]
+    const [vp, vq] = [vectors[i * size + p]!, vectors[i * size + q]!]
     vectors[i * size + p] = c * vp - s * vq
     vectors[i * size + q] = s * vp + c * vq
   }

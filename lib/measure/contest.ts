@@ -11,7 +11,7 @@ export const turnMs = 300
 /** Most runs of one turn. */
 export const mostRunsOfTurn = 20
 
-export interface Contest {
+interface Contest {
   suite: Suite
   part: BenchPart
   /** Ours in fp32, whose result is the reference; it takes part where `dtypes` has fp32. */
@@ -34,7 +34,7 @@ export interface Contest {
   onProgress: (what: string) => void
 }
 
-export interface ContestResult {
+interface ContestResult {
   cases: BenchCase[]
   checks: BenchCheck[]
   ratios: BenchRatio[]
@@ -52,7 +52,7 @@ export async function contest(
 ): Promise<ContestResult> {
   const result: ContestResult = { cases: [], checks: [], ratios: [], notes: [] }
   const output = (spec: ContenderSpec): string => `${part}-${spec.name}-${spec.dtype}.safetensors`.replaceAll(' ', '-')
-  const read = async (spec: ContenderSpec): Promise<Tensor> => (await readTensors(path.join(work, output(spec)))).sample
+  const read = async (spec: ContenderSpec): Promise<Tensor> => (await readTensors(path.join(work, output(spec)))).sample!
   const open = async (spec: ContenderSpec): Promise<Entrant> => {
     onProgress(`${part}: ${shownName(spec)} loads`)
     const contender = new Contender(spec, work, signal)
@@ -119,36 +119,31 @@ export async function contest(
   return result
 
   async function rounds(entrants: Entrant[]): Promise<void> {
-    const times = entrants.map((): number[] => [])
-    const last: Answer[] = entrants.map(entrant => entrant.first)
+    const racing = entrants.map(entrant => ({ ...entrant, last: entrant.first, times: [] as number[] }))
     for (let round = 0; round < runs; round++) {
       // 0 1 2, 2 1 0, 0 1 2, …
-      const order = entrants.map((_, i) => (round % 2 === 0 ? i : entrants.length - 1 - i))
-      for (const i of order) {
-        onProgress(`${part}: ${shownName(entrants[i].spec)}, round ${round + 1} of ${runs}`)
+      for (const racer of round % 2 === 0 ? racing : [...racing].reverse()) {
+        const { contender, spec, times } = racer
+        onProgress(`${part}: ${shownName(spec)}, round ${round + 1} of ${runs}`)
         const taken: number[] = []
         do {
-          last[i] = await entrants[i].contender.ask(`run ${inputs} ${output(entrants[i].spec)}`)
-          taken.push(last[i].ms)
+          racer.last = await contender.ask(`run ${inputs} ${output(spec)}`)
+          taken.push(racer.last.ms)
         } while (taken.length < mostRunsOfTurn && taken.reduce((sum, ms) => sum + ms, 0) < turn)
-        times[i].push(median(taken))
+        times.push(median(taken))
       }
     }
     if (runs === 0) return
     // Ours say how much arithmetic it is.
-    const macs = Math.max(0, ...last.map(answer => Number(answer.macs ?? 0)))
-    entrants.forEach(({ spec, load }, i) => {
+    const macs = Math.max(0, ...racing.map(({ last }) => Number(last.macs ?? 0)))
+    for (const { spec, load, last, times } of racing)
       result.cases.push({
-        suite, name: part, contender: spec.name, ...(typeof last[i].version === 'string' && { version: last[i].version }), dtype: spec.dtype, ours: spec.ours, ms: measured(times[i]), macs,
-        peakBytes: last[i].peakBytes, loadMs: load.ms,
+        suite, name: part, contender: spec.name, ...(typeof last.version === 'string' && { version: last.version }), dtype: spec.dtype,
+        ours: spec.ours, ms: measured(times), macs, peakBytes: last.peakBytes, loadMs: load.ms,
       })
-    })
-    entrants.forEach((our, i) => {
-      if (our.spec.ours) entrants.forEach((their, k) => {
-        if (!their.spec.ours)
-          result.ratios.push({ name: `${part} ${our.spec.dtype} / ${shownName(their.spec)}`, value: pairedRatio(times[i], times[k]) })
-      })
-    })
+    for (const our of racing.filter(({ spec }) => spec.ours))
+      for (const their of racing.filter(({ spec }) => !spec.ours))
+        result.ratios.push({ name: `${part} ${our.spec.dtype} / ${shownName(their.spec)}`, value: pairedRatio(our.times, their.times) })
   }
 }
 

@@ -34,7 +34,7 @@ export interface WorkerTask {
   picture?: PictureTask
 }
 
-const task = JSON.parse(process.argv[2]) as WorkerTask
+const task = JSON.parse(process.argv[2]!) as WorkerTask
 const runtime: RuntimeOptions = { dtype: task.dtype, threads: task.threads, cpu: task.cpu }
 
 type Extra = Record<string, unknown>
@@ -64,9 +64,8 @@ class PartWorker {
   }
 
   async #inputs(file: string): Promise<ForwardInputs> {
-    const { sample, timesteps, encoder_hidden_states: encoderHiddenStates, ids } = await readTensors(file)
-    if (ids !== undefined) return { ids: Int32Array.from(ids.data), batch: ids.shape[0] }
-    return { sample, ...(timesteps && { timesteps: timesteps.data }), ...(encoderHiddenStates && { encoderHiddenStates }) }
+    const { ids, ...values } = await readTensors(file)
+    return { values: ids === undefined ? values : { ids: { data: Int32Array.from(ids.data), shape: ids.shape } } }
   }
 
   async run(from: string, to: string): Promise<Reply> {
@@ -78,13 +77,10 @@ class PartWorker {
     return { ms, ...this.#count(inputs) }
   }
 
-  #count({ sample, ids, batch, encoderHiddenStates }: ForwardInputs): Extra {
-    const shape = sample !== undefined
-      ? {
-          batch: sample.shape[0], height: sample.shape[2], width: sample.shape[3],
-          ...(encoderHiddenStates && { length: encoderHiddenStates.shape[1] }),
-        }
-      : { batch: batch!, length: ids!.length / batch! }
+  #count({ values: { sample, ids, encoder_hidden_states: text } }: ForwardInputs): Extra {
+    const [batch, , height, width] = (sample ?? ids)!.shape
+    const length = (text ?? ids)?.shape[1]
+    const shape = { batch: batch!, ...(sample && { height: height!, width: width! }), ...(length !== undefined && { length }) }
     const { macs, arenaBytes } = this.#part.describe(shape)
     return { macs, arenaBytes }
   }
@@ -125,7 +121,7 @@ class PipelineWorker {
     return { ms: median(times.load), times }
   }
 
-  /** The picture that the task asks for, into a file, and how long each phase took. */
+  /** The image that the task asks for, into a file, and how long each phase took. */
   async generate(file: string): Promise<Reply> {
     const { size, ...options } = task.picture!
     const phases: BenchPhases = { text: 0, denoise: 0, step: 0, decode: 0 }
@@ -133,14 +129,14 @@ class PipelineWorker {
       if (step.phase === 'text' || step.phase === 'denoise' || step.phase === 'decode') phases[step.phase] += step.ms
     }
     const start = performance.now()
-    const [image] = await this.#model.generate({ ...options, width: size, height: size, onProgress })
+    const image = (await this.#model.generate({ ...options, width: size, height: size, onProgress }))[0]!
     const ms = performance.now() - start
     phases.step = phases.denoise / options.steps
     await image.save(file)
-    // Enough to tell whether another run gives the same picture.
+    // Enough to tell whether another run gives the same image.
     let hash = 0
     for (const value of image.rgba) hash = (Math.imul(hash, 31) + value) >>> 0
-    // The model keeps features of texts that it encoded lately. Others encode them for each picture, so that counts here too.
+    // The model caches recent text features. Others encode them for each image, so that counts here, too.
     const { tokenizer, textEncoder } = this.#model
     const before = performance.now()
     await textEncoder.encode(['', options.prompt].map(text => tokenizer.encodeWithDetails(text).ids))
@@ -148,7 +144,7 @@ class PipelineWorker {
     return { ms: ms - phases.text + text, phases: { ...phases, text }, hash }
   }
 
-  /** How near a plan's pictures are to the full run's. */
+  /** How near a plan's images are to the full run's. */
   async quality(plan: string, steps: number, count: number): Promise<Reply> {
     const start = performance.now()
     const options = { steps, count, guidanceScale: 3 }
@@ -162,24 +158,25 @@ class PipelineWorker {
 async function main(): Promise<void> {
   const part = new PartWorker()
   const pipeline = new PipelineWorker()
-  const answer = async (command: string, args: string[]): Promise<Reply> => {
+  const answer = async (line: string): Promise<Reply> => {
+    const [command = '', ...args] = line.split(' ')
+    const [file = ''] = args
     switch (`${task.part === 'pipeline' ? 'pipeline' : 'part'} ${command}`) {
       case 'part load': return part.load()
-      case 'part run': return part.run(args[0], args[1])
-      case 'part profile': return part.profile(args[0], Number(args[1]))
-      case 'part plan': return part.plan(args[0], Number(args[1]), Number(args[2]))
+      case 'part run': return part.run(file, args[1] ?? '')
+      case 'part profile': return part.profile(file, Number(args[1]))
+      case 'part plan': return part.plan(file, Number(args[1]), Number(args[2]))
       case 'part peaks': return { ms: 0, peaks: measurePeaks(loadAddon(), task.threads, task.cpu) }
       case 'pipeline load': return pipeline.load()
       case 'pipeline loading': return pipeline.loading(Number(args[0]))
-      case 'pipeline generate': return pipeline.generate(args[0])
-      case 'pipeline quality': return pipeline.quality(args[0], Number(args[1]), Number(args[2]))
+      case 'pipeline generate': return pipeline.generate(file)
+      case 'pipeline quality': return pipeline.quality(file, Number(args[1]), Number(args[2]))
     }
     throw new AsdmError('INTERNAL', `Expected a command of a benchmark but received ${command}`)
   }
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    const [command, ...args] = line.split(' ')
-    if (command === 'quit') break
-    const reply = await answer(command, args)
+    if (line === 'quit') break
+    const reply = await answer(line)
     process.stdout.write(`${JSON.stringify({ ...reply, peakBytes: process.resourceUsage().maxRSS * 1024 })}\n`)
   }
   process.exit(0)

@@ -1,23 +1,24 @@
 import type { DType } from '../components/options'
 import type { Checkpoint } from '../model/part'
+import type { ForwardShape } from '../native/binding'
 import type { ContenderSpec } from './contender'
 import type { PicturePeer } from './pictures'
 import type { BenchPart, BenchReport, Suite } from './report'
 import type { WorkerTask } from './worker'
 
-/** Who else can run a part; see {@link ContenderSpec} for how they are driven. */
+/** Who else can run a part; see {@link ContenderSpec} for how they are driven. Exported for tests and scripts. */
 export interface Peers {
   found: ContenderSpec[]
   absent: { name: string, absent: string }[]
 }
 
-/** Programs that make whole pictures only, see {@link PicturePeer}. */
+/** Programs that make whole images only, see {@link PicturePeer}. Exported for tests and scripts. */
 export interface PicturePeers {
   found: PicturePeer[]
   absent: { name: string, absent: string }[]
 }
 
-/** What there is to make for them. */
+/** What there is to make for them. Exported for tests and scripts. */
 export interface PictureRequest {
   checkpoint: Checkpoint
   /** The folder for files. */
@@ -26,7 +27,7 @@ export interface PictureRequest {
   signal?: AbortSignal | undefined
 }
 
-/** What there is to run for peers. */
+/** What there is to run for peers. Exported for tests and scripts. */
 export interface PeerRequest {
   part: BenchPart
   /** The model's folder. */
@@ -37,7 +38,7 @@ export interface PeerRequest {
   threads: number
   /** Number formats that ours is measured in. */
   dtypes: readonly DType[]
-  input: Record<string, number>
+  input: ForwardShape
 }
 
 export interface BenchOptions {
@@ -48,7 +49,7 @@ export interface BenchOptions {
   cpu: string
   runs: number
   plans: readonly string[]
-  /** Pictures for a plan's likeness. */
+  /** Images for a plan's likeness. */
   pictures: number
   /** Where models and files go. */
   work: string
@@ -68,5 +69,5 @@ export interface BenchContext extends BenchOptions {
   /** A process of ours. */
   worker(part: WorkerTask['part'], dtype: DType, other?: Partial<Pick<WorkerTask, 'cpu' | 'model' | 'picture'>>): ContenderSpec
   /** Writes a part's inputs and gives their name in the folder. */
-  inputs(part: BenchPart): Promise<{ name: string, input: Record<string, number> }>
+  inputs(part: BenchPart): Promise<{ name: string, input: ForwardShape }>
 }

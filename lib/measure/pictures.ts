@@ -10,7 +10,7 @@ import { Contender, type Answer, type ContenderSpec } from './contender'
 import type { BenchCheck, BenchPhases, BenchReport } from './report'
 import { measured, pairedRatio } from './statistics'
 
-/** What picture is made. The latents begin with the noise that PyTorch's CPU generator gives for the seed. */
+/** What image is made. The latents begin with the noise that PyTorch's CPU generator gives for the seed. */
 export interface PictureTask {
   prompt: string
   seed: number
@@ -22,7 +22,7 @@ export interface PictureTask {
   sampler?: SchedulerConfig
 }
 
-/** A picture by someone else. */
+/** An image by someone else. Exported for tests and scripts. */
 export interface PeerPicture {
   picture: Picture
   phases: BenchPhases
@@ -31,7 +31,7 @@ export interface PeerPicture {
   peakBytes: number
 }
 
-/** A program that makes whole pictures only, each in a process of its own. */
+/** A program that makes whole images only, each in a process of its own. */
 export interface PicturePeer {
   name: string
   dtype: string
@@ -39,7 +39,7 @@ export interface PicturePeer {
   /** What the reader should know of its figures: a sentence. */
   note: string
   /**
-   * Makes the picture into a file.
+   * Makes the image into a file.
    * @throws AsdmError `INTERNAL` where it fails; an `AbortError` when the signal fires
    */
   make(task: PictureTask, file: string, signal: AbortSignal | undefined): Promise<PeerPicture>
@@ -49,7 +49,7 @@ export interface PicturePeer {
 const noiseOptions = ['num_train_timesteps', 'beta_start', 'beta_end', 'beta_schedule', 'prediction_type']
 
 /**
- * The picture of a benchmark. Of the shipped model one as users make them; of others two steps, since each takes seconds: Euler's method
+ * The image of a benchmark. Of the shipped model one as users make them; of others two steps, since each takes seconds: Euler's method
  * over evenly spaced time steps, as all programs know it.
  */
 export function pictureTask(shape: string, size: number, scheduler: SchedulerConfig): PictureTask {
@@ -62,17 +62,17 @@ export function pictureTask(shape: string, size: number, scheduler: SchedulerCon
 }
 
 /**
- * How far a picture's levels may be from those of ours in fp32 (relative root mean square) before it counts as another picture. Rounding of
+ * How far an image's levels may be from those of ours in fp32 (relative root mean square) before it counts as another image. Rounding of
  * one pass adds up over the steps, so this is wider than for a pass. With random weights another word in the prompt makes 0.1, guidance of
  * 7 instead of 7.5 makes 0.02; formats of other programs, which keep more digits than bf16, are 0.003 away.
  */
-export function pictureLimit(dtype: string): number {
+function pictureLimit(dtype: string): number {
   return dtype === 'int8' ? 0.15 : dtype === 'bf16' ? 0.05 : 0.02
 }
 
 /**
- * Root mean square of the difference of the levels, relative to the reference's; NaN for other sizes, or where either picture is of one
- * colour.
+ * Root mean square of the difference of the levels, relative to the reference's; NaN for other sizes, or where either image is of one
+ * colour. Exported for tests and scripts.
  */
 export function pictureDifference(picture: Picture, reference: Picture): number {
   if (picture.width !== reference.width || picture.height !== reference.height || isPlain(picture) || isPlain(reference)) return NaN
@@ -80,7 +80,7 @@ export function pictureDifference(picture: Picture, reference: Picture): number 
   return Math.sqrt(meanSquaredError(picture, reference) / meanSquaredError(black, reference))
 }
 
-/** Decibels between pictures of one size that differ. */
+/** Decibels between images of one size that differ. */
 function likeness(picture: Picture, reference: Picture): { psnr?: number } {
   if (picture.width !== reference.width || picture.height !== reference.height) return {}
   const psnr = decibels(meanSquaredError(picture, reference))
@@ -93,20 +93,21 @@ function isPlain({ rgba }: Picture): boolean {
   return true
 }
 
+/** The pixels of a PNG file. Exported for tests and scripts. */
 export async function readPicture(file: string): Promise<Picture> {
   return withAlpha(await decodePng(fs.readFileSync(file), path.basename(file), () => {}))
 }
 
-export interface PictureContest {
+interface PictureContest {
   report: BenchReport
   task: PictureTask
-  /** Ours, the first in fp32: its picture is the reference, and it is timed where `dtypes` has fp32. */
+  /** Ours, the first in fp32: its image is the reference, and it is timed where `dtypes` has fp32. */
   worker: (dtype: DType) => ContenderSpec
   dtypes: readonly DType[]
   peers: readonly PicturePeer[]
   /** Multiply-accumulates of a pass of the UNet and of the decoder. */
   macs: { unet: number, decoder: number }
-  /** The folder for pictures. */
+  /** The folder for images. */
   work: string
   runs: number
   signal?: AbortSignal | undefined
@@ -130,8 +131,8 @@ interface Entrant {
 }
 
 /**
- * Everyone makes the same picture: first ours, twice, which must be equal; then those that make theirs like ours in rounds, each round in
- * the opposite order. Who starts a new process for each picture has no warm-up: the picture that is checked is its first round's.
+ * Everyone makes the same image: first ours, twice, which must be equal; then those that make theirs like ours in rounds, each round in
+ * the opposite order. Who starts a new process for each image has no warm-up: the image that is checked is its first round's.
  */
 export async function pictureContest(
   { report, task, worker, dtypes, peers, macs, work, runs, signal, onProgress }: PictureContest,
@@ -147,7 +148,7 @@ export async function pictureContest(
     check(`picture ${name} ${dtype}`, 'asdm fp32', pictureDifference(picture, reference!), pictureLimit(dtype),
       likeness(picture, reference!))
 
-  /** Ours, with its first two pictures made; no entrant where they are wrong. */
+  /** Ours, with its first two images made; no entrant where they are wrong. */
   const open = async (dtype: DType): Promise<{ contender: Contender, entrant?: Entrant }> => {
     onProgress(`pictures: asdm ${dtype} loads`)
     const contender = new Contender(worker(dtype), work, signal)
@@ -161,7 +162,7 @@ export async function pictureContest(
       const picture = await readPicture(file)
       reference ??= picture
       const right = dtype === 'fp32'
-        ? !isPlain(picture) || check('picture asdm fp32', 'a picture of more than one colour', NaN, 0)
+        ? !isPlain(picture) || check('image asdm fp32', 'an image of more than one colour', NaN, 0)
         : like('asdm', dtype, picture)
       if (!same || !right) return { contender }
       return {
@@ -172,7 +173,7 @@ export async function pictureContest(
       throw error
     }
   }
-  /** A peer's first picture; `undefined` where it fails or makes another. */
+  /** A peer's first image; `undefined` where it fails or makes another. */
   const enter = async (peer: PicturePeer): Promise<Entrant | undefined> => {
     const file = fileOf(peer.name, peer.dtype)
     const make = async (): Promise<PeerPicture & { ms: number }> => {
@@ -186,7 +187,7 @@ export async function pictureContest(
         report.notes.push(`${peer.name}: ${peer.note}`)
         return { ...peer, ours: false, loadMs: first.loadMs, peakBytes: first.peakBytes, make, ms: [first.ms], phases: [first.phases] }
       }
-      report.notes.push(`The picture of ${peer.name} ${peer.dtype} differs from ours in fp32 by more than allowed, so it was not timed.`)
+      report.notes.push(`The image of ${peer.name} ${peer.dtype} differs from ours in fp32 by more than allowed, so it was not timed.`)
     } catch (error) {
       if (!(error instanceof AsdmError)) throw error
       report.notes.push(`${peer.name} ${peer.dtype} failed: ${error.message}`)
@@ -213,7 +214,7 @@ export async function pictureContest(
         }
       for (let round = 0; round < runs; round++) {
         for (const entrant of round % 2 === 0 ? entrants : [...entrants].reverse()) {
-          if (entrant.ms.length > round) continue // the picture that was checked
+          if (entrant.ms.length > round) continue // the image that was checked
           onProgress(`pictures: ${entrant.name} ${entrant.dtype}, round ${round + 1} of ${runs}`)
           const made = await entrant.make()
           entrant.ms.push(made.ms)

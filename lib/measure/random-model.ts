@@ -84,6 +84,7 @@ export async function randomModel(name: string, folder: string): Promise<string>
 
 /**
  * Writes a diffusers folder of this shape with random fp16 weights, the same each time; `model_index.json` last.
+ * Exported for tests and scripts.
  * @throws AsdmError `FILE_WRITE`
  */
 export async function writeRandomModel(shape: ModelShape, folder: string): Promise<void> {

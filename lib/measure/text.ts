@@ -7,14 +7,14 @@ const spread = ({ values, spread: share }: Measured): string => (values.length >
 const percent = (share: number): string => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`
 
 /** The machine and what it does at most, in a few lines. */
-export function machineLines({ machine, peaks, threads, asdm, commit, date }: BenchReport): string[] {
+function machineLines({ machine, peaks, threads, asdm, commit, date }: BenchReport): string[] {
   const arithmetic = Object.entries(peaks.arithmetic).map(([dtype, perSecond]) => `${dtype} ${(perSecond / 1e9).toFixed(0)}`).join(', ')
   const { copy } = peaks
   return [
     `asdm ${asdm}${commit === undefined ? '' : ` (${commit})`} on ${machine.cpu || 'an unknown processor'}, kernel set ${machine.set}, `
     + `${threads} of ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, ${date.slice(0, 16).replace('T', ' ')}`,
-    `Peaks: GFLOP/s ${arithmetic}; copying (read and written) ${(copy[0].perSecond / 1e9).toFixed(0)} GB/s in cache, `
-    + `${(copy[copy.length - 1].perSecond / 1e9).toFixed(0)} GB/s in memory`,
+    `Peaks: GFLOP/s ${arithmetic}; copying (read and written) ${(copy[0]!.perSecond / 1e9).toFixed(0)} GB/s in cache, `
+    + `${(copy.at(-1)!.perSecond / 1e9).toFixed(0)} GB/s in memory`,
   ]
 }
 
@@ -23,7 +23,7 @@ const shownShapes = 20
 
 /** The whole report for a terminal. */
 export function reportText(report: BenchReport): string {
-  const lines = [`${report.shape}, pictures of ${report.size}x${report.size}`, ...machineLines(report)]
+  const lines = [`${report.shape}, images of ${report.size}x${report.size}`, ...machineLines(report)]
   for (const { name, absent } of report.peers) if (absent !== undefined) lines.push(`Not compared with ${name}: ${absent}`)
   lines.push(...report.notes.map(note => `Note: ${note}`))
   if (report.checks.length > 0)

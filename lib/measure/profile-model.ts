@@ -1,12 +1,14 @@
-import { throwIfAborted } from '../base/errors'
+import { AsdmError, throwIfAborted } from '../base/errors'
 import { integer } from '../base/options'
+import type { Tensor } from '../base/tensor'
 import { guidanceEmbedding } from '../components/conditioning'
 import type { NativePart } from '../components/part'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
 import type { Checkpoint } from '../model/checkpoint'
-import type { Addon, CallRow, ForwardInputs, NativeModelOptions } from '../native/binding'
+import type { Addon, CallRow, ForwardInputs, ForwardShape, NativeModelOptions } from '../native/binding'
+import type { InputTensor, InputValues } from '../native/inputs'
 import { expandPlan } from '../plan/expand'
 import { unetFacts } from '../plan/names'
 import { mainUNet } from '../plan/plan'
@@ -21,19 +23,19 @@ import { median } from './statistics'
 export const profileParts = ['unet', 'vae-decoder', 'vae-encoder', 'text-encoder'] as const
 export type ProfilePart = typeof profileParts[number]
 
-export interface ProfileOptions {
+interface ProfileOptions {
   /** The UNet if left out. */
   part?: ProfilePart | undefined
   /** Pixels; the model's own size if left out. */
   width?: number | undefined
   height?: number | undefined
-  /** Latents, pictures or texts in a pass; 2 for UNet and text encoder (one picture with guidance), else 1. */
+  /** Latents, images or texts in a pass; 2 for UNet and text encoder (one image with guidance), else 1. */
   batch?: number | undefined
   /** Passes that are measured after one that is not; 3 if left out. */
   runs?: number | undefined
   /** UNet only: each kind of step of this plan is profiled. */
   plan?: PlanSource | undefined
-  /** Steps that the plan is for; 20 if left out. */
+  /** Steps that the plan is for; if left out the model's own default, else 20. */
   steps?: number | undefined
   /** Known peaks; measured if left out. */
   peaks?: Peaks | undefined
@@ -68,36 +70,45 @@ export interface PartProfile {
   cpu: string
   threads: number
   /** What one pass takes. */
-  input: Record<string, number>
+  input: ForwardShape
   runs: number
   peaks: Peaks
   steps: ProfiledStep[]
 }
 
 /** Values as latents and text features have them; which ones does not change the time. */
-export function randomInputs(part: ProfilePart, input: Record<string, number>, { unet, vae, textEncoder }: Checkpoint): ForwardInputs {
+export function randomInputs(part: ProfilePart, input: ForwardShape, { unet, vae, textEncoder }: Checkpoint): InputValues {
   const random = new TorchGenerator(1)
-  const { batch, height, width, length } = input
+  const { batch } = input
+  const size = (name: 'height' | 'width' | 'length'): number => {
+    const value = input[name]
+    if (value === undefined) throw new AsdmError('INTERNAL', `Expected a ${name} for the ${part}`)
+    return value
+  }
+  const map = (channels: number): Tensor => random.randn([batch, channels, size('height'), size('width')])
   switch (part) {
     case 'unet': return {
-      sample: random.randn([batch, unet.config.inChannels, height, width]), timesteps: new Float32Array(batch).fill(501),
-      encoderHiddenStates: random.randn([batch, length, unet.config.crossAttentionDim]),
-      ...(unet.config.timeCondDim !== undefined && { timestepCond: guidanceEmbedding(7.5, unet.config.timeCondDim, batch) }),
+      sample: map(unet.config.inChannels), timesteps: { data: new Float32Array(batch).fill(501), shape: [batch] },
+      encoder_hidden_states: random.randn([batch, size('length'), unet.config.crossAttentionDim]),
+      ...(unet.config.timeCondDim !== undefined && { timestep_cond: guidanceEmbedding(7.5, unet.config.timeCondDim, batch) }),
     }
-    case 'vae-decoder': return { sample: random.randn([batch, vae.config.latentChannels, height, width]) }
-    case 'vae-encoder': return { sample: random.randn([batch, vae.config.inChannels, height, width]) }
+    case 'vae-decoder': return { sample: map(vae.config.latentChannels) }
+    case 'vae-encoder': return { sample: map(vae.config.inChannels) }
     case 'text-encoder': return {
-      batch, ids: Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % textEncoder.config.vocabSize),
+      ids: {
+        data: Int32Array.from({ length: batch * size('length') }, (_, i) => (i * 7919) % textEncoder.config.vocabSize),
+        shape: [batch, size('length')],
+      },
     }
   }
 }
 
 /** The size of one pass of a part, with the defaults filled in. */
-function inputSize(part: ProfilePart, { unet, vae, textEncoder }: Checkpoint, options: ProfileOptions): Record<string, number> {
+function inputSize(part: ProfilePart, { unet, vae, textEncoder }: Checkpoint, options: ProfileOptions): ForwardShape {
   const factor = 2 ** (vae.config.blockOutChannels.length - 1)
-  const [width, height] = (['width', 'height'] as const).map(side =>
-    integer(options[side] ?? unet.config.sampleSize * factor, side, factor, 8192))
-  const latent = { height: Math.ceil(height / factor), width: Math.ceil(width / factor) }
+  const latentSide = (side: 'width' | 'height'): number =>
+    Math.ceil(integer(options[side] ?? unet.config.sampleSize * factor, side, factor, 8192) / factor)
+  const latent = { height: latentSide('height'), width: latentSide('width') }
   const length = textEncoder.config.maxPositionEmbeddings
   const batch = integer(options.batch ?? (part === 'unet' || part === 'text-encoder' ? 2 : 1), 'batch', 1, 256)
   switch (part) {
@@ -141,7 +152,7 @@ export async function profilePart(
   try {
     const peaks = options.peaks ?? measurePeaks(addon, native.threads, native.cpu)
     const names = component instanceof UNet ? unetFacts(component.config, part.tapNames()).prefixes : new Set(part.tapNames())
-    const inputs: ForwardInputs = { ...randomInputs(kind, input, checkpoint), profile: true }
+    const inputs: ForwardInputs = { values: randomInputs(kind, input, checkpoint), profile: true }
     const kinds = options.plan === undefined || !(component instanceof UNet)
       ? [{ steps: [0], adaptive: undefined, ...await repeat(runs, () => part.forward(inputs, options.signal)) }]
       : await profilePlan(component, checkpoint, input, runs, options)
@@ -188,28 +199,31 @@ interface PlannedKind {
  * inheriting and once with all that may; without their probes, which compute an early part of what the step computes anyway.
  */
 async function profilePlan(
-  unet: UNet, checkpoint: Checkpoint, input: Record<string, number>, runs: number, { plan, steps: asked, signal }: ProfileOptions,
+  unet: UNet, checkpoint: Checkpoint, shape: ForwardShape, runs: number, { plan, steps: asked, signal }: ProfileOptions,
 ): Promise<(Pick<ProfiledStep, 'steps' | 'adaptive'> & Passes)[]> {
   const sampler = createSampler(checkpoint.schedulerConfig)
-  sampler.setTimesteps(asked ?? 20)
+  sampler.setTimesteps(asked ?? checkpoint.defaults.steps)
   const count = sampler.timesteps.length
   const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: 0 }))
-  const guided = input.batch % 2 === 0
+  const guided = shape.batch % 2 === 0
   const resolved = resolvePlan(plan, { unets: { [mainUNet]: unetFacts(unet.config, unet.tapNames()) }, steps: count, stochastic })
   const steps = expandPlan(resolved, count, guided)
     .map(({ inherit, guidance, choices = [] }) =>
       ({ inherit, choices: choices.map(choice => choice.inherit), conditionalOnly: guided && guidance !== 'full' }))
   const rules = steps.some(({ choices }) => choices.length > 0)
-  const chosen = (i: number, inheriting: boolean): number => (inheriting ? 2 ** steps[i].choices.length - 1 : 0)
-  const shape = { batch: input.batch, height: input.height, width: input.width, length: input.length }
-  const [inputs, half] = [shape.batch, shape.batch / 2].map(batch =>
-    ({ ...randomInputs('unet', { ...shape, batch: Math.ceil(batch) }, checkpoint), profile: true }))
+  const chosen = (i: number, inheriting: boolean): number => (inheriting ? 2 ** steps[i]!.choices.length - 1 : 0)
+  const { sample, timesteps, ...conditions } = randomInputs('unet', shape, checkpoint)
+  const whole = { values: { sample: sample!, timesteps: timesteps! }, profile: true }
+  const second = ({ data, shape: [batch, ...rest] }: InputTensor): InputTensor =>
+    ({ data: data.slice(data.length / 2), shape: [batch! / 2, ...rest] })
+  const half = { values: { sample: second(sample!), timesteps: second(timesteps!) }, profile: true }
   const found = new Map<number, PlannedKind>()
   for (let round = 0; round <= runs; round++) {
     for (const inheriting of rules ? [false, true] : [false]) {
-      const run = unet.part.createRun(shape, steps, { extrapolate: resolved.extrapolate }, [])
-      const programOf = (i: number): number => run.info.steps[i].variants[chosen(i, inheriting)].program
+      const run = await unet.part.createRun(shape, steps, { extrapolate: resolved.extrapolate }, [], signal)
+      const programOf = (i: number): number => run.info.steps[i]!.variants[chosen(i, inheriting)]!.program
       try {
+        await run.condition(conditions, signal)
         if (round === 0) steps.forEach(({ choices }, i) => {
           if (inheriting && choices.length === 0) return
           const kind = found.get(programOf(i))
@@ -223,7 +237,7 @@ async function profilePlan(
         for (let i = 0; i <= last; i++) {
           throwIfAborted(signal)
           const start = performance.now()
-          const { calls } = await run.forward(i, steps[i].conditionalOnly ? half : inputs, chosen(i, inheriting), signal)
+          const { calls } = await run.forward(i, steps[i]!.conditionalOnly ? half : whole, chosen(i, inheriting), signal)
           const kind = found.get(programOf(i))!
           if (round === 0 || kind.at !== i || kind.inheriting !== inheriting) continue
           kind.passes.push(calls)

@@ -32,21 +32,23 @@ export function measurePeaks(addon: Addon, threads: number, cpu: string, ms = 70
 
 /** Bytes per second for memory of this size: between measured sizes by their logarithms, beyond them as at the nearest. */
 export function bandwidth({ copy }: Peaks, bytes: number): number {
-  const above = copy.findIndex(point => point.bytes >= bytes)
-  if (above === -1) return copy[copy.length - 1].perSecond
-  if (above === 0) return copy[0].perSecond
-  const [low, high] = [copy[above - 1], copy[above]]
+  const high = copy.find(point => point.bytes >= bytes) ?? copy.at(-1)!
+  const low = copy.findLast(point => point.bytes < bytes) ?? high
+  if (low === high) return high.perSecond
   const share = Math.log(bytes / low.bytes) / Math.log(high.bytes / low.bytes)
   return low.perSecond * (high.perSecond / low.perSecond) ** share
 }
 
-/** Operations per second of a number format; of one that has no instruction of its own, as of fp32, to which it is widened. */
+/**
+ * Operations per second of a number format; of one that has no instruction of its own, as of fp32, to which it is widened.
+ * Exported for tests and scripts.
+ */
 export function arithmeticPeak({ arithmetic }: Peaks, dtype: string): number {
   return (arithmetic as Record<string, number | undefined>)[dtype] ?? arithmetic.fp32
 }
 
 /** The least time that a kernel call could take. */
-export interface Bound {
+interface Bound {
   ms: number
   /** What keeps it from being shorter. */
   by: 'arithmetic' | 'memory'

@@ -5,12 +5,12 @@ import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
 import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
 
 /** Does something, keeps no memory, gives its milliseconds. */
-export type Turn = () => number | Promise<number>
+type Turn = () => number | Promise<number>
 
 /**
  * Times things that need much memory, round by round, each round in the opposite order. Every turn that counts comes right after one of its
  * kind that does not, and so gets memory that the system has at hand, whatever ran before. That matters on virtual machines that give free
- * memory back to their host: to get it again can take ten times as long as to clear it.
+ * memory back to their host: to get it again can take ten times as long as to clear it. Exported for tests and scripts.
  */
 export async function takeTurns<Name extends string>(turns: Readonly<Record<Name, Turn>>, rounds: number): Promise<Record<Name, number[]>> {
   const names = Object.keys(turns) as Name[]
@@ -24,7 +24,7 @@ export async function takeTurns<Name extends string>(turns: Readonly<Record<Name
   return times
 }
 
-/** The files that hold a model's weights, each once. */
+/** The files that hold a model's weights, each once. Exported for tests and scripts. */
 export function weightFiles({ unet, vae, textEncoder }: Checkpoint): string[] {
   return [...new Set([...unet.weights, ...vae.weights, ...textEncoder.weights].map(({ file }) => file))]
 }
@@ -32,12 +32,12 @@ export function weightFiles({ unet, vae, textEncoder }: Checkpoint): string[] {
 /** Bytes that one call reads at most. */
 const piece = 2 ** 30
 
-/** Buffers as small as this stay in the processor's cache. */
+/** Buffers as small as this stay in the CPU's cache. */
 const smallBytes = 2 ** 19
 
 /**
  * Reading files whole, by one thread: `fresh` into new memory as large as they are, as `fs.readFile` does; `small` into one small buffer,
- * over and over, which keeps nothing.
+ * over and over, which keeps nothing. Exported for tests and scripts.
  */
 export function readingTurns(files: readonly string[]): { fresh: Turn, small: Turn } {
   const reused = Buffer.alloc(smallBytes)
@@ -82,7 +82,7 @@ function garbageCollector(): () => void {
   }
 }
 
-/** Loading a model. `use` is not timed. */
+/** Loading a model. `use` is not timed. Exported for tests and scripts. */
 export function loadingTurn(model: string, options: LoadOptions, use?: (sd: StableDiffusion) => Promise<void>): Turn {
   return async () => {
     const started = performance.now()

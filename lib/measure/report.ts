@@ -10,10 +10,10 @@ export type Suite = typeof suites[number]
 export type BenchPart = 'unet' | 'vae-decoder' | 'text-encoder'
 
 /** Where and with what a report was made. */
-export interface BenchMachine {
+interface BenchMachine {
   platform: string
   node: string
-  /** The processor's name. */
+  /** The CPU's name. */
   cpu: string
   features: string[]
   /** The kernel set that was used. */
@@ -41,13 +41,13 @@ export interface BenchCase {
   peakBytes: number
   /** Time to load the weights, once, from files that the system has in memory; 0 where it is not known. */
   loadMs: number
-  /** Where a whole picture's time went, medians. */
+  /** Where a whole image's time went, medians. */
   phases?: BenchPhases
   /** How this was measured, where that is not as for the others: a sentence. */
   note?: string
 }
 
-/** Milliseconds of a picture's parts. */
+/** Milliseconds of an image's parts. */
 export interface BenchPhases {
   text: number
   /** All denoising steps. */
@@ -58,7 +58,7 @@ export interface BenchPhases {
 }
 
 /** Loading our model against one thread's reading of its files, with files and free memory at hand; see `takeTurns`. Milliseconds. */
-export interface BenchLoading {
+interface BenchLoading {
   dtype: string
   load: Measured
   /** Reading into new memory, as large as the files. */
@@ -74,7 +74,7 @@ export interface BenchCheck {
   against: string
   /** Relative root mean square of the difference, or 0 for equal bits. */
   difference: number
-  /** Of pictures, in decibels. */
+  /** Of images, in decibels. */
   psnr?: number
   limit: number
   ok: boolean
@@ -134,7 +134,7 @@ export interface BenchPlan {
   counted: number
   fullMs: number
   keptBytes: number
-  /** Of the shipped model's pictures, to those of the full run; absent where that model is not installed. */
+  /** Of the shipped model's images, to those of the full run; absent where that model is not installed. */
   psnr?: number
   ssim?: number
 }
@@ -147,7 +147,7 @@ export interface BenchReport {
   commit?: string
   date: string
   shape: string
-  /** Pixels of a picture. */
+  /** Pixels of an image. */
   size: number
   threads: number
   runs: number

@@ -39,12 +39,12 @@ export async function runSuites(context: BenchContext, tellPeaks: (peaks: Peaks)
   const { report, suites, picturePeers } = context
   if (suites.includes('unet') && !suites.includes('pipeline'))
     for (const name of picturePeers?.names ?? [])
-      report.peers.push({ name, absent: 'it makes whole pictures only, so it takes part in the suite pipeline.' })
+      report.peers.push({ name, absent: 'it makes whole images only, so it takes part in the suite pipeline.' })
   // What gave another result has no time.
   report.ops = report.ops.filter(({ part, dtype }) => report.checks.every(({ name, ok }) => ok || name !== `${part} asdm ${dtype}`))
 }
 
-/** Every kernel call of the passes that a picture consists of, against the roofline. */
+/** Every kernel call of the passes that an image consists of, against the roofline. */
 async function opsSuite(context: BenchContext, peaks: Peaks): Promise<void> {
   for (const part of ['unet', 'vae-decoder', 'text-encoder'] as const) {
     const { name } = await context.inputs(part)
@@ -62,7 +62,7 @@ async function opsSuite(context: BenchContext, peaks: Peaks): Promise<void> {
 }
 
 /** Passes of a part, rolled up. */
-export function opsOf(part: BenchPart, dtype: string, passMs: number, passes: readonly (readonly CallRow[])[], peaks: Peaks): BenchOps {
+function opsOf(part: BenchPart, dtype: string, passMs: number, passes: readonly (readonly CallRow[])[], peaks: Peaks): BenchOps {
   const calls = mergePasses(passes, peaks)
   const layers = rollUp(calls, ({ name }) => layerOf(name)).map(row => {
     const inside = rollUp(calls.filter(({ name }) => layerOf(name) === row.name), kindOf)
@@ -107,7 +107,7 @@ async function partSuite(context: BenchContext, suite: 'ops' | 'unet' | 'pipelin
   report.notes.push(...result.notes)
 }
 
-/** A whole picture: memory, the time of each phase; the decoder beside the peers'; and loading against reading. */
+/** A whole image: memory, the time of each phase; the decoder beside the peers'; and loading against reading. */
 async function pipelineSuite(context: BenchContext): Promise<void> {
   await partSuite(context, 'pipeline', 'vae-decoder')
   const { report, checkpoint } = context
@@ -136,7 +136,7 @@ async function pipelineSuite(context: BenchContext): Promise<void> {
   })
   for (const dtype of context.dtypes) {
     context.onProgress(`loading: ${dtype}`)
-    // A process of its own, for that of the pictures tells how much memory they take.
+    // A process of its own, for that of the images tells how much memory they take.
     const { times } = await withWorker(
       context, context.worker('pipeline', dtype), contender => contender.ask(`loading ${context.runs}`),
     ) as Answer & { times: Record<'load' | 'fresh' | 'small', number[]> }
@@ -144,11 +144,11 @@ async function pipelineSuite(context: BenchContext): Promise<void> {
   }
 }
 
-/** What plans bring on this shape, and what they cost in likeness on the shipped model, whose pictures mean something. */
+/** What plans bring on this shape, and what they cost in likeness on the shipped model, whose images mean something. */
 async function plansSuite(context: BenchContext): Promise<void> {
   const { report } = context
   // Where a plan's time is looked at, one number format is enough: the fastest.
-  const dtype = context.dtypes[context.dtypes.length - 1]
+  const dtype = context.dtypes.at(-1)!
   const rows: BenchPlan[] = []
   await withWorker(context, context.worker('unet', dtype), async contender => {
     await contender.ask('load')
@@ -164,11 +164,11 @@ async function plansSuite(context: BenchContext): Promise<void> {
     if (!(error instanceof AsdmError)) throw error
     return undefined
   })
-  if (emoji === undefined) report.notes.push('The likeness of plans\' pictures was not measured: the package @asdm/emoji is not installed.')
+  if (emoji === undefined) report.notes.push('The likeness of plans\' images was not measured: the package @asdm/emoji is not installed.')
   else await withWorker(context, context.worker('pipeline', 'fp32', { model: emoji }), async contender => {
     await contender.ask('load')
     for (const row of rows) {
-      context.onProgress(`plans: pictures with ${row.plan}`)
+      context.onProgress(`plans: images with ${row.plan}`)
       const { psnr, ssim } = await contender.ask(
         `quality ${row.plan.replace(/\s+/g, '')} 20 ${context.pictures}`,
       ) as Answer & { psnr: number, ssim: number }

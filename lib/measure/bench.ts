@@ -7,7 +7,9 @@ import { packageRoot } from '../files/package-root'
 import { locateModel } from '../hub/locate-model'
 import { openCheckpoint } from '../model/checkpoint'
 import type { Checkpoint } from '../model/part'
+import type { InputTensor } from '../native/inputs'
 import { loadAddon } from '../native/load'
+import type { ForwardShape } from '../native/binding'
 import type { BenchContext, BenchOptions } from './context'
 import { doubts } from './doubts'
 import { goalsOf } from './goals'
@@ -45,7 +47,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const started = performance.now()
   const { shape, work, threads, runs, signal, onProgress } = options
   const addon = loadAddon()
-  const [load] = os.loadavg()
+  const load = os.loadavg()[0]!
   fs.mkdirSync(work, { recursive: true })
   onProgress('model')
   const model = await modelOf(shape, work, signal)
@@ -86,29 +88,24 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     inputs: async part => {
       const latent = { height: checkpoint.unet.config.sampleSize, width: checkpoint.unet.config.sampleSize }
       const length = checkpoint.textEncoder.config.maxPositionEmbeddings
-      const input: Record<string, number> = part === 'unet'
+      const input: ForwardShape = part === 'unet'
         ? { batch: 2, ...latent, length }
         : part === 'vae-decoder'
           ? { batch: 1, ...latent }
           : { batch: 2, length }
-      const { sample, timesteps, encoderHiddenStates, ids, batch } = randomInputs(part, input, checkpoint)
       const name = `${part}-inputs.safetensors`
-      await writeTensors(path.join(work, name), {
-        ...(sample && { sample }), ...(timesteps && {
-          timesteps: { data: timesteps, shape: [timesteps.length] },
-        }), ...(encoderHiddenStates && { encoder_hidden_states: encoderHiddenStates }),
-        ...(ids && { ids: { data: Float32Array.from(ids), shape: [batch!, ids.length / batch!] } }),
-      })
+      await writeTensors(path.join(work, name), Object.fromEntries(Object.entries<InputTensor>(randomInputs(part, input, checkpoint))
+        .map(([key, { data, shape }]) => [key, { data: Float32Array.from(data), shape }])))
       return { name, input }
     },
   }
   await runSuites(context, peaks => { report.peaks = peaks satisfies Peaks })
   report.goals = goalsOf(report)
   report.notes.push(...doubts(report))
-  const [after] = os.loadavg()
+  const after = os.loadavg()[0]!
   if (after > threads + 0.5 * info.cores)
     notes.push(
-      `When this ended, ${(after - threads).toFixed(1)} other processes had run beside it lately, so times are longer than they need be `
+      `When this ended, ${(after - threads).toFixed(1)} other processes had been running beside it, so times are longer than they need be `
       + 'and ratios less certain.',
     )
   report.seconds = (performance.now() - started) / 1000

@@ -10,7 +10,7 @@ export function kindClass(kind: string): string {
 /** The class that colours a number format. */
 export const dtypeClass = (dtype: string): string => `d-${dtype.replace(/[^a-z0-9]/g, '')}`
 
-/** All of the page's look; no fonts or pictures from elsewhere. Colours come in a light and a dark set. */
+/** All of the page's look; no fonts or images from elsewhere. Colours come in a light and a dark set. */
 export const style = `
 :root {
   color-scheme: light dark;

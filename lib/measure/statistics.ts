@@ -13,7 +13,7 @@ export interface Measured {
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length / 2
-  return sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2
+  return sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
 /** Median and spread of at least one value. */
@@ -28,7 +28,7 @@ export function measured(values: readonly number[]): Measured {
  * machine for a while meets both.
  */
 export function pairedRatio(ours: readonly number[], theirs: readonly number[]): Measured {
-  return measured(ours.map((value, i) => value / theirs[i]))
+  return measured(ours.map((value, i) => value / theirs[i]!))
 }
 
 /** Root of the mean squared difference, relative to that of the reference; NaN where a value is NaN or the lengths differ. */
@@ -36,8 +36,8 @@ export function relativeRms(values: ArrayLike<number>, reference: ArrayLike<numb
   if (values.length !== reference.length) return NaN
   let difference = 0, size = 0
   for (let i = 0; i < values.length; i++) {
-    difference += (values[i] - reference[i]) ** 2
-    size += reference[i] ** 2
+    difference += (values[i]! - reference[i]!) ** 2
+    size += reference[i]! ** 2
   }
   return size === 0 ? Math.sqrt(difference) : Math.sqrt(difference / size)
 }

@@ -5,7 +5,7 @@ import { barChart, columnChart, legend, planChart, rooflineChart, stackChart, ty
 import { dtypeClass, kindClass, kindOrder, style } from './style'
 import { barCell, count, escaped, gigabytes, percent, table, time, type Markup } from './text'
 
-const partNames: Record<string, string> = {
+const partNames = {
   'unet': 'UNet', 'vae-decoder': 'VAE decoder', 'text-encoder': 'text encoder', 'generate': 'picture',
 }
 const shapeTitles: Record<string, string> = { sd15: 'Stable Diffusion 1.5', sd21: 'Stable Diffusion 2.1', emoji: 'the emoji model' }
@@ -44,7 +44,7 @@ ${sections.filter(section => section !== '').join('\n')}
 }
 
 function header({ shape, size, machine: { cpu, set }, threads, date }: BenchReport): string {
-  return `<h1>${escaped(capital(shapeTitle(shape)))} on ${escaped(cpu || 'an unknown processor')}</h1>
+  return `<h1>${escaped(capital(shapeTitle(shape)))} on ${escaped(cpu || 'an unknown CPU')}</h1>
 <p class="lead">Pictures of ${size}x${size}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, kernel set ${escaped(set)}, measured by asdm bench on ${escaped(date.slice(0, 10))}.</p>`
 }
 
@@ -67,7 +67,7 @@ function cards({ cases, ratios, ops, size }: BenchReport): string {
   const smallest = [...pictures].sort((a, b) => a.peakBytes - b.peakBytes)[0]
   if (smallest !== undefined)
     list.push({
-      label: `Memory for a picture of ${size}x${size}`, value: gigabytes(smallest.peakBytes), more: `the whole process, ${smallest.dtype}`,
+      label: `Memory for an image of ${size}x${size}`, value: gigabytes(smallest.peakBytes), more: `the whole process, ${smallest.dtype}`,
     })
   const op = [...ops].filter(({ part }) => part === 'unet').sort((a, b) => a.passMs - b.passMs)[0]
   if (op !== undefined)
@@ -84,7 +84,7 @@ function notes({ notes: list, peers }: BenchReport): string {
 }
 
 /** One pass of a part by everyone. */
-function passes({ cases, ratios, runs }: BenchReport, part: string): string {
+function passes({ cases, ratios, runs }: BenchReport, part: keyof typeof partNames): string {
   const chosen = cases.filter(({ name }) => name === part).sort((a, b) => a.ms.median - b.ms.median)
   if (chosen.length === 0) return ''
   const bars: Bar[] = chosen.map(each =>
@@ -97,18 +97,18 @@ function passes({ cases, ratios, runs }: BenchReport, part: string): string {
   ])
   const relevant = ratios.filter(({ name }) => name.startsWith(`${part} `))
   return `<h2>${escaped(partNames[part])}: one pass</h2>
-<p class="caption">${part === 'unet' ? 'One denoising step of one picture with guidance: a batch of two latents. ' : 'One picture\'s latents. '}Median of ${runs} ${runs === 1 ? 'round' : 'rounds'} in which all take turns, each in a process of its own; whiskers show the range. GFLOP/s count convolutions as direct ones.</p>
+<p class="caption">${part === 'unet' ? 'One denoising step of one image with guidance: a batch of two latents. ' : 'One image\'s latents. '}Median of ${runs} ${runs === 1 ? 'round' : 'rounds'} in which all take turns, each in a process of its own; whiskers show the range. GFLOP/s count convolutions as direct ones.</p>
 <div class="panel">${barChart(`${partNames[part]}: time of one pass`, bars)}</div>
 <div class="panel">${table(['', 'time', 'spread', 'GFLOP/s', 'peak memory', 'load'], rows)}</div>
 ${relevant.length === 0 ? '' : `<div class="panel">${table(['ours / theirs, from rounds side by side (less is faster)', 'ratio', 'spread'], relevant.map(({ name, value }) => [name, value.median.toFixed(3), spreadOf(value)]))}</div>`}`
 }
 
-/** Whole pictures: phases, memory. */
+/** Whole images: phases, memory. */
 function pictures({ cases, size }: BenchReport): string {
   const chosen = cases.filter(({ name }) => name === 'generate')
   if (chosen.length === 0) return ''
   const phases = ['text', 'denoise', 'decode'] as const
-  const colours: Record<string, string> = { text: 'k2', denoise: 'k0', decode: 'k1' }
+  const colours = { text: 'k2', denoise: 'k0', decode: 'k1' }
   const stacks = chosen.map(each =>
     ({ label: contenderOf(each), note: time(each.ms.median), parts: phases.map(kind => ({ kind, ms: each.phases?.[kind] ?? 0 })) }))
   const rows = chosen.map(each =>
@@ -116,9 +116,9 @@ function pictures({ cases, size }: BenchReport): string {
       contenderOf(each), memoryOf(each),
       ...[each.phases?.text, each.phases?.step, each.phases?.decode].map(ms => (ms === undefined ? '' : time(ms))), loadOf(each),
     ])
-  return `<h2>A whole picture</h2>
+  return `<h2>A whole image</h2>
 <p class="caption">One picture of ${size}x${size} from text: the encoder, all denoising steps, the decoder.</p>
-<div class="panel">${legend(phases.map(kind => ({ className: colours[kind], label: kind })))}${stackChart('Time of a picture by phase', stacks, kind => colours[kind])}</div>
+<div class="panel">${legend(phases.map(kind => ({ className: colours[kind], label: kind })))}${stackChart('Time of an image by phase', stacks, kind => colours[kind as keyof typeof colours])}</div>
 <div class="panel">${table(['', 'peak memory of the process', 'text', 'a step', 'decoding', 'load'], rows)}</div>`
 }
 
@@ -135,9 +135,10 @@ function loads({ loading, runs }: BenchReport): string {
 const kindsLegend = (used: ReadonlySet<string>): string => {
   const known = kindOrder.filter(kind => used.has(kind))
   const others = [...used].filter(kind => !(kindOrder as readonly string[]).includes(kind))
+  const [other] = others
   return legend([
     ...known.map(kind => ({ className: kindClass(kind), label: kind })),
-    ...others.length > 0 ? [{ className: kindClass(others[0]), label: others.join(', ') }] : [],
+    ...other !== undefined ? [{ className: kindClass(other), label: others.join(', ') }] : [],
   ])
 }
 
@@ -159,7 +160,7 @@ function operations(report: BenchReport): string[] {
 <p class="caption">In the order in which they run. The line across each column is the least time by the machine's peaks, with convolutions counted as direct ones; an arrow says that it is further up.</p>
 ${chosen.map(each => `<h3>${escaped(each.dtype)}: ${time(each.whole.ms)}</h3><div class="panel">${kindsLegend(used)}${columnChart(`${partNames[part]} in ${each.dtype}: time by layer`, each.layers.map(({ name, kinds, boundMs }) => ({ label: name, parts: kinds, boundMs })))}</div>`).join('\n')}`)
   }
-  const memory = bandwidth(peaks, Infinity), cache = peaks.copy[0].perSecond
+  const memory = bandwidth(peaks, Infinity), cache = peaks.copy[0]!.perSecond
   const roofs = Object.entries(peaks.arithmetic).map(([dtype, peak]) => ({ dtype, peak }))
   const points = ops.flatMap(each => each.shapes.filter(({ macs }) => macs > 0).map(row => ({
     x: (2 * row.macs) / row.bytes, y: row.gflops * 1e9, size: row.share, className: dtypeClass(row.dtype),
@@ -197,7 +198,7 @@ function plans({ plans: list, shape, dtypes }: BenchReport): string {
   const rows = list.map(({ plan, speedUp, counted, keptBytes, psnr, ssim }) =>
     [plan, `${speedUp.toFixed(2)}x`, `${counted.toFixed(2)}x`, gigabytes(keptBytes), psnr?.toFixed(1) ?? '', ssim?.toFixed(3) ?? ''])
   return `<h2>Plans: speed against quality</h2>
-<p class="caption">Speed is that of ${escaped(shapeTitle(shape))}'s UNet in ${escaped(dtypes[dtypes.length - 1])} over 20 steps; likeness is that of the emoji model's pictures to its own full run (PSNR), since random weights draw nothing. Right and up is better.</p>
+<p class="caption">Speed is that of ${escaped(shapeTitle(shape))}'s UNet in ${escaped(dtypes.at(-1)!)} over 20 steps; likeness is that of the emoji model's pictures to its own full run (PSNR), since random weights draw nothing. Right and up is better.</p>
 ${judged.length === 0 ? '' : `<div class="panel">${planChart('Plans: speed against likeness', judged.map(({ plan, speedUp, psnr }) => ({ label: plan, speedUp, psnr: psnr!, title: `${plan}: ${speedUp.toFixed(2)} times as fast, ${psnr!.toFixed(1)} dB` })))}</div>`}
 <div class="panel">${table(['plan', 'times as fast', 'by count', 'kept between steps', 'PSNR', 'SSIM'], rows)}</div>`
 }

@@ -16,7 +16,7 @@ const rect = (x: number, y: number, width: number, height: number, className: st
   `<rect x="${f(x)}" y="${f(y)}" width="${f(Math.max(0.5, width))}" height="${f(height)}" rx="2" `
   + `class="${className}"><title>${escaped(title)}</title></rect>`
 
-/** A round step so that `most` takes four to eight of them. */
+/** A round step so that `most` takes four to eight of them. Exported for tests and scripts. */
 export function niceStep(most: number): number {
   const power = 10 ** Math.floor(Math.log10(most / 4))
   return power * ([1, 2, 2.5, 5, 10].find(factor => most / (power * factor) <= 8) ?? 10)
@@ -50,7 +50,7 @@ export function barChart(title: string, bars: readonly Bar[]): string {
   return svg(width, bottom + 24, title, marks)
 }
 
-export interface Stack { label: string, parts: { kind: string, ms: number }[], note: string }
+interface Stack { label: string, parts: { kind: string, ms: number }[], note: string }
 
 /** One horizontal bar for each stack, its parts by kind. */
 export function stackChart(title: string, stacks: readonly Stack[], className: (kind: string) => string = kindClass): string {
@@ -71,7 +71,7 @@ export function stackChart(title: string, stacks: readonly Stack[], className: (
   return svg(width, stacks.length * rowHeight + 8, title, marks)
 }
 
-export interface Column { label: string, parts: Record<string, number>, boundMs: number }
+interface Column { label: string, parts: Record<string, number>, boundMs: number }
 
 /**
  * Layers from left to right, in the order in which they run; each column's parts by kind, and a mark at what the machine could do at best.
@@ -97,7 +97,7 @@ export function columnChart(title: string, columns: readonly Column[]): string {
     for (const [kind, ms] of Object.entries(parts)) {
       marks.push(rect(
         x + slot * 0.12, y(at + ms), slot * 0.76, y(at) - y(at + ms), kindClass(kind),
-        `${label}, ${kind}: ${time(ms)} of ${time(whole[i])}`,
+        `${label}, ${kind}: ${time(ms)} of ${time(whole[i]!)}`,
       ))
       at += ms
     }
@@ -114,8 +114,8 @@ export function columnChart(title: string, columns: readonly Column[]): string {
   return svg(width, top + height + labels, title, marks)
 }
 
-export interface Point { x: number, y: number, size: number, className: string, title: string, label?: string }
-export interface Roof { dtype: string, peak: number }
+interface Point { x: number, y: number, size: number, className: string, title: string, label?: string }
+interface Roof { dtype: string, peak: number }
 
 /**
  * A roofline: operations per byte against operations per second, both by logarithms.

@@ -34,10 +34,11 @@ export interface ProfiledCall extends CallRow {
  * @param passes at least one; the calls of a pass are those of the others
  */
 export function mergePasses(passes: readonly (readonly CallRow[])[], peaks: Peaks): ProfiledCall[] {
-  const weightBytes = passes[0].reduce((sum, call) => sum + call.weightBytes, 0)
-  return passes[0].map((call, i) => {
+  const calls = passes[0]!
+  const weightBytes = calls.reduce((sum, call) => sum + call.weightBytes, 0)
+  return calls.map((call, i) => {
     const bound = callBound(call, peaks, weightBytes)
-    return { ...call, ms: median(passes.map(pass => pass[i].ms)), boundMs: bound.ms, boundBy: bound.by }
+    return { ...call, ms: median(passes.map(pass => pass[i]!.ms)), boundMs: bound.ms, boundBy: bound.by }
   })
 }
 
@@ -62,7 +63,7 @@ export function rollUp(calls: readonly ProfiledCall[], key: (call: ProfiledCall)
 }
 
 /** All calls as one row. */
-export const wholeOf = (calls: readonly ProfiledCall[]): ProfileRow => rollUp(calls, () => 'all')[0]
+export const wholeOf = (calls: readonly ProfiledCall[]): ProfileRow => rollUp(calls, () => 'all')[0]!
 
 /** `down_blocks.0` of `down_blocks.0.resnets.1.conv1`; `decoder.mid_block`; `encoder.layers.3`. */
 export function blockOf(name: string): string {

@@ -1,0 +1,442 @@
+import { settle, type Cancellable } from '../base/abort'
+import { AsdmError, shown } from '../base/errors'
+import { abortSignal, boolean, checkOptions, integer, nearestOf, number, optional, path as checkPath } from '../base/options'
+import { checkTensor, type Tensor } from '../base/tensor'
+import { conditioningValues } from '../components/conditioning'
+import { parseRuntime } from '../components/options'
+import { readSafetensorsHeader, type TensorToWrite } from '../files/safetensors'
+import type { Part } from '../model/checkpoint'
+import { openUNet } from '../model/folder'
+import { firstFew, matchWeights } from '../model/weights'
+import type { StoredDType, UNetConfig } from '../native/configs'
+import { loadAddon } from '../native/load'
+import type { AdamWStep, NativeLoss, NativeTrainer, NativeTrainingBatch, TrainedWeight, TrainerKind } from '../native/trainer'
+
+/** A loss of a {@link Trainer}. */
+export type TrainerLoss = NativeLoss
+
+/** How a {@link Trainer} is made. */
+export interface TrainerOptions {
+  /** What is minimised: the sum of these; if left out one, `task`, the mean squared error of the UNet's output. */
+  losses?: readonly TrainerLoss[] | undefined
+  /** Prefixes of the weights that are trained, cut at dots, as `up_blocks.1`; all if left out. */
+  train?: readonly string[] | undefined
+  /** Keeps a moving average of the trained weights. Off if left out. */
+  average?: boolean | undefined
+  /** `accumulate` gives the gradient of the text features, too. Off if left out. */
+  textGradient?: boolean | undefined
+  /** Threads that compute, 1 to 256; as many as the machine has cores if left out. No bit depends on it. */
+  threads?: number | undefined
+  /** A kernel set, as for a model. */
+  cpu?: string | undefined
+  /** Stops the loading. */
+  signal?: AbortSignal | undefined
+}
+
+/** What one forward and backward pass is given. */
+export interface TrainingBatch {
+  /** Noisy latents [N,C,H,W]. */
+  sample: Tensor
+  /** One per sample. */
+  timesteps: ArrayLike<number>
+  /** Text features [N,L,D]. */
+  encoderHiddenStates: Tensor
+  /** [N,D], of UNets with `time_cond_proj_dim`. */
+  timestepCond?: Tensor | undefined
+  /** By the losses' names, in the layout of the value that the loss is on: [N,C,H,W] or [N,L,C]. */
+  targets: Readonly<Record<string, Tensor>>
+  /** By the losses' names a factor for each sample in the sum that is differentiated; 1/N each if left out. */
+  weights?: Readonly<Record<string, ArrayLike<number>>> | undefined
+}
+
+/** What a pass gives. */
+export interface TrainingResult {
+  /** By the losses' names, of each sample, without its factor. */
+  losses: Record<string, Float32Array>
+  /** Bytes that the trainer holds. */
+  bytes: number
+  /** [N,L,D], where it was asked for. */
+  textGradient?: Tensor
+}
+
+/** A step of AdamW; the defaults are those of `torch.optim.AdamW`. */
+export interface UpdateOptions {
+  /** The learning rate. */
+  rate: number
+  /** Decay of the first moment (0.9). */
+  beta1?: number | undefined
+  /** Decay of the second moment (0.999). */
+  beta2?: number | undefined
+  /** Added to the root of the second moment (1e-8). */
+  eps?: number | undefined
+  /** Decoupled weight decay (0.01). */
+  decay?: number | undefined
+  /** Most that the norm of all gradients may be; 0, or left out: any. */
+  clip?: number | undefined
+  /** Share of the old in the moving average (0.999). */
+  keep?: number | undefined
+  /** Aborts the update. */
+  signal?: AbortSignal | undefined
+}
+
+/** Size of a batch, in latent pixels and tokens. */
+export interface TrainingShape {
+  /** Samples. */
+  batch: number
+  /** Of the latents. */
+  height: number
+  /** Of the latents. */
+  width: number
+  /** Tokens of the text. */
+  length: number
+}
+
+/** Bytes of a training: of activations; and of weights, gradients, moments and average. */
+export interface TrainingMemory {
+  /** Of a pass's values. */
+  activationBytes: number
+  /** Of weights, gradients, moments and average. */
+  stateBytes: number
+}
+
+/** Rows of a tensor that are fetched at once hold about so many numbers: copying them does not hold the event loop. */
+const pieceNumbers = 1 << 20
+/** Numbers that are read ahead while tensors are written. */
+const aheadNumbers = 1 << 22
+
+/**
+ * Trains a UNet, in fp32: forward and backward passes over latents, time steps, text features and targets, and AdamW. Each call runs on a
+ * thread of
+ * its own and can be aborted within 100 ms; gradients add up from call to call until {@link update}. No bit depends on the number of
+ * threads.
+ */
+export class Trainer {
+  /** The UNet's. */
+  readonly config: UNetConfig
+  /** The losses' names, in order. */
+  readonly losses: readonly string[]
+  /** All weights, adapters included. */
+  readonly weights: readonly TrainedWeight[]
+  readonly #native: NativeTrainer
+  #disposed = false
+  #steps = 0
+
+  private constructor(config: UNetConfig, losses: readonly string[], native: NativeTrainer) {
+    this.config = config
+    this.losses = losses
+    this.#native = native
+    this.weights = Object.freeze(native.weights())
+  }
+
+  /**
+   * Reads a UNet from its folder (`config.json` and safetensors weights). Adapters start as zero matrices and have to be written
+   * ({@link write}).
+   * @throws AsdmError as `UNet.load`; `INVALID_ARGUMENT` for a loss or a prefix that the UNet does not have, `UNSUPPORTED_CONFIG` for a
+   * UNet or
+   * kernel set that cannot be trained, `OUT_OF_MEMORY`; an `AbortError` when the signal fires
+   */
+  static async load(folder: string, options?: TrainerOptions): Promise<Trainer> {
+    const { signal } = options ?? {}
+    return Trainer.open(await openUNet(checkPath(folder, 'the path of a UNet'), { signal }), options)
+  }
+
+  /** @internal The same of a UNet that is open already. */
+  static async open(part: Part<UNetConfig>, options?: TrainerOptions): Promise<Trainer> {
+    const { native, losses, signal } = create(part.config, options)
+    try {
+      const trainer = new Trainer(part.config, losses.map(({ name }) => name), native)
+      const wanted = trainer.weights.filter(({ adapter }) => !adapter)
+      const sources = matchWeights(wanted, part.weights, part.path)
+      const bad = await settle(() => native.load('weight', sources), signal)
+      if (bad.length > 0)
+        throw new AsdmError('INVALID_ARGUMENT', `Expected finite weights to train in ${part.path} but some are not: ${firstFew(bad)}`)
+      for (const { name, shape } of trainer.weights.filter(({ adapter }) => adapter))
+        await settle(() => native.write('weight', name, new Float32Array(shape.reduce((a, b) => a * b))), signal)
+      await settle(() => native.begin(true, 0), signal)
+      return trainer
+    } catch (error) {
+      native.dispose()
+      throw error
+    }
+  }
+
+  /** @internal What {@link memory} would give, without any of it. */
+  static measure(config: UNetConfig, options: TrainerOptions, shape: TrainingShape): TrainingMemory {
+    const { native } = create(config, options)
+    try {
+      return native.describe(shape)
+    } finally {
+      native.dispose()
+    }
+  }
+
+  /**
+   * @internal Does something that is trained lie behind a value?
+   * @throws AsdmError `INVALID_ARGUMENT` for a prefix that the UNet does not have
+   */
+  static reaches(config: UNetConfig, train: readonly string[] | undefined, unit: string): boolean {
+    // Whatever is trained lies behind the output: what fails here is the prefixes.
+    create(config, { train, threads: 1 }).native.dispose()
+    try {
+      create(config, { train, threads: 1, losses: [{ name: 'reached', unit, loss: 'squared' }] }).native.dispose()
+      return true
+    } catch (error) {
+      if (error instanceof AsdmError && error.code === 'INVALID_ARGUMENT') return false
+      throw error
+    }
+  }
+
+  /** The kernel set it runs on. */
+  get cpu(): string {
+    return this.#native.cpu
+  }
+
+  /** Steps taken. */
+  get steps(): number {
+    return this.#steps
+  }
+
+  /** Bytes that a batch of this size, in latent pixels and tokens, takes in all. */
+  memory(shape: TrainingShape): TrainingMemory {
+    this.#check()
+    return this.#native.describe(shape)
+  }
+
+  /**
+   * Forward and back: adds the gradients of the weighted sum of losses to what is there.
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH` (naming the loss), `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the
+   * signal fires. The
+   * gradients are zero then.
+   */
+  async accumulate(batch: TrainingBatch, options: { signal?: AbortSignal | undefined } = {}): Promise<TrainingResult> {
+    return this.#pass(batch, true, options.signal)
+  }
+
+  /** Forward alone: the losses. */
+  async evaluate(batch: TrainingBatch, options: { signal?: AbortSignal | undefined } = {}): Promise<TrainingResult> {
+    return this.#pass(batch, false, options.signal)
+  }
+
+  /** The first unit, in the order in which they run, whose value holds NaN or infinity for this batch; `undefined` where none does. */
+  async firstNonFinite(batch: TrainingBatch, options: { signal?: AbortSignal | undefined } = {}): Promise<string | undefined> {
+    const checked = this.#checkBatch(batch)
+    const unit = await this.#call(() => this.#native.firstNonFinite(checked), options.signal)
+    return unit === '' ? undefined : unit
+  }
+
+  /**
+   * A step along the gradients, which are zero afterwards.
+   * @returns their norm before they were clipped
+   * @throws AsdmError `INVALID_ARGUMENT` where a gradient is not finite, naming the weight: nothing has changed then; an `AbortError`
+   * when the
+   * signal fires, after which a checkpoint has to be restored if the step had begun
+   */
+  async update(options: UpdateOptions): Promise<number> {
+    const { signal, ...step } = parseUpdate(options)
+    const norm = await this.#call(() => this.#native.update(step), signal)
+    this.#steps++
+    return norm
+  }
+
+  /**
+   * Tensors of a kind as they would be written to a safetensors file; their numbers are fetched as they are written.
+   * @param kind moments, average and gradients are those of trained weights
+   * @param prefix put in front of the names
+   */
+  tensors(kind: TrainerKind, prefix = '', wanted: (weight: TrainedWeight) => boolean = ({ trained }) => trained): TensorToWrite[] {
+    // In the order in which they are written.
+    const weights = this.weights.filter(wanted).sort((a, b) => (a.name < b.name ? -1 : 1))
+    const ahead = new Map<string, Promise<Float32Array>>()
+    return weights.map(({ name, shape }, i) => ({
+      name: `${prefix}${name}`, dtype: 'F32', shape, data: () => this.#readAhead(kind, weights, i, ahead),
+    }))
+  }
+
+  /** Waiting for one small tensor after the other would take longer than reading them: some are asked for ahead. */
+  async *#readAhead(
+    kind: TrainerKind, weights: readonly TrainedWeight[], first: number, ahead: Map<string, Promise<Float32Array>>,
+  ): AsyncGenerator<Uint8Array> {
+    const { name } = weights[first]!
+    let numbers = 0
+    for (const { name: next, shape } of weights.slice(first)) {
+      numbers += shape.reduce((a, b) => a * b)
+      if (numbers > aheadNumbers) break
+      if (ahead.has(next)) continue
+      const values = this.read(kind, next)
+      values.catch(() => {}) // whoever takes it is told
+      ahead.set(next, values)
+    }
+    const values = ahead.get(name)
+    ahead.delete(name)
+    if (values === undefined) {
+      yield* this.rows(kind, name)
+    } else {
+      const { buffer, byteOffset, byteLength } = await values
+      yield new Uint8Array(buffer, byteOffset, byteLength)
+    }
+  }
+
+  /** The bytes of a tensor in pieces: float32, in PyTorch's order. */
+  async *rows(kind: TrainerKind, name: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const weight = this.weight(name)
+    const width = weight.shape.reduce((a, b) => a * b) / weight.rows
+    const each = Math.max(1, Math.floor(pieceNumbers / width))
+    for (let first = 0; first < weight.rows; first += each) {
+      const { buffer, byteOffset, byteLength }
+        = await this.#call(() => this.#native.read(kind, name, first, Math.min(each, weight.rows - first)), signal)
+      yield new Uint8Array(buffer, byteOffset, byteLength)
+    }
+  }
+
+  /** A whole tensor. @throws AsdmError `INVALID_ARGUMENT`, `DISPOSED` */
+  async read(kind: TrainerKind, name: string): Promise<Float32Array> {
+    const weight = this.weight(name)
+    return this.#call(() => this.#native.read(kind, name, 0, weight.rows), undefined)
+  }
+
+  /** Writes a whole tensor. Of weights, before the first step: the moving average does not follow. */
+  async write(kind: TrainerKind, name: string, values: Float32Array): Promise<void> {
+    this.weight(name)
+    await this.#call(() => this.#native.write(kind, name, values), undefined)
+  }
+
+  /** Makes the moving average the weights, and the moments zero: for weights that were written. */
+  async begin(): Promise<void> {
+    await this.#call(() => this.#native.begin(true, 0), undefined)
+    this.#steps = 0
+  }
+
+  /**
+   * Reads tensors of a kind from a safetensors file.
+   * @param prefix of their names in the file
+   * @param wanted of which weights; the others stay as they are
+   * @throws AsdmError `TENSOR_MISSING`, `TENSOR_SHAPE`, and what reading gives
+   */
+  async restore(
+    kind: TrainerKind, file: string, prefix: string, wanted: (weight: TrainedWeight) => boolean, signal?: AbortSignal,
+  ): Promise<void> {
+    const { tensors } = await readSafetensorsHeader(file)
+    const weights = this.weights.filter(wanted)
+    const found = [...tensors].flatMap(([name, { dtype, shape, begin, end }]) =>
+      (name.startsWith(prefix) ? [{ name: name.slice(prefix.length), file, dtype: dtype as StoredDType, shape, begin, end }] : []))
+    const sources = matchWeights(weights, found, file)
+    const bad = await this.#call(() => this.#native.load(kind, sources), signal)
+    if (bad.length > 0) throw new AsdmError('FILE_READ', `Expected finite numbers in ${file} but ${firstFew(bad)} holds others`)
+  }
+
+  /** Goes on from a checkpoint, of which everything was restored. */
+  async resume(steps: number, signal?: AbortSignal): Promise<void> {
+    await this.#call(() => this.#native.begin(false, steps), signal)
+    this.#steps = steps
+  }
+
+  /** Stops calls under way, which reject with an `AbortError`, and frees everything. Twice is fine. */
+  dispose(): void {
+    this.#disposed = true
+    this.#native.dispose()
+  }
+
+  /** {@link dispose}, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** @throws AsdmError `INVALID_ARGUMENT` for a name that the UNet does not have */
+  weight(name: string): TrainedWeight {
+    const weight = this.weights.find(each => each.name === name)
+    if (weight === undefined)
+      throw new AsdmError('INVALID_ARGUMENT',
+        `Expected the name of a weight but received ${shown(name)}; ${nearestOf(name, this.weights.map(each => each.name))}`)
+    return weight
+  }
+
+  async #pass(batch: TrainingBatch, backward: boolean, signal: AbortSignal | undefined): Promise<TrainingResult> {
+    const checked = this.#checkBatch(batch)
+    const { losses, bytes, textGradient } = await this.#call(() => this.#native.accumulate(checked, backward), signal)
+    const named: Record<string, Float32Array> = {}
+    this.losses.forEach((name, i) => { named[name] = losses[i]! })
+    return { losses: named, bytes, ...(textGradient && { textGradient }) }
+  }
+
+  #call<T>(begin: () => Cancellable<T>, signal: AbortSignal | undefined): Promise<T> {
+    this.#check()
+    return settle(begin, signal)
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new AsdmError('DISPOSED', 'Expected a trainer in use but it has been disposed')
+  }
+
+  #checkBatch(batch: TrainingBatch): NativeTrainingBatch {
+    const { sample, timesteps, encoderHiddenStates, timestepCond, targets, weights = {} }
+      = checkOptions(batch, ['sample', 'timesteps', 'encoderHiddenStates', 'timestepCond', 'targets', 'weights'], 'trainer.accumulate') as
+      unknown as TrainingBatch
+    checkTensor(sample, 'sample', 4)
+    const count = sample.shape[0]!
+    const factor = (name: string): Float32Array =>
+      (Object.hasOwn(weights, name) ? Float32Array.from(weights[name]!) : new Float32Array(count).fill(1 / count))
+    for (const [what, given] of Object.entries({ targets, weights }))
+      for (const name of Object.keys(given ?? {}))
+        if (!this.losses.includes(name))
+          throw new AsdmError('INVALID_ARGUMENT',
+            `Expected ${what} of the losses ${this.losses.join(', ')} but received one of ${shown(name)}`)
+    return {
+      values: {
+        sample, timesteps: { data: Float32Array.from(timesteps), shape: [timesteps.length] },
+        ...conditioningValues({ encoderHiddenStates, ...(timestepCond && { timestepCond }) }),
+      },
+      targets: this.losses.map(name => checkTensor(targets[name], `the target of the loss ${name}`)),
+      weights: this.losses.map(factor),
+    }
+  }
+}
+
+/** A native trainer without memory yet. */
+function create(config: UNetConfig, options: TrainerOptions | undefined) {
+  const given = checkOptions(options, ['losses', 'train', 'average', 'textGradient', 'threads', 'cpu', 'signal'], 'Trainer.load')
+  const signal = optional(given.signal, value => abortSignal(value, 'signal'))
+  const losses: TrainerLoss[] = optional(given.losses, checkLosses) ?? [{ name: 'task', loss: 'squared' }]
+  const train = optional(given.train, value => checkNames(value, 'train'))
+  const addon = loadAddon()
+  const { threads, cpu } = parseRuntime({ threads: given.threads, cpu: given.cpu }, addon)
+  const native = addon.createTrainer({
+    config, losses, average: optional(given.average, value => boolean(value, 'average')) ?? false,
+    textGradient: optional(given.textGradient, value => boolean(value, 'textGradient')) ?? false, ...(train && { train }),
+  }, { threads, cpu })
+  return { native, losses, signal }
+}
+
+function checkNames(value: unknown, name: string): string[] {
+  if (!Array.isArray(value) || value.length === 0 || !Array.from(value as unknown[]).every(item => typeof item === 'string' && item !== ''))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a list of names but received ${shown(value)}`)
+  return value as string[]
+}
+
+function checkLosses(value: unknown): TrainerLoss[] {
+  if (!Array.isArray(value) || value.length === 0)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected losses to be a list of losses but received ${shown(value)}`)
+  return (value as unknown[]).map((item, i) => {
+    const { name, unit, loss, adapter } = checkOptions(item, ['name', 'unit', 'loss', 'adapter'], `losses[${i}]`)
+    const where = `losses[${i}]`
+    if (typeof name !== 'string' || !/^[\w.-]{1,200}$/.test(name))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.name to be letters, digits, dots and dashes but received ${shown(name)}`)
+    if (loss !== 'squared' && loss !== 'cosine')
+      throw new AsdmError('INVALID_ARGUMENT', `Expected ${where}.loss to be squared or cosine but received ${shown(loss)}`)
+    const channels = optional(adapter, given => {
+      const { from, to } = checkOptions(given, ['from', 'to'], `${where}.adapter`)
+      return { from: integer(from, `${where}.adapter.from`, 1, 65_536), to: integer(to, `${where}.adapter.to`, 1, 65_536) }
+    })
+    return { name, loss, ...(unit !== undefined && { unit: checkNames([unit], `${where}.unit`)[0] }), ...(channels && { adapter: channels }) }
+  })
+}
+
+function parseUpdate(options: UpdateOptions): AdamWStep & { signal: AbortSignal | undefined } {
+  const given = checkOptions(options, ['rate', 'beta1', 'beta2', 'eps', 'decay', 'clip', 'keep', 'signal'], 'trainer.update')
+  const among = (key: string, most: number, standard: number): number =>
+    optional(given[key], value => number(value, key, 0, most)) ?? standard
+  return {
+    rate: number(given.rate, 'rate', 0, 1000), beta1: among('beta1', 1, 0.9), beta2: among('beta2', 1, 0.999), eps: among('eps', 1, 1e-8),
+    decay: among('decay', 1000, 0.01), clip: among('clip', 1e9, 0), keep: among('keep', 1, 0.999),
+    signal: optional(given.signal, value => abortSignal(value, 'signal')),
+  }
+}
