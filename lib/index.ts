@@ -4,7 +4,10 @@
  * @module
  */
 export { StableDiffusion } from './stable-diffusion'
-export type { LoadOptions, LoadStep } from './stable-diffusion'
+export type { LoadOptions } from './stable-diffusion'
+export type { LoadStep } from './parts'
+export type { QueuedCall } from './base/queue'
+export type { LoraOptions } from './lora/options'
 export type { GenerateOptions } from './request'
 export type { DenoiseStep, DoneStep, PlanReady, Step, StepBase } from './progress'
 export { GeneratedImage } from './image/generated-image'
@@ -19,8 +22,9 @@ export type { Fit } from './image/fit'
 export type { BlobLike, ImageInput, Pixels } from './image/source'
 export { Preview } from './image/preview'
 export { UNet } from './components/unet'
-export type { UNetInputs, UNetOutput, UNetRun } from './components/unet'
+export type { UNetInputs, UNetOutput, UNetRun, UNetStepInputs } from './components/unet'
 export { guidanceEmbedding } from './components/conditioning'
+export type { Conditioning } from './components/conditioning'
 export { VAE } from './components/vae'
 export type { Posterior } from './components/vae'
 export { TextEncoder } from './components/text-encoder'
@@ -31,10 +35,14 @@ export type { Warning } from './components/warnings'
 export { Tokenizer } from './text/tokenizer'
 export type { Encoding } from './text/tokenizer'
 export {
-  createSampler, samplerNames, Sampler, DDIMSampler, DDPMSampler, PNDMSampler, EulerSampler, EulerAncestralSampler,
-  DPMSolverMultistepSampler, UniPCSampler, LCMSampler,
+  createSampler, samplerNames, samplersFor, sigmaScheduleNames,
+  Sampler, DDIMSampler, DDPMSampler, PNDMSampler, EulerSampler, EulerAncestralSampler,
+  HeunSampler, LMSSampler, IPNDMSampler, DPM2Sampler, DPM2AncestralSampler, DPMSolverMultistepSampler, DPMSolver3MSDESampler,
+  DPMSolver2SAncestralSampler, DPMSolverSDESampler, DEISSampler, UniPCSampler, SASolverSampler, LCMSampler, TCDSampler,
 } from './samplers'
-export type { NoiseOptions, SamplerName, SchedulerConfig, StepOptions, TimestepOptions } from './samplers'
+export type {
+  NoiseOptions, PlainSamplerName, SamplerName, SchedulerConfig, SigmaScheduleName, StepOptions, TimestepOptions,
+} from './samplers'
 export { TorchGenerator } from './random/torch-generator'
 export {
   adaptive, combine, deepcache, extrapolate, gateGuidance, list, mapFeatures, phases, quadratic, switchUNet, uniform,
@@ -57,6 +65,15 @@ export { scoreUnits } from './score/score'
 export type { PassCost, ScoreOptions, ScoreProgress, ScoreReport, ScoreSettings, UnitScore } from './score/score'
 export type { LatentChange } from './score/change'
 export { dropRecipe } from './score/recipe'
+export type { ModelDefaults } from './model/defaults'
+export type { TrainedWeight, TrainerKind } from './native/trainer'
+export { distill } from './train/distill'
+export type { DistillOptions, DistillProgress, DistillRun, Distillation } from './train/distill'
+export type { DistillLosses, DistillSettings, DistillStage, UnitLoss } from './train/distill-options'
+export type { DistillCurves, DistillPoint } from './train/report'
+export type { StepResult } from './train/stage'
+export { Trainer } from './train/trainer'
+export type { TrainerLoss, TrainerOptions, TrainingBatch, TrainingMemory, TrainingResult, TrainingShape, UpdateOptions } from './train/trainer'
 export { assemble } from './assembly/assemble'
 export type { AssembleOptions, Assembly } from './assembly/assemble'
 export { shippedRecipes } from './assembly/shipped'

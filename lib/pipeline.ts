@@ -11,7 +11,7 @@ import { GeneratedImage } from './image/generated-image'
 import { overlay } from './image/overlay'
 import { toRgba } from './image/pixels'
 import type { Previewer } from './image/preview'
-import { start, type NoiseSource } from './image/start'
+import { imageNoise, start, type NoiseSource } from './image/start'
 import { mainUNet } from './plan/plan'
 import { plainSteps, PlannedRun } from './plan/planned-run'
 import { Clock, type Step } from './progress'
@@ -24,7 +24,7 @@ import type { Tokenizer } from './text/tokenizer'
 export interface Pipeline {
   tokenizer: Tokenizer
   textEncoder: TextEncoder
-  /** Features of prompts that came lately. */
+  /** Features of recent prompts. */
   features: FeatureCache
   unet: UNet
   /** Further UNets, which plans name. */
@@ -53,7 +53,7 @@ export async function* runPipeline(
 
   const finite = new FiniteWatch(warning => model.warn(warning), signal)
   const perPrompt = await encodeText(tokenizer, textEncoder, model.features, request, warning => model.warn(warning), signal)
-  const text = pick(perPrompt, Array.from({ length: perPrompt.shape[0] * request.count }, (_, i) => Math.floor(i / request.count)))
+  const text = pick(perPrompt, Array.from({ length: perPrompt.shape[0]! * request.count }, (_, i) => Math.floor(i / request.count)))
   await finite.look('textEncoder', perPrompt.data)
   const conditioning: Conditioning = {
     encoderHiddenStates: text,
@@ -73,10 +73,11 @@ export async function* runPipeline(
   }
 
   const guided = negativePrompts !== undefined
-  const run = new PlannedRun({ ...model.unets, [mainUNet]: unet }, request.plan?.steps ?? plainSteps(sampler.timesteps.length), {
-    images: batch, height: latents.shape[2], width: latents.shape[3], length: text.shape[1], guided,
-  }, request.plan?.plan)
+  const run = await PlannedRun.compile({ ...model.unets, [mainUNet]: unet }, request.plan?.steps ?? plainSteps(sampler.timesteps.length), {
+    images: batch, height: latents.shape[2]!, width: latents.shape[3]!, length: text.shape[1]!, guided,
+  }, request.plan?.plan, signal)
   try {
+    await run.condition(conditioning, signal)
     if (request.plan !== undefined) {
       yield { phase: 'plan', ...clock.lap('plan', 1), report: run.report }
       clock.resume()
@@ -85,9 +86,9 @@ export async function* runPipeline(
       throwIfAborted(signal)
       const scaled = sampler.scaleInput(latents, i)
       const sample = begin.condition === undefined ? scaled : joinChannels([scaled, ...begin.condition])
-      const output = await run.step(i, sample, timestep, conditioning, guidanceScale, signal)
+      const output = await run.step(i, sample, timestep, guidanceScale, signal)
       await finite.look('unet', output.data, i + 1)
-      const fresh = sampler.needsNoise(i, { eta: request.eta }) ? noise.randn(latents.shape) : undefined
+      const fresh = sampler.needsNoise(i, { eta: request.eta }) ? await imageNoise(noise, latents.shape, new Slices(signal)) : undefined
       latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
       if (begin.keep !== undefined) latents = begin.keep(latents, i)
       const preview = request.preview ? (await model.previewer(signal)).draw(visible(latents, i, request)) : undefined
@@ -118,7 +119,7 @@ export async function* runPipeline(
   return images
 }
 
-/** Latents as the decoder wants them. */
+/** Latents as the decoder wants them. Exported for tests and scripts. */
 export function unscale({ data, shape }: Tensor, scalingFactor: number, shiftFactor: number): Tensor {
   const divisor = Math.fround(scalingFactor)
   return { data: data.map(value => Math.fround(value / divisor) + shiftFactor), shape }

@@ -1,6 +1,7 @@
 import { AsdmError, shown } from './base/errors'
 import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './base/options'
-import type { Tensor } from './base/tensor'
+import { listOf, reading } from './base/reading'
+import { item, type Tensor } from './base/tensor'
 import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
@@ -9,14 +10,15 @@ import { parseImages } from './image/request-images'
 import type { GenerationSettings } from './image/generation-settings'
 import type { ImageInput } from './image/source'
 import type { Opened } from './image/start'
-import { expandPlan, type ExpandedStep } from './plan/expand'
+import { commonDefaults, type ModelDefaults } from './model/defaults'
+import { expandParsed, type ExpandedStep } from './plan/expand'
 import { unetFacts, type UNets } from './plan/names'
 import { mainUNet, type Plan } from './plan/plan'
 import { resolvePlan, type PlanSource } from './plan/source'
 import type { Step } from './progress'
 import { parseSeeds } from './random/seeds'
-import { createSampler, samplerNames, type Sampler, type SamplerName, type SchedulerConfig } from './samplers'
-import { samplerNamed } from './samplers/names'
+import { createSampler, samplersFor, type Sampler, type SamplerName, type SchedulerConfig } from './samplers'
+import { samplerNamed, samplerUsage } from './samplers/names'
 
 /** What to generate. Only `prompt` must be there. */
 export interface GenerateOptions {
@@ -27,16 +29,22 @@ export interface GenerateOptions {
    * guidance scale as an input (latent consistency models with `time_cond_proj_dim`).
    */
   negativePrompt?: string | readonly string[] | undefined
-  /** How much more the prompt counts than the negative prompt; 7.5 if left out. At 1 or less no unconditional pass is run. */
+  /**
+   * How much more the prompt counts than the negative prompt; if left out the model's own default, else 7.5. At 1 or less no unconditional
+   * pass is run.
+   */
   guidanceScale?: number | undefined
-  /** Denoising steps, 1 to the scheduler's training steps; 20 if left out. */
+  /**
+   * Denoising steps, 1 to the scheduler's training steps; if left out the model's own default, else 20. Samplers of second order in one
+   * step (`heun`, `dpm2`, …) run the UNet twice in each but the last.
+   */
   steps?: number | undefined
   /**
    * A sampler's name, asdm's or another program's (`Euler a`, `DPMSolverMultistepScheduler`), run with the checkpoint's noise schedule, or
    * a whole scheduler config as in `scheduler_config.json`. The checkpoint's own if left out.
    */
   sampler?: SamplerName | (string & {}) | SchedulerConfig | undefined
-  /** Share of fresh noise in each step, for samplers that have it (DDIM): 0 to 1; 0 if left out. */
+  /** Share of fresh noise in each step, for samplers that have it (DDIM, TCD): 0 to 1; 0 if left out. */
   eta?: number | undefined
   /**
    * Whole number to 2^53, or BigInt to 2^64-1. The initial noise is what PyTorch's CPU generator gives for it; random if left out or -1.
@@ -56,8 +64,17 @@ export interface GenerateOptions {
   height?: number | undefined
   /** Images for each prompt, made as one batch; 1 if left out. */
   count?: number | undefined
-  /** Initial noise [images,C,h,w] instead of the seed's, before scaling by the sampler's `initNoiseSigma`, as in diffusers. */
-  latents?: Tensor | undefined
+  /**
+   * Makes only this one of the images that the request is for, counted from 0, all of the first prompt before those of the second: so
+   * `generate(image.settings)` makes an image of a batch again by itself. All if left out. (A plan with adaptive rules looks at the batch
+   * as a whole.)
+   */
+  index?: number | undefined
+  /**
+   * Initial noise [images,C,h,w] instead of the seed's, before scaling by the sampler's `initNoiseSigma`, as in diffusers. `true`, which
+   * settings hold where it was handed in, is refused: it has to be handed in again.
+   */
+  latents?: Tensor | true | undefined
   /**
    * An image to start from: a path, a `file:` or `data:` URL, a file's bytes (`Buffer`, typed array, `ArrayBuffer`, `Blob`), 8-bit pixels,
    * or a tensor [1,3,H,W] in [-1, 1]. PNG; JPEG, WebP and AVIF where the package `sharp` is installed. An image of another size than the
@@ -79,6 +96,8 @@ export interface GenerateOptions {
   keepOutside?: boolean | undefined
   /** How much of `image` is repainted, above 0 to 1: that share of the steps is run. 0.8 if left out, with a mask 1. */
   strength?: number | undefined
+  /** As settings hold it: what was handed in, and has to be again, `image` or with `inpaint` also `mask`. */
+  from?: 'image' | 'inpaint' | undefined
   /** How many of the text encoder's last layers to leave out; 0 if left out. */
   clipSkip?: number | undefined
   /** Reads `(word:1.2)`, `((word))` and `[word]` in prompts as weights, `\\(` as a bracket; false if left out. */
@@ -93,17 +112,29 @@ export interface GenerateOptions {
    * or a text as `deepcache:3,0`. Every step in full if left out.
    */
   plan?: PlanSource | undefined
-  /** Stops the request, which then rejects with an `AbortError`; the model works on. */
+  /** Cancels the request, which then rejects with an `AbortError`; the model stays usable. */
   signal?: AbortSignal | undefined
   /** Called with each step's progress, see {@link Step}; the last one has the images. */
   onProgress?: ((step: Step) => void) | undefined
   /** Adds small rough previews of the latents to the denoising steps. */
   preview?: boolean | undefined
+  /** Requests of higher priority get the model before others that wait for it; 0 if left out. -1000 to 1000. */
+  priority?: number | undefined
+  /**
+   * Of `steps`: the request never waits for whoever takes its steps, which are kept until they are taken. Without it the model waits
+   * between two steps, as long as no other request wants it. False if left out.
+   */
+  buffer?: boolean | undefined
+  /**
+   * Of `steps`: as `buffer`, but from when on no step is taken for so many milliseconds. Never if left out.
+   */
+  pauseTimeout?: number | undefined
 }
 
 const keys = [
   'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'seeds', 'width', 'height', 'count', 'latents', 'image', 'mask',
   'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'longPrompts', 'plan', 'signal', 'onProgress', 'preview',
+  'index', 'from', 'priority', 'buffer', 'pauseTimeout',
 ] as const satisfies readonly (keyof GenerateOptions)[]
 
 /** Most images of one request. */
@@ -122,6 +153,7 @@ export interface ModelFacts {
   guidanceDim: number | undefined
   textLayers: number
   schedulerConfig: SchedulerConfig
+  defaults: ModelDefaults
   /** What plans may name; made when the first one is checked. */
   unets(): UNets
 }
@@ -133,7 +165,7 @@ export function modelFacts(
     unets?: Readonly<Record<string, UNet>> | undefined
     vae: VAE
     textEncoder: TextEncoder
-  }, schedulerConfig: SchedulerConfig,
+  }, schedulerConfig: SchedulerConfig, defaults: ModelDefaults = commonDefaults,
 ): ModelFacts {
   let facts: UNets | undefined
   return {
@@ -146,6 +178,7 @@ export function modelFacts(
     guidanceDim: unet.config.timeCondDim,
     textLayers: textEncoder.config.numHiddenLayers,
     schedulerConfig,
+    defaults,
   }
 }
 
@@ -167,6 +200,11 @@ export interface Request {
   eta: number
   /** Of the batch's one generator, or one for each image. */
   seed: number | bigint | readonly (number | bigint)[]
+  /** Where only one image of a batch is made: which, and of how many. */
+  one: { index: number, of: number } | undefined
+  priority: number
+  /** After how many milliseconds without a taker the steps go on by themselves. */
+  runAheadMs: number | undefined
   latents: Tensor | undefined
   strength: number
   /** The plan and what it says for each of the sampler's steps. */
@@ -185,38 +223,54 @@ export interface Request {
  * Checks the options of `generate` and fills in the defaults. Copies what a caller might go on writing to.
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, and what `createSampler` gives
  */
-export function parseRequest(value: unknown, facts: ModelFacts, where: string): Request {
-  const options = checkOptions(value, keys, where)
+export function parseRequest(given: unknown, facts: ModelFacts, where: string): Request {
+  const options = checkOptions(given, keys, where)
   const prompts = texts(options.prompt, 'prompt')
-  const negatives = matchNegatives(optional(options.negativePrompt, item => texts(item, 'negativePrompt')) ?? [''], prompts.length)
-  const guidanceScale = optional(options.guidanceScale, item => number(item, 'guidanceScale', 0, 1000)) ?? 7.5
+  const negatives = matchNegatives(optional(options.negativePrompt, value => texts(value, 'negativePrompt')) ?? [''], prompts.length)
+  const guidanceScale = optional(options.guidanceScale, value => number(value, 'guidanceScale', 0, 1000)) ?? facts.defaults.guidanceScale
   const guided = guidanceScale > 1 && facts.guidanceDim === undefined
-  const count = optional(options.count, item => integer(item, 'count', 1, maxImages)) ?? 1
+  const count = optional(options.count, value => integer(value, 'count', 1, maxImages)) ?? 1
   const images = prompts.length * count
   if (images > maxImages) throw bad(`at most ${maxImages} images in one request`, `${prompts.length} prompts times a count of ${count}`)
-  const eta = optional(options.eta, item => number(item, 'eta', 0, 1)) ?? 0
-  const seed = parseSeeds(options.seed, options.seeds, images)
-  const clipSkip = optional(options.clipSkip, item => integer(item, 'clipSkip', 0, facts.textLayers - 1)) ?? 0
-  const promptWeighting = optional(options.promptWeighting, item => boolean(item, 'promptWeighting')) ?? false
-  const longPrompts = optional(options.longPrompts, item => boolean(item, 'longPrompts')) ?? false
+  const index = optional(options.index, value => integer(value, 'index', 0, images - 1))
+  const eta = optional(options.eta, value => number(value, 'eta', 0, 1)) ?? 0
+  const seeds = parseSeeds(options.seed, options.seeds, images)
+  const clipSkip = optional(options.clipSkip, value => integer(value, 'clipSkip', 0, facts.textLayers - 1))
+    ?? Math.min(facts.defaults.clipSkip, facts.textLayers - 1)
+  const promptWeighting = optional(options.promptWeighting, value => boolean(value, 'promptWeighting')) ?? false
+  const longPrompts = optional(options.longPrompts, value => boolean(value, 'longPrompts')) ?? false
 
   const failure = new AbortController()
   const handed = parseImages(options, facts, images)
   const { sampler, steps, samplerSetting } = parseSampler(options, facts, handed.from === undefined ? undefined : handed.strength)
-  const plan = optional(options.plan, item => parsePlanOption(item, facts, sampler, eta, guided))
+  const plan = optional(options.plan, value => parsePlanOption(value, facts, sampler, eta, guided))
+
+  const perImage = typeof seeds === 'object'
+  const one = index === undefined || perImage || images === 1 ? undefined : { index, of: images }
+  const only = <T>(list: readonly T[], at: number): T[] => index === undefined ? [...list] : [list[at]!]
+  const promptOf = (image: number): number => Math.floor(image / count)
 
   return {
-    plan, prompts, negativePrompts: guided ? negatives : undefined, guidanceScale, guidanceDim: facts.guidanceDim, count, images, clipSkip,
-    promptWeighting, longPrompts, sampler, eta, seed, latents: handed.latents, strength: handed.strength, open: handed.open,
-    preview: optional(options.preview, item => boolean(item, 'preview')) ?? false,
-    signal: optional(options.signal, item => abortSignal(item, 'signal')),
-    onProgress: optional(options.onProgress, item => callback<(step: Step) => void>(item, 'onProgress', reason => failure.abort(reason))),
+    plan, guidanceScale, guidanceDim: facts.guidanceDim, clipSkip, promptWeighting, longPrompts, sampler, eta, one,
+    prompts: only(prompts, promptOf(index ?? 0)),
+    negativePrompts: guided ? only(negatives, promptOf(index ?? 0)) : undefined,
+    count: index === undefined ? count : 1,
+    images: index === undefined ? images : 1,
+    seed: perImage ? only(seeds, index ?? 0) : seeds,
+    latents: one === undefined ? handed.latents : handed.latents && item(handed.latents, one.index),
+    strength: handed.strength, open: handed.open,
+    preview: optional(options.preview, value => boolean(value, 'preview')) ?? false,
+    priority: optional(options.priority, value => number(value, 'priority', -1000, 1000)) ?? 0,
+    runAheadMs: optional(options.buffer, value => boolean(value, 'buffer')) === true
+      ? 0 : optional(options.pauseTimeout, value => number(value, 'pauseTimeout', 0, 2 ** 31 - 1)),
+    signal: optional(options.signal, value => abortSignal(value, 'signal')),
+    onProgress: optional(options.onProgress, value => callback<(step: Step) => void>(value, 'onProgress', reason => failure.abort(reason))),
     failure: failure.signal,
-    settings: (index, opened) => ({
-      prompt: prompts[Math.floor(index / count)], negativePrompt: negatives[Math.floor(index / count)], guidanceScale, steps,
+    settings: (made, opened) => ({
+      prompt: prompts[promptOf(index ?? made)]!, negativePrompt: negatives[promptOf(index ?? made)]!, guidanceScale, steps,
       sampler: samplerSetting, eta, width: opened.width, height: opened.height, clipSkip, promptWeighting,
       // With a seed of its own an image is one that can be made alone.
-      ...(typeof seed === 'object' ? { seed: seed[index], count: 1, index: 0 } : { seed, count, index }),
+      ...(perImage ? { seed: seeds[index ?? made]!, count: 1, index: 0 } : { seed: seeds, count: images, index: index ?? made }),
       ...(longPrompts && { longPrompts: true as const }),
       ...(handed.from !== undefined && { from: handed.from, strength: handed.strength }),
       ...(opened.fit !== undefined && { fit: opened.fit }),
@@ -228,34 +282,35 @@ export function parseRequest(value: unknown, facts: ModelFacts, where: string): 
 }
 
 function parseSampler({ sampler: asked, ...options }: Record<string, unknown>, facts: ModelFacts, strength: number | undefined) {
-  if (asked !== undefined && typeof asked !== 'string' && (asked === null || typeof asked !== 'object' || Array.isArray(asked)))
-    throw bad(`sampler to be one of ${samplerNames.join(', ')}, or a scheduler config,`, shown(asked))
+  const isList = reading('sampler', () => Array.isArray(asked))
+  if (asked !== undefined && typeof asked !== 'string' && (asked === null || typeof asked !== 'object' || isList))
+    throw bad(`sampler to be one of ${samplerUsage(samplersFor(facts.schedulerConfig))}; or a scheduler config,`, shown(asked))
   const sampler = typeof asked === 'string'
     ? createSampler(asked, facts.schedulerConfig)
     : createSampler((asked ?? facts.schedulerConfig) as SchedulerConfig)
   const trainTimesteps = sampler.config.num_train_timesteps as number
-  const steps = optional(options.steps, item => integer(item, 'steps', 1, trainTimesteps)) ?? Math.min(20, trainTimesteps)
+  const steps = optional(options.steps, value => integer(value, 'steps', 1, trainTimesteps)) ?? Math.min(facts.defaults.steps, trainTimesteps)
   sampler.setTimesteps(steps, strength === undefined ? {} : { strength })
-  const samplerSetting = (typeof asked === 'string' ? samplerNamed(asked, samplerNames) : undefined) ?? sampler.config
+  const samplerSetting = (typeof asked === 'string' ? samplerNamed(asked) : undefined) ?? sampler.config
   return { sampler, steps, samplerSetting }
 }
 
 function parsePlanOption(value: unknown, facts: ModelFacts, sampler: Sampler, eta: number, guided: boolean) {
   const steps = sampler.timesteps.length
   const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta }))
-  const plan = resolvePlan(value, { unets: facts.unets(), steps, stochastic })
-  return { plan, steps: expandPlan(plan, steps, guided) }
+  const plan = resolvePlan(value, { unets: facts.unets(), steps, order: sampler.order, stochastic })
+  return { plan, steps: expandParsed(plan, steps, guided) }
 }
 
 function texts(value: unknown, name: string): string[] {
-  const list: unknown[] = Array.isArray(value) ? value.slice(0, maxImages + 1) : [value]
+  const list = typeof value === 'string' ? [value] : listOf(value, name, maxImages)
   if (list.length === 0 || list.length > maxImages || !list.every(text => typeof text === 'string'))
     throw bad(`${name} to be a text or an array of 1 to ${maxImages} texts`, shown(value))
   return list
 }
 
 function matchNegatives(negatives: string[], prompts: number): string[] {
-  if (negatives.length === 1) return new Array<string>(prompts).fill(negatives[0])
+  if (negatives.length === 1) return new Array<string>(prompts).fill(negatives[0]!)
   if (negatives.length !== prompts) throw bad(`one negativePrompt for all or one for each of ${prompts} prompts`, `${negatives.length}`)
   return negatives
 }

@@ -1,46 +1,38 @@
 import { captureRejectionSymbol, EventEmitter, setMaxListeners } from 'node:events'
-import pathModule from 'node:path'
-import { anySignal, Queue } from './base/abort'
+import { anySignal } from './base/abort'
 import { AsdmError, shown, throwIfAborted } from './base/errors'
 import { warnOfRejection } from './base/listener'
-import { abortSignal, boolean, callback, checkOptions, optional, path as checkPath } from './base/options'
-import { parseRuntime, runtimeKeys, type RuntimeOptions, type WeightsLoadOptions } from './components/options'
+import { abortSignal, boolean, callback, checkLoaded, checkOptions, optional, path as checkPath } from './base/options'
+import { Queue, type QueuedCall } from './base/queue'
+import { runAhead } from './base/run-ahead'
+import { checkPackedCache, parseRuntime, runtimeKeys, type RuntimeOptions } from './components/options'
 import { warn, type Warning } from './components/warnings'
 import { TextEncoder } from './components/text-encoder'
 import { UNet } from './components/unet'
 import { VAE } from './components/vae'
-import { fileExists } from './files/files'
 import { locateModel } from './hub/locate-model'
 import { checkRevision } from './hub/names'
 import type { PullProgress } from './hub/pull'
 import type { GeneratedImage } from './image/generated-image'
 import { Previewer } from './image/preview'
 import type { NoiseSource } from './image/start'
+import { mergeLorasOfAll, type MergedModel } from './lora/merge'
+import { parseLoras, type LoraOptions } from './lora/options'
 import { openCheckpoint, type Checkpoint, type Part } from './model/checkpoint'
-import { openUNet } from './model/folder'
+import type { ModelDefaults } from './model/defaults'
 import type { Addon, NativeModelOptions } from './native/binding'
 import type { UNetConfig } from './native/configs'
 import { loadAddon } from './native/load'
+import { allParts, buildParts, checkUNetPaths, loadWeights, openFurtherUNet, type LoadStep, type Parts } from './parts'
 import { runPipeline, type Pipeline } from './pipeline'
-import { mainUNet } from './plan/plan'
 import type { Step } from './progress'
 import { BatchNoise } from './random/batch-noise'
 import { TorchGenerator } from './random/torch-generator'
 import { modelFacts, parseRequest, type GenerateOptions, type ModelFacts, type Request } from './request'
-import type { SchedulerConfig } from './samplers'
+import { samplersFor, type SamplerName, type SchedulerConfig } from './samplers'
 import { FeatureCache } from './text/feature-cache'
 import { loadTokenizer } from './text/load'
-import type { Tokenizer } from './text/tokenizer'
-
-/** Loading goes on. */
-export interface LoadStep {
-  /** Which part is being read; further UNets count as `unet`. */
-  part: 'textEncoder' | 'unet' | 'vae'
-  /** Bytes of weights read and packed, and of all weights, as stored. */
-  bytesDone: number
-  /** Bytes of all weights that loading reads. */
-  bytesTotal: number
-}
+import { Tokenizer } from './text/tokenizer'
 
 /** How a model is loaded. */
 export interface LoadOptions extends RuntimeOptions {
@@ -50,6 +42,13 @@ export interface LoadOptions extends RuntimeOptions {
   revision?: string | undefined
   /** A folder whose tokenizer is used instead of the checkpoint's. One with only `vocab.json` and `merges.txt` is read as CLIP's. */
   tokenizer?: string | undefined
+  /**
+   * A VAE that is used instead of the checkpoint's, or where a single file has none: its folder, a diffusers folder with one, or a
+   * `.safetensors` file with the names of diffusers or of the original code, such as `vae-ft-mse-840000-ema-pruned.safetensors`.
+   */
+  vae?: string | undefined
+  /** A text encoder, likewise; a file may have the names of transformers' CLIP or of OpenCLIP. */
+  textEncoder?: string | undefined
   /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
   config?: string | undefined
   /**
@@ -58,10 +57,18 @@ export interface LoadOptions extends RuntimeOptions {
    */
   unets?: Readonly<Record<string, string>> | undefined
   /**
-   * Keeps the weights, packed for this kernel set and number format, in files beside those they come from, and maps those files where there
-   * are some, which makes loading a matter of tenths of a second. Off if left out. Each part's `packedCache` says what became of it.
+   * Keeps the weights, packed for this kernel set and number format, in files beside those they come from (`true`) or in the folder of this
+   * path, and reads those files where there are some, which makes loading a matter of tenths of a second. Off if left out. Each part's
+   * `packedCache` says what became of it.
    */
-  packedCache?: boolean | undefined
+  packedCache?: boolean | string | undefined
+  /**
+   * LoRAs (also LoCon, LoHa, LoKr and DoRA, in diffusers', PEFT's, kohya's and LyCORIS's formats) that are merged into the weights of the
+   * UNets and the text encoder. They add up in their order. Parts that they change have no packed cache.
+   */
+  loras?: readonly LoraOptions[] | undefined
+  /** Where LoRAs lie that `loras` call by `name`. */
+  loraFolder?: string | undefined
   /** Stops the loading, which then rejects with an `AbortError`. */
   signal?: AbortSignal | undefined
   /** Called as weights are read and packed. */
@@ -78,12 +85,12 @@ export interface LoadOptions extends RuntimeOptions {
 }
 
 const loadKeys = [
-  ...runtimeKeys, 'variant', 'revision', 'tokenizer', 'config', 'unets', 'packedCache', 'download', 'signal', 'onProgress', 'onDownload',
+  ...runtimeKeys, 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config', 'unets', 'packedCache', 'loras', 'loraFolder', 'download', 'signal', 'onProgress', 'onDownload',
   'onWarning',
 ] as const satisfies readonly (keyof LoadOptions)[]
 
 /**
- * A text to image model: `StableDiffusion.load` reads one, `generate` makes pictures with it.
+ * A text-to-image model: `StableDiffusion.load` reads one, `generate` generates images with it.
  *
  * Calls on one model queue in order; two models run side by side. It emits `warning` events (see {@link Warning}); where nobody
  * listens they become process warnings.
@@ -97,10 +104,12 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   readonly unet: UNet
   /** Further UNets by the names that plans give them. */
   readonly unets: Readonly<Record<string, UNet>>
-  /** Between pictures and latents. */
+  /** Between images and latents. */
   readonly vae: VAE
   /** The checkpoint's own scheduler config, as diffusers' pipelines correct it: `clip_sample` false, `steps_offset` 1. */
   readonly schedulerConfig: SchedulerConfig
+  /** What requests use where they do not say: what the model's `model_index.json` recommends, else guidance 7.5 and 20 steps. */
+  readonly defaults: Readonly<ModelDefaults>
   readonly #facts: ModelFacts
   readonly #queue = new Queue()
   /** Aborted by `dispose`. */
@@ -110,6 +119,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
 
   private constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, parts: Parts) {
     super({ captureRejections: true })
+    checkLoaded(() => tokenizer instanceof Tokenizer && parts.unet instanceof UNet, 'StableDiffusion', 'StableDiffusion.load')
     // Every call in the queue listens.
     setMaxListeners(0, this.#life.signal)
     this.tokenizer = tokenizer
@@ -118,7 +128,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     this.unets = Object.freeze({ ...parts.unets })
     this.vae = parts.vae
     this.schedulerConfig = checkpoint.schedulerConfig
-    this.#facts = modelFacts(parts, checkpoint.schedulerConfig)
+    this.defaults = Object.freeze({ ...checkpoint.defaults })
+    this.#facts = modelFacts(parts, checkpoint.schedulerConfig, this.defaults)
     this.#pipeline = {
       tokenizer, ...parts, features: new FeatureCache(), decodeMsPerPixel: undefined,
       previewer: signal => this.#fitPreviewer(signal),
@@ -144,26 +155,40 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const onDownload = optional(given.onDownload, value => callback<NonNullable<LoadOptions['onDownload']>>(value, 'onDownload'))
     const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
     const revision = optional(given.revision, checkRevision)
-    const [variant, tokenizerFolder, config] = (['variant', 'tokenizer', 'config'] as const).map(key =>
+    const [variant, tokenizer, vae, textEncoder, config] = (['variant', 'tokenizer', 'vae', 'textEncoder', 'config'] as const).map(key =>
       optional(given[key], value => checkPath(value, key)))
     const download = optional(given.download, value => boolean(value, 'download'))
-    const packedCache = optional(given.packedCache, value => boolean(value, 'packedCache'))
+    const packedCache = optional(given.packedCache, checkPackedCache)
     const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
+    const loras = parseLoras(given.loras, given.loraFolder)
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
     throwIfAborted(signal)
     const found = await locateModel(path, { variant, revision, download, signal, onDownload })
-    const checkpoint = await openCheckpoint(found.path, { variant: found.variant, tokenizer: tokenizerFolder, config, signal })
-    const tokenizer = await loadTokenizer(checkpoint)
+    const opened = await openCheckpoint(found.path, { variant: found.variant, tokenizer, vae, textEncoder, config, signal })
+    const texts = await loadTokenizer(opened)
     const unets: Record<string, Part<UNetConfig>> = {}
     for (const [name, folder] of Object.entries(unetPaths))
-      unets[name] = await openFurtherUNet(folder, name, checkpoint.unet.config, { variant, signal })
+      unets[name] = await openFurtherUNet(folder, name, opened.unet.config, { variant, signal })
     throwIfAborted(signal)
+    const merged = await mergeLorasOfAll(opened, unets, loras, signal)
+    try {
+      return await StableDiffusion.#build(addon, merged, texts, native, { packedCache, signal, onProgress, onWarning })
+    } finally {
+      await merged.dispose()
+    }
+  }
+
+  static async #build(
+    addon: Addon, { checkpoint, unets, warnings }: MergedModel, texts: Tokenizer,
+    native: NativeModelOptions, { packedCache, signal, onProgress, onWarning }: Pick<LoadOptions, 'packedCache' | 'signal' | 'onProgress' | 'onWarning'>,
+  ): Promise<StableDiffusion> {
     const parts = buildParts(addon, checkpoint, unets, native)
     try {
-      const sd = new StableDiffusion(checkpoint, tokenizer, parts)
+      const sd = new StableDiffusion(checkpoint, texts, parts)
       if (onWarning !== undefined) sd.on('warning', onWarning)
       for (const message of checkpoint.warnings) sd.#warn({ code: 'CHECKPOINT', message })
+      for (const message of warnings) sd.#warn({ code: 'LORA', message })
       await loadWeights(parts, { packedCache, signal, onWarning: warning => sd.#warn(warning) }, onProgress)
       return sd
     } catch (error) {
@@ -172,15 +197,25 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     }
   }
 
-  /** Width and height of a picture where none are asked for, and the number of pixels that they are multiples of. */
+  /** Default width and height of an image, and the number of pixels that they are multiples of. */
   get sizes(): { default: number, multiple: number } {
     return { default: this.#facts.defaultSize, multiple: this.#facts.vaeFactor }
   }
 
+  /** The samplers that this model can be sampled by, by their short names. */
+  get samplers(): readonly SamplerName[] {
+    return samplersFor(this.schedulerConfig)
+  }
+
+  /** The request that is run, then those that wait for it, in the order in which they will run. */
+  get queue(): readonly QueuedCall[] {
+    return this.#queue.calls
+  }
+
   /**
-   * Makes pictures.
-   * @returns for each prompt `count` pictures, in the order of the prompts
-   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `UNSUPPORTED_CONFIG`, `OUT_OF_MEMORY`, `DISPOSED`, for a picture handed in also
+   * Generates images.
+   * @returns for each prompt `count` images, in the order of the prompts
+   * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `UNSUPPORTED_CONFIG`, `OUT_OF_MEMORY`, `DISPOSED`, for an image handed in also
    * `FILE_NOT_FOUND`, `FILE_READ`, `UNSUPPORTED_FORMAT`; an `AbortError` when the signal fires or the model is disposed meanwhile
    */
   async generate(options: GenerateOptions): Promise<GeneratedImage[]> {
@@ -193,13 +228,26 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   }
 
   /**
-   * Makes pictures step by step: `for await (const step of sd.steps({ prompt }))`. The last step (`phase: 'done'`) carries the
-   * pictures. Leaving the loop early ends the request. The request begins, and takes its place in the queue, with the first
-   * `next()`; between two steps the model waits for its caller.
+   * Generates images step by step: `for await (const step of sd.steps({ prompt }))`. The last step (`phase: 'done'`) carries the
+   * images. Leaving the loop early cancels the request. The request begins, and takes its place in the queue, with the first
+   * `next()`. Between two steps the model waits for its caller, but not while other requests wait for the model (also one made in the
+   * loop), nor with `buffer`, nor longer than `pauseTimeout`: then the request runs on, and its steps are kept until they are taken.
    * @throws AsdmError as {@link generate}, for wrong options at once
    */
   steps(options: GenerateOptions): AsyncGenerator<Step, GeneratedImage[], void> {
-    return this.#run(this.#parse(options, 'steps'))
+    const request = this.#parse(options, 'steps')
+    const left = new AbortController()
+    const pause = (go: () => void): (() => void) => {
+      if (request.runAheadMs === 0) go()
+      // It keeps the process alive, for the request is to go on.
+      const timer = request.runAheadMs === undefined ? undefined : setTimeout(go, request.runAheadMs)
+      const unwatch = this.#queue.whenWaiting(go)
+      return () => {
+        clearTimeout(timer)
+        unwatch()
+      }
+    }
+    return runAhead(this.#run(request, left.signal), pause, () => left.abort())
   }
 
   /**
@@ -229,9 +277,9 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     return parseRequest(options, this.#facts, where)
   }
 
-  async *#run(request: Request): AsyncGenerator<Step, GeneratedImage[], void> {
-    const { signal, release } = anySignal([request.signal, this.#life.signal, request.failure])
-    const turn = this.#queue.turn(signal)
+  async *#run(request: Request, left?: AbortSignal): AsyncGenerator<Step, GeneratedImage[], void> {
+    const { signal, release } = anySignal([request.signal, this.#life.signal, request.failure, left])
+    const turn = this.#queue.turn(signal, request.priority)
     try {
       await turn
       const run = runPipeline(this.#pipeline, request, noiseOf(request), signal)
@@ -272,86 +320,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
 }
 
 /** Where a request's random numbers come from. */
-function noiseOf({ seed }: Request): NoiseSource {
-  return typeof seed === 'object' ? new BatchNoise(seed) : new TorchGenerator(seed)
-}
-
-interface Parts {
-  textEncoder: TextEncoder
-  unet: UNet
-  unets: Readonly<Record<string, UNet>>
-  vae: VAE
-}
-
-function allParts({ textEncoder, unet, unets, vae }: Parts): (TextEncoder | UNet | VAE)[] {
-  return [textEncoder, unet, ...Object.values(unets), vae]
-}
-
-export function checkUNetPaths(value: unknown): Record<string, string> {
-  if (value === null || typeof value !== 'object' || Array.isArray(value))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected unets to be an object of paths but received ${shown(value)}`)
-  return Object.fromEntries(Object.entries(value).map(([name, folder]) => {
-    if (!/^[a-z][\w-]{0,63}$/i.test(name) || name === mainUNet)
-      throw new AsdmError('INVALID_ARGUMENT',
-        `Expected names of unets to be letters, digits, - and _, but not ${shown(mainUNet)}, which is the main UNet, but received `
-        + shown(name))
-    return [name, checkPath(folder, `unets.${name}`)]
-  }))
-}
-
-/** A UNet beside the main one; it reads the same latents and text features. */
-export async function openFurtherUNet(
-  folder: string, name: string, main: UNetConfig, options: { variant: string | undefined, signal: AbortSignal | undefined },
-): Promise<Part<UNetConfig>> {
-  const inside = pathModule.join(folder, 'unet')
-  const part = await openUNet(await fileExists(pathModule.join(inside, 'config.json')) ? inside : folder, options)
-  for (const key of ['inChannels', 'outChannels', 'crossAttentionDim', 'timeCondDim'] as const)
-    if (part.config[key] !== main[key])
-      throw new AsdmError('SHAPE_MISMATCH',
-        `Expected unets.${name} to have the main UNet's ${key}, ${main[key] ?? 'none'}, but received ${part.config[key] ?? 'none'}`)
-  return part
-}
-
-function buildParts(
-  addon: Addon, { textEncoder, unet, vae }: Checkpoint, unets: Readonly<Record<string, Part<UNetConfig>>>, native: NativeModelOptions,
-): Parts {
-  const built: { dispose(): Promise<void> }[] = []
-  const keep = <T extends { dispose(): Promise<void> }>(part: T): T => { built.push(part); return part }
-  try {
-    return {
-      textEncoder: keep(new TextEncoder(addon, textEncoder, native)),
-      unet: keep(new UNet(addon, unet, native)),
-      unets: Object.fromEntries(Object.entries(unets).map(([name, part]) => [name, keep(new UNet(addon, part, native))])),
-      vae: keep(new VAE(addon, vae, native)),
-    }
-  } catch (error) {
-    for (const part of built) void part.dispose()
-    throw error
-  }
-}
-
-/** Reads the parts one after the other, so that packing needs memory for one at a time. */
-async function loadWeights(
-  { textEncoder, unet, unets, vae }: Parts, options: WeightsLoadOptions, onProgress: LoadOptions['onProgress'],
-): Promise<void> {
-  const stages: { name: LoadStep['part'], part: TextEncoder | UNet | VAE, bytes: number }[] = [
-    { name: 'textEncoder', part: textEncoder, bytes: textEncoder.part.storedBytes },
-    ...[unet, ...Object.values(unets)].map(part => ({ name: 'unet' as const, part, bytes: part.part.storedBytes })),
-    { name: 'vae', part: vae, bytes: vae.decoderPart.storedBytes },
-  ]
-  const bytesTotal = stages.reduce((sum, { bytes }) => sum + bytes, 0)
-  let before = 0
-  for (const { name, part, bytes } of stages) {
-    throwIfAborted(options.signal)
-    // The addon may count other bytes (of float32) than those stored.
-    const report = onProgress && ((progress: { bytesDone: number, bytesTotal: number }) =>
-      onProgress({
-        part: name, bytesDone: Math.round(before + bytes * (progress.bytesTotal > 0 ? progress.bytesDone / progress.bytesTotal : 1)),
-        bytesTotal,
-      }))
-    await part.loadWeights({ ...options, onProgress: report })
-    before += bytes
-  }
-  throwIfAborted(options.signal)
-  onProgress?.({ part: 'vae', bytesDone: bytesTotal, bytesTotal })
+function noiseOf({ seed, one }: Request): NoiseSource {
+  if (typeof seed === 'object') return new BatchNoise(seed)
+  const generator = new TorchGenerator(seed)
+  return { one, randnSliced: (shape, slices) => generator.randnSliced(shape, slices) }
 }

@@ -3,16 +3,18 @@ import path from 'node:path'
 import { Command } from 'commander'
 import { AsdmError } from '../base/errors'
 import { integer, oneOf } from '../base/options'
-import { defaultWork, runBench, shapeNames } from '../bench/bench'
-import type { BenchOptions } from '../bench/context'
-import { reportPage } from '../bench/html/page'
-import { suites, type BenchReport } from '../bench/report'
-import { reportText } from '../bench/text'
+import { defaultWork, runBench, shapeNames } from '../measure/bench'
+import type { BenchOptions } from '../measure/context'
+import { reportPage } from '../measure/html/page'
+import { suites, type BenchReport } from '../measure/report'
+import { reportText } from '../measure/text'
 import { dtypes, parseRuntime, type DType } from '../components/options'
 import { shownPath } from '../files/files'
+import { makeFolders } from '../files/folders'
 import { loadAddon } from '../native/load'
 import { parseNumber } from './options'
 
+/** The flags as commander gives them. Exported for tests and scripts. */
 export interface BenchFlags {
   shape: string
   suite?: string
@@ -21,7 +23,7 @@ export interface BenchFlags {
   threads?: number
   cpu?: string
   runs: number
-  pictures: number
+  images: number
   work?: string
   out?: string
   json?: boolean
@@ -29,7 +31,7 @@ export interface BenchFlags {
 
 const defaultPlans = ['deepcache:2,0', 'deepcache:3,0', 'deepcache:5,0', 'guidance:0.6']
 
-/** The options of a benchmark, for `asdm bench` and, in a clone, `npm run bench`. */
+/** The options of a benchmark, for `asdm bench` and, in a clone, `npm run bench`. Exported for tests and scripts. */
 export function benchOptions(command: Command): Command {
   return command
     .option(
@@ -39,7 +41,7 @@ export function benchOptions(command: Command): Command {
     .option('--suite <names>', `some of ${suites.join(',')} (all)`)
     .option('--dtype <names>', `some of ${dtypes.join(',')} (all)`)
     .option('--plan <plan...>', `plans of the suite plans (${defaultPlans.join(' ')})`)
-    .option('--pictures <number>', "pictures to judge a plan's likeness by; asdm eval makes more", parseNumber, 12)
+    .option('--images <number>', "images to judge a plan's fidelity by; asdm eval generates more", parseNumber, 12)
     .option('-t, --threads <number>', 'threads that compute (all cores)', parseNumber)
     .option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists')
     .option('-r, --runs <number>', 'rounds to take the median of', parseNumber, 3)
@@ -51,12 +53,15 @@ export function benchOptions(command: Command): Command {
 /** `asdm bench`: how fast this machine runs models. */
 export function benchCommand(signal: AbortSignal): Command {
   return benchOptions(new Command('bench'))
-    .description('measure kernels, UNet, pictures and plans on this machine')
+    .description('measure kernels, UNet, images and plans on this machine')
     .allowExcessArguments(false)
     .action(async (flags: BenchFlags) => { await bench(flags, { signal }) })
 }
 
-/** Runs what the flags ask for, prints and writes the report; the exit code is 1 where a result was wrong. */
+/**
+ * Runs what the flags ask for, prints and writes the report; the exit code is 1 where a result was wrong.
+ * Exported for tests and scripts.
+ */
 export async function bench(
   flags: BenchFlags, more: Pick<BenchOptions, 'signal' | 'findPeers' | 'picturePeers' | 'commit'>,
 ): Promise<BenchReport> {
@@ -64,12 +69,12 @@ export async function bench(
   const report = await runBench({
     shape: flags.shape, suites: listOf(flags.suite, suites, '--suite'), ...(flags.dtype !== undefined
       && { dtypes: listOf<DType>(flags.dtype, dtypes, '--dtype') }),
-    threads: native.threads, cpu: native.cpu, runs: integer(flags.runs, '--runs', 1, 1000), plans: flags.plan ?? defaultPlans, pictures: integer(flags.pictures, '--pictures', 1, 1000), work: path.resolve(flags.work ?? defaultWork()), onProgress: tell, ...more,
+    threads: native.threads, cpu: native.cpu, runs: integer(flags.runs, '--runs', 1, 1000), plans: flags.plan ?? defaultPlans, pictures: integer(flags.images, '--images', 1, 1000), work: path.resolve(flags.work ?? defaultWork()), onProgress: tell, ...more,
   })
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   if (flags.out !== undefined) {
     try {
-      await fs.mkdir(flags.out, { recursive: true })
+      await makeFolders(flags.out)
       await fs.writeFile(path.join(flags.out, 'report.json'), `${JSON.stringify(report, undefined, 1)}\n`)
       await fs.writeFile(path.join(flags.out, 'report.html'), reportPage(report))
     } catch (error) {

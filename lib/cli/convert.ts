@@ -2,17 +2,19 @@ import { Command, Option } from 'commander'
 import { convertModel, type ConvertOptions } from '../convert/convert'
 import { shownPath } from '../files/files'
 import { formatBytes } from '../base/format'
+import { addModelFlags, type ModelFlags } from './model-flags'
+import { given } from './options'
 import { BytesBar } from './progress-bar'
 
-interface Flags extends Pick<ConvertOptions, 'to' | 'dtype' | 'variant' | 'config' | 'tokenizer' | 'overwrite'> {
+interface Flags extends Pick<ConvertOptions, 'to' | 'dtype' | 'variant' | 'config' | 'tokenizer' | 'overwrite'>, Pick<ModelFlags, 'lora'> {
   json?: boolean
   quiet?: boolean
 }
 
 /** `asdm convert <source> <target>`: a diffusers folder to a single file, or back, or to another number format. */
 export function convertCommand(signal: AbortSignal): Command {
-  return new Command('convert')
-    .description('turn a diffusers folder into a single file, or back, or change the number format')
+  const command = new Command('convert')
+    .description('turn a diffusers folder into a single file, or back, or change the number format, or bake LoRAs in')
     .argument('<source>', 'diffusers folder, .safetensors file, owner/name on the Hugging Face hub, or emoji')
     .argument('<target>', 'what to write: a single file if it ends in .safetensors, else a folder')
     .addOption(new Option('--to <kind>', 'folder or file, whatever the target is called').choices(['folder', 'file']))
@@ -21,16 +23,17 @@ export function convertCommand(signal: AbortSignal): Command {
     .option('--config <folder>', "configs to use instead of the source's")
     .option('--tokenizer <folder>', "tokenizer to use instead of the source's")
     .option('--overwrite', 'replace a file that is there')
+  return addModelFlags(command, 'lora')
     .option('-q, --quiet', 'print nothing but where the model is')
     .option('--json', 'print JSON')
     .action(async (source: string, target: string, flags: Flags) => convert(source, target, flags, signal))
 }
 
-async function convert(source: string, target: string, { json, quiet, ...options }: Flags, signal: AbortSignal): Promise<void> {
+async function convert(source: string, target: string, { json, quiet, lora, ...options }: Flags, signal: AbortSignal): Promise<void> {
   const bar = new BytesBar(quiet === true || json === true)
   try {
     const model = await convertModel(source, target, {
-      ...options, signal, onProgress: ({ bytesDone, bytesTotal }) => bar.set('converting', bytesDone, bytesTotal),
+      ...options, ...given({ loras: lora }), signal, onProgress: ({ bytesDone, bytesTotal }) => bar.set('converting', bytesDone, bytesTotal),
     })
     bar.stop()
     for (const warning of model.warnings) process.stderr.write(`Warning: ${warning}\n`)

@@ -2,7 +2,7 @@ import os from 'node:os'
 import { Command } from 'commander'
 import { AsdmError } from '../base/errors'
 import { shownPath } from '../files/files'
-import type { CpuInfo } from '../native/binding'
+import type { CpuInfo, DeviceInfo } from '../native/binding'
 import { locateAddon, type LoadedAddon } from '../native/load'
 import { platformPackage } from '../native/platform'
 import { formatBytes } from '../base/format'
@@ -13,6 +13,8 @@ interface Report {
   cpu: CpuInfo | undefined
   /** `chosen`: the kernel set that `cpu: 'auto'` runs. */
   chosen: string | undefined
+  /** Every device, and those of plugins that do not load; `reason` says why one cannot be used. */
+  devices: DeviceInfo[]
   threads: { default: number | undefined, logicalCores: number }
   memory: { totalBytes: number, freeBytes: number, limitBytes: number | undefined }
   /** What keeps asdm from running as it is told to, and what to do about it. */
@@ -21,7 +23,7 @@ interface Report {
   hints: string[]
 }
 
-/** A 512x512 picture by a Stable Diffusion 1.5 model: float32 weights and about 1 GiB of activations. */
+/** A 512x512 image by a Stable Diffusion 1.5 model: float32 weights and about 1 GiB of activations. */
 const wantedBytes = 5 * 2 ** 30
 
 /** `asdm doctor`: what this machine gives asdm to run on. Exit code 1 where there is a problem. */
@@ -43,15 +45,17 @@ function examine(): Report {
     binary: { found: false, reason: 'not looked for' },
     cpu: undefined,
     chosen: undefined,
+    devices: [],
     threads: { default: undefined, logicalCores: os.cpus().length },
     memory: { totalBytes: os.totalmem(), freeBytes: os.freemem(), limitBytes: memoryLimit() },
     problems: [],
     hints: [],
   }
   try {
-    const { addon, file, source } = locateAddon()
+    const { addon, file, source, plugins } = locateAddon()
     report.binary = { found: true, file, source }
     report.cpu = addon.cpuInfo()
+    report.devices = devices(addon.devices(), plugins)
     report.chosen = process.env.ASDM_CPU ?? report.cpu.usable[0]
     report.threads.default = Math.max(1, report.cpu.cores)
   } catch (error) {
@@ -63,7 +67,15 @@ function examine(): Report {
   return report
 }
 
-function problems({ binary, cpu, chosen }: Report): string[] {
+/** The addon's devices, and what was looked for in vain. */
+function devices(known: DeviceInfo[], plugins: LoadedAddon['plugins']): DeviceInfo[] {
+  const broken = plugins.filter(({ reason }) => reason !== undefined)
+  const failed = broken.map(({ file, reason = '' }) => ({ name: 'plugin', description: shownPath(file), reason }))
+  const missing = { name: 'cuda', description: '', reason: 'no plugin for it is installed' }
+  return [...known, ...failed, ...plugins.length === 0 ? [missing] : []]
+}
+
+function problems({ binary, cpu, chosen, devices: known }: Report): string[] {
   const list: string[] = []
   // The loader's message already ends with the remedy.
   if (!binary.found) list.push(binary.reason)
@@ -72,6 +84,9 @@ function problems({ binary, cpu, chosen }: Report): string[] {
       `ASDM_CPU asks for the kernel set ${JSON.stringify(chosen)}, which cannot run here; unset it, or choose one of `
       + `${cpu.usable.join(', ')}.`,
     )
+  const device = process.env.ASDM_DEVICE ?? '', usable = known.filter(({ reason }) => reason === null).map(({ name }) => name)
+  if (cpu !== undefined && device !== '' && device !== 'auto' && !usable.some(name => name === device || name.startsWith(`${device}:`)))
+    list.push(`ASDM_DEVICE asks for the device ${JSON.stringify(device)}, which cannot be used here; unset it, or choose one of ${usable.join(', ')}.`)
   return list
 }
 
@@ -81,8 +96,8 @@ function hints({ cpu, chosen, threads, memory }: Report): string[] {
     list.push(`ASDM_CPU=${chosen} keeps the faster kernel set ${cpu.usable[0]} from being used; unset it.`)
   if (chosen === 'portable' && cpu?.usable[0] === 'portable')
     list.push(
-      'Only the portable kernels run here, which are several times slower; a processor with AVX2, AVX-512 or NEON has faster ones. In a '
-      + 'virtual machine, pass the host\'s processor through.',
+      'Only the portable kernels run here, which are several times slower; a CPU with AVX2, AVX-512 or NEON has faster ones. In a '
+      + 'virtual machine, pass the host\'s CPU through.',
     )
   if (threads.default !== undefined && threads.default < threads.logicalCores)
     list.push(
@@ -92,8 +107,8 @@ function hints({ cpu, chosen, threads, memory }: Report): string[] {
   const available = Math.min(memory.totalBytes, memory.limitBytes ?? Infinity)
   if (available < wantedBytes)
     list.push(
-      `There are ${formatBytes(available)} of memory; a Stable Diffusion 1.5 model takes about ${formatBytes(wantedBytes)} for pictures of `
-      + '512x512. Choose a smaller model or picture.',
+      `There are ${formatBytes(available)} of memory; a Stable Diffusion 1.5 model takes about ${formatBytes(wantedBytes)} for images of `
+      + '512x512. Choose a smaller model or image.',
     )
   return list
 }
@@ -104,7 +119,7 @@ function memoryLimit(): number | undefined {
   return limit !== undefined && limit > 0 && limit < os.totalmem() ? limit : undefined
 }
 
-function asText({ system, binary, cpu, chosen, threads, memory, problems: wrong, hints: better }: Report): string {
+function asText({ system, binary, cpu, chosen, devices: known, threads, memory, problems: wrong, hints: better }: Report): string {
   const why = { environment: 'named by ASDM_BINARY', package: `from the package ${system.package}`, build: 'compiled on this machine' }
   const lines = [
     `System:           ${system.platform} ${system.arch}, Node ${system.node}`,
@@ -113,7 +128,7 @@ function asText({ system, binary, cpu, chosen, threads, memory, problems: wrong,
   if (cpu !== undefined) {
     const missing = cpu.compiled.filter(set => !cpu.usable.includes(set))
     lines.push(
-      `Processor:        ${cpu.brand === '' ? 'unknown' : cpu.brand}`,
+      `CPU:              ${cpu.brand === '' ? 'unknown' : cpu.brand}`,
       `Features:         ${cpu.features.join(', ') || 'none that matter'}`,
       `Instruction set:  ${chosen}, ${process.env.ASDM_CPU === undefined ? 'the best that runs here' : 'chosen by ASDM_CPU'}; usable are `
       + cpu.usable.join(', ')
@@ -124,6 +139,8 @@ function asText({ system, binary, cpu, chosen, threads, memory, problems: wrong,
       + 'the machine)',
     )
   }
+  for (const { name, description, reason } of known)
+    lines.push(`Device:           ${name}${description === '' ? '' : `, ${description}`}${reason === null ? '' : `: cannot be used, ${reason}`}`)
   lines.push(
     `Memory:           ${formatBytes(memory.totalBytes)}, of which ${formatBytes(memory.freeBytes)} `
     + `free${memory.limitBytes === undefined ? '' : `, limited to ${formatBytes(memory.limitBytes)}`}`,

@@ -1,4 +1,3 @@
-import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
 import { AsdmError } from '../base/errors'
 import { VAE } from '../components/vae'
@@ -11,6 +10,7 @@ import { StableDiffusion } from '../stable-diffusion'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
 import { formatBytes, formatMs, table } from '../base/format'
 import { given, parseNumber, readPlan } from './options'
+import { LineBar } from './progress-bar'
 
 interface Flags extends ModelFlags {
   drawings?: string
@@ -31,7 +31,7 @@ interface Flags extends ModelFlags {
   json?: boolean
 }
 
-/** `asdm eval <model>`: makes fixed pictures and says how good they are, against true drawings, a reference run, or both. */
+/** `asdm eval <model>`: makes fixed images and says how good they are, against true drawings, a reference run, or both. */
 export function evalCommand(signal: AbortSignal): Command {
   const command = new Command('eval')
     .description('measure how good and how fast a model is: against true drawings, a reference run, or both')
@@ -41,15 +41,15 @@ export function evalCommand(signal: AbortSignal): Command {
     )
     .option('--prompts <file>', 'prompts, one a line, where there are no drawings (a built-in list)')
     .option('-r, --reference <run>', 'run to compare with: a folder that --out wrote, or plain: the same without the plan, made first')
-    .option('--judge <folder>', "VAE folder whose encoder compares pictures with drawings (the model's own)")
-    .option('-o, --out <folder>', 'write report.json, sheet.png and the pictures')
+    .option('--judge <folder>', "VAE folder whose encoder compares images with drawings (the model's own)")
+    .option('-o, --out <folder>', 'write report.json, sheet.png and the images')
     .option('-n, --count <number>', 'prompts of each set (96)', parseNumber)
-    .option('-s, --steps <number>', 'denoising steps (20)', parseNumber)
-    .option('-g, --guidance <number>', 'how much the prompt counts (7.5)', parseNumber)
+    .option('-s, --steps <number>', "denoising steps (the model's own, else 20)", parseNumber)
+    .option('-g, --guidance <number>', "how much the prompt counts (the model's own, else 7.5)", parseNumber)
     .option('--sampler <name>', "sampler (the checkpoint's own)")
     .option('--eta <number>', 'share of fresh noise in each step, for DDIM (0)', parseNumber)
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
-    .option('--seed <number>', 'seed of the first picture; the next has the next one (1000)', parseNumber)
+    .option('--seed <number>', 'seed of the first image; the next has the next one (1000)', parseNumber)
     .option('-W, --width <pixels>', "width (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height (the model's own)", parseNumber)
   return addModelFlags(command, 'unet', 'dtype', 'threads', 'cpu', 'variant')
@@ -68,7 +68,7 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
   const saved = flags.reference === undefined || flags.reference === 'plain' ? undefined : await loadEvaluation(flags.reference)
   const onWarning = ({ message }: { message: string }): void => void process.stderr.write(`Warning: ${message}\n`)
   const judge = flags.judge === undefined ? undefined : await VAE.load(flags.judge, { signal, onWarning })
-  const bar = new Bar(flags.quiet === true || flags.json === true)
+  const bar = new LineBar(flags.quiet === true || flags.json === true, '{phase} {bar} {value} of {total}')
   let sd: StableDiffusion | undefined
   try {
     sd = await StableDiffusion.load(model, { ...loadOptions(flags), signal, onWarning })
@@ -82,9 +82,9 @@ async function run(model: string, flags: Flags, signal: AbortSignal): Promise<vo
     }
     const reference = saved
       ?? (flags.reference === 'plain'
-        ? await evaluate(sd, { ...options, onProgress: progress => bar.set(progress, 'reference, ') })
+        ? await evaluate(sd, { ...options, onProgress: progress => show(bar, progress, 'reference, ') })
         : undefined)
-    const evaluation = await evaluate(sd, { ...options, ...given({ plan, reference }), onProgress: progress => bar.set(progress) })
+    const evaluation = await evaluate(sd, { ...options, ...given({ plan, reference }), onProgress: progress => show(bar, progress) })
     const folder = flags.out === undefined ? undefined : await saveEvaluation(evaluation, flags.out, reference)
     bar.stop()
     process.stdout.write(flags.json === true ? `${JSON.stringify(evaluation.report, undefined, 2)}\n` : asText(evaluation))
@@ -104,28 +104,29 @@ async function readPrompts(file: string): Promise<string[]> {
   return text.split(/\r?\n/).filter(line => line.trim() !== '')
 }
 
-const setNames: Readonly<Record<string, string>> = { seen: 'seen', heldOut: 'held-out', prompts: 'prompts', all: 'all' }
+const setNames = { seen: 'seen', heldOut: 'held-out', prompts: 'prompts', all: 'all' }
 
 function asText({ report }: Evaluation): string {
   const { about, cpu, settings, sets, reference, memory, measured } = report
   const { sampler, plan } = settings
   const lines = [
-    `${about.model}: ${report.pictures.length} pictures of ${settings.width}x${settings.height}, `
+    `${about.model}: ${report.pictures.length} images of ${settings.width}x${settings.height}, `
     + `${typeof sampler === 'string' ? sampler : String(sampler._class_name)}, ${settings.steps} steps, guidance `
     + `${settings.guidanceScale}, `
     + `${plan === undefined ? '' : `plan ${JSON.stringify(plan.name ?? 'unnamed')}, `}${about.dtype} on ${cpu}, seeds from `
     + `${settings.seed}`,
     '',
     table(
-      ['set', 'pictures', ...columns(report).map(({ title }) => title)],
-      Object.entries(sets).map(([name, set]) => [setNames[name], String(set.pictures), ...columns(report).map(({ cell }) => cell(set))]),
+      ['set', 'images', ...columns(report).map(({ title }) => title)],
+      Object.entries(sets).map(([name, set]) =>
+        [setNames[name as keyof typeof setNames], String(set.pictures), ...columns(report).map(({ cell }) => cell(set))]),
     ),
     '',
   ]
-  if (reference !== undefined) lines.push(`PSNR and SSIM: to ${describe(reference)}; pictures without any difference count as 100 dB`)
+  if (reference !== undefined) lines.push(`PSNR and SSIM: to ${describe(reference)}; images without any difference count as 100 dB`)
   const { all, text, denoise, decode } = measured.msPerPicture
   lines.push(
-    `${formatMs(all)} a picture: text ${text.toFixed(0)} ms, denoising ${denoise.toFixed(0)} ms, decoding ${decode.toFixed(0)} ms`,
+    `${formatMs(all)} an image: text ${text.toFixed(0)} ms, denoising ${denoise.toFixed(0)} ms, decoding ${decode.toFixed(0)} ms`,
     `memory: ${formatBytes(measured.peakBytes)} at most; activations of the UNet ${formatBytes(memory.unet)}, of the decoder `
     + `${formatBytes(memory.vaeDecoder)}, kept between steps ${formatBytes(memory.kept)}`,
   )
@@ -161,31 +162,8 @@ function describe({ about, cpu, settings }: NonNullable<EvaluationReport['refere
   ].filter(Boolean).join(', ')
 }
 
-/** One line on a terminal, on stderr. */
-class Bar {
-  #bar: SingleBar | undefined
-  readonly #show: boolean
-
-  constructor(quiet: boolean) {
-    this.#show = !quiet && process.stderr.isTTY
-  }
-
-  set({ phase, done, of }: EvaluateProgress, note = ''): void {
-    if (!this.#show) return
-    const text = { phase: `${note}${phase === 'generate' ? 'pictures' : phase === 'drawings' ? 'drawings' : 'comparing'}`.padEnd(20) }
-    if (this.#bar === undefined) {
-      this.#bar = new SingleBar({
-        format: '{phase} {bar} {value} of {total}', barsize: 30, hideCursor: true, clearOnComplete: true, stopOnComplete: false,
-        stream: process.stderr,
-      })
-      this.#bar.start(of, done, text)
-    }
-    this.#bar.setTotal(of)
-    this.#bar.update(done, text)
-  }
-
-  stop(): void {
-    this.#bar?.stop()
-    this.#bar = undefined
-  }
+/** Shows where an evaluation is. */
+function show(bar: LineBar, { phase, done, of }: EvaluateProgress, note = ''): void {
+  const name = phase === 'generate' ? 'images' : phase === 'drawings' ? 'drawings' : 'comparing'
+  bar.set(done, of, { phase: `${note}${name}`.padEnd(20) })
 }

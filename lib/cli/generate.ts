@@ -1,11 +1,12 @@
-import { randomInt } from 'node:crypto'
 import { SingleBar } from 'cli-progress'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Warning } from '../components/warnings'
 import { shownPath } from '../files/files'
 import type { Fit } from '../image/fit'
 import type { GeneratedImage } from '../image/generated-image'
 import type { Step } from '../progress'
+import { seedOrRandom } from '../random/seeds'
+import { samplerNames, samplerUsage } from '../samplers/names'
 import { StableDiffusion, type LoadOptions } from '../stable-diffusion'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
 import { formatMs } from '../base/format'
@@ -21,7 +22,8 @@ interface Flags extends ModelFlags, OutputFlags {
   steps?: number
   sampler?: string
   eta?: number
-  seed?: number | bigint
+  seed?: number | bigint | (number | bigint)[]
+  seeds?: 'same-generator' | 'per-image'
   width?: number
   height?: number
   count?: number
@@ -46,11 +48,13 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--format <name>', 'png, jpeg, webp or avif, where --out does not say it (png)')
     .option('--quality <number>', 'of JPEG, WebP (90) and AVIF (65), 1 to 100', parseNumber)
     .option('-n, --negative-prompt <text>', 'what it must not show')
-    .option('-g, --guidance <number>', 'how much the prompt counts (7.5); 1 turns guidance off', parseNumber)
-    .option('-s, --steps <number>', 'denoising steps (20)', parseNumber)
-    .option('--sampler <name>', "sampler (the checkpoint's own)")
-    .option('--eta <number>', 'share of fresh noise in each step, for DDIM (0)', parseNumber)
-    .option('--seed <number>', 'same seed, same image (random)', parseSeed)
+    .option('-g, --guidance <number>', "how much the prompt counts (the model's own, else 7.5); 1 turns guidance off", parseNumber)
+    .option('-s, --steps <number>', "denoising steps (the model's own, else 20)", parseNumber)
+    .option('--sampler <name>', `sampler (the checkpoint's own): ${samplerUsage(samplerNames)}`)
+    .option('--eta <number>', 'share of fresh noise in each step, for ddim and tcd (0)', parseNumber)
+    .option('--seed <number>', 'same seed, same image; -1 is random, as none is; with commas one for each image', parseSeed)
+    .addOption(new Option('--seeds <how>', 'random numbers of several images: one after the other from one seed, or seed + 1, … for the next')
+      .choices(['same-generator', 'per-image']))
     .option('-W, --width <pixels>', "width (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height (the model's own)", parseNumber)
     .option('-c, --count <number>', 'images to generate (1)', parseNumber)
@@ -63,7 +67,8 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
     .option('--long-prompts', 'let prompts beyond the window of the text encoder fill further ones')
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
-  addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'config', 'packedCache')
+  addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config',
+    'packedCache', 'packedCacheIn', 'lora')
   return command
     .option('-q, --quiet', 'print nothing but where the images are')
     .option('--json', 'print files and settings as JSON')
@@ -79,8 +84,9 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
   }
   const started = performance.now()
   // Chosen here, since files may be named after it.
-  const seed = flags.seed ?? randomInt(2 ** 32)
-  const output = await prepareOutput(prompt, seed, flags.count, flags)
+  const seed = Array.isArray(flags.seed) ? flags.seed.map(seedOrRandom) : seedOrRandom(flags.seed)
+  const count = flags.count ?? (Array.isArray(seed) ? seed.length : undefined)
+  const output = await prepareOutput(prompt, Array.isArray(seed) ? seed[0]! : seed, count, flags)
   let sd: StableDiffusion | undefined
   try {
     const load: LoadOptions = {
@@ -93,7 +99,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
       prompt, seed,
       ...given({
         negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta,
-        width: flags.width, height: flags.height, count: flags.count, image: flags.image, mask: flags.mask, fit: flags.fit,
+        width: flags.width, height: flags.height, count, seeds: flags.seeds, image: flags.image, mask: flags.mask, fit: flags.fit,
         keepOutside: flags.keepOutside, strength: flags.strength, clipSkip: flags.clipSkip, promptWeighting: flags.promptWeighting,
         longPrompts: flags.longPrompts,
         plan: flags.plan === undefined ? undefined : await readPlan(flags.plan),
@@ -101,7 +107,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
       signal, onProgress: step => bar?.step(step),
     })
     const files: string[] = []
-    for (const [i, image] of images.entries()) files.push(await image.save(output.files[i], output.options))
+    for (const [i, image] of images.entries()) files.push(await image.save(output.files[i]!, output.options))
     bar?.stop()
     report(images, files, flags, show ? performance.now() - started : undefined)
   } finally {
@@ -118,7 +124,12 @@ function report(images: GeneratedImage[], files: string[], flags: Flags, ms: num
     return
   }
   for (const file of files) process.stdout.write(`${shownPath(file)}\n`)
-  if (ms !== undefined) process.stderr.write(`seed ${images[0].seed}, ${formatMs(ms)}\n`)
+  if (ms !== undefined) process.stderr.write(`${seedsOf(images)}, ${formatMs(ms)}\n`)
+}
+
+function seedsOf(images: readonly GeneratedImage[]): string {
+  const seeds = [...new Set(images.map(({ seed }) => seed))]
+  return `${seeds.length === 1 ? 'seed' : 'seeds'} ${seeds.join(', ')}`
 }
 
 /** One line on a terminal that shows how far loading and generating are. */

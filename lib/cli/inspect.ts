@@ -1,15 +1,17 @@
 import { Command } from 'commander'
 import { AsdmError, printable } from '../base/errors'
 import { integer } from '../base/options'
-import { blockOf } from '../bench/profile'
+import { blockOf } from '../measure/profile'
 import { parseRuntime } from '../components/options'
 import { TextEncoder } from '../components/text-encoder'
 import { UNet } from '../components/unet'
 import { VAE } from '../components/vae'
 import { shownPath } from '../files/files'
 import type { Checkpoint } from '../model/checkpoint'
+import type { ModelDefaults } from '../model/defaults'
 import type { ProgramInfo } from '../native/binding'
 import { loadAddon } from '../native/load'
+import { samplersFor } from '../samplers'
 import { addModelFlags, modelHelp, openModel, type ModelFlags } from './model-flags'
 import { formatBytes, formatCount, table } from '../base/format'
 import { parseNumber } from './options'
@@ -50,7 +52,7 @@ export function inspectCommand(signal: AbortSignal): Command {
     .argument('<model>', modelHelp)
     .option('-W, --width <pixels>', "width to count for (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height to count for (the model's own)", parseNumber)
-    .option('-b, --batch <number>', 'latents in a UNet pass (2: one picture with guidance)', parseNumber)
+    .option('-b, --batch <number>', 'latents in a UNet pass (2: one image with guidance)', parseNumber)
   return addModelFlags(command, 'variant', 'config')
     .option('--json', 'print JSON')
     .action(async (model: string, flags: Flags) => inspect(model, flags, signal))
@@ -62,7 +64,7 @@ async function inspect(model: string, flags: Flags, signal: AbortSignal): Promis
   const total = (key: 'parameters' | 'storedBytes' | 'weightBytes'): number => parts.reduce((sum, part) => sum + part[key], 0)
   const report = {
     path: checkpoint.path, kind: checkpoint.kind, scheduler: printable(String(checkpoint.schedulerConfig._class_name)),
-    warnings: checkpoint.warnings,
+    samplers: samplersFor(checkpoint.schedulerConfig), defaults: checkpoint.defaults, warnings: checkpoint.warnings,
     parameters: total('parameters'), storedBytes: total('storedBytes'), weightBytes: total('weightBytes'), parts,
   }
   process.stdout.write(flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : `${asText(report)}\n`)
@@ -79,13 +81,13 @@ async function measure({ unet, vae, textEncoder }: Checkpoint, flags: Flags): Pr
     const t = keep(new TextEncoder(addon, textEncoder, options))
     const batch = integer(flags.batch ?? 2, '--batch', 1, 256)
     const multiple = v.factor
-    const [width, height] = [flags.width, flags.height].map((side, i) => {
-      const value = integer(side ?? u.config.sampleSize * v.factor, i === 0 ? '--width' : '--height', multiple, 8192)
+    const sideOf = (flag: 'width' | 'height'): number => {
+      const value = integer(flags[flag] ?? u.config.sampleSize * v.factor, `--${flag}`, multiple, 8192)
       if (value % multiple !== 0)
-        throw new AsdmError('INVALID_ARGUMENT',
-          `Expected ${i === 0 ? '--width' : '--height'} to be a multiple of ${multiple} but received ${value}`)
+        throw new AsdmError('INVALID_ARGUMENT', `Expected --${flag} to be a multiple of ${multiple} but received ${value}`)
       return value
-    })
+    }
+    const [width, height] = [sideOf('width'), sideOf('height')]
     const latent = { height: height / v.factor, width: width / v.factor }
     const length = t.config.maxPositionEmbeddings
     return [
@@ -118,6 +120,8 @@ function asText(
     path: string
     kind: string
     scheduler: unknown
+    samplers: readonly string[]
+    defaults: ModelDefaults
     warnings: string[]
     parameters: number
     storedBytes: number
@@ -130,6 +134,9 @@ function asText(
     `${report.kind === 'folder' ? 'diffusers folder' : 'single file'}, scheduler ${String(report.scheduler)}, `
     + `${formatCount(report.parameters)} parameters, `
     + `weights ${formatBytes(report.storedBytes)} on the disk and ${formatBytes(report.weightBytes)} in memory`,
+    `by default guidance ${report.defaults.guidanceScale}, ${report.defaults.steps} steps`
+    + (report.defaults.clipSkip === 0 ? '' : `, ${report.defaults.clipSkip} text encoder layers skipped`),
+    `samplers ${report.samplers.join(', ')}`,
     ...report.warnings.map(warning => `Warning: ${warning}`),
   ]
   for (const { name, input, macs, parameters, arenaBytes, scratchBytes, weightBytes, blocks } of report.parts) {

@@ -7,6 +7,7 @@ import { assembleCommand } from './assemble'
 import { benchCommand } from './bench'
 import { buildCommand } from './build'
 import { convertCommand } from './convert'
+import { distillCommand } from './distill'
 import { doctorCommand } from './doctor'
 import { evalCommand } from './eval'
 import { exportOnnxCommand } from './export-onnx'
@@ -28,13 +29,13 @@ async function main(argv: string[]): Promise<number> {
   process.on('SIGINT', onInterrupt)
   process.stdout.on('error', ignoreClosedPipe)
   const program = new Command('asdm')
-    .description('Stable Diffusion on your own processor')
+    .description('Stable Diffusion on your own CPU')
     .version(packageVersion())
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
   const commands = [
-    generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, scoreCommand, benchCommand, assembleCommand,
+    generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, scoreCommand, benchCommand, assembleCommand, distillCommand,
     pullCommand, convertCommand, exportOnnxCommand, doctorCommand, buildCommand,
   ]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { locateModel } from '../hub/locate-model'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
+import type { LoraOptions } from '../lora/options'
 import type { LoadOptions } from '../stable-diffusion'
 import { given, parseNumber } from './options'
 
@@ -13,9 +14,13 @@ export interface ModelFlags {
   variant?: string
   revision?: string
   tokenizer?: string
+  vae?: string
+  textEncoder?: string
   config?: string
   unet?: Record<string, string>
   packedCache?: true
+  packedCacheIn?: string
+  lora?: LoraOptions[]
 }
 
 /** What a model is, in help. */
@@ -26,15 +31,19 @@ const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
   threads: () => new Option('-t, --threads <number>', 'threads that compute (all cores)').argParser(parseNumber),
   cpu: () => new Option('--cpu <set>', 'kernel set: auto, or one that asdm doctor lists'),
   dtype: () => new Option('--dtype <dtype>', 'number format: fp32 (the default), bf16 or int8'),
-  device: () => new Option('--device <device>', 'where it runs (auto)'),
+  device: () => new Option('--device <device>', 'where it runs: auto (the default), or one that asdm doctor lists'),
   variant: () => new Option('--variant <name>', 'variant of the weight files, as fp16'),
   revision: () => new Option('--revision <name>', 'branch, tag or commit of a model on the hub (main)'),
   tokenizer: () => new Option('--tokenizer <folder>', "tokenizer to use instead of the checkpoint's"),
+  vae: () => new Option('--vae <path>', "VAE to use instead of the checkpoint's: a folder or a .safetensors file"),
+  textEncoder: () => new Option('--text-encoder <path>', "text encoder to use instead of the checkpoint's, likewise"),
   config: () => new Option('--config <folder>', "configs to use instead of the checkpoint's"),
   unet: () => new Option(
     '--unet <name=path>', 'a further UNet that plans may name: its folder, or a diffusers folder with one; may be repeated',
   ).argParser(parseUNet),
-  packedCache: () => new Option('--packed-cache', 'keep the weights as packed beside those they come from, and map them next time'),
+  packedCache: () => new Option('--packed-cache', 'keep the weights as packed beside those they come from, and read them next time'),
+  packedCacheIn: () => new Option('--packed-cache-in <folder>', 'the same in a folder of their own'),
+  lora: () => new Option('--lora <file[:weight]>', 'a LoRA to merge into the weights, as style.safetensors:0.8 (1); may be repeated').argParser(parseLora),
 }
 
 /** Adds some of the flags of {@link ModelFlags} to a command. */
@@ -45,18 +54,26 @@ export function addModelFlags(command: Command, ...names: (keyof ModelFlags)[]):
 
 function parseUNet(text: string, before: Record<string, string> = {}): Record<string, string> {
   const [, name, path] = /^([^=]+)=(.+)$/s.exec(text) ?? []
-  if (name === undefined) throw new InvalidArgumentError('Expected name=path, as light=models/light.')
+  if (name === undefined || path === undefined) throw new InvalidArgumentError('Expected name=path, as light=models/light.')
   if (Object.hasOwn(before, name)) throw new InvalidArgumentError(`Expected each UNet once but ${name} was given twice.`)
   return { ...before, [name]: path }
 }
 
+/** `style.safetensors:0.8`; a colon that no number follows belongs to the path. */
+function parseLora(text: string, before: LoraOptions[] = []): LoraOptions[] {
+  const [, path, weight] = /^(.+):(-?\d*\.?\d+)$/s.exec(text) ?? []
+  return [...before, path === undefined ? { path: text } : { path, weight: Number(weight) }]
+}
+
 /** The flags as options of `StableDiffusion.load`, which checks them. */
 export function loadOptions(
-  { threads, cpu, dtype, device, variant, revision, tokenizer, config, unet, packedCache }: ModelFlags,
+  {
+    threads, cpu, dtype, device, variant, revision, tokenizer, vae, textEncoder, config, unet, packedCache, packedCacheIn, lora,
+  }: ModelFlags,
 ): LoadOptions {
   return given({
-    threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, config,
-    unets: unet, packedCache,
+    threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, vae,
+    textEncoder, config, unets: unet, packedCache: packedCacheIn ?? packedCache, loras: lora,
   })
 }
 

@@ -9,11 +9,14 @@ export function parseNumber(text: string): number {
   return value
 }
 
-/** A seed: a number, or a BigInt where a number would lose digits. */
-export function parseSeed(text: string): number | bigint {
-  if (!/^\d{1,20}$/.test(text)) throw new InvalidArgumentError('Expected a whole number from 0 to 18446744073709551615.')
-  const seed = BigInt(text)
-  return seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed
+/** A seed, or several with commas between: a number, or a BigInt where a number would lose digits; -1 is random. */
+export function parseSeed(text: string): number | bigint | (number | bigint)[] {
+  const seeds = text.split(',').map(each => {
+    if (!/^(\d{1,20}|-1)$/.test(each)) throw new InvalidArgumentError('Expected whole numbers from 0 to 18446744073709551615, or -1.')
+    const seed = BigInt(each)
+    return seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed
+  })
+  return seeds.length === 1 ? seeds[0]! : seeds
 }
 
 /** A plan on the command line: a file where the text ends as one, or else builders, which the library reads. */

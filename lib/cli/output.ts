@@ -15,7 +15,7 @@ export interface OutputFlags {
 }
 
 /** Files to write, one for each image, and how. */
-export interface Output {
+interface Output {
   files: string[]
   options: SaveOptions
 }

@@ -15,7 +15,7 @@ import { presetNames } from '../plan/presets'
 import type { PlanReport } from '../plan/report'
 import { planUsage, resolvePlan } from '../plan/source'
 import { createSampler } from '../samplers'
-import { checkUNetPaths, openFurtherUNet } from '../stable-diffusion'
+import { checkUNetPaths, openFurtherUNet } from '../parts'
 import { addModelFlags, modelHelp, openModel, type ModelFlags } from './model-flags'
 import { parseNumber, readPlan } from './options'
 
@@ -38,12 +38,12 @@ export function planCommand(signal: AbortSignal): Command {
     .description('show what a plan computes and inherits, step by step')
     .argument('<plan>', `a preset (${presetNames.join(', ')}), a JSON file, or builders joined by ";": ${planUsage.join(', ')}`)
     .requiredOption('-m, --model <path>', modelHelp)
-    .option('-s, --steps <number>', 'denoising steps (20)', parseNumber)
+    .option('-s, --steps <number>', "denoising steps (the model's own, else 20)", parseNumber)
     .option('--sampler <name>', "sampler (the checkpoint's own)")
     .option('--eta <number>', 'share of fresh noise in each step, for DDIM (0)', parseNumber)
     .option('-W, --width <pixels>', "width to count for (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height to count for (the model's own)", parseNumber)
-    .option('-c, --count <number>', 'pictures at once (1)', parseNumber)
+    .option('-c, --count <number>', 'images at once (1)', parseNumber)
     .option('--no-guidance', 'count for a run without guidance')
   return addModelFlags(command, 'unet', 'variant')
     .option('-o, --out <file>', 'write the plan as JSON')
@@ -56,7 +56,7 @@ async function show(source: string, flags: Flags, signal: AbortSignal): Promise<
   const sampler = flags.sampler === undefined
     ? createSampler(checkpoint.schedulerConfig)
     : createSampler(flags.sampler, checkpoint.schedulerConfig)
-  sampler.setTimesteps(flags.steps ?? 20)
+  sampler.setTimesteps(flags.steps ?? checkpoint.defaults.steps)
   const steps = sampler.timesteps.length
   const addon = loadAddon()
   const native = parseRuntime({}, addon)
@@ -68,15 +68,16 @@ async function show(source: string, flags: Flags, signal: AbortSignal): Promise<
       built[name] = new UNet(addon, await openFurtherUNet(folder, name, unet.config, { variant: flags.variant, signal }), native)
     const unets = Object.fromEntries(Object.entries(built).map(([name, each]) => [name, unetFacts(each.config, each.tapNames())]))
     const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta: flags.eta ?? 0 }))
-    const plan = resolvePlan(await readPlan(source), { unets, steps, stochastic })
+    const plan = resolvePlan(await readPlan(source), { unets, steps, order: sampler.order, stochastic })
     const guided = flags.guidance && unet.config.timeCondDim === undefined
     const expanded = expandPlan(plan, steps, guided)
     const factor = 2 ** (checkpoint.vae.config.blockOutChannels.length - 1)
-    const [width, height] = [flags.width, flags.height].map((side, i) =>
-      Math.ceil(integer(side ?? unet.config.sampleSize * factor, i === 0 ? '--width' : '--height', factor, 8192) / factor))
-    run = new PlannedRun(built, expanded, {
+    const sideOf = (flag: 'width' | 'height'): number =>
+      Math.ceil(integer(flags[flag] ?? unet.config.sampleSize * factor, `--${flag}`, factor, 8192) / factor)
+    const [width, height] = [sideOf('width'), sideOf('height')]
+    run = await PlannedRun.compile(built, expanded, {
       images: integer(flags.count ?? 1, '--count', 1, 256), height, width, length: checkpoint.textEncoder.config.maxPositionEmbeddings, guided,
-    }, plan)
+    }, plan, signal)
     const { report } = run
     if (flags.out !== undefined) await savePlan(plan, flags.out)
     if (flags.json === true) {

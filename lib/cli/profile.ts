@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander'
 import { AsdmError } from '../base/errors'
-import type { ProfileRow } from '../bench/profile'
-import { shapeOf, rollUp } from '../bench/profile'
-import { profilePart, profileParts, type PartProfile, type ProfiledStep, type ProfilePart } from '../bench/profile-model'
+import type { ProfileRow } from '../measure/profile'
+import { shapeOf, rollUp } from '../measure/profile'
+import { profilePart, profileParts, type PartProfile, type ProfiledStep, type ProfilePart } from '../measure/profile-model'
 import { parseRuntime } from '../components/options'
 import { shownPath } from '../files/files'
 import { loadAddon } from '../native/load'
@@ -39,7 +39,7 @@ export function profileCommand(signal: AbortSignal): Command {
     .option('-s, --steps <number>', 'denoising steps of the plan (20)', parseNumber)
     .option('-W, --width <pixels>', "width (the model's own)", parseNumber)
     .option('-H, --height <pixels>', "height (the model's own)", parseNumber)
-    .option('-b, --batch <number>', 'latents in a pass (2: one picture with guidance)', parseNumber)
+    .option('-b, --batch <number>', 'latents in a pass (2: one image with guidance)', parseNumber)
     .option('-r, --runs <number>', 'passes to take the median of (3)', parseNumber)
     .addOption(new Option('--by <level>', 'one table, with a row for each').choices(levels))
   return addModelFlags(command, 'threads', 'cpu', 'dtype', 'variant')
@@ -73,7 +73,7 @@ function asText(model: string, report: PartProfile, by: Level | undefined): stri
   const size = Object.entries(input).map(([key, value]) => `${key} ${value}`).join(', ')
   const best = Object.entries(peaks.arithmetic).map(([format, perSecond]) =>
     `${(perSecond / 1e9).toFixed(0)} GFLOP/s in ${format}`).join(', ')
-  const memory = peaks.copy[peaks.copy.length - 1]
+  const memory = peaks.copy.at(-1)!
   const lines = [
     `${model}: ${partNames[part]}, ${size}, ${dtype} on ${cpu}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, median of ${runs}`,
     `The machine does at most ${best}, and copies ${(memory.perSecond / 1e9).toFixed(1)} GB/s in memory (read and written).`,
@@ -101,7 +101,7 @@ function stepsOf({ steps, adaptive = { full: [], inheriting: [] } }: ProfiledSte
     ...named(steps, ''), ...named(adaptive.full, ' where no adaptive rule inherits'),
     ...named(adaptive.inheriting, ' where adaptive rules inherit'),
   ].join('; ')
-  return text[0].toUpperCase() + text.slice(1)
+  return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
 function rowsBy({ blocks, layers, units, kinds, calls }: ProfiledStep, by: Level): ProfileRow[] {

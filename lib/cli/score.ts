@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
 import { AsdmError } from '../base/errors'
-import { fileError, shownPath } from '../files/files'
+import { writeError, shownPath } from '../files/files'
 import { dropRecipe } from '../score/recipe'
 import { scoreUnits, type ScoreOptions, type ScoreReport } from '../score/score'
 import { addModelFlags, loadOptions, modelHelp, type ModelFlags } from './model-flags'
@@ -36,7 +36,7 @@ export function scoreCommand(signal: AbortSignal): Command {
     .option('-c, --count <number>', 'latents for each prompt (1)', parseNumber)
     .option('--seed <number>', 'seed of the first latents; the next have the next one (1000)', parseNumber)
     .option('-s, --steps <number>', 'denoising steps (10)', parseNumber)
-    .option('-g, --guidance <number>', 'how much the prompt counts (7.5); 1 turns guidance off', parseNumber)
+    .option('-g, --guidance <number>', "how much the prompt counts (the model's own, else 7.5); 1 turns guidance off", parseNumber)
     .option('--sampler <name>', "sampler (the checkpoint's own)")
     .option('-u, --unit <prefix>', 'a unit, layer or block to score; may be repeated (all that can be left out)', collect)
     .option('-o, --out <file>', 'write the scores as JSON')
@@ -80,7 +80,7 @@ async function run(flags: Flags, signal: AbortSignal): Promise<void> {
 }
 
 async function write(file: string, value: unknown): Promise<void> {
-  await writeFile(file, `${JSON.stringify(value, undefined, 2)}\n`).catch((error: unknown) => { throw fileError(error, file) })
+  await writeFile(file, `${JSON.stringify(value, undefined, 2)}\n`).catch((error: unknown) => { throw writeError(error, file) })
 }
 
 function asText({ settings, full, units }: ScoreReport): string {
