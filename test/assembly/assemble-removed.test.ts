@@ -5,6 +5,7 @@ import { parseUNetConfig } from '../../lib/model/unet-config'
 import type { UNetConfig } from '../../lib/native/configs'
 import { create, sd15, smallUNet, writeWeights } from '../graph/support'
 import { repoPath } from '../support/fixtures'
+import { passInputs } from '../support/passes'
 import { temporaryFolder } from '../support/temporary'
 
 const config: UNetConfig = { ...smallUNet, blockOutChannels: [16, 16], layersPerBlock: [2, 2], transformerLayersPerBlock: [2, 2] }
@@ -32,15 +33,18 @@ for (const removed of [
     const without = create({ kind: 'unet', config: { ...config, removed } })
     const asked = new Set(without.weights().map(({ name }) => name))
     t.false([...asked].some(gone))
+    // A branch goes with the norm before it.
+    for (const [i, branch] of ['attn1', 'attn2', 'ff'].entries())
+      t.is(asked.has(`${block}.norm${i + 1}.weight`), !removed.some(prefix => [`${block}.${branch}`, block].includes(prefix)) && !gone(`${block}.norm${i + 1}.weight`))
     t.true(asked.size < sources.length)
     await full.load(sources).promise
     await without.load(sources.filter(({ name }) => asked.has(name))).promise
-    const inputs = {
+    const inputs = passInputs({
       sample: {
         data: Float32Array.from({ length: 2 * 4 * 7 * 6 }, (_, i) => Math.sin(i * 0.37)), shape: [2, 4, 7, 6],
       }, timesteps: Float32Array.of(3, 870),
       encoderHiddenStates: { data: Float32Array.from({ length: 2 * 5 * 12 }, (_, i) => Math.cos(i * 0.11)), shape: [2, 5, 12] },
-    }
+    })
     const [a, b] = [await full.forward(inputs).promise, await without.forward(inputs).promise]
     t.true(a.sample.data.every(Number.isFinite))
     t.deepEqual([...b.sample.data], [...a.sample.data])

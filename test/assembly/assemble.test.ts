@@ -13,6 +13,7 @@ import type { UNetConfig, WeightSource } from '../../lib/native/configs'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { create, fixtureWeights } from '../graph/support'
 import { fixture, loadExpected, repoPath } from '../support/fixtures'
+import { passInputs } from '../support/passes'
 import { temporaryFolder } from '../support/temporary'
 
 const tiny = fixture('sd15-tiny')
@@ -84,7 +85,7 @@ for (const [name, config] of [
     fs.writeFileSync(path.join(folder, 'hand.bin'), Buffer.concat(chunks))
     await model.load(byHand).promise
     const { sample, timesteps, encoderHiddenStates } = pass()
-    const expected = await model.forward({ sample, timesteps: timesteps.data as Float32Array, encoderHiddenStates }).promise
+    const expected = await model.forward(passInputs({ sample, timesteps: timesteps.data as Float32Array, encoderHiddenStates })).promise
     model.dispose()
 
     const unet = await UNet.load(path.join(out, 'unet'))

@@ -15,7 +15,7 @@ const good = (): any => ({
   },
   'conv_out': {
     experts: [{ checkpoint: 'sd' }, { checkpoint: 'other', prefix: 'conv_in', noise: 0.5, seed: 7, fit: 'end' }],
-    router: { activation: 'softmax', start: [0.5, 0] },
+    router: { activation: 'softmax', start: [0.7, 0.3] },
   },
   },
 })
@@ -54,6 +54,7 @@ const places: [string, (recipe: any) => void, RegExp][] = [
   ['start', r => { r.units.conv_out.router.start = 'last' }, /router\.start/],
   ['rates of other experts', r => { r.units.conv_out.router.start = [1] }, /router\.start/],
   ['a rate', r => { r.units.conv_out.router.start = [1, 2] }, /router\.start\[1\]/],
+  ['softmax rates of another sum', r => { r.units.conv_out.router.start = [0.5, 0.25] }, /router\.start to be rates that sum to 1.*0\.75/],
   ['no rates', r => { r.units.conv_out.router.start = [0, 0] }, /router\.start/],
   ['experts and drop', r => { r.units.conv_out.drop = true }, /\["conv_out"\] to have only known keys/],
   ['stages', r => { r.target.stages = 0 }, /recipe\.target\.stages/],

@@ -1,8 +1,9 @@
 import { createRequire } from 'node:module'
 import test, { type ExecutionContext } from 'ava'
 import { AsdmError, type ErrorCode } from '../../lib/base/errors'
-import type { ForwardInputs, NativeModel } from '../../lib/native/binding'
+import type { NativeModel } from '../../lib/native/binding'
 import { loadAddon, locateAddon } from '../../lib/native/load'
+import { idInputs, withValues } from '../support/passes'
 import { inputsOf, loaded, options, specs, textConfig, unetConfig, unetInputs, vaeConfig, writeWeights, zeros } from './support'
 
 // The addon is called here without the public layer's checks, as any code can.
@@ -29,7 +30,7 @@ const strange: [string, unknown][] = [
     Object.defineProperties(
       {},
       Object.fromEntries([
-        'kind', 'config', 'dtype', 'threads', 'cpu', 'batch', 'ids', 'sample', 'taps',
+        'kind', 'config', 'dtype', 'threads', 'cpu', 'batch', 'values', 'ids', 'sample', 'data', 'taps',
       ].map(key => [key, { get: throwing }])),
     ),
   ],
@@ -117,17 +118,42 @@ test('methods refuse other objects and the class makes no models', t => {
   const model = raw.createModel(specs.unet, options)
   for (const newTarget of [model.constructor, Object, class {}]) t.throws(() => Reflect.construct(model.constructor, [], newTarget))
   t.throws(() => (model.constructor as () => void)())
-  for (const method of ['weights', 'tapNames', 'describe', 'load', 'forward', 'trim', 'dispose', 'cancel'])
+  for (const method of ['weights', 'tapNames', 'describe', 'load', 'forward', 'createRun', 'trim', 'dispose'])
     for (const self of [
       undefined, null, 5, {}, [], new Map(), raw, Object.create(model), Object.create(Object.getPrototypeOf(model) as object),
       new Proxy(model, {}),
     ])
       t.throws(() => (any(model)[method] as () => void).call(self), undefined, method)
   t.throws(() => model.load([], undefined), { code: 'INVALID_ARGUMENT', message: /settle/ })
-  for (const call of [-1, NaN, 'x', undefined, 2 ** 60]) t.throws(() => any(model).cancel(call), { code: 'INVALID_ARGUMENT' })
-  for (const call of [0, 1, 2 ** 53]) t.notThrows(() => any(model).cancel(call))
+  for (const call of [-1, NaN, 'x', undefined, 2 ** 60]) t.throws(() => any(raw).cancel(call), { code: 'INVALID_ARGUMENT' })
+  for (const call of [0, 1, 2 ** 53]) t.notThrows(() => any(raw).cancel(call))
+  t.false(any(raw).feed())
   t.true(model.weights().length > 0)
   model.dispose()
+})
+
+test('methods of a run refuse other objects, and a run is of no use once it or its model is gone', async t => {
+  const raw = createRequire(__filename)(locateAddon().file)
+  const model = raw.createModel(specs.unet, options)
+  const create = () => new Promise<any>((resolve, reject) => {
+    model.createRun({ batch: 1, height: 8, width: 8, length: 5 }, [{ inherit: [], conditionalOnly: false }], undefined, [],
+      (code: string | null, run: unknown) => (code === null ? resolve(run) : reject(new Error(`${code}: ${String(run)}`))))
+  })
+  const [run, other] = [await create(), await create()]
+  for (const method of ['condition', 'probe', 'forward', 'dispose'])
+    for (const self of [undefined, null, 5, {}, model, raw, Object.create(run), new Proxy(run, {})])
+      t.throws(() => run[method].call(self, 0, 0, {}, () => {}), undefined, method)
+  t.throws(() => model.forward.call(run, {}, () => {}))
+  t.throws(() => run.condition({}), { code: 'INVALID_ARGUMENT', message: /settle/ })
+  for (const step of [-1, 0.5, NaN, 'x', 2 ** 60]) t.throws(() => run.forward(step, 0, unetInputs(), () => {}), { code: 'INVALID_ARGUMENT' })
+  run.dispose()
+  run.dispose()
+  t.throws(() => run.forward(0, 0, unetInputs(), () => {}), { code: 'DISPOSED' })
+  t.throws(() => run.condition({}, () => {}), { code: 'DISPOSED' })
+  model.dispose()
+  t.throws(() => other.condition({}, () => {}), { code: 'DISPOSED' })
+  other.dispose()
+  t.throws(() => model.createRun({}, [], undefined, [], () => {}), undefined)
 })
 
 test('describe refuses strange shapes', t => {
@@ -214,9 +240,10 @@ test('forward refuses strange inputs of every kind of model', async t => {
     const model = await loaded(kind)
     const good = inputsOf[kind]()
     for (const [name, value] of strange) await forwardRefuses(t, model, value, ['INVALID_ARGUMENT'], `${kind}: ${name}`)
-    for (const key of Object.keys(good)) {
-      for (const [name, value] of strange.filter(([name]) => name !== 'a number' || key !== 'batch'))
-        await forwardRefuses(t, model, { ...good, [key]: value }, ['INVALID_ARGUMENT', 'SHAPE_MISMATCH'], `${kind}.${key}: ${name}`)
+    for (const [name, value] of strange) {
+      await forwardRefuses(t, model, { ...good, values: value }, ['INVALID_ARGUMENT'], `${kind}.values: ${name}`)
+      for (const key of Object.keys(good.values))
+        await forwardRefuses(t, model, { values: { ...good.values, [key]: value } }, ['INVALID_ARGUMENT', 'SHAPE_MISMATCH'], `${kind}.${key}: ${name}`)
     }
     for (const [name, value] of strange.filter(([name]) => name !== 'undefined' && name !== 'an array'))
       await forwardRefuses(t, model, { ...good, taps: value }, ['INVALID_ARGUMENT'], `${kind}.taps: ${name}`)
@@ -229,7 +256,7 @@ test('forward refuses strange inputs of every kind of model', async t => {
 test('forward refuses tensors whose parts disagree', async t => {
   const model = await loaded()
   const good = unetInputs()
-  const sample = good.sample!
+  const { sample } = good.values
   const detached = new Float32Array(256)
   structuredClone(detached, { transfer: [detached.buffer] })
   const shrunk = new (any(ArrayBuffer))(1024, { maxByteLength: 1024 }) as ArrayBuffer & { resize(size: number): void }
@@ -254,17 +281,17 @@ test('forward refuses tensors whose parts disagree', async t => {
   ]
   for (const [name, value] of cases) {
     if (name === 'odd size') { // fits the model's downsampling or is refused; never anything else
-      await model.forward({ ...good, sample: any(value) }).promise.then(
+      await model.forward(withValues(good, { sample: any(value) })).promise.then(
         out => t.deepEqual(out.sample.shape, [1, 4, 7, 9]), error => t.is((error as AsdmError).code, 'SHAPE_MISMATCH'),
       )
       continue
     }
-    await forwardRefuses(t, model, { ...good, sample: value }, ['SHAPE_MISMATCH', 'INVALID_ARGUMENT'], name)
+    await forwardRefuses(t, model, withValues(good, { sample: any(value) }), ['SHAPE_MISMATCH', 'INVALID_ARGUMENT'], name)
   }
-  await forwardRefuses(t, model, { ...good, timesteps: new Float32Array(2) }, ['SHAPE_MISMATCH', 'INVALID_ARGUMENT'], 'timesteps')
-  await forwardRefuses(t, model, { ...good, encoderHiddenStates: zeros(1, 5, 15) }, ['SHAPE_MISMATCH'], 'text width')
-  await forwardRefuses(t, model, { ...good, encoderHiddenStates: zeros(2, 5, 16) }, ['SHAPE_MISMATCH'], 'text batch')
-  const shared: ForwardInputs = { ...good, sample: { data: new Float32Array(new SharedArrayBuffer(1024)), shape: [1, 4, 8, 8] } }
+  await forwardRefuses(t, model, withValues(good, { timesteps: [0, 0] }), ['SHAPE_MISMATCH', 'INVALID_ARGUMENT'], 'timesteps')
+  await forwardRefuses(t, model, withValues(good, { encoderHiddenStates: zeros(1, 5, 15) }), ['SHAPE_MISMATCH'], 'text width')
+  await forwardRefuses(t, model, withValues(good, { encoderHiddenStates: zeros(2, 5, 16) }), ['SHAPE_MISMATCH'], 'text batch')
+  const shared = withValues(good, { sample: { data: new Float32Array(new SharedArrayBuffer(1024)), shape: [1, 4, 8, 8] } })
   t.is((await model.forward(shared).promise).sample.data.length, 256)
   model.dispose()
 })
@@ -273,13 +300,13 @@ test('text encoder inputs are checked', async t => {
   const model = await loaded('text_encoder')
   const ids = (...list: number[]): Int32Array => Int32Array.from(list)
   const codes: ErrorCode[] = ['SHAPE_MISMATCH', 'INVALID_ARGUMENT']
-  await forwardRefuses(t, model, { ids: ids(), batch: 1 }, codes, 'no ids')
-  await forwardRefuses(t, model, { ids: ids(1, 2, 3), batch: 2 }, codes, 'uneven')
-  await forwardRefuses(t, model, { ids: new Int32Array(13), batch: 1 }, codes, 'longer than the window')
-  await forwardRefuses(t, model, { ids: ids(50), batch: 1 }, codes, 'outside the vocabulary')
-  await forwardRefuses(t, model, { ids: ids(-1), batch: 1 }, codes, 'negative')
-  await forwardRefuses(t, model, { ids: new Int32Array(12), batch: 1, clipSkip: 5 }, codes, 'skips more layers than there are')
-  await forwardRefuses(t, model, { ids: new Int32Array(12), batch: 1, clipSkip: -1 }, codes, 'negative skip')
-  await forwardRefuses(t, model, { ids: new Int32Array(12), batch: 2 ** 31 - 1 }, codes, 'huge batch')
+  await forwardRefuses(t, model, idInputs(ids(), 1), codes, 'no ids')
+  await forwardRefuses(t, model, idInputs(ids(1, 2, 3), 2), codes, 'uneven')
+  await forwardRefuses(t, model, idInputs(new Int32Array(13), 1), codes, 'longer than the window')
+  await forwardRefuses(t, model, idInputs(ids(50), 1), codes, 'outside the vocabulary')
+  await forwardRefuses(t, model, idInputs(ids(-1), 1), codes, 'negative')
+  await forwardRefuses(t, model, idInputs(new Int32Array(12), 1, 5), codes, 'skips more layers than there are')
+  await forwardRefuses(t, model, idInputs(new Int32Array(12), 1, -1), codes, 'negative skip')
+  await forwardRefuses(t, model, { values: { ids: { data: new Int32Array(12), shape: [2 ** 31 - 1, 1] } } }, codes, 'huge batch')
   model.dispose()
 })

@@ -107,16 +107,19 @@ test('inputs are copied before the call returns', async t => {
   const expected = (await model.forward(unetInputs()).promise).sample
   const inputs = unetInputs()
   const call = model.forward(inputs)
-  inputs.sample!.data.fill(NaN)
-  inputs.timesteps!.fill(NaN)
-  structuredClone(inputs.encoderHiddenStates!.data, { transfer: [inputs.encoderHiddenStates!.data.buffer as ArrayBuffer] })
+  const { sample, timesteps, encoder_hidden_states: text } = inputs.values
+  sample.data.fill(NaN)
+  timesteps.data.fill(NaN)
+  structuredClone(text.data, { transfer: [text.data.buffer as ArrayBuffer] })
   t.deepEqual((await call.promise).sample, expected)
   model.dispose()
 })
 
 test('a getter that disposes the model is survived', async t => {
   for (const use of [
-    (model: NativeModel) => model.forward({ ...unetInputs(), get timesteps() { model.dispose(); return new Float32Array([1]) } }),
+    (model: NativeModel) => model.forward({
+      values: { ...unetInputs().values, get timesteps() { model.dispose(); return { data: new Float32Array([1]), shape: [1] } } },
+    }),
     (model: NativeModel) => model.describe({ get batch() { model.dispose(); return 1 }, height: 8, width: 8, length: 5 }),
     (model: NativeModel) => model.load([{ ...writeWeights(model)[0], get end() { model.dispose(); return 4 } }]),
   ]) {

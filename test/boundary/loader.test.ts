@@ -28,20 +28,20 @@ function temporary(): string {
   return folder
 }
 
+/** The compiled loader, and the floors below it, which it is made of. */
+function copyLoader(to: string): void {
+  const compiled = path.dirname(require.resolve('../../lib/index'))
+  for (const floor of ['base', 'files', 'native'])
+    fs.cpSync(path.join(compiled, floor), path.join(to, floor), { recursive: true, filter: file => !/\.(map|d\.ts)$/.test(file) })
+}
+
 /** An installed asdm of the compiled loader alone, with the given files beside it; `{binary}` stands for the real one. */
 function installed(files: Record<string, string>): { folder: string, locate(env?: NodeJS.ProcessEnv): Report } {
   const folder = temporary()
   const own = path.join(folder, 'node_modules', 'asdm')
   fs.mkdirSync(own, { recursive: true })
   fs.writeFileSync(path.join(own, 'package.json'), JSON.stringify({ name: 'asdm' }))
-  const compiled = path.dirname(require.resolve('../../lib/index'))
-  for (const file of [
-    'base/errors.js', 'base/realms.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js',
-    'native/binding.js', 'native/platform-packages.js', 'native/package-manager.js', 'native/remedy.js',
-  ]) {
-    fs.mkdirSync(path.dirname(path.join(own, 'dist', file)), { recursive: true })
-    fs.copyFileSync(path.join(compiled, file), path.join(own, 'dist', file))
-  }
+  copyLoader(path.join(own, 'dist'))
   for (const [name, content] of Object.entries(files)) {
     const file = path.join(folder, 'node_modules', name)
     fs.mkdirSync(path.dirname(file), { recursive: true })
@@ -152,22 +152,19 @@ test('in an archive of any name unpacked files are used, and their lack is told'
   t.regex(locate().message!, /asar archive.*asarUnpack/)
 })
 
-test('in a bundle the message says to keep asdm external', t => {
+test('in a bundle the binary is found beside it, and its lack is told', t => {
   const folder = temporary()
-  const compiled = path.dirname(require.resolve('../../lib/index'))
-  for (const file of [
-    'base/errors.js', 'base/realms.js', 'files/package-root.js', 'native/load.js', 'native/wrap.js', 'native/platform.js',
-    'native/binding.js', 'native/platform-packages.js', 'native/package-manager.js', 'native/remedy.js',
-  ]) {
-    fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true })
-    fs.copyFileSync(path.join(compiled, file), path.join(folder, file))
-  }
+  copyLoader(folder)
   const { ASDM_BINARY: _, ...env } = process.env
   const output = execFileSync(process.execPath, ['-e', report, path.join(folder, 'native', 'load.js')], { encoding: 'utf8', env })
   const { code, message } = JSON.parse(output) as Report
   t.is(code, 'NATIVE_NOT_FOUND')
-  t.regex(message!, /was bundled into .*keep asdm external.*--external:asdm/)
+  t.regex(message!, /was bundled into .*cp node_modules\/@asdm\/[\w-]+\/asdm\.node .*keep asdm external.*--external:asdm/)
   t.notRegex(message!, /asdm build/)
+  const beside = path.join(folder, 'native', 'asdm.node')
+  fs.copyFileSync(binary, beside)
+  const found = execFileSync(process.execPath, ['-e', report, path.join(folder, 'native', 'load.js')], { encoding: 'utf8', env })
+  t.like(JSON.parse(found), { file: beside, abi: ABI })
 })
 
 test('ASDM_BINARY is used, and nothing else when it fails', t => {

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
 import { loadAddon } from '../../lib/native/load'
-import { loaded, options, runScript, unetConfig, unetInputs, zeros } from './support'
+import { loaded, options, runScript, unetConfig, unetInputs } from './support'
 
 test('shapes beyond all memory are an error, and the model works after it', async t => {
   const model = await loaded()
@@ -28,7 +28,7 @@ test('a forward whose activations do not fit rejects with OUT_OF_MEMORY', async 
     const model = await support.loaded()
     const before = (await model.forward(support.unetInputs()).promise).sample.data
     const size = 8192
-    const inputs = { sample: support.zeros(1, 4, size, size), timesteps: new Float32Array(1), encoderHiddenStates: support.zeros(1, 5, 16) }
+    const inputs = support.unetInputs(size)
     const { execFileSync } = require('child_process')
     const used = Number(/VmSize:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
     execFileSync('prlimit', ['--pid', process.pid, '--as=' + (used + 3 * 2 ** 30)])
@@ -65,7 +65,7 @@ test('loads, forwards, aborts, failures and disposals leave resident memory flat
       const cancelled = model.forward(inputs)
       cancelled.cancel()
       await cancelled.promise.catch(() => {})
-      await kept.forward({ ...inputs, sample: support.zeros(1, 3, 8, 8) }).promise.catch(() => {})
+      await kept.forward({ values: { ...inputs.values, sample: support.zeros(1, 3, 8, 8) } }).promise.catch(() => {})
       await kept.forward(inputs).promise
       kept.trim()
       model.dispose()
@@ -94,7 +94,7 @@ test('loads, forwards, aborts, failures and disposals leave resident memory flat
 test('many calls at once are served', async t => {
   const model = await loaded()
   const results = await Promise.all(Array.from(
-    { length: 200 }, () => model.forward({ ...unetInputs(), sample: zeros(1, 4, 8, 8) }).promise,
+    { length: 200 }, () => model.forward(unetInputs()).promise,
   ))
   t.true(results.every(({ sample }) => sample.data.length === 256))
   model.dispose()

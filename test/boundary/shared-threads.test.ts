@@ -4,8 +4,8 @@ import { aborted, delay, loaded, longInputs, runScript, unetInputs } from './sup
 
 /** Inputs that are not all zero, and differ by `seed`. */
 function inputs(seed: number, size = 16): ForwardInputs {
-  const given = unetInputs(size, 2) as Required<Pick<ForwardInputs, 'sample'>> & ForwardInputs
-  given.sample.data.forEach((_, i) => { given.sample.data[i] = Math.sin(seed + i * 0.37) })
+  const given = unetInputs(size, 2), { data } = given.values.sample
+  data.forEach((_, i) => { data[i] = Math.sin(seed + i * 0.37) })
   return given
 }
 

@@ -6,6 +6,7 @@ import type { Tensor } from '../../lib/base/tensor'
 import type { ForwardInputs, NativeModel, NativeModelOptions, NativeModelSpec } from '../../lib/native/binding'
 import type { TextEncoderConfig, UNetConfig, VAEConfig, WeightSource } from '../../lib/native/configs'
 import { loadAddon } from '../../lib/native/load'
+import { idInputs, passInputs } from '../support/passes'
 
 export const unetConfig: UNetConfig = {
   inChannels: 4, outChannels: 4, sampleSize: 8, blockOutChannels: [32, 64],
@@ -76,14 +77,16 @@ export async function loaded(kind = 'unet', changes: Partial<NativeModelOptions>
 
 /** Inputs that fit `specs.unet`. */
 export function unetInputs(size = 8, batch = 1): ForwardInputs {
-  return { sample: zeros(batch, 4, size, size), timesteps: new Float32Array(batch).fill(500), encoderHiddenStates: zeros(batch, 5, 16) }
+  return passInputs({
+    sample: zeros(batch, 4, size, size), timesteps: new Float32Array(batch).fill(500), encoderHiddenStates: zeros(batch, 5, 16),
+  })
 }
 
 export const inputsOf: Record<string, () => ForwardInputs> = {
   unet: () => unetInputs(),
-  vae_decoder: () => ({ sample: zeros(1, 4, 8, 8) }),
-  vae_encoder: () => ({ sample: zeros(1, 3, 16, 16) }),
-  text_encoder: () => ({ ids: Int32Array.from({ length: 12 }, (_, i) => i), batch: 1 }),
+  vae_decoder: () => passInputs({ sample: zeros(1, 4, 8, 8) }),
+  vae_encoder: () => passInputs({ sample: zeros(1, 3, 16, 16) }),
+  text_encoder: () => idInputs(Int32Array.from({ length: 12 }, (_, i) => i), 1),
 }
 
 /** Inputs whose forward takes a second at least, so that something can happen meanwhile. */

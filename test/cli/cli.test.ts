@@ -54,6 +54,20 @@ test('generate writes the picture of the library and says where it is', async t 
   t.deepEqual(await readSettings(path.join(cwd, 'a.png')), JSON.parse(JSON.stringify(image.settings)))
 })
 
+test('seeds of several images: counted on, listed, random', async t => {
+  const cwd = temporary(t)
+  const seedsOf = async (...flags: string[]): Promise<unknown[]> => {
+    const { code, stdout, stderr } = await asdm(['generate', '-m', emoji, '-s', '1', '--json', '-o', 'out/', ...flags, 'heart'], { cwd })
+    t.is(code, 0, stderr)
+    return (JSON.parse(stdout) as { seed: unknown }[]).map(({ seed }) => seed)
+  }
+  t.deepEqual(await seedsOf('-c', '2', '--seed', '7', '--seeds', 'per-image'), [7, 8])
+  t.deepEqual(await seedsOf('--seed', '9,3'), [9, 3])
+  const [random] = await seedsOf('--seed', '-1')
+  t.true(Number.isInteger(random) && random as number >= 0)
+  t.true(fs.existsSync(path.join(cwd, 'out', `heart-${random as number}.png`)))
+})
+
 test('several pictures get numbers; without --out, prompt and seed make the name', async t => {
   const cwd = temporary(t)
   const { code, stdout } = await asdm(['generate', '-m', emoji, '-s', '1', '-c', '2', '--seed', '18446744073709551615', '--json', 'Pizza & cola!'], { cwd })
@@ -61,6 +75,7 @@ test('several pictures get numbers; without --out, prompt and seed make the name
   const rows = JSON.parse(stdout)
   t.deepEqual(rows.map((row: { file: string }) => row.file), [1, 2].map(i => path.join(cwd, `pizza-cola-18446744073709551615-${i}.png`)))
   t.is(rows[0].seed, '18446744073709551615')
+  t.is(rows[0].guidanceScale, 3)
   t.is(rows[1].index, 1)
   t.is((await readSettings(rows[1].file))?.seed, 2n ** 64n - 1n)
 })
@@ -126,7 +141,7 @@ test('images are written as JPEG, fitted and kept outside of the mask', async t 
 })
 
 test('wrong usage gives exit code 2', async t => {
-  for (const args of [['generate', 'x'], ['generate', '-m', emoji], ['generate', '-m', emoji, '--stepps', '3', 'x'], ['generate', '-m', emoji, '-s', 'x', 'y'], ['generate', '-m', emoji, '--seed', '-1', 'y'], ['paint'], ['inspect'], ['doctor', 'x']])
+  for (const args of [['generate', 'x'], ['generate', '-m', emoji], ['generate', '-m', emoji, '--stepps', '3', 'x'], ['generate', '-m', emoji, '-s', 'x', 'y'], ['generate', '-m', emoji, '--seed', '-2', 'y'], ['paint'], ['inspect'], ['doctor', 'x']])
     t.is((await asdm(args)).code, 2, args.join(' '))
   for (const args of [['--help'], ['--version'], ['generate', '--help'], ['help', 'inspect']]) t.is((await asdm(args)).code, 0, args.join(' '))
 })
@@ -158,7 +173,9 @@ test('inspect lists parts, blocks and sums', async t => {
   t.true(larger.parts[1].macs > 3.9 * report.parts[1].macs)
   const text = await asdm(['inspect', emoji])
   t.is(text.code, 0)
-  for (const word of ['down_blocks.0', 'mid_block', 'up_blocks.3', 'DDIMScheduler', 'MACs', 'decoder']) t.true(text.stdout.includes(word), word)
+  t.deepEqual(report.defaults, { guidanceScale: 3, steps: 20, clipSkip: 0 })
+  t.true(report.samplers.includes('euler') && !report.samplers.includes('pndm'))
+  for (const word of ['guidance 3, 20 steps', 'samplers ddim, ddpm, euler', 'down_blocks.0', 'mid_block', 'up_blocks.3', 'DDIMScheduler', 'MACs', 'decoder']) t.true(text.stdout.includes(word), word)
 })
 
 test('doctor says what was found', async t => {
@@ -169,15 +186,23 @@ test('doctor says what was found', async t => {
   t.true(report.cpu.usable.includes('portable'))
   t.true(report.threads.default >= 1)
   t.true(report.memory.totalBytes > 0)
+  t.like(report.devices[0], { name: 'cpu', reason: null })
+  t.like(report.devices[1], { name: 'cuda', reason: 'no plugin for it is installed' })
   const text = await asdm(['doctor'])
   t.is(text.code, 0)
-  for (const word of ['binary', 'instruction set', 'threads', 'memory']) t.regex(text.stdout, new RegExp(word, 'i'))
+  for (const word of ['binary', 'instruction set', 'device', 'threads', 'memory']) t.regex(text.stdout, new RegExp(word, 'i'))
 })
 
 test('doctor ends with code 1 where something is wrong', async t => {
   const bogus = await asdm(['doctor'], { env: { ASDM_CPU: 'bogus' } })
   t.is(bogus.code, 1)
   t.regex(bogus.stdout, /Problem: ASDM_CPU asks for the kernel set "bogus"/)
+  const device = await asdm(['doctor'], { env: { ASDM_DEVICE: 'cuda' } })
+  t.is(device.code, 1)
+  t.regex(device.stdout, /Problem: ASDM_DEVICE asks for the device "cuda", which cannot be used here; unset it, or choose one of cpu\./)
+  const plugin = await asdm(['doctor'], { env: { ASDM_DEVICE_PLUGIN: '/nowhere/plugin.so' } })
+  t.is(plugin.code, 0, 'the CPU can be used')
+  t.regex(plugin.stdout, /Device: +plugin, \S*plugin\.so: cannot be used, Expected/)
   const none = await asdm(['doctor', '--json'], { env: { ASDM_BINARY: '/nowhere/asdm.node' } })
   t.is(none.code, 1)
   t.regex((JSON.parse(none.stdout) as { problems: string[] }).problems.join(), /Unset ASDM_BINARY/)

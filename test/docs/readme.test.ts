@@ -7,20 +7,21 @@ import { samplerNames } from '../../lib/samplers'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { repoPath, root } from '../support/fixtures'
 
-const readme = fs.readFileSync(repoPath('README.md'), 'utf8')
+/** The texts whose examples are run. */
+const texts = new Map(['README.md', 'docs/guide.md'].map(file => [file, fs.readFileSync(repoPath(file), 'utf8')]))
+const options = fs.readFileSync(repoPath('docs', 'options.md'), 'utf8')
 const run = promisify(execFile)
 
-interface Block { language: string, text: string, line: number }
-
-/** Fenced code of a language, with the line it begins at. */
-function blocks(language: string): Block[] {
-  return [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(match => match[1] === language)
-    .map(match => ({ language, text: match[2], line: readme.slice(0, match.index).split('\n').length }))
+/** Fenced code of a language, with the file and the line it begins at. */
+function blocks(language: string): { text: string, place: string }[] {
+  return [...texts].flatMap(([file, text]) =>
+    [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(match => match[1] === language)
+      .map(match => ({ text: match[2], place: `${path.basename(file, '.md')}-${text.slice(0, match.index).split('\n').length}` })))
 }
 
 /** The rows of the table under a heading: the words in code style of each first cell. */
 function firstCells(heading: string): string[] {
-  const section = readme.split(/^#+ /m).find(part => part.startsWith(heading)) ?? ''
+  const section = options.split(/^#+ /m).find(part => part.startsWith(heading)) ?? ''
   return section.split('\n').filter(line => line.startsWith('| `')).flatMap(line =>
     [...line.split('|')[1].matchAll(/`(.+?)`/g)].map(match => match[1]))
 }
@@ -43,9 +44,9 @@ test('there are examples', t => {
   t.true(blocks('console').length >= 4)
 })
 
-for (const { text, line } of blocks('js'))
-  test.serial(`the example at line ${line} runs and prints what it says`, async t => {
-    const folder = workFolder(`js${line}`)
+for (const { text, place } of blocks('js'))
+  test.serial(`the example at ${place} runs and prints what it says`, async t => {
+    const folder = workFolder(`js-${place}`)
     t.teardown(() => remove(folder))
     fs.writeFileSync(path.join(folder, 'example.mjs'), text)
     const { stdout } = await run(process.execPath, ['example.mjs'], { cwd: folder })
@@ -63,9 +64,9 @@ function plain(command: string, line: string): string {
   return line.replace(/activations .*$/, 'activations').trimEnd()
 }
 
-for (const { text, line } of blocks('console'))
-  test.serial(`the command at line ${line} prints what it says`, async t => {
-    const folder = workFolder(`console${line}`)
+for (const { text, place } of blocks('console'))
+  test.serial(`the command at ${place} prints what it says`, async t => {
+    const folder = workFolder(`console-${place}`)
     t.teardown(() => remove(folder))
     const [first, ...wanted] = text.trimEnd().split('\n')
     const command = first.replace(/^\$ /, '')
@@ -75,7 +76,7 @@ for (const { text, line } of blocks('console'))
     const printed = stdout.replaceAll(fs.realpathSync(folder), '/home/you').replaceAll(folder, '/home/you')
       .split('\n').map(each => plain(command, each))
     for (const sample of wanted.filter(each => each !== '...')) {
-      // Problems that doctor finds here are none of the README's.
+      // Problems that doctor finds here are none of the text's.
       if (command === 'asdm doctor' && !sample.includes(':')) continue
       const at = printed.indexOf(plain(command, sample))
       t.true(at >= 0, `${JSON.stringify(sample)} in ${stdout}`)
@@ -96,7 +97,7 @@ test('the tables list the options there are', async t => {
   t.deepEqual(
     firstCells('Options of `StableDiffusion.load').sort(), (await knownOptions(options => StableDiffusion.load('x', options))).sort(),
   )
-  t.deepEqual(/^Samplers: (.*), for models/m.exec(readme)?.[1].replaceAll('`', '').split(', '), [...samplerNames])
+  t.deepEqual(/^Samplers: (.*), for models/m.exec(options)?.[1].replaceAll('`', '').split(', '), [...samplerNames])
 })
 
 test('the environment variables are those that are read', t => {
@@ -110,9 +111,11 @@ test('the environment variables are those that are read', t => {
 
 test('links and npm scripts lead somewhere', t => {
   const { scripts } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
-  for (const file of ['README.md', 'ARCHITECTURE.md']) {
+  const pages = fs.readdirSync(repoPath('docs')).filter(name => name.endsWith('.md')).map(name => `docs/${name}`)
+  for (const file of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', ...pages]) {
     const text = fs.readFileSync(repoPath(file), 'utf8')
-    for (const [, target] of text.matchAll(/\]\((?!http|#)([^)#]+)/g)) t.true(fs.existsSync(repoPath(target)), `${file}: ${target}`)
+    for (const [, target] of text.matchAll(/\]\((?!http|#)([^)#]+)/g))
+      t.true(fs.existsSync(path.join(path.dirname(repoPath(file)), target)), `${file}: ${target}`)
     for (const [, name] of text.matchAll(/npm run ([\w:-]+)/g)) t.true(name in scripts, `${file}: npm run ${name}`)
   }
 })

@@ -27,8 +27,8 @@ test('eval prints a table, or JSON that is the same each time; a run that was wr
   const args = ['eval', 'emoji', '--drawings', 'drawings', '--count', '2', '--steps', '2', '--guidance', '3']
   const first = await asdm(folder, ...args, '--out', 'runs/full')
   t.is(first.code, 0, first.stderr)
-  t.regex(first.stdout, /^emoji: 4 pictures of 64x64, DDIMScheduler, 2 steps, guidance 3, fp32 on \w+, seeds from 1000\n/)
-  t.regex(first.stdout, /^set +pictures +top-1 +top-5 +Fréchet +dB to drawing$/m)
+  t.regex(first.stdout, /^emoji: 4 images of 64x64, DDIMScheduler, 2 steps, guidance 3, fp32 on \w+, seeds from 1000\n/)
+  t.regex(first.stdout, /^set +images +top-1 +top-5 +Fréchet +dB to drawing$/m)
   for (const set of ['seen', 'held-out', 'all']) t.regex(first.stdout, new RegExp(`^${set} +[24]( +[\\d.]+){4}$`, 'm'))
   t.true(first.stdout.endsWith(`\n${fs.realpathSync(path.join(folder, 'runs', 'full'))}\n`))
   const report = fs.readFileSync(path.join(folder, 'runs', 'full', 'report.json'), 'utf8')

@@ -126,8 +126,8 @@ test('a reference run: equal runs are equal, others are as far off as PSNR and S
     return error && `${error.code} ${error.message}`
   }
   t.regex((await refused({ seed: 6 }))!, /^INVALID_ARGUMENT .*seed 6 but it was made of "a red apple" with seed 5/)
-  t.regex((await refused({ prompts: ['a red apple', 'a dog', 'a rocket'] }))!, /^INVALID_ARGUMENT .*picture 1/)
-  t.regex((await refused({ count: 2 }))!, /^INVALID_ARGUMENT .*2 pictures but it has 3/)
+  t.regex((await refused({ prompts: ['a red apple', 'a dog', 'a rocket'] }))!, /^INVALID_ARGUMENT .*image 1/)
+  t.regex((await refused({ count: 2 }))!, /^INVALID_ARGUMENT .*2 images but it has 3/)
   t.regex((await refused({ width: 72 }))!, /^SHAPE_MISMATCH/)
   t.regex((await refused({ reference: { report: 5 } }))!, /^INVALID_ARGUMENT/)
 

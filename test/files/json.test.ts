@@ -36,6 +36,7 @@ test('everything else is refused', async t => {
   await refused('{"a":}', /does not parse/)
   await refused('{"a":nan}', /does not parse/)
   await refused('{NaN:1}', /does not parse/)
+  await refused(`{"a":[${'NaN,'.repeat(1001)}1]}`, /does not parse: it has more than 1000 numbers that are not finite/)
   await refused('[]', /an array/)
   await refused('null', /null/)
   await refused('3', /a number/)

@@ -5,13 +5,14 @@ import { UNet } from '../../lib/components/unet'
 import { VAE } from '../../lib/components/vae'
 import { openUNet } from '../../lib/model/folder'
 import { matchWeights } from '../../lib/model/weights'
-import type { ForwardInputs, NativeModel } from '../../lib/native/binding'
+import type { NativeModel } from '../../lib/native/binding'
 import { loadAddon } from '../../lib/native/load'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { Tokenizer } from '../../lib/text/tokenizer'
 import { fixture, loadExpected, repoPath } from '../support/fixtures'
 import { graphs } from '../support/graph-runner'
 import { randomFloats, runner } from '../support/op-runner'
+import { forwardStep, passInputs } from '../support/passes'
 
 /** Root of the mean square difference, relative to the reference's. */
 function relativeRms(values: ArrayLike<number>, wanted: ArrayLike<number>): number {
@@ -82,11 +83,11 @@ async function model(threads: number): Promise<NativeModel> {
   return unet
 }
 
-const inputs: ForwardInputs = {
+const inputs = passInputs({
   sample: { shape: [2, 4, 8, 8], data: randomFloats(512, 1) },
   timesteps: Float32Array.of(501, 501),
   encoderHiddenStates: { shape: [2, 5, 48], data: randomFloats(480, 2) },
-}
+})
 
 test('threads change nothing', async t => {
   const results = await Promise.all([1, 2, 5].map(async threads => {
@@ -104,12 +105,12 @@ test('a step that inherits from one with the same inputs differs by roundings on
   const names = unet.tapNames().filter(name => /^(up_blocks|down_blocks|mid_block)/.test(name))
   for (const prefix of names.filter((_, i) => i % 4 === 0)) {
     const inherit = [{ prefix, feature: 'output' as const }]
-    const run = unet.createRun(
+    const run = await unet.createRun(
       { batch: 2, height: 8, width: 8, length: 5 },
       [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }, { inherit, conditionalOnly: false }],
-    )
+    ).promise
     const passes: Float32Array[] = []
-    for (let step = 0; step < 3; step++) passes.push((await run.forward(step, inputs).promise).sample.data)
+    for (let step = 0; step < 3; step++) passes.push((await forwardStep(run, step, inputs)).sample.data)
     // What is kept is rounded where it might have been fused or have had a low part.
     t.true(relativeRms(passes[0], plain) < 1.5e-2, prefix)
     t.true(relativeRms(passes[1], passes[0]) < 1.5e-2, prefix)

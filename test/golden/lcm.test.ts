@@ -62,9 +62,10 @@ test('a UNet with a guidance embedding gives diffusers\' output', async t => {
     t.true(difference <= 2e-5, `${scale}: ${difference}`)
   }
   // In a run, too, where the conditional half has its own row.
-  const run = unet.createRun({ batch: 2, height: 8, width: 8, length: 7 }, [{ inherit: [], conditionalOnly: false }])
+  const run = await unet.createRun({ batch: 2, height: 8, width: 8, length: 7 }, [{ inherit: [], conditionalOnly: false }])
+  await run.condition({ encoderHiddenStates: text, timestepCond: guidanceEmbedding(8, dim, 2) })
   const whole = await unet.forward({ ...inputs, timestepCond: guidanceEmbedding(8, dim, 2) })
-  t.deepEqual((await run.forward(0, { ...inputs, timestepCond: guidanceEmbedding(8, dim, 2) })).data, whole.sample.data)
+  t.deepEqual((await run.forward(0, { sample: inputs.sample, timestep: 601 })).data, whole.sample.data)
   run.dispose()
 
   await t.throwsAsync(unet.forward(inputs), { instanceOf: AsdmError, code: 'INVALID_ARGUMENT', message: /timestepCond/ })
@@ -74,18 +75,21 @@ test('a UNet with a guidance embedding gives diffusers\' output', async t => {
     })
 })
 
-test('a pipeline with a guidance embedding runs one pass a step, which knows the scale', async t => {
+test('a pipeline with a guidance embedding runs one pass a step; its run knows the scale', async t => {
   const sd = await StableDiffusion.load(await lcm(temporaryFolder(t)), { threads: 2 })
   t.teardown(() => sd.dispose())
   const seen: (Tensor | undefined)[] = []
   const createRun = sd.unet.createRun
-  sd.unet.createRun = (...given) => {
-    const run = createRun.apply(sd.unet, given)
-    return { ...run, forward: (step, inputs, chosen) => { seen.push(inputs.timestepCond); return run.forward(step, inputs, chosen) } }
+  sd.unet.createRun = async (...given) => {
+    const run = await createRun.apply(sd.unet, given)
+    return {
+      ...run,
+      condition: (conditioning, options) => { seen.push(conditioning.timestepCond); return run.condition(conditioning, options) },
+    }
   }
   const request = { prompt: 'a', seed: 1, steps: 2, sampler: 'lcm', width: 64, height: 64, count: 2 } as const
   const [picture] = await sd.generate({ ...request, guidanceScale: 8 })
-  t.deepEqual(seen, [guidanceEmbedding(8, dim, 2), guidanceEmbedding(8, dim, 2)])
+  t.deepEqual(seen, [guidanceEmbedding(8, dim, 2)])
   t.notDeepEqual((await sd.generate({ ...request, guidanceScale: 2 }))[0].rgba, picture.rgba)
   t.deepEqual((await sd.generate({ ...request, guidanceScale: 8, negativePrompt: 'b' }))[0].rgba, picture.rgba)
 })

@@ -3,6 +3,7 @@ import { AsdmError } from '../../lib/base/errors'
 import { parseUNetConfig } from '../../lib/model/unet-config'
 import type { NativeModel } from '../../lib/native/binding'
 import type { ConditionalConv, UNetConfig } from '../../lib/native/configs'
+import { forwardStep, passInputs } from '../support/passes'
 import { temporaryFolder } from '../support/temporary'
 import { create, smallUNet, writeWeights } from './support'
 
@@ -14,7 +15,7 @@ const places = [
 ]
 const conditional = (router: ConditionalConv['router'] = 'sigmoid'): ConditionalConv[] =>
   places.map((prefix, i) => ({ prefix, experts: 1 + (i % 4), router }))
-const inputs = (batch = 2, from = 0) => ({
+const inputs = (batch = 2, from = 0) => passInputs({
   sample: {
     data: Float32Array.from({ length: batch * 4 * 7 * 6 }, (_, i) => Math.sin((i + from * 4 * 7 * 6) * 0.37)), shape: [batch, 4, 7, 6],
   }, timesteps: new Float32Array(batch).fill(870),
@@ -117,12 +118,12 @@ test('plans take it as the convolution of its name', async t => {
     'down_blocks.0.resnets.0', 'down_blocks.0.downsamplers.0', 'mid_block', 'up_blocks.0.resnets.0.conv1',
     'down_blocks.0.attentions.1.proj_in',
   ]) {
-    const run = model.createRun(
+    const run = await model.createRun(
       { batch: 2, height: 7, width: 6, length: 5 },
       [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }],
-    )
+    ).promise
     t.true(run.info.steps[1].variants[0].macs < run.info.steps[0].variants[0].macs)
-    for (const step of [0, 1]) t.is(bits((await run.forward(step, inputs()).promise).sample), bits(wanted), prefix)
+    for (const step of [0, 1]) t.is(bits((await forwardStep(run, step, inputs())).sample), bits(wanted), prefix)
     run.dispose()
   }
   model.dispose()

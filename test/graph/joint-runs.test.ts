@@ -5,6 +5,7 @@ import type { ForwardInputs, InheritedFeature, NativeModel, NativeModelOptions, 
 import { loadAddon } from '../../lib/native/load'
 import { fixture } from '../support/fixtures'
 import { randomFloats } from '../support/op-runner'
+import { forwardStep, passInputs, probeStep, secondHalf } from '../support/passes'
 import { rounds, seeded, seedOf } from '../support/random'
 
 const shape = { batch: 2, height: 8, width: 8, length: 5 }
@@ -20,21 +21,16 @@ const textWidth: Record<string, number> = { 'sd15-tiny': 48, 'bk-sdm-tiny-tiny':
 
 function inputs(set: string, seed: number): ForwardInputs {
   const width = textWidth[set]
-  return {
+  return passInputs({
     sample: { shape: [2, 4, 8, 8], data: randomFloats(2 * 4 * 64, seed) }, timesteps: new Float32Array(2).fill(500 + seed),
     encoderHiddenStates: { shape: [2, 5, width], data: randomFloats(2 * 5 * width, seed + 1) },
-  }
+  })
 }
-
-const half = ({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs): ForwardInputs => ({
-  sample: { shape: [1, ...sample!.shape.slice(1)], data: sample!.data.slice(sample!.data.length / 2) }, timesteps: timesteps!.slice(1),
-  encoderHiddenStates: { shape: [1, ...text!.shape.slice(1)], data: text!.data.slice(text!.data.length / 2) },
-})
 
 const output = (prefix: string): InheritedFeature => ({ prefix, feature: 'output' })
 const full: RunStep = { inherit: [], conditionalOnly: false }
 const out = async (run: NativeRun, step: number, given: ForwardInputs, chosen?: number): Promise<Float32Array> =>
-  (await run.forward(step, given, chosen).promise).sample.data
+  (await forwardStep(run, step, given, chosen)).sample.data
 
 /** Prefixes of every level, each with the features it can give. */
 function choices(unet: NativeModel): InheritedFeature[] {
@@ -58,18 +54,18 @@ for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {
         ), conditionalOnly: random.below(4) === 0, probe: probe !== undefined && random.below(4) > 0,
       }))
       const chosen = steps.map(step => random.below(2 ** (step.choices?.length ?? 0)))
-      const run = unet.createRun(shape, steps, probe === undefined ? undefined : { probes: [[output(probe)]] })
-      const plain = unet.createRun(
+      const run = await unet.createRun(shape, steps, probe === undefined ? undefined : { probes: [[output(probe)]] }).promise
+      const plain = await unet.createRun(
         shape,
         steps.map((step, i) =>
           ({
             inherit: [...step.inherit, ...(step.choices ?? []).filter((_, bit) => (chosen[i] >> bit) % 2 === 1).flat()],
             conditionalOnly: step.conditionalOnly,
           })),
-      )
+      ).promise
       for (const [i, step] of steps.entries()) {
-        const given = step.conditionalOnly ? half(inputs(set, 10 * round + i)) : inputs(set, 10 * round + i)
-        if (step.probe === true) t.is((await run.probe(i, i === 0 ? [] : [0], given).promise).length, 1)
+        const given = step.conditionalOnly ? secondHalf(inputs(set, 10 * round + i)) : inputs(set, 10 * round + i)
+        if (step.probe === true) t.is((await probeStep(run, i, i === 0 ? [] : [0], given)).length, 1)
         t.deepEqual(await out(run, i, given, chosen[i]), await out(plain, i, given), `round ${round}, step ${i}`)
         // A probe runs whether the rest needs it or not.
         const [macs, least] = [run.info.steps[i].variants[chosen[i]].macs, plain.info.steps[i].variants[0].macs]
@@ -85,10 +81,10 @@ for (const set of ['sd15-tiny', 'bk-sdm-tiny-tiny']) {
 test('a probe computes nothing twice, and what it computes is fresh', async t => {
   const unet = await model('sd15-tiny')
   const early = 'down_blocks.0.attentions.0'
-  const run = unet.createRun(
+  const run = await unet.createRun(
     shape, [{ ...full, probe: true }, { inherit: [output('up_blocks.2'), output(early)], conditionalOnly: false, probe: true }],
     { probes: [[output(early)]] },
-  )
+  ).promise
   const [a, b] = [inputs('sd15-tiny', 1), inputs('sd15-tiny', 2)]
   const { steps, programs, fullMacs, units } = run.info
   t.is(steps[0].variants[0].macs, fullMacs[0])
@@ -98,14 +94,14 @@ test('a probe computes nothing twice, and what it computes is fresh', async t =>
     probe.some(name => name.startsWith('conv_in'))
     && probe.every(name => /^(conv_in|time_|down_blocks\.0\.(resnets|attentions)\.0)/.test(name)),
   )
-  t.deepEqual(await run.probe(0, [], a).promise, [Infinity])
+  t.deepEqual(await probeStep(run, 0, [], a), [Infinity])
   t.deepEqual(await out(run, 0, a), (await unet.forward(a).promise).sample.data)
-  const [change] = await run.probe(1, [0], b).promise
+  const [change] = await probeStep(run, 1, [0], b)
   const taps = await Promise.all([a, b].map(async each => (await unet.forward({ ...each, taps: [early] }).promise).taps[early].data))
   const sum = (list: Float32Array, other?: Float32Array): number =>
     list.reduce((total, value, i) => total + Math.abs(value - (other?.[i] ?? 0)), 0)
   t.true(Math.abs(change - sum(taps[1], taps[0]) / sum(taps[0])) < 1e-6, `${change}`)
-  const plain = unet.createRun(shape, [full, { inherit: [output('up_blocks.2')], conditionalOnly: false }])
+  const plain = await unet.createRun(shape, [full, { inherit: [output('up_blocks.2')], conditionalOnly: false }]).promise
   await out(plain, 0, a)
   t.deepEqual(await out(run, 1, b), await out(plain, 1, b))
   unet.dispose()
@@ -116,20 +112,20 @@ test('a probe compares with what it was told to, of the conditional half where s
   const probed = (conditionalOnly = false): RunStep => ({ inherit: [], conditionalOnly, probe: true })
   const given = [1, 2, 3, 1].map(seed => inputs('sd15-tiny', seed))
   const probe = output('conv_in')
-  const run = unet.createRun(shape, [probed(), probed(true), probed(), probed()], { probes: [[probe, probe]] })
-  t.deepEqual(await run.probe(0, [], given[0]).promise, [Infinity, Infinity])
+  const run = await unet.createRun(shape, [probed(), probed(true), probed(), probed()], { probes: [[probe, probe]] }).promise
+  t.deepEqual(await probeStep(run, 0, [], given[0]), [Infinity, Infinity])
   await out(run, 0, given[0])
-  const [first, second] = await run.probe(1, [0], half(given[1])).promise
+  const [first, second] = await probeStep(run, 1, [0], secondHalf(given[1]))
   t.true(first > 0 && second === Infinity)
-  await out(run, 1, half(given[1]))
-  const later = await run.probe(2, [1], given[2]).promise
+  await out(run, 1, secondHalf(given[1]))
+  const later = await probeStep(run, 2, [1], given[2])
   t.true(later[0] > 0 && later[1] > 0 && later[0] !== later[1])
   await out(run, 2, given[2])
-  t.is((await run.probe(3, [], given[3]).promise)[0], 0)
-  const other = unet.createRun(shape, [probed(true), probed(true)], { probes: [[probe]] })
-  await other.probe(0, [], half(given[0])).promise
-  await out(other, 0, half(given[0]))
-  t.deepEqual(await other.probe(1, [0], half(given[1])).promise, [first])
+  t.is((await probeStep(run, 3, [], given[3]))[0], 0)
+  const other = await unet.createRun(shape, [probed(true), probed(true)], { probes: [[probe]] }).promise
+  await probeStep(other, 0, [], secondHalf(given[0]))
+  await out(other, 0, secondHalf(given[0]))
+  t.deepEqual(await probeStep(other, 1, [0], secondHalf(given[1])), [first])
   unet.dispose()
 })
 
@@ -151,15 +147,15 @@ for (const dtype of ['fp32', 'bf16'] as const) {
         [[0, 1], [1, 0]].map(([from, to]) => ({ from: { ...each, unet: from }, to: { ...each, unet: to } })))
       let joint: NativeRun
       try {
-        joint = one.createRun(shape, steps, { maps }, [two])
+        joint = await one.createRun(shape, steps, { maps }, [two]).promise
       } catch (error) {
         // Overlapping prefixes give one value twice.
         t.regex(String(error), /maps\[\d\] to give .* one value of each UNet/)
         continue
       }
-      const single = one.createRun(shape, steps.map(({ unet: _, ...step }) => step))
+      const single = await one.createRun(shape, steps.map(({ unet: _, ...step }) => step)).promise
       for (const [i, step] of steps.entries()) {
-        const given = step.conditionalOnly ? half(inputs('sd15-tiny', i)) : inputs('sd15-tiny', i)
+        const given = step.conditionalOnly ? secondHalf(inputs('sd15-tiny', i)) : inputs('sd15-tiny', i)
         t.deepEqual(await out(joint, i, given), await out(single, i, given), JSON.stringify(steps))
         for (const { name, source, unet } of joint.info.steps[i].variants[0].inherited) {
           t.is(source, single.info.steps[i].variants[0].inherited.find(value => value.name === name)!.source)
@@ -182,22 +178,22 @@ test('a map goes one way', async t => {
   const maps = [{ from: { ...output('up_blocks.2'), unet: 0 }, to: { ...output('up_blocks.2'), unet: 1 } }]
   // 0 computes, 1 takes it over; 1 computes, 0 has its own still; 1 has its newer own; 0 computes, 1 takes that.
   const steps = [step(0, false), step(1, true), step(1, false), step(0, true), step(1, true), step(0, false), step(1, true)]
-  const run = unet.createRun(shape, steps, { maps }, [unet])
+  const run = await unet.createRun(shape, steps, { maps }, [unet]).promise
   t.deepEqual(
     run.info.steps.map(({ variants }) => variants[0].inherited.map(({ source, unet: number }) => [source, number]).flat()),
     [[], [0, 0], [], [0, 0], [2, 1], [], [5, 0]],
   )
   const given = steps.map((_, i) => inputs('sd15-tiny', i))
   for (const [i, source] of [0, 0, 2, 0, 2, 5, 5].entries()) {
-    const plain = unet.createRun(shape, [full, { inherit: steps[i].inherit, conditionalOnly: false }])
+    const plain = await unet.createRun(shape, [full, { inherit: steps[i].inherit, conditionalOnly: false }]).promise
     await out(plain, 0, given[source])
     t.deepEqual(await out(run, i, given[i]), await out(plain, 1, given[i]), `step ${i}`)
     plain.dispose()
   }
-  t.throws(() => unet.createRun(shape, [step(1, false), step(0, true)], { maps }, [unet]), {
+  await t.throwsAsync(async () => unet.createRun(shape, [step(1, false), step(0, true)], { maps }, [unet]).promise, {
     code: 'INVALID_ARGUMENT', message: /step 1 inherits by "up_blocks.2".*none did/,
   })
-  t.throws(() => unet.createRun(shape, [step(0, false), step(1, true)], {}, [unet]), {
+  await t.throwsAsync(async () => unet.createRun(shape, [step(0, false), step(1, true)], {}, [unet]).promise, {
     code: 'INVALID_ARGUMENT', message: /step 1 inherits/,
   })
   unet.dispose()
@@ -208,25 +204,25 @@ test('what cannot be joined is refused by its number', async t => {
   const steps: RunStep[] = [full, { ...full, unet: 1 }]
   const end = (number: number, prefix: string, feature: 'output' | 'branch' = 'output') => ({ unet: number, prefix, feature })
   const fits = { from: end(0, 'mid_block'), to: end(1, 'mid_block') }
-  const refused = (maps: unknown, code: string, message: RegExp, second = unet): void => {
-    t.throws(() => unet.createRun(shape, steps, { maps: maps as never }, [second]), { code, message })
+  const refused = async (maps: unknown, code: string, message: RegExp, second = unet): Promise<void> => {
+    await t.throwsAsync(async () => unet.createRun(shape, steps, { maps: maps as never }, [second]).promise, { code, message })
   }
-  refused(
+  await refused(
     [fits, { from: end(0, 'mid_block'), to: end(1, 'up_blocks.3') }], 'SHAPE_MISMATCH',
     /maps\[1\] to join values of the same shape but mid_block\S* is \[2,1,1,32\] and up_blocks\.3\S* is \[2,8,8,32\]/,
   )
-  refused(
+  await refused(
     [{ from: end(0, 'down_blocks.0'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT',
     /maps\[0\] to join prefixes of equally many values but "down_blocks\.0" has \d and "mid_block" 1/,
   )
-  refused([{ from: end(0, 'up_blocks.7'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT', /"up_blocks\.7" in maps\[0\]/)
-  refused([{ from: end(0, 'mid_block'), to: end(0, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[0\] to join two of 2 UNets/)
-  refused([{ from: end(2, 'mid_block'), to: end(0, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[0\] to join two of 2 UNets/)
-  refused(
+  await refused([{ from: end(0, 'up_blocks.7'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT', /"up_blocks\.7" in maps\[0\]/)
+  await refused([{ from: end(0, 'mid_block'), to: end(0, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[0\] to join two of 2 UNets/)
+  await refused([{ from: end(2, 'mid_block'), to: end(0, 'mid_block') }], 'INVALID_ARGUMENT', /maps\[0\] to join two of 2 UNets/)
+  await refused(
     [fits, { from: end(0, 'mid_block'), to: end(1, 'mid_block') }], 'INVALID_ARGUMENT',
     /maps\[1\] to give mid_block\S* one value of each UNet/,
   )
-  refused([fits], 'INVALID_ARGUMENT', /"mid_block" in maps\[0\]/, other)
+  await refused([fits], 'INVALID_ARGUMENT', /"mid_block" in maps\[0\]/, other)
   for (const wrong of [
     5, [null], [{}], [{ from: end(0, 'mid_block') }], [{ from: end(-1, 'x'), to: end(1, 'x') }],
     [{ from: { ...end(0, 'x'), feature: 3 }, to: end(1, 'x') }],
@@ -245,11 +241,11 @@ test('what cannot be joined is refused by its number', async t => {
     [[{ inherit: [], conditionalOnly: true }, { ...full, choices: [choice] }], /step 1 inherits by "mid_block" for the unconditional half/],
   ]
   for (const [list, message] of wrongSteps)
-    t.throws(() => unet.createRun(shape, list as never, {}, [unet]), { code: 'INVALID_ARGUMENT', message }, String(message))
-  t.throws(() => unet.createRun(shape, [full], { probes: [[output('nothing')]] }), { code: 'INVALID_ARGUMENT', message: /"nothing"/ })
-  t.throws(() => unet.createRun(shape, [full], { probes: 3 as never }), { code: 'INVALID_ARGUMENT' })
+    await t.throwsAsync(async () => unet.createRun(shape, list as never, {}, [unet]).promise, { code: 'INVALID_ARGUMENT', message }, String(message))
+  await t.throwsAsync(async () => unet.createRun(shape, [full], { probes: [[output('nothing')]] }).promise, { code: 'INVALID_ARGUMENT', message: /"nothing"/ })
+  await t.throwsAsync(async () => unet.createRun(shape, [full], { probes: 3 as never }).promise, { code: 'INVALID_ARGUMENT' })
   other.dispose()
-  t.throws(() => unet.createRun(shape, [full], {}, [other]), { code: 'DISPOSED' })
+  await t.throwsAsync(async () => unet.createRun(shape, [full], {}, [other]).promise, { code: 'DISPOSED' })
   unet.dispose()
 })
 
@@ -260,29 +256,31 @@ test('turns: probes before their pass, choices that there are, UNets by their st
     { ...full, probe: true }, { inherit: [], choices: [[output('mid_block')]], conditionalOnly: false, probe: true, unet: 0 },
     { ...full, unet: 1 },
   ]
-  const run = unet.createRun(shape, steps, { probes: [[output('conv_in')]] }, [unet])
-  await t.throwsAsync(run.forward(0, given).promise, { message: /probe of step 0 before/ })
-  await t.throwsAsync(run.probe(0, [0], given).promise, { message: /nothing to renew/ })
-  await t.throwsAsync(run.probe(1, [], given).promise, { message: /step 0 of 3/ })
-  await run.probe(0, [], given).promise
-  await t.throwsAsync(run.probe(0, [], given).promise, { message: /no probe of step 0/ })
-  await run.forward(0, given).promise
-  await t.throwsAsync(run.probe(1, [1], given).promise, { message: /1 probes/ })
+  const run = await unet.createRun(shape, steps, { probes: [[output('conv_in')]] }, [unet]).promise
+  await t.throwsAsync(forwardStep(run, 0, given), { message: /probe of step 0 before/ })
+  await t.throwsAsync(probeStep(run, 0, [0], given), { message: /nothing to renew/ })
+  await t.throwsAsync(probeStep(run, 1, [], given), { message: /step 0 of 3/ })
+  await probeStep(run, 0, [], given)
+  await t.throwsAsync(probeStep(run, 0, [], given), { message: /no probe of step 0/ })
+  await forwardStep(run, 0, given)
+  await t.throwsAsync(probeStep(run, 1, [1], given), { message: /1 probes/ })
   t.throws(() => run.probe(1, [-1], given), { code: 'INVALID_ARGUMENT' })
   t.throws(() => run.probe(1, 3 as never, given), { code: 'INVALID_ARGUMENT' })
-  await run.probe(1, [0], given).promise
-  await t.throwsAsync(run.forward(1, given, 2).promise, { message: /choice from 0 to 1/ })
+  await probeStep(run, 1, [0], given)
+  await t.throwsAsync(forwardStep(run, 1, given, 2), { message: /choice from 0 to 1/ })
   t.throws(() => run.forward(1, given, -1), { code: 'INVALID_ARGUMENT' })
-  await run.forward(1, given, 1).promise
-  await t.throwsAsync(run.probe(2, [], given).promise, { message: /no probe of step 2/ })
+  await forwardStep(run, 1, given, 1)
+  await t.throwsAsync(probeStep(run, 2, [], given), { message: /no probe of step 2/ })
   const plain = (await unet.forward(given).promise).sample.data
   t.deepEqual(await out(run, 2, given), plain)
-  const broken = unet.createRun(shape, steps, { probes: [[output('conv_in')]] }, [unet])
-  const call = broken.probe(0, [], given)
+  const broken = await unet.createRun(shape, steps, { probes: [[output('conv_in')]] }, [unet]).promise
+  const { sample, timesteps, ...text } = given.values
+  await broken.condition(text).promise
+  const call = broken.probe(0, [], { values: { sample, timesteps } })
   call.cancel()
   t.is(await call.promise.then(() => '', (error: Error) => error.name), 'AbortError')
   run.dispose()
-  await t.throwsAsync(run.probe(0, [], given).promise, { code: 'DISPOSED' })
+  await t.throwsAsync(probeStep(run, 0, [], given), { code: 'DISPOSED' })
   t.deepEqual((await unet.forward(given).promise).sample.data, plain)
   unet.dispose()
 })

@@ -4,6 +4,7 @@ import test from 'ava'
 import type { LoadProgress, NativeModel } from '../../lib/native/binding'
 import type { WeightSource } from '../../lib/native/configs'
 import { aborts } from '../support/aborts'
+import { idInputs } from '../support/passes'
 import { temporaryFolder } from '../support/temporary'
 import { create, smallText, smallUNet, writeWeights } from './support'
 
@@ -15,7 +16,7 @@ const failsWith = async (t: {
 }, model: NativeModel, sources: WeightSource[], code: string, message: RegExp): Promise<void> => {
   const error = await t.throwsAsync(model.load(sources).promise, { code })
   t.regex(error.message, message)
-  await t.throwsAsync(model.forward({ ids, batch: 1 }).promise, { code: 'INVALID_ARGUMENT' }, 'no weights are held')
+  await t.throwsAsync(model.forward(idInputs(ids, 1)).promise, { code: 'INVALID_ARGUMENT' }, 'no weights are held')
 }
 
 test('wrong sources are refused by name, and the model can be loaded afterwards', async t => {
@@ -38,7 +39,7 @@ test('wrong sources are refused by name, and the model can be loaded afterwards'
   await failsWith(t, model, change(2, { file: path.join(folder, 'absent') }), 'FILE_NOT_FOUND', /absent/)
   await failsWith(t, model, change(2, { file: folder }), 'FILE_READ', /not a regular file|fails with/)
   await model.load(good).promise
-  t.is((await model.forward({ ids, batch: 1 }).promise).sample.shape[2], smallText.hiddenSize)
+  t.is((await model.forward(idInputs(ids, 1)).promise).sample.shape[2], smallText.hiddenSize)
   await failsWith(t, model, [], 'TENSOR_MISSING', /received none/)
   model.dispose()
 })
@@ -89,9 +90,9 @@ test('a cancelled load leaves no weights, and the model loads again', async t =>
   const call = model.load(sources)
   call.cancel()
   await aborts(t, call.promise)
-  await t.throwsAsync(model.forward({ ids, batch: 1 }).promise, { code: 'INVALID_ARGUMENT' })
+  await t.throwsAsync(model.forward(idInputs(ids, 1)).promise, { code: 'INVALID_ARGUMENT' })
   await model.load(sources).promise
-  await model.forward({ ids, batch: 1 }).promise
+  await model.forward(idInputs(ids, 1)).promise
   model.dispose()
 })
 
@@ -105,13 +106,13 @@ test('a load that is cancelled between its end and the news of it leaves no weig
   untilEnded()
   call.cancel()
   await aborts(t, call.promise)
-  await t.throwsAsync(model.forward({ ids, batch: 1 }).promise, { code: 'INVALID_ARGUMENT' })
+  await t.throwsAsync(model.forward(idInputs(ids, 1)).promise, { code: 'INVALID_ARGUMENT' })
   // Those of a load behind it stay.
   const first = model.load(sources), second = model.load(sources)
   untilEnded()
   first.cancel()
   await aborts(t, first.promise)
   await second.promise
-  await model.forward({ ids, batch: 1 }).promise
+  await model.forward(idInputs(ids, 1)).promise
   model.dispose()
 })

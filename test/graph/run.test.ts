@@ -1,10 +1,13 @@
 import test from 'ava'
+import type { Tensor } from '../../lib/base/tensor'
 import { openUNet } from '../../lib/model/folder'
 import { matchWeights } from '../../lib/model/weights'
 import type { ForwardInputs, NativeModel, NativeModelOptions, RunStep } from '../../lib/native/binding'
 import { loadAddon } from '../../lib/native/load'
 import { fixture } from '../support/fixtures'
 import { randomFloats } from '../support/op-runner'
+import { forwardStep, passInputs, samplesOf, withValues } from '../support/passes'
+import { alignment } from './support'
 
 const shape = { batch: 2, height: 8, width: 8, length: 5 }
 
@@ -18,20 +21,11 @@ async function model(set: string, threads = 2, dtype: NativeModelOptions['dtype'
 const textWidth = (set: string): number => ({ 'sd15-tiny': 48, 'sd21-tiny': 40, 'bk-sdm-tiny-tiny': 32 })[set]!
 
 function inputs(set: string, seed: number, batch = shape.batch): ForwardInputs {
-  return {
+  return passInputs({
     sample: { shape: [batch, 4, 8, 8], data: randomFloats(batch * 4 * 64, seed) },
     timesteps: new Float32Array(batch).fill(500 + seed),
     encoderHiddenStates: { shape: [batch, 5, textWidth(set)], data: randomFloats(batch * 5 * textWidth(set), seed + 1) },
-  }
-}
-
-/** Samples [from, to) of a batch. */
-function part({ sample, timesteps, encoderHiddenStates: text }: ForwardInputs, from: number, to: number): ForwardInputs {
-  const cut = (t: { shape: number[], data: Float32Array }) => {
-    const each = t.data.length / t.shape[0]
-    return { shape: [to - from, ...t.shape.slice(1)], data: t.data.slice(from * each, to * each) }
-  }
-  return { sample: cut(sample!), timesteps: timesteps!.slice(from, to), encoderHiddenStates: cut(text!) }
+  })
 }
 
 const full: RunStep = { inherit: [], conditionalOnly: false }
@@ -66,9 +60,9 @@ for (const set of ['sd15-tiny', 'sd21-tiny', 'bk-sdm-tiny-tiny']) {
     ]
     let saved = 0
     for (const inherit of sets) {
-      const run = unet.createRun(shape, [full, step(inherit)])
-      t.true(same((await run.forward(0, given).promise).sample.data, plain), 'the full step of a run is a plain pass')
-      t.true(same((await run.forward(1, given).promise).sample.data, plain), JSON.stringify(inherit))
+      const run = await unet.createRun(shape, [full, step(inherit)]).promise
+      t.true(same((await forwardStep(run, 0, given)).sample.data, plain), 'the full step of a run is a plain pass')
+      t.true(same((await forwardStep(run, 1, given)).sample.data, plain), JSON.stringify(inherit))
       if (run.info.steps[1].variants[0].macs < run.info.fullMacs[0]) saved++
       t.is(run.info.steps[0].variants[0].macs, run.info.fullMacs[0])
       run.dispose()
@@ -84,9 +78,9 @@ for (const [set, dtype] of [['sd15-tiny', 'bf16'], ['bk-sdm-tiny-tiny', 'bf16'],
     const given = inputs(set, 3)
     const plain = (await unet.forward(given).promise).sample.data
     for (const inherit of choices(unet)) {
-      const run = unet.createRun(shape, [full, step([inherit])])
-      const keeps = (await run.forward(0, given).promise).sample.data
-      t.true(same((await run.forward(1, given).promise).sample.data, keeps), JSON.stringify(inherit))
+      const run = await unet.createRun(shape, [full, step([inherit])]).promise
+      const keeps = (await forwardStep(run, 0, given)).sample.data
+      t.true(same((await forwardStep(run, 1, given)).sample.data, keeps), JSON.stringify(inherit))
       // An output is where one call ends in any case; a branch that is kept is cut off from the sum behind it, and rounded once more.
       if (inherit.feature === 'output') t.true(same(keeps, plain), JSON.stringify(inherit))
       run.dispose()
@@ -98,13 +92,13 @@ for (const [set, dtype] of [['sd15-tiny', 'bf16'], ['bk-sdm-tiny-tiny', 'bf16'],
 test('an inherited feature is the earlier one: the step differs from a full one, and what is fresh stays fresh', async t => {
   const set = 'sd15-tiny'
   const unet = await model(set)
-  const run = unet.createRun(shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), full])
+  const run = await unet.createRun(shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), full]).promise
   const [a, b] = [inputs(set, 1), inputs(set, 2)]
-  await run.forward(0, a).promise
-  const cached = (await run.forward(1, b).promise).sample.data
+  await forwardStep(run, 0, a)
+  const cached = (await forwardStep(run, 1, b)).sample.data
   const fresh = (await unet.forward(b).promise).sample.data
   t.false(same(cached, fresh))
-  t.true(same((await run.forward(2, b).promise).sample.data, fresh))
+  t.true(same((await forwardStep(run, 2, b)).sample.data, fresh))
   t.deepEqual(run.info.steps[1].variants[0].inherited.map(value => value.source), [0])
   // What runs is conv_in, the skips of the first block and the last up block: its counted share of the whole.
   const units = unet.describe(shape).units
@@ -125,8 +119,8 @@ test('what a call would take in, or is taken in, can be inherited by itself', as
   const { sample, calls } = await unet.forward({ ...given, profile: true }).promise
   t.is(calls.find(({ name }) => name === `${ff}.net.0.proj`)!.result, `${ff}.net.0.geglu`)
   for (const prefix of ['.net.0.proj', '.net.0.geglu', '.net.2']) {
-    const run = unet.createRun(shape, [full, step([{ prefix: ff + prefix, feature: 'output' }])])
-    for (const index of [0, 1]) t.true(same((await run.forward(index, given).promise).sample.data, sample.data), `${prefix} ${index}`)
+    const run = await unet.createRun(shape, [full, step([{ prefix: ff + prefix, feature: 'output' }])]).promise
+    for (const index of [0, 1]) t.true(same((await forwardStep(run, index, given)).sample.data, sample.data), `${prefix} ${index}`)
     t.true(run.info.steps[1].variants[0].macs < run.info.fullMacs[0])
     run.dispose()
   }
@@ -141,18 +135,18 @@ test('without guidance only the conditional half runs, with its own features', a
     { prefix: 'down_blocks.0.attentions.0.transformer_blocks.0.attn2', feature: 'branch' },
   ]
   const [a, b] = [inputs(set, 1), inputs(set, 2)]
-  const run = unet.createRun(shape, [full, step(inherit, true), step([], true), step(inherit)])
-  await run.forward(0, a).promise
-  const half = (await run.forward(1, part(b, 1, 2)).promise).sample
+  const run = await unet.createRun(shape, [full, step(inherit, true), step([], true), step(inherit)]).promise
+  await forwardStep(run, 0, a)
+  const half = (await forwardStep(run, 1, samplesOf(b, 1, 2))).sample
   t.deepEqual(half.shape, [1, 4, 8, 8])
   // The same step with both halves: its conditional half must be what the half alone gave.
-  const both = unet.createRun(shape, [full, step(inherit)])
-  await both.forward(0, a).promise
-  const whole = (await both.forward(1, b).promise).sample.data
+  const both = await unet.createRun(shape, [full, step(inherit)]).promise
+  await forwardStep(both, 0, a)
+  const whole = (await forwardStep(both, 1, b)).sample.data
   t.true(same(half.data, whole.slice(whole.length / 2)))
   // After a conditional-only full step, the unconditional half still has the features of step 0, the conditional one those of step 2.
-  await run.forward(2, part(b, 1, 2)).promise
-  const mixed = (await run.forward(3, b).promise).sample.data
+  await forwardStep(run, 2, samplesOf(b, 1, 2))
+  const mixed = (await forwardStep(run, 3, b)).sample.data
   t.true(same(mixed.slice(0, mixed.length / 2), whole.slice(0, whole.length / 2)))
   const plain = (await unet.forward(b).promise).sample.data
   t.true(same(mixed.slice(mixed.length / 2), plain.slice(plain.length / 2)))
@@ -170,7 +164,7 @@ test('what is made of the text alone is computed once, and again where the text 
     const made = units.filter(unit => unit.name.endsWith('.to_kv'))
     t.true(made.length > 4)
     const macs = made.reduce((sum, unit) => sum + unit.macs, 0)
-    const run = unet.createRun(shape, [full, full, step([], true), full, full, step([], true), full])
+    const run = await unet.createRun(shape, [full, full, step([], true), full, full, step([], true), full]).promise
     const { constants: [constants], fullMacs: [fullMacs], steps } = run.info
     t.is(constants.fullMacs, macs)
     t.is(constants.macs, macs)
@@ -178,27 +172,29 @@ test('what is made of the text alone is computed once, and again where the text 
     t.is(steps[1].variants[0].macs, fullMacs)
     t.is(
       constants.bytes,
-      made.reduce((sum, unit) => sum + Math.ceil(unit.shape.reduce((a, b) => a * b, dtype === 'bf16' ? 2 : 4) / 64) * 64, 0),
+      made.reduce((sum, unit) => sum + Math.ceil(unit.shape.reduce((a, b) => a * b, dtype === 'bf16' ? 2 : 4) / alignment) * alignment, 0),
     )
     // Two texts in turn; every pass gives what a pass by itself gives.
     const [a, b] = [inputs(set, 1), inputs(set, 2)]
     const withText = (given: typeof a, text: typeof a, seed: number) =>
-      ({ ...inputs(set, seed), timesteps: given.timesteps, encoderHiddenStates: text.encoderHiddenStates })
+      withValues(inputs(set, seed), {
+        timesteps: given.values.timesteps.data as Float32Array, encoderHiddenStates: text.values.encoder_hidden_states as Tensor,
+      })
     const passes = [
-      withText(a, a, 3), withText(b, a, 4), part(withText(a, a, 5), 1, 2), withText(a, b, 6), withText(a, b, 7),
-      part(withText(b, a, 8), 1, 2), withText(a, b, 9),
+      withText(a, a, 3), withText(b, a, 4), samplesOf(withText(a, a, 5), 1, 2), withText(a, b, 6), withText(a, b, 7),
+      samplesOf(withText(b, a, 8), 1, 2), withText(a, b, 9),
     ]
     const counts: number[] = []
     for (const [i, pass] of passes.entries()) {
-      const { sample, calls } = await run.forward(i, { ...pass, profile: true }).promise
+      const { sample, calls } = await forwardStep(run, i, { ...pass, profile: true })
       t.true(same(sample.data, (await unet.forward(pass).promise).sample.data), `${set} ${dtype} step ${i}`)
       counts.push(calls.filter(call => call.name.endsWith('.to_kv')).length)
     }
     t.deepEqual(counts, [1, 0, 0, 1, 0, 1, 1].map(times => times * made.length))
     run.dispose()
     // Half the batch first: the whole then has them computed anew.
-    t.is(unet.createRun(shape, [step([], true), step([], true)]).info.constants[0].macs, macs / 2)
-    t.is(unet.createRun(shape, [step([], true), full]).info.constants[0].macs, 1.5 * macs)
+    t.is((await unet.createRun(shape, [step([], true), step([], true)]).promise).info.constants[0].macs, macs / 2)
+    t.is((await unet.createRun(shape, [step([], true), full]).promise).info.constants[0].macs, 1.5 * macs)
     unet.dispose()
   }
 })
@@ -206,7 +202,7 @@ test('what is made of the text alone is computed once, and again where the text 
 test('equal steps share a program; a later full step refreshes', async t => {
   const unet = await model('sd15-tiny')
   const inherit: RunStep['inherit'] = [{ prefix: 'up_blocks.2', feature: 'output' }]
-  const run = unet.createRun(shape, [full, step(inherit), step(inherit), full, step(inherit)])
+  const run = await unet.createRun(shape, [full, step(inherit), step(inherit), full, step(inherit)]).promise
   t.deepEqual(run.info.steps.map(one => one.variants[0].program), [0, 1, 1, 0, 1])
   t.deepEqual(run.info.steps.map(one => one.variants[0].inherited.map(value => value.source)), [[], [0], [0], [], [3]])
   run.dispose()
@@ -215,48 +211,50 @@ test('equal steps share a program; a later full step refreshes', async t => {
 
 test('what cannot run is refused, naming prefix and step', async t => {
   const unet = await model('sd15-tiny')
-  const refused = (steps: RunStep[], pattern: RegExp, changed = {}) => {
-    t.throws(() => unet.createRun({ ...shape, ...changed }, steps), { name: 'AsdmError', message: pattern })
+  const refused = async (steps: RunStep[], pattern: RegExp, changed = {}) => {
+    await t.throwsAsync(async () => unet.createRun({ ...shape, ...changed }, steps).promise, { name: 'AsdmError', message: pattern })
   }
-  refused([step([{ prefix: 'mid_block', feature: 'output' }])], /step 0 inherits by "mid_block".*none did/)
-  refused([full, step([{ prefix: 'up_blocks.9', feature: 'output' }])], /"up_blocks.9" at step 1/)
-  refused([full, step([{ prefix: 'mid_block', feature: 'branch' }])], /residual unit.*"mid_block" at step 1/)
-  refused([step([], true), step([{ prefix: 'mid_block', feature: 'output' }])], /unconditional half/)
-  refused([full, step([], true)], /even batch/, { batch: 3 })
-  refused([full], /batch/, { batch: 2 ** 30 })
+  await refused([step([{ prefix: 'mid_block', feature: 'output' }])], /step 0 inherits by "mid_block".*none did/)
+  await refused([full, step([{ prefix: 'up_blocks.9', feature: 'output' }])], /"up_blocks.9" at step 1/)
+  await refused([full, step([{ prefix: 'mid_block', feature: 'branch' }])], /residual unit.*"mid_block" at step 1/)
+  await refused([step([], true), step([{ prefix: 'mid_block', feature: 'output' }])], /unconditional half/)
+  await refused([full, step([], true)], /even batch/, { batch: 3 })
+  await refused([full], /batch/, { batch: 2 ** 30 })
   // A step that skipped a unit did not compute it: only the first step is a source for the third.
-  const run = unet.createRun(
+  const run = await unet.createRun(
     shape, [full, step([{ prefix: 'up_blocks.2', feature: 'output' }]), step([{ prefix: 'mid_block', feature: 'output' }])],
-  )
+  ).promise
   t.is(run.info.steps[2].variants[0].inherited[0].source, 0)
   const given = inputs('sd15-tiny', 1)
-  await t.throwsAsync(run.forward(1, given).promise, { message: /step 0 of 3 to come next/ })
-  await run.forward(0, given).promise
-  await t.throwsAsync(run.forward(1, part(given, 0, 1)).promise, { code: 'SHAPE_MISMATCH' })
-  await t.throwsAsync(run.forward(1, { ...given, taps: ['mid_block'] }).promise, { message: /no taps/ })
+  await t.throwsAsync(forwardStep(run, 1, given), { message: /step 0 of 3 to come next/ })
+  await forwardStep(run, 0, given)
+  await t.throwsAsync(forwardStep(run, 1, samplesOf(given, 0, 1)), { code: 'SHAPE_MISMATCH' })
+  await t.throwsAsync(forwardStep(run, 1, { ...given, taps: ['mid_block'] }), { message: /no taps/ })
   run.dispose()
   run.dispose()
-  await t.throwsAsync(run.forward(1, given).promise, { code: 'DISPOSED' })
+  await t.throwsAsync(forwardStep(run, 1, given), { code: 'DISPOSED' })
   for (const wrong of [
     null, 5, [null], [{ inherit: 5, conditionalOnly: false }], [{ inherit: [], conditionalOnly: 1 }],
     [{ inherit: [{ prefix: 3, feature: 'output' }], conditionalOnly: false }],
     [{ inherit: [{ prefix: 'mid_block', feature: 'x' }], conditionalOnly: false }],
   ])
-    t.throws(() => unet.createRun(shape, wrong as never), { code: 'INVALID_ARGUMENT' })
+    await t.throwsAsync(async () => unet.createRun(shape, wrong as never).promise, { code: 'INVALID_ARGUMENT' })
   unet.dispose()
-  t.throws(() => unet.createRun(shape, [full]), { code: 'DISPOSED' })
+  await t.throwsAsync(async () => unet.createRun(shape, [full]).promise, { code: 'DISPOSED' })
 })
 
 test('an aborted pass breaks its run and nothing else', async t => {
   const unet = await model('sd15-tiny')
   const given = inputs('sd15-tiny', 1)
-  const run = unet.createRun(shape, [full, step([{ prefix: 'mid_block', feature: 'output' }])])
-  const call = run.forward(0, given)
+  const run = await unet.createRun(shape, [full, step([{ prefix: 'mid_block', feature: 'output' }])]).promise
+  const { sample, timesteps, ...text } = given.values
+  await run.condition(text).promise
+  const call = run.forward(0, { values: { sample, timesteps } })
   call.cancel()
   await t.throwsAsync(call.promise.catch(error => { throw new Error(error.name) }), { message: 'AbortError' })
   const plain = (await unet.forward(given).promise).sample.data
-  const again = unet.createRun(shape, [full])
-  t.true(same((await again.forward(0, given).promise).sample.data, plain))
+  const again = await unet.createRun(shape, [full]).promise
+  t.true(same((await forwardStep(again, 0, given)).sample.data, plain))
   run.dispose()
   again.dispose()
   unet.dispose()
@@ -269,9 +267,9 @@ test('threads change nothing', async t => {
   const results: Float32Array[] = []
   for (const threads of [1, 2, 5]) {
     const unet = await model('sd15-tiny', threads)
-    const run = unet.createRun(shape, [full, step(inherit)])
-    await run.forward(0, inputs('sd15-tiny', 1)).promise
-    results.push((await run.forward(1, inputs('sd15-tiny', 2)).promise).sample.data)
+    const run = await unet.createRun(shape, [full, step(inherit)]).promise
+    await forwardStep(run, 0, inputs('sd15-tiny', 1))
+    results.push((await forwardStep(run, 1, inputs('sd15-tiny', 2))).sample.data)
     run.dispose()
     unet.dispose()
   }

@@ -1,15 +1,16 @@
 import test from 'ava'
 import type { UNetConfig } from '../../lib/native/configs'
+import { passInputs } from '../support/passes'
 import { temporaryFolder } from '../support/temporary'
 import { create, smallUNet, writeWeights } from './support'
 
 const config: UNetConfig = { ...smallUNet, blockOutChannels: [8, 16], layersPerBlock: [2, 2] }
-const inputs = {
+const inputs = passInputs({
   sample: {
     data: Float32Array.from({ length: 2 * 4 * 7 * 6 }, (_, i) => Math.sin(i * 0.37)), shape: [2, 4, 7, 6],
   }, timesteps: new Float32Array(2).fill(870),
   encoderHiddenStates: { data: Float32Array.from({ length: 2 * 5 * 12 }, (_, i) => Math.cos(i * 0.11)), shape: [2, 5, 12] },
-}
+})
 const bits = ({ data }: { data: Float32Array }): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')
 
 for (const dtype of ['fp32', 'bf16', 'int8'] as const)

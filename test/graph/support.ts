@@ -8,6 +8,9 @@ import { fixture } from '../support/fixtures'
 export const addon = loadAddon()
 export const options: NativeModelOptions = { dtype: 'fp32', threads: 2, cpu: 'auto' }
 
+/** What places in memory are rounded up to: on the CPU, or the device that `npm run test:device` runs these tests on. */
+export const alignment = process.env.ASDM_DEVICE === 'handles' ? 256 : 64
+
 /** Stable Diffusion 1.5's three parts. */
 export const sd15: UNetConfig = {
   inChannels: 4, outChannels: 4, sampleSize: 64, blockOutChannels: [320, 640, 1280, 1280], downCrossAttention: [true, true, true, false],

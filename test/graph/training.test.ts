@@ -90,6 +90,13 @@ test('threads change no bit of gradients, moments, averages and weights', t => {
   }
 })
 
+test('a device whose memory the host cannot address trains to the CPU\'s bits', t => {
+  const options = { set: 'auto', steps: 2, text: true, taps: [], trained: ['up_blocks', 'conv_out'] }
+  const cpu = run(options), other = run({ ...options, handles: true })
+  for (const kind of ['gradients', 'weights', 'first', 'second', 'average'] as const) t.is(bytes(other[kind]), bytes(cpu[kind]), kind)
+  t.deepEqual([other.losses, other.norms, other.text], [cpu.losses, cpu.norms, cpu.text])
+})
+
 test('a batch equals its samples accumulated, to rounding', t => {
   const whole = run(), parts = run({ batches: [part(batch, 0, 1), part(batch, 1, 1)] })
   for (const [name, want] of Object.entries(whole.gradients))

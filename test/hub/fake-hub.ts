@@ -133,14 +133,24 @@ export function sendBytes(response: http.ServerResponse, bytes: Buffer, range: s
   }).end(bytes.subarray(start))
 }
 
-/** Announces the rest of a file, sends some of it, and breaks the connection. */
-export function sendAndBreak(response: http.ServerResponse, bytes: Buffer, range: string | undefined, count: number): void {
+/**
+ * Announces the rest of a file, sends some of it, and breaks the connection: after 20 ms, in which the client may not have taken all, or
+ * when it `has`, which is asked for up to 10 s.
+ */
+export function sendAndBreak(
+  response: http.ServerResponse, bytes: Buffer, range: string | undefined, count: number, has?: () => boolean,
+): void {
   const start = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0)
   response.writeHead(range === undefined ? 200 : 206, {
     'content-length': bytes.length - start,
     ...(range !== undefined && { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }),
   })
-  response.write(bytes.subarray(start, start + count), () => setTimeout(() => response.destroy(), 20))
+  const end = performance.now() + 10_000
+  const look = (): void => {
+    if (has === undefined || has() || performance.now() > end) response.destroy()
+    else setTimeout(look, 5)
+  }
+  response.write(bytes.subarray(start, start + count), () => setTimeout(look, 20))
 }
 
 /** Surroundings in which waiting takes no time; the pauses that were asked for are kept. */

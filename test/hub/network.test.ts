@@ -60,9 +60,10 @@ test('one that only ever breaks is given up; what has arrived is kept for the ne
   const s = await setting(t)
   const bytes = s.hub.files[unet]
   let sent = 0
+  const kept = (): boolean => (fs.statSync(partial(s), { throwIfNoEntry: false })?.size ?? 0) >= 200_000
   s.hub.answer = (_request, response, { server, file, range }) => {
     if (server !== 'storage' || file !== unet) return false
-    sendAndBreak(response, bytes, range, sent++ === 0 ? 200_000 : 0)
+    sendAndBreak(response, bytes, range, sent++ === 0 ? 200_000 : 0, kept)
     return true
   }
   const io = quickIO()

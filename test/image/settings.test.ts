@@ -59,7 +59,7 @@ test('settings of AUTOMATIC1111 are read from every kind of text chunk', async t
   )
   t.like(
     await readSettings(withChunks(tEXt('parameters', 'x\nSteps: 20, Sampler: DPM++ SDE Karras, CFG scale: 7, Seed: 18446744073709551615'))),
-    { sampler: 'DPM++ SDE Karras', seed: 2n ** 64n - 1n },
+    { sampler: 'dpmpp-sde-karras', seed: 2n ** 64n - 1n },
   )
   t.is(await readSettings(withChunks(tEXt('parameters', 'no settings here'))), undefined)
   t.is(await readSettings(withChunks(tEXt('Title', published))), undefined)
@@ -75,7 +75,7 @@ test('asdm\'s own chunk counts before AUTOMATIC1111\'s, in any kind of chunk', a
 
 test('files carry both chunks, and what one says the other says', async t => {
   const rgba = new Uint8ClampedArray(4 * 4 * 4)
-  for (const sampler of samplerNames)
+  for (const sampler of [...samplerNames, 'dpmpp-2m-karras', 'heun-sgm-uniform', 'euler-ancestral-align-your-steps'] as const)
     for (const change of [
       {}, { negativePrompt: 'bad, worse', clipSkip: 1, strength: 0.5, from: 'image' as const },
       { prompt: 'größer, "x"\n猫', seed: 2n ** 64n - 1n }, { count: 3, index: 4 },

@@ -71,10 +71,10 @@ test('single files with damaged names, shapes and dtypes', async t => {
       else if (kind === 2) entries[name] = { dtype: 'F16', shape: shape.slice(0, random.below(shape.length + 1)) }
       else if (kind === 3)
         entries[name] = { dtype: 'F16', shape: shape.map((size: number) => random.pick([size, 0, 1, 2 ** 40])).concat(0) }
-      else entries[name] = { dtype: random.pick(['I64', 'F64', 'U8', 'BF16', 'F32']), shape }
+      else entries[name] = { dtype: random.pick(['I64', 'F64', 'U8', 'BF16', 'F32', 'F8_E4M3', 'F8_E5M2']), shape }
     }
     let next = 0
-    const width = (dtype: string): number => Number(/\d+$/.exec(dtype)![0]) / 8
+    const width = (dtype: string): number => Number(/\d+/.exec(dtype)![0]) / 8
     const text = Buffer.from(JSON.stringify(Object.fromEntries(Object.entries(entries).filter(([, { shape }]) =>
       Number.isSafeInteger(shape.reduce((a, b) => a * b, 8))).map(([name, { dtype, shape }]) => {
       const begin = next

@@ -143,8 +143,8 @@ test('an option that asks for something else is refused by name', t => {
     }],
     [parseTextEncoderConfig, sd15.text, {
       architectures: [
-        ['CLIPModel'], ['CLIPTextModelWithProjection'], 'CLIPTextModel', ['T5EncoderModel'],
-      ], model_type: ['clip', 't5'], hidden_act: ['relu', 'gelu_new', null, 3], pruned_heads: [{ 0: [1] }, [1]],
+        ['CLIPVisionModel'], ['CLIPTextModel', 'CLIPTextModel'], 'CLIPTextModel', ['T5EncoderModel'],
+      ], model_type: ['clip_vision_model', 't5'], hidden_act: ['relu', 'gelu_new', null, 3], pruned_heads: [{ 0: [1] }, [1]],
       quantization_config: [{ bits: 8 }], text_config: [{}],
     }],
   ]

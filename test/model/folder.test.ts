@@ -3,7 +3,8 @@ import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import { writeSafetensors } from '../../lib/files/safetensors'
-import { openCheckpoint, type OpenOptions } from '../../lib/model/checkpoint'
+import { openCheckpoint } from '../../lib/model/checkpoint'
+import type { OpenOptions } from '../../lib/model/part'
 import { openTextEncoder, openUNet, openVAE } from '../../lib/model/folder'
 import { fixture, repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
@@ -213,8 +214,15 @@ test('model_index.json', async t => {
     editJson(index, change)
     return open(folder)
   }
-  for (const name of ['StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline', 'LatentConsistencyModelPipeline'])
-    t.truthy(await withIndex(json => { json._class_name = name }))
+  for (const name of [
+    'StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline', 'LatentConsistencyModelPipeline', 'StableDiffusionPanoramaPipeline',
+    'StableDiffusionPipelineSafe', 'FlaxStableDiffusionPipeline',
+  ])
+    t.deepEqual((await withIndex(json => { json._class_name = name })).warnings, [])
+  const steered = await withIndex(json => {
+    Object.assign(json, { _class_name: 'StableDiffusionControlNetPipeline', controlnet: ['diffusers', 'ControlNetModel'] })
+  })
+  t.regex(steered.warnings.join(), /controlnet.*not used/)
   for (const name of [
     'StableDiffusionXLPipeline', 'StableDiffusion3Pipeline', 'AltDiffusionPipeline', 'OnnxStableDiffusionPipeline',
     ['x', 'StableDiffusionPipeline'], null, undefined, 3,
@@ -299,6 +307,45 @@ test('tensors that are dropped, unreadable, or there twice', async t => {
   for (const name of ['scaled_fp8', 'text_model.final_layer_norm.scale_weight', 'a.weight.absmax', 'a.weight.quant_state.bitsandbytes__nf4', 'a.SCB']) {
     await add(name)
     await refused(t, open(folder), 'UNSUPPORTED_FORMAT', name, 'quantized')
+  }
+})
+
+// test/model/relatives.py has what diffusers makes of the same folders.
+test('relatives of the classes that hold the same parts', async t => {
+  const names = async (folder: string) => (await open(folder)).textEncoder.weights.map(({ name }) => name)
+  const { config, weights } = await openTextEncoder(fixture('sd15-tiny/text_encoder'))
+  const folder = copyCheckpoint('sd15-tiny', temporaryFolder(t))
+  const configFile = path.join(folder, 'text_encoder/config.json')
+  const flat = JSON.parse(fs.readFileSync(configFile, 'utf8'))
+  const changes: object[] = [
+    { architectures: ['CLIPTextModelWithProjection'] }, { architectures: ['CLIPModel'] }, { model_type: 'clip' }, { architectures: null },
+  ]
+  for (const change of changes) {
+    fs.writeFileSync(configFile, JSON.stringify({ ...flat, ...change }))
+    t.deepEqual((await open(folder)).textEncoder.config, config)
+  }
+
+  // A whole CLIP model: its config has the text encoder's inside, its weights stand beside those of the vision half.
+  const whole = { architectures: ['CLIPModel'], model_type: 'clip', projection_dim: 16, logit_scale_init_value: 2.6592,
+    text_config: { ...flat, architectures: undefined }, vision_config: { hidden_size: 32, model_type: 'clip_vision_model' } }
+  fs.writeFileSync(configFile, JSON.stringify(whole))
+  const ours = await tensorsIn(path.join(folder, textFile))
+  const beside = ['vision_model.post_layernorm.weight', 'visual_projection.weight', 'text_projection.weight', 'logit_scale']
+  await writeSafetensors(path.join(folder, textFile), [...ours.map(tensor => ({ ...tensor, name: `text_model.${tensor.name.replace(/^text_model\./, '')}` })),
+    ...beside.map(name => ({ name, dtype: 'F32', shape: [1], data: new Uint8Array(4) }))])
+  t.deepEqual((await open(folder)).textEncoder.config, config)
+  t.deepEqual((await names(folder)).sort(), weights.map(({ name }) => name).sort())
+  for (const [change, says] of [
+    [{ ...whole, architectures: ['CLIPVisionModel'] }, 'architectures'], [{ ...whole, text_config: { ...flat, hidden_act: 'relu' } }, 'hidden_act'],
+    [{ ...whole, text_config: { ...flat, model_type: 'bert' } }, 'model_type'],
+  ] as const) {
+    fs.writeFileSync(configFile, JSON.stringify(change))
+    await refused(t, open(folder), 'UNSUPPORTED_CONFIG', says)
+  }
+  for (const [part, name] of [['unet', 'FlaxUNet2DConditionModel'], ['vae', 'FlaxAutoencoderKL']] as const) {
+    editJson(path.join(folder, part, 'config.json'), json => { json._class_name = name })
+    const opened = await (part === 'unet' ? openUNet : openVAE)(path.join(folder, part))
+    t.deepEqual(opened.config, (await (part === 'unet' ? openUNet : openVAE)(fixture('sd15-tiny', part))).config)
   }
 })
 

@@ -23,7 +23,7 @@ const cachesIn = (folder: string): string[] => fs.readdirSync(folder).filter(nam
 interface Loaded { cache: PackedCache | undefined, bits: string, warnings: Warning[] }
 
 /** Loads the UNet with its cache and runs it. */
-async function load(folder: string, options: { dtype?: DType, cpu?: string, packedCache?: boolean } = {}): Promise<Loaded> {
+async function load(folder: string, options: { dtype?: DType, cpu?: string, packedCache?: boolean | string } = {}): Promise<Loaded> {
   const warnings: Warning[] = []
   const unet = await UNet.load(folder, { threads: 2, packedCache: true, onWarning: warning => warnings.push(warning), ...options })
   try {
@@ -91,7 +91,7 @@ test('a whole model draws the same picture from caches, twice at once, and reads
   t.is(Math.max(...seen), 1)
   for (const picture of await Promise.all(both.map(draw))) t.deepEqual(picture, wanted)
   await both[0].dispose()
-  t.deepEqual(await draw(both[1]), wanted, 'the mapping of one is none of the other')
+  t.deepEqual(await draw(both[1]), wanted, 'the weights of one are none of the other')
   await both[1].dispose()
 })
 
@@ -114,7 +114,7 @@ test('weights that changed make a cache of no use, also where size and time of w
   t.not(after.bits, before.bits)
   t.is(after.bits, await plain(folder))
   t.is((await load(folder)).cache?.outcome, 'used')
-  t.is(await bitsOf(user), before.bits, 'who had mapped the old file still has it')
+  t.is(await bitsOf(user), before.bits, 'who had read the old file still has its weights')
   await user.dispose()
 })
 
@@ -211,7 +211,7 @@ test('several writers at once, in one process and in others', async t => {
   const wanted = await plain(folder)
   const script = `
     const { UNet } = require(${JSON.stringify(path.join(__dirname, '../../lib/index'))})
-    void (async () => { for (let i = 0; i < 8; i++) { const unet = await UNet.load(${JSON.stringify(folder)}, { packedCache: true, threads: 1 }); await unet.dispose(); try { require('fs').rmSync(unet.packedCache.file, { force: true }) } catch (error) { if (process.platform !== 'win32') throw error } } })()` // Windows keeps what others have mapped
+    void (async () => { for (let i = 0; i < 8; i++) { const unet = await UNet.load(${JSON.stringify(folder)}, { packedCache: true, threads: 1 }); await unet.dispose(); try { require('fs').rmSync(unet.packedCache.file, { force: true }) } catch (error) { if (process.platform !== 'win32') throw error } } })()` // Windows keeps what others read
   const { execFile } = await import('node:child_process')
   const others = Array.from(
     { length: 2 },
@@ -268,9 +268,61 @@ test('an abort leaves no half of a file', async t => {
   t.is((await load(folder)).cache?.outcome, 'used')
 })
 
-test('packedCache is a boolean', async t => {
+test('a cache that is cut, overwritten or deleted while a model uses it changes nothing', t => {
+  const folder = unetFolder(t)
+  // In a process of its own, since what this guards against ends it.
+  const script = `
+    const fs = require('fs'), { UNet } = require(${JSON.stringify(path.join(__dirname, '../../lib/index'))})
+    const values = shape => ({ shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.sin(i)) })
+    void (async () => {
+      const options = { packedCache: true, threads: 2 }
+      await (await UNet.load(${JSON.stringify(folder)}, options)).dispose()
+      const unet = await UNet.load(${JSON.stringify(folder)}, options), { outcome, file } = unet.packedCache
+      const run = async () => Buffer.from((await unet.forward({ sample: values([1, 4, 8, 8]), timestep: 3, encoderHiddenStates: values([1, 7, unet.config.crossAttentionDim]) })).sample.data.buffer)
+      const seen = [outcome], before = await run(), bytes = fs.readFileSync(file)
+      for (const harm of [() => fs.truncateSync(file, 5000), () => fs.truncateSync(file, 0), () => fs.writeFileSync(file, Buffer.alloc(bytes.length, 0x41)), () => fs.rmSync(file)]) {
+        harm()
+        seen.push((await run()).equals(before))
+      }
+      console.log(seen.join())
+    })()`
+  t.is(execFileSync(process.execPath, ['-e', script], { encoding: 'utf8', cwd: repoPath() }), 'used,true,true,true,true\n')
+})
+
+test('a folder for caches is made, is shared by copies of a model, and keeps other models apart', async t => {
+  const folder = unetFolder(t), caches = path.join(temporaryFolder(t), 'a', 'b')
+  const wanted = await plain(folder)
+  const first = await load(folder, { packedCache: caches })
+  t.is(first.cache?.outcome, 'written')
+  t.is(path.dirname(first.cache!.file), caches)
+  t.regex(path.basename(first.cache!.file), /^diffusion_pytorch_model\.[0-9a-f]{24}\.unet\..+\.fp32\.asdm$/)
+  t.deepEqual(await load(folder, { packedCache: caches }), { ...first, cache: { ...first.cache!, outcome: 'used' } })
+  t.deepEqual(cachesIn(folder), [])
+
+  const other = temporaryFolder(t)
+  fs.cpSync(folder, other, { recursive: true })
+  t.is((await load(other, { packedCache: caches })).cache?.file, first.cache!.file)
+  alter(weightsOf(other)) // so little that no sample need show it: then the times do
+  const altered = await load(other, { packedCache: caches })
+  t.not(altered.cache?.outcome, 'used')
+  t.not(altered.bits, wanted)
+  const foreign = temporaryFolder(t)
+  fs.cpSync(fixture('bk-sdm-tiny-tiny', 'unet'), foreign, { recursive: true })
+  t.not((await load(foreign, { packedCache: caches })).cache?.file, first.cache!.file)
+  t.is((await load(folder, { packedCache: caches })).bits, wanted)
+})
+
+test('a folder for caches that cannot be made is a warning', async t => {
+  const folder = unetFolder(t), file = path.join(temporaryFolder(t), 'file')
+  fs.writeFileSync(file, '')
+  const { cache, warnings } = await load(folder, { packedCache: path.join(file, 'caches') })
+  t.is(cache?.outcome, 'unwritten')
+  t.deepEqual(warnings.map(({ code }) => code), ['PACKED_CACHE'])
+})
+
+test('packedCache is a boolean or a path', async t => {
   await t.throwsAsync(UNet.load(
-    fixture('sd15-tiny', 'unet'), { packedCache: 'yes' as never },
+    fixture('sd15-tiny', 'unet'), { packedCache: '' as never },
   ), { code: 'INVALID_ARGUMENT', message: /packedCache/ })
   await t.throwsAsync(StableDiffusion.load(
     fixture('sd15-tiny'), { packedCache: 1 as never },

@@ -254,3 +254,33 @@ test('inpainting', async t => {
   const checkpoint = await openCheckpoint(write(t, second))
   t.deepEqual([checkpoint.unet.config.inChannels, checkpoint.schedulerConfig.prediction_type, checkpoint.warnings], [9, 'epsilon', []])
 })
+
+test('a UNet alone, with the published VAE and text encoder files beside it', async t => {
+  const [whole, first, second, third]: Tensors[] = [new Map(), new Map(), new Map(), new Map()]
+  unet(whole, { inChannels: 4, context: 768, linear: false })
+  vae(first)
+  clip(second)
+  openClip(third)
+  const stripped = (tensors: Tensors, prefix: string, more: Record<string, Shape> = {}): Tensors =>
+    new Map([...[...tensors].map(([name, shape]): [string, Shape] => [name.replace(prefix, ''), shape]), ...Object.entries(more)])
+  const main = write(t, whole)
+  // As vae-ft-mse-840000-ema-pruned and clip_l are published.
+  const vaeFile = write(t, stripped(first, 'first_stage_model.', { 'loss.logvar': [], 'model_ema.decay': [] }))
+  const clipFile = write(t, stripped(second, 'cond_stage_model.transformer.', { logit_scale: [], 'text_projection.weight': [768, 768] }))
+  const checkpoint = await openCheckpoint(main, { vae: vaeFile, textEncoder: clipFile })
+  t.deepEqual(parameters(checkpoint), [859_520_964, 83_653_863, 123_060_480])
+  t.deepEqual([checkpoint.vae.config.blockOutChannels, checkpoint.vae.config.scalingFactor], [[128, 256, 512, 512], 0.18215])
+  t.deepEqual([checkpoint.textEncoder.config.hiddenAct, checkpoint.textEncoder.config.numAttentionHeads], ['quick_gelu', 12])
+  t.deepEqual([checkpoint.schedulerConfig._class_name, checkpoint.warnings], ['PNDMScheduler', []])
+
+  // Stable Diffusion 2: the text encoder says so.
+  const newer: Tensors = new Map()
+  unet(newer, { inChannels: 4, context: 1024, linear: true })
+  const openClipFile = write(t, stripped(third, 'cond_stage_model.model.', { 'visual.conv1.weight': [1280, 3, 14, 14] }))
+  const second2 = await openCheckpoint(write(t, stripped(newer, 'model.diffusion_model.')), { vae: vaeFile, textEncoder: openClipFile })
+  t.deepEqual(parameters(second2), [865_910_724, 83_653_863, 340_387_840])
+  t.deepEqual(
+    [second2.unet.config.attentionHeads, second2.textEncoder.config.hiddenAct, second2.schedulerConfig._class_name, second2.padToken],
+    [[5, 10, 20, 20], 'gelu', 'DDIMScheduler', '!'],
+  )
+})

@@ -3,7 +3,8 @@ import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { AsdmError, type ErrorCode } from '../../lib/base/errors'
 import { writeSafetensors, type TensorToWrite } from '../../lib/files/safetensors'
-import { openCheckpoint, type OpenOptions } from '../../lib/model/checkpoint'
+import { openCheckpoint } from '../../lib/model/checkpoint'
+import type { OpenOptions } from '../../lib/model/part'
 import { openUNet } from '../../lib/model/folder'
 import { inferTextEncoderConfig, inferUNetConfig, inferVAEConfig, Shapes } from '../../lib/model/infer-config'
 import { unetNames } from '../../lib/model/ldm-keys'
@@ -157,10 +158,11 @@ test('files that are something else', async t => {
   await refused(t, named('control_model.x'), 'UNSUPPORTED_FORMAT', 'ControlNet')
   await refused(t, named('lora_unet_down_blocks_0.alpha'), 'UNSUPPORTED_FORMAT', 'LoRA')
   await refused(t, named('down_blocks.0.resnets.0.conv1.weight'), 'UNSUPPORTED_FORMAT', 'diffusers folder')
+  await refused(t, named('encoder.down.0.block.0.conv1.weight'), 'UNSUPPORTED_FORMAT', 'a VAE on its own', '{ vae: path }')
   await refused(t, named('x'), 'UNSUPPORTED_FORMAT', 'model.diffusion_model.*')
   await refused(t, named(), 'UNSUPPORTED_FORMAT', 'model.diffusion_model.*')
-  await refused(t, named('model.diffusion_model.x'), 'TENSOR_MISSING', 'VAE')
-  await refused(t, named('model.diffusion_model.x', 'first_stage_model.x'), 'TENSOR_MISSING', 'text encoder')
+  await refused(t, named('model.diffusion_model.x'), 'TENSOR_MISSING', 'VAE', '{ vae: path }')
+  await refused(t, named('model.diffusion_model.x', 'first_stage_model.x'), 'TENSOR_MISSING', 'text encoder', '{ textEncoder: path }')
   await refused(
     t, named('model.diffusion_model.x', 'first_stage_model.x', 'cond_stage_model.transformer.x', 'cond_stage_model.model.x'),
     'TENSOR_EXTRA', 'one text encoder',

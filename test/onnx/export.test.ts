@@ -13,7 +13,7 @@ import { TorchGenerator } from '../../lib/random/torch-generator'
 import { aborts } from '../support/aborts'
 import { fixture, loadExpected, maxAbsDiff } from '../support/fixtures'
 import { count, numbers, readOnnx, type Value } from '../support/onnx'
-import { runOnnx } from '../support/onnx-run'
+import { runOnnx } from '../support/onnx-interpreter'
 import { temporaryFolder } from '../support/temporary'
 
 test('every weight is there once, as it is stored or transposed', async t => {

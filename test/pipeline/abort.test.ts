@@ -1,5 +1,5 @@
 import test from 'ava'
-import { anySignal, Queue, settle, untilAborted } from '../../lib/base/abort'
+import { anySignal, settle, untilAborted } from '../../lib/base/abort'
 import type { NativeCall } from '../../lib/native/binding'
 import { aborts } from '../support/aborts'
 
@@ -73,26 +73,4 @@ test('the first of several signals aborts, and none keeps a listener', t => {
   const count = countListeners(quiet.signal)
   anySignal([quiet.signal]).release()
   t.is(count.count, 0)
-})
-
-test('turns come in order; one that is aborted makes way', async t => {
-  const queue = new Queue()
-  const log: string[] = []
-  const controller = new AbortController()
-  const first = queue.turn(undefined)
-  const second = queue.turn(controller.signal)
-  const third = queue.turn(undefined).then(end => { log.push('third'); return end })
-  const endFirst = await first
-  controller.abort()
-  await aborts(t, second)
-  await new Promise(resolve => setImmediate(resolve))
-  t.deepEqual(log, [], 'the third still waits for the first')
-  endFirst()
-  endFirst()
-  const endThird = await third
-  t.deepEqual(log, ['third'])
-  endThird()
-  await queue.idle()
-  await aborts(t, queue.turn(AbortSignal.abort()))
-  ;(await queue.turn(undefined))()
 })

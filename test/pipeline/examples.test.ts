@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import { readSettings } from '../../lib/image/settings'
 import { StableDiffusion } from '../../lib/stable-diffusion'
-import { repoPath } from '../support/fixtures'
+import { fixture, repoPath } from '../support/fixtures'
 
 const emoji = repoPath('models', 'emoji')
 
@@ -43,4 +43,14 @@ test('the other examples write their pictures', async t => {
   run(repoPath('examples', 'img2img.mjs'), [emoji], folder)
   t.like(await readSettings(path.join(folder, 'pear.png')), { from: 'image' })
   t.like(await readSettings(path.join(folder, 'half.png')), { from: 'inpaint' })
+})
+
+test('a distillation runs with a tiny model', t => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-distill-'))
+  t.teardown(() => fs.rmSync(folder, { recursive: true }))
+  const out = path.join(folder, 'made')
+  const printed = run(repoPath('examples', 'distill.mjs'), [fixture('sd15-tiny'), 'light', out, '4'], folder)
+  t.regex(printed, /step 4 of 4: loss [\d.]+, \d+ min left/)
+  t.regex(printed, /held-out loss [\d.]+/)
+  t.regex(fs.readFileSync(path.join(out, 'report.html'), 'utf8'), /^<!doctype html>/)
 })

@@ -8,7 +8,7 @@ import { fromPixels as tensorOf } from '../../lib/image/pixels'
 import { samplePosterior } from '../../lib/image/start'
 import { unscale } from '../../lib/pipeline'
 import { TorchGenerator } from '../../lib/random/torch-generator'
-import { createSampler, samplerNames } from '../../lib/samplers'
+import { createSampler, samplerNames, samplersFor } from '../../lib/samplers'
 import { guide } from '../../lib/samplers/guidance'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { fixture, maxAbsDiff, repoPath } from '../support/fixtures'
@@ -78,8 +78,8 @@ test('guidance 1 runs no unconditional pass', async t => {
   t.teardown(() => watched.dispose())
   const batches: number[] = []
   const createRun = watched.unet.createRun
-  watched.unet.createRun = (...given) => {
-    const run = createRun.apply(watched.unet, given)
+  watched.unet.createRun = async (...given) => {
+    const run = await createRun.apply(watched.unet, given)
     return { ...run, forward: (step, inputs) => { batches.push(inputs.sample.shape[0]); return run.forward(step, inputs) } }
   }
   const [one] = await watched.generate({ ...base, steps: 2, guidanceScale: 1 })
@@ -112,6 +112,14 @@ test('every sampler draws something, from its name', async t => {
   t.is(seen.size, samplerNames.length)
   // A sampler that the checkpoint's noise schedule rules out says so.
   await t.throwsAsync(sd.generate({ ...base, sampler: 'pndm' }), { code: 'UNSUPPORTED_CONFIG', message: /rescale_betas_zero_snr/ })
+  t.deepEqual(tiny.samplers, samplerNames)
+  t.deepEqual(sd.samplers, samplersFor(sd.schedulerConfig))
+  t.false(sd.samplers.includes('pndm'))
+  for (const sampler of ['nothing', 3])
+    await t.throwsAsync(
+      sd.generate({ ...base, sampler: sampler as never }),
+      { code: 'INVALID_ARGUMENT', message: /sampler to be one of ddim, ddpm, euler, / },
+    )
 })
 
 test('a picture handed in is what strength leaves of it', async t => {
@@ -153,7 +161,7 @@ test('what the mask does not cover stays, what it covers is made anew', async t 
   const [made] = await sd.generate({ ...base, prompt: 'a flat emoji of blue heart', steps: 8, image, mask: rightHalf() })
   const { scalingFactor } = sd.vae.config
   const posterior = await sd.vae.encode(await fromPixels(image.data, 64, 64))
-  const original = samplePosterior(posterior, noiseOf(11, [1, 4, 16, 16]))
+  const original = await samplePosterior(posterior, noiseOf(11, [1, 4, 16, 16]))
   const decoded = await sd.vae.decode({ data: original.data.map(value => value * scalingFactor / scalingFactor), shape: original.shape })
   const difference = (from: number, to: number): number => {
     let sum = 0
@@ -190,7 +198,7 @@ for (const strength of [1, 0.6])
     sampler.setTimesteps(5)
     const skipped = 5 - Math.min(Math.trunc(5 * strength), 5)
     const factor = sd.vae.config.scalingFactor
-    const sampled = samplePosterior(await sd.vae.encode(await fromPixels(spot().data, 64, 64)), posteriorNoise)
+    const sampled = await samplePosterior(await sd.vae.encode(await fromPixels(spot().data, 64, 64)), posteriorNoise)
     const original = tile({ data: sampled.data.map(value => value * factor), shape: sampled.shape }, 2)
     const mask = (i: number): number => (i % 16 >= 8 ? 1 : 0)
     const text = await sd.textEncoder.encode([
@@ -233,7 +241,7 @@ test('an inpainting UNet of nine channels sees mask and masked picture', async t
   const picture = await fromPixels(image.data, width, height)
   const hidden = { data: picture.data.map((value, i) => (i % 128 >= 64 ? 0 : value)), shape: picture.shape }
   const factor = nine.vae.config.scalingFactor
-  const sampled = samplePosterior(await nine.vae.encode(hidden), maskedNoise)
+  const sampled = await samplePosterior(await nine.vae.encode(hidden), maskedNoise)
   const condition = [
     { data: Float32Array.from({ length: 256 }, (_, i) => (i % 16 >= 8 ? 1 : 0)), shape: [1, 1, 16, 16] },
     { data: sampled.data.map(value => value * factor), shape: small },

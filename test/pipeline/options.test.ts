@@ -142,6 +142,7 @@ for (const [what, options, code, message] of [
   ['an unknown option', [repoPath('models', 'emoji'), { thread: 2 }], 'INVALID_ARGUMENT', /did you mean "threads"/],
   ['another dtype', [repoPath('models', 'emoji'), { dtype: 'fp64' }], 'INVALID_ARGUMENT', /dtype/],
   ['another device', [repoPath('models', 'emoji'), { device: 'tpu' }], 'INVALID_ARGUMENT', /device/],
+  ['a device without its plugin', [repoPath('models', 'emoji'), { device: 'cuda:1' }], 'UNKNOWN_DEVICE', /option device .* plugin is not installed/],
   ['0 threads', [repoPath('models', 'emoji'), { threads: 0 }], 'INVALID_ARGUMENT', /threads/],
   ['257 threads', [repoPath('models', 'emoji'), { threads: 257 }], 'INVALID_ARGUMENT', /threads/],
   ['an unknown kernel set', [repoPath('models', 'emoji'), { cpu: 'mmx' }], 'INVALID_ARGUMENT', /cpu/],

@@ -6,7 +6,7 @@ import { fullSteps, type Mode } from '../../lib/plan/mode'
 import { parsePlan } from '../../lib/plan/parse'
 import type { Plan } from '../../lib/plan/plan'
 
-const full = (mode: Mode, count: number): string => fullSteps(mode, count, 'mode').map(yes => (yes ? '#' : '.')).join('')
+const full = (mode: Mode, count: number): string => fullSteps(mode, count).map(yes => (yes ? '#' : '.')).join('')
 const inherit = ['mid_block']
 /** `#` full, `.` inheriting. */
 const drawn = (plan: Plan, count: number, guided = true): string =>
@@ -16,6 +16,7 @@ test('which steps each mode makes full', t => {
   t.is(full({ mode: 'uniform', every: 3 }, 10), '#..#..#..#')
   t.is(full({ mode: 'uniform', every: 1 }, 4), '####')
   t.is(full({ mode: 'list', full: [0, 2, 9] }, 10), '#.#......#')
+  t.is(full({ mode: 'list', full: [0, 2, 10, 999] }, 4), '#.#.')
   t.is(full({ mode: 'window', from: 0.2, to: 0.8 }, 10), '##......##')
   t.is(full({ mode: 'window', from: 0, to: 1 }, 4), '....')
   t.is(full({ mode: 'phases', split: 0.5, early: 1, late: 3 }, 10), '######..#.')
@@ -28,6 +29,10 @@ test('which steps each mode makes full', t => {
 test('quadratic has as many full steps as uniform, the denser the nearer to its center', t => {
   t.is(full({ mode: 'quadratic', every: 3, center: 0, power: 1 }, 13), '#..#..#..#..#')
   t.is(full({ mode: 'quadratic', every: 5, center: 0, power: 2 }, 20), '#.#.....#..........#')
+  // By docs/plans.md: c = 4.5, x = -2.121, -0.707, 0.707, 2.121, so 4.5 less or more 4.5, 0.5.
+  t.is(full({ mode: 'quadratic', every: 3, center: 0.5, power: 2 }, 10), '#...##...#')
+  // c = 0, x = 0, 1.5, 3 and steps 0, 1.5 ** 4 = 5.06, 81, of the cube of 4.33 = 81: each a step behind the one before.
+  t.is(full({ mode: 'quadratic', every: 1, center: 0, power: 8 }, 4), '####')
   for (const count of [1, 2, 7, 20, 51])
     for (const every of [1, 2, 3, 8]) for (const center of [0, 0.3, 1]) for (const power of [1, 1.4, 3, 8]) {
       const steps = full({ mode: 'quadratic', every, center, power }, count)
@@ -70,6 +75,8 @@ test('guidance and UNets step by step', t => {
   t.is(kinds(gateGuidance(0.5)), 'fffccc')
   t.is(kinds(gateGuidance(0, 'inherit')), 'fiiiii')
   t.is(kinds(gateGuidance(0)), 'cccccc')
+  // Fractions of the run: 0.3 <= k / 6 < 0.51 for k = 2 and 3.
+  t.is(kinds({ version: 1, rules: [], guidance: { otherwise: 'conditional', when: { mode: 'window', from: 0.3, to: 0.51 } } }), 'ffccff')
   t.is(kinds(gateGuidance(0), false), 'ffffff')
   const combined = combine(
     switchUNet('light'), switchUNet('lighter', 0, 0.2), uniform({ every: 9, inherit }), gateGuidance(0.5),
@@ -99,10 +106,7 @@ test('steps must fit the run and have sources', t => {
     [[{}, { unet: 'light', inherit }, {}], /plan\.steps\[1\]\.inherit\[0\]/],
   ]
   for (const [steps, message] of wrong) t.throws(() => expandPlan(plan(steps), 3, true), { code: 'INVALID_ARGUMENT', message })
-  t.throws(
-    () => expandPlan(list({ full: [0, 12], inherit }), 10, true),
-    { message: /plan\.rules\[0\]\.when\[0\]\.full\[1\] to be a step from 0 to 9 of this run but received 12/ },
-  )
+  t.is(drawn(list({ full: [0, 12], inherit }), 4), '#...')
 })
 
 test('a printed plan parses to itself', t => {

@@ -124,11 +124,12 @@ test('an inherited direction is that of the last guided step, along which the ne
   const [first, second] = [random.randn([2, 4, 16, 16]), random.randn([2, 4, 16, 16])]
   const text = random.randn([4, 77, sd.unet.config.crossAttentionDim])
   const steps = (['full', 'inherit', 'inherit', 'conditional'] as const).map(guidance => ({ unet: 'full', inherit: [], guidance }))
-  const run = new PlannedRun({ full: sd.unet }, steps, { images: 2, height: 16, width: 16, length: 77, guided: true })
+  const run = await PlannedRun.compile({ full: sd.unet }, steps, { images: 2, height: 16, width: 16, length: 77, guided: true })
   const { signal } = new AbortController()
+  await run.condition({ encoderHiddenStates: text }, signal)
   const outputs = []
   for (const [i, sample] of [first, first, second, second].entries())
-    outputs.push(await run.step(i, sample, 500, { encoderHiddenStates: text }, 3, signal))
+    outputs.push(await run.step(i, sample, 500, 3, signal))
   run.dispose()
   const both = async (sample: Tensor): Promise<Tensor> =>
     (await sd.unet.forward({ sample: tile(sample, 2), timestep: 500, encoderHiddenStates: text })).sample
@@ -145,6 +146,10 @@ test('an inherited direction is that of the last guided step, along which the ne
 test('a plan names UNets; a twin of the main one gives its bits', async t => {
   t.deepEqual(Object.keys(sd.unets), ['twin'])
   t.deepEqual(await rgba({ plan: switchUNet('twin', 0, 0.5) }), await rgba())
+  // A direction of guidance crosses UNets.
+  t.deepEqual(
+    await rgba({ plan: combine(switchUNet('twin', 0, 0.5), gateGuidance(0.5, 'inherit')) }), await rgba({ plan: gateGuidance(0.5, 'inherit') }),
+  )
   // Features stay with their UNet: the first step of each is full.
   const { statistics } = await done({
     plan: combine(

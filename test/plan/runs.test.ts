@@ -1,5 +1,7 @@
 import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
+import type { Tensor } from '../../lib/base/tensor'
+import type { Conditioning } from '../../lib/components/conditioning'
 import { UNet } from '../../lib/components/unet'
 import { expandPlan, type ExpandedStep } from '../../lib/plan/expand'
 import { gridOf } from '../../lib/plan/grid'
@@ -14,6 +16,10 @@ const folders: Record<string, string> = {
   'emoji': repoPath('models', 'emoji', 'unet'), 'sd15-tiny': fixture('sd15-tiny', 'unet'),
   'bk-sdm-tiny-tiny': fixture('bk-sdm-tiny-tiny', 'unet'),
 }
+
+type Given = Conditioning & { sample: Tensor, timestep: number }
+const textOf = ({ encoderHiddenStates }: Given): Conditioning => ({ encoderHiddenStates })
+const stepOf = ({ sample, timestep }: Given) => ({ sample, timestep })
 
 for (const [name, folder] of Object.entries(folders)) {
   let unet: UNet
@@ -42,9 +48,10 @@ for (const [name, folder] of Object.entries(folders)) {
     const full = await unet.forward(given)
     for (let round = 0; round < rounds(25); round++) {
       const inherit = inheritsOf(random)
-      const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }])
-      const first = await run.forward(0, given)
-      const second = await run.forward(1, given)
+      const run = await unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }])
+      await run.condition(textOf(given))
+      const first = await run.forward(0, stepOf(given))
+      const second = await run.forward(1, stepOf(given))
       t.deepEqual(first.data, full.sample.data)
       t.deepEqual(second.data, full.sample.data, JSON.stringify(inherit))
       // A block or layer may be inherited that others make unread; what is read saves work.
@@ -57,25 +64,26 @@ for (const [name, folder] of Object.entries(folders)) {
 
   test(`${name}: without its source an inherited feature is refused; conditional steps are the second half's bits`, async t => {
     const prefix = 'down_blocks.0.resnets.0'
-    t.throws(
-      () => unet.createRun(shape, [{ inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }]),
+    await t.throwsAsync(
+      async () => unet.createRun(shape, [{ inherit: [{ prefix, feature: 'output' }], conditionalOnly: false }]),
       { code: 'INVALID_ARGUMENT', message: /down_blocks\.0\.resnets\.0/ },
     )
     const given = inputs(6)
-    const half = { ...given, ...Object.fromEntries((['sample', 'encoderHiddenStates'] as const).map(key => [key, secondHalf(given[key])])) }
-    const run = unet.createRun(
+    const half = { sample: secondHalf(given.sample), timestep: given.timestep }
+    const run = await unet.createRun(
       shape,
       [
         { inherit: [], conditionalOnly: false }, { inherit: [], conditionalOnly: true },
         { inherit: [{ prefix, feature: 'branch' }], conditionalOnly: true },
       ],
     )
-    const whole = await run.forward(0, given)
+    await run.condition(textOf(given))
+    const whole = await run.forward(0, stepOf(given))
     for (const step of [1, 2]) t.deepEqual((await run.forward(step, half)).data, secondHalf(whole).data)
     run.dispose()
   })
 
-  test(`${name}: what the grid shows as run is what the addon counts`, t => {
+  test(`${name}: what the grid shows as run is what the addon counts`, async t => {
     const random = seeded(seedOf(43))
     const facts = unetFacts(unet.config, unet.tapNames())
     // What is made of the text alone counts in no step.
@@ -87,7 +95,7 @@ for (const [name, folder] of Object.entries(folders)) {
       const inherit = Array.from(
         { length: 1 + random.below(4) }, () => ({ prefix: random.pick(blocksAndLayers), feature: 'output' as const }),
       )
-      const run = unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }])
+      const run = await unet.createRun(shape, [{ inherit: [], conditionalOnly: false }, { inherit, conditionalOnly: false }])
       const grid = new Map(gridOf(run.info).map(({ block, cells }) => [block, cells]))
       t.true([...grid.values()].every(cells => cells[0] === 'full'))
       t.deepEqual([...grid.keys()].slice(1, -1).sort(), [...blocks].sort())
@@ -118,14 +126,15 @@ test('threads change nothing, also where features are inherited', async t => {
     const steps: ExpandedStep[] = expandPlan(resolvePlan('uniform:3,up_blocks.2.0+mid_block.attentions.0+down_blocks.1.resnets.1;guidance:0.6', {
       unets: { full: unetFacts(unet.config, unet.tapNames()) }, steps: 5, stochastic: false,
     }), 5, true)
-    const run = unet.createRun(shape, steps.map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' })))
+    const run = await unet.createRun(shape, steps.map(({ inherit, guidance }) => ({ inherit, conditionalOnly: guidance !== 'full' })))
+    await run.condition({ encoderHiddenStates: text })
     const out: Float32Array[] = []
     for (const [i, { guidance }] of steps.entries()) {
       const sample = random.randn([2, 4, 8, 8])
       const half = guidance !== 'full'
       out.push(
         (await run.forward(i, {
-          sample: half ? secondHalf(sample) : sample, timestep: 900 - 100 * i, encoderHiddenStates: half ? secondHalf(text) : text,
+          sample: half ? secondHalf(sample) : sample, timestep: 900 - 100 * i,
         })).data,
       )
     }
@@ -144,29 +153,35 @@ function secondHalf({ data, shape: [batch, ...rest] }: { data: Float32Array, sha
 test('a run: steps in order, inputs of its shape, dispose at any time', async t => {
   const unet = await UNet.load(folders.emoji, { threads: 1 })
   const random = new TorchGenerator(2)
-  const given = {
-    sample: random.randn([2, 4, 8, 8]), timestep: 301, encoderHiddenStates: random.randn([2, 5, unet.config.crossAttentionDim]),
-  }
+  const given = { sample: random.randn([2, 4, 8, 8]), timestep: 301 }
+  const text = { encoderHiddenStates: random.randn([2, 5, unet.config.crossAttentionDim]) }
   const steps = [
     { inherit: [], conditionalOnly: false }, { inherit: [{ prefix: 'mid_block', feature: 'output' as const }], conditionalOnly: false },
   ]
-  const run = unet.createRun(shape, steps)
+  const run = await unet.createRun(shape, steps)
+  await t.throwsAsync(run.forward(0, given), { code: 'INVALID_ARGUMENT', message: /conditioned before its passes/ })
+  await run.condition(text)
   await t.throwsAsync(run.forward(1, given), { instanceOf: AsdmError })
-  const other = unet.createRun(shape, steps)
+  await t.throwsAsync(run.condition({ encoderHiddenStates: random.randn([4, 5, unet.config.crossAttentionDim]) }), { code: 'SHAPE_MISMATCH', message: /batch of 2 but received 4/ })
+  await t.throwsAsync(run.condition({ encoderHiddenStates: random.randn([2, 6, unet.config.crossAttentionDim]) }), { code: 'SHAPE_MISMATCH', message: /\[N,5,/ })
+  await t.throwsAsync(run.forward(0, { ...given, ...text } as never), { code: 'INVALID_ARGUMENT', message: /encoderHiddenStates/ })
+  const other = await unet.createRun(shape, steps)
   await t.throwsAsync(other.forward(0, { ...given, sample: random.randn([2, 4, 16, 8]) }), { instanceOf: AsdmError })
   await t.throwsAsync(other.forward(0, { ...given, timestep: NaN }), { code: 'INVALID_ARGUMENT' })
   await t.throwsAsync(other.forward(0, { ...given, taps: [] } as never), { code: 'INVALID_ARGUMENT' })
-  const whole = unet.createRun(shape, steps)
+  const whole = await unet.createRun(shape, steps)
+  await whole.condition(text)
   await whole.forward(0, given)
   whole.dispose()
   whole.dispose()
   await t.throwsAsync(whole.forward(1, given), { code: 'DISPOSED' })
-  const last = unet.createRun(shape, steps)
+  const last = await unet.createRun(shape, steps)
+  await last.condition(text)
   const pending = last.forward(0, given)
   const ended = pending.then(() => 'done', (error: Error) => error.name)
   await unet.dispose()
   t.true(['AbortError', 'done'].includes(await ended))
   await t.throwsAsync(last.forward(1, given), { code: 'DISPOSED' })
   last.dispose()
-  t.throws(() => unet.createRun(shape, steps), { code: 'DISPOSED' })
+  await t.throwsAsync(async () => unet.createRun(shape, steps), { code: 'DISPOSED' })
 })

@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { AsdmError } from '../../lib/base/errors'
+import { Slices } from '../../lib/base/slices'
 import { elementCount } from '../../lib/base/tensor'
 import { MersenneTwister } from '../../lib/random/mersenne-twister'
 import { checkSeed, TorchGenerator } from '../../lib/random/torch-generator'
@@ -54,6 +55,14 @@ test('manualSeed starts anew and forgets the value kept from a pair', t => {
   generator.manualSeed(4)
   t.deepEqual([...generator.randn([16]).data], [...new TorchGenerator(4).randn([16]).data])
   t.is(generator.seed, 4n)
+})
+
+test('drawing in slices gives the same values, and leaves the generator where it was', async t => {
+  for (const shape of [[3], [15], [16], [17], [3, 1 << 14], [100_003]]) {
+    const [whole, sliced] = [new TorchGenerator(5), new TorchGenerator(5)]
+    t.deepEqual((await sliced.randnSliced(shape, new Slices())), whole.randn(shape), String(shape))
+    t.deepEqual(sliced.randn([20]), whole.randn([20]))
+  }
 })
 
 test('the value kept from a pair outlives a draw by blocks', t => {

@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import test from 'ava'
 import fc from 'fast-check'
 import { AsdmError } from '../../lib/base/errors'
-import { createSampler, DDIMSampler, EulerSampler, PNDMSampler, samplerNames, type Sampler, type SchedulerConfig } from '../../lib/samplers'
+import { createSampler, DDIMSampler, EulerSampler, PNDMSampler, samplerNames, samplersFor, type Sampler, type SchedulerConfig } from '../../lib/samplers'
 import { repoPath } from '../support/fixtures'
 import { sd, tensor, throwsCode } from './support'
 
@@ -75,8 +75,8 @@ test('classes construct by themselves, also from another class\'s config', t => 
 })
 
 test('unknown classes and names are refused with what there is', t => {
-  throwsCode(t, 'UNSUPPORTED_CONFIG', /one of DDIMScheduler, DDPMScheduler, .*LCMScheduler but received "HeunDiscreteScheduler"/,
-    () => make({ _class_name: 'HeunDiscreteScheduler' }))
+  throwsCode(t, 'UNSUPPORTED_CONFIG', /one of DDIMScheduler, DDPMScheduler, .*TCDScheduler but received "IPNDMScheduler"/,
+    () => make({ _class_name: 'IPNDMScheduler' }))
   for (const name of ['toString', '__proto__', 'constructor'])
     throwsCode(t, 'UNSUPPORTED_CONFIG', /one of DDIMScheduler/, () => make({ _class_name: name }))
   for (const name of [undefined, null, 7, {}, []]) throwsCode(t, 'BAD_CONFIG', /_class_name/, () => make({ _class_name: name }))
@@ -98,8 +98,13 @@ test('what is not implemented is refused by name and value', t => {
     ['DDPMScheduler', { variance_type: 'fixed_large_log' }, /variance_type .*"fixed_large_log"/],
     ['EulerDiscreteScheduler', { timestep_type: 'continuous' }, /timestep_type .*"continuous"/],
     ['EulerDiscreteScheduler', { interpolation_type: 'log_linear' }, /interpolation_type .*"log_linear"/],
-    ['EulerDiscreteScheduler', { use_beta_sigmas: true }, /use_beta_sigmas .*true/],
-    ['DPMSolverMultistepScheduler', { algorithm_type: 'dpmsolver' }, /algorithm_type .*"dpmsolver"/],
+    ['EulerAncestralDiscreteScheduler', { interpolation: 3 }, /interpolation .*3/],
+    ['DPMSolverMultistepScheduler', { algorithm_type: 'dpmsolver' }, /final_sigmas_type .*sigma_min with algorithm_type dpmsolver.*"zero"/],
+    ['DPMSolverMultistepScheduler', { algorithm_type: 'dpmsolver3' }, /algorithm_type .*"dpmsolver3"/],
+    ['DEISMultistepScheduler', { use_flow_sigmas: true }, /use_flow_sigmas .*true/],
+    ['DEISMultistepScheduler', { solver_type: 'x' }, /solver_type .*"x"/],
+    ['SASolverScheduler', { tau_func: 'x' }, /tau_func .*"x"/],
+    ['SASolverScheduler', { algorithm_type: 'noise_prediction', thresholding: true }, /thresholding .*true/],
     ['DPMSolverMultistepScheduler', { algorithm_type: 'sde-dpmsolver++', solver_order: 3 }, /solver_order .*3/],
     ['DPMSolverMultistepScheduler', { use_flow_sigmas: true }, /use_flow_sigmas .*true/],
     ['DPMSolverMultistepScheduler', { variance_type: 'learned' }, /variance_type .*"learned"/],
@@ -151,6 +156,21 @@ test('other programs\' names are understood', t => {
     'dpmpp-2m-karras': ['DPM++ 2M Karras', 'dpmpp_2m_karras'],
     'unipc': ['UniPC', 'uni_pc', 'UniPCMultistepScheduler'],
     'lcm': ['LCM', 'LCMScheduler', 'sample_lcm'],
+    'heun': ['Heun', 'sample_heun', 'k_heun', 'HeunDiscreteScheduler'],
+    'lms': ['LMS', 'k_lms', 'LMSDiscreteScheduler'],
+    'dpm2': ['DPM2', 'sample_dpm_2', 'k_dpm_2', 'KDPM2DiscreteScheduler'],
+    'dpm2-ancestral': ['DPM2 a', 'sample_dpm_2_ancestral', 'k_dpm_2_a', 'KDPM2AncestralDiscreteScheduler'],
+    'dpmpp-2s-ancestral': ['DPM++ 2S a', 'sample_dpmpp_2s_ancestral'],
+    'dpmpp-sde': ['DPM++ SDE', 'sample_dpmpp_sde', 'dpmpp_sde_gpu', 'DPMSolverSDEScheduler'],
+    'dpmpp-2m-sde': ['DPM++ 2M SDE', 'dpmpp_2m_sde', 'sample_dpmpp_2m_sde'],
+    'dpmpp-3m-sde': ['DPM++ 3M SDE', 'sample_dpmpp_3m_sde'],
+    'deis': ['DEIS', 'DEISMultistepScheduler'],
+    'ipndm': ['iPNDM', 'sample_ipndm'],
+    'sa-solver': ['SA-Solver', 'sa_solver', 'SASolverScheduler'],
+    'tcd': ['TCD', 'TCDScheduler'],
+    'dpmpp-sde-karras': ['DPM++ SDE Karras', 'dpmpp_sde_karras'],
+    'euler-sgm-uniform': ['Euler SGM Uniform', 'euler_sgm_uniform'],
+    'euler-ancestral-align-your-steps': ['Euler a Align Your Steps', 'euler_ancestral_ays'],
   }
   for (const [name, others] of Object.entries(names))
     for (const other of [name, ...others]) t.deepEqual(named(other, ddim).config, named(name, ddim).config, other)
@@ -158,9 +178,21 @@ test('other programs\' names are understood', t => {
   const karras = { _class_name: 'DPMSolverMultistepScheduler', ...sd, use_karras_sigmas: true, solver_order: 3 }
   t.like(named('DPMSolverMultistepScheduler', karras).config, { use_karras_sigmas: true, solver_order: 3 })
   t.like(named('DPMSolverMultistepScheduler', ddim).config, { use_karras_sigmas: false, solver_order: 2 })
+  t.like(named('dpmpp-2m', karras).config, { use_karras_sigmas: false, use_beta_sigmas: false })
+  t.like(named('dpmpp-2m-beta', karras).config, { use_karras_sigmas: false, use_beta_sigmas: true })
+  t.is(named('euler-ancestral-karras', ddim).config['_class_name'], 'sample_euler_ancestral')
+  for (const name of ['ddim-karras', 'lcm-beta', 'karras', 'DPM++ 2M Karras Beta', 'euler-kerras'])
+    throwsCode(t, 'INVALID_ARGUMENT', /-karras, -exponential, -beta, -sgm-uniform, -align-your-steps/, () => named(name, ddim))
+  for (const name of ['heun', 'sa-solver', 'LMSDiscreteScheduler'])
+    throwsCode(t, 'UNSUPPORTED_CONFIG', /rescale_betas_zero_snr/, () => named(name, { ...ddim, rescale_betas_zero_snr: true }))
   throwsCode(t, 'INVALID_ARGUMENT', /did you mean "euler-ancestral"\?/, () => named('euler-ancestrall', ddim))
   throwsCode(t, 'INVALID_ARGUMENT', /did you mean "EulerDiscreteScheduler"\?/, () => named('EulerDiscretScheduler', ddim))
-  throwsCode(t, 'UNSUPPORTED_CONFIG', /rescale_betas_zero_snr/, () => named('PLMS', { ...ddim, rescale_betas_zero_snr: true }))
+  const pureNoise = { ...ddim, rescale_betas_zero_snr: true }
+  throwsCode(t, 'UNSUPPORTED_CONFIG', /rescale_betas_zero_snr/, () => named('PLMS', pureNoise))
+  t.deepEqual(samplersFor(ddim), samplerNames)
+  const above = ['pndm', 'heun', 'lms', 'dpm2', 'dpm2-ancestral', 'dpmpp-sde', 'deis', 'sa-solver']
+  t.deepEqual(samplersFor(pureNoise), samplerNames.filter(name => !above.includes(name)))
+  throwsCode(t, 'INVALID_ARGUMENT', /one of ddim, ddpm, euler,/, () => named('nothing', pureNoise))
 })
 
 test('absurd values are refused', t => {
@@ -302,7 +334,13 @@ test('any config gives a sampler whose course is finite, or an AsdmError', t => 
     skip_prk_steps: fc.boolean(),
     solver_order: fc.integer({ min: 1, max: 3 }),
     solver_type: fc.constantFrom('midpoint', 'heun', 'bh1', 'bh2'),
-    algorithm_type: fc.constantFrom('dpmsolver++', 'sde-dpmsolver++'),
+    algorithm_type: fc.constantFrom('dpmsolver++', 'sde-dpmsolver++', 'dpmsolver', 'data_prediction', 'noise_prediction', 'deis'),
+    predictor_order: fc.integer({ min: 1, max: 4 }),
+    corrector_order: fc.integer({ min: 1, max: 4 }),
+    use_beta_sigmas: fc.boolean(),
+    use_sgm_uniform_sigmas: fc.boolean(),
+    use_align_your_steps_sigmas: fc.boolean(),
+    noise_sampler_seed: fc.nat(),
     predict_x0: fc.boolean(),
     lower_order_final: fc.boolean(),
     euler_at_final: fc.boolean(),
@@ -320,11 +358,13 @@ test('any config gives a sampler whose course is finite, or an AsdmError', t => 
   const mostlyFair = Object.entries(fair).map(([option, value]) =>
     [option, fc.oneof({ weight: 80, arbitrary: value }, { weight: 1, arbitrary: weird })] as const)
   const options = fc.record(Object.fromEntries(mostlyFair), { requiredKeys: [] })
-  const classNames = ['DDIM', 'DDPM', 'PNDM', 'EulerDiscrete', 'EulerAncestralDiscrete', 'DPMSolverMultistep', 'UniPCMultistep', 'LCM']
-    .map(name => `${name}Scheduler`)
+  const classNames = ['DDIM', 'DDPM', 'PNDM', 'EulerDiscrete', 'EulerAncestralDiscrete', 'DPMSolverMultistep', 'UniPCMultistep', 'LCM',
+    'HeunDiscrete', 'LMSDiscrete', 'KDPM2Discrete', 'KDPM2AncestralDiscrete', 'DPMSolverSDE', 'DEISMultistep', 'SASolver', 'TCD']
+    .map(name => `${name}Scheduler`).concat('sample_euler_ancestral', 'sample_dpmpp_2s_ancestral', 'sample_dpmpp_3m_sde', 'sample_ipndm')
   // Which classes know an option that the others refuse; mostly left out for those, so that runs get further.
   const known: Record<string, RegExp> = {
-    use_karras_sigmas: /EulerD|DPM|UniPC/, use_exponential_sigmas: /EulerD|DPM|UniPC/, use_lu_lambdas: /DPM/, clip_sample: /DD|LCM/,
+    use_karras_sigmas: /EulerD|DPM|UniPC/, use_exponential_sigmas: /EulerD|DPM|UniPC/, use_lu_lambdas: /DPM/, use_beta_sigmas: /^Euler|Heun/,
+    use_sgm_uniform_sigmas: /^sample/, use_align_your_steps_sigmas: /LMS|2m_sde/, algorithm_type: /DPMSolverM|DEIS|SA/, clip_sample: /DD|LCM/,
     thresholding: /DD|LCM|DPM|UniPC/, rescale_betas_zero_snr: /DD|Euler|DPM|UniPC|LCM/, sigma_min: /EulerD|UniPC/, sigma_max: /EulerD|UniPC/,
     final_sigmas_type: /EulerD|DPM|UniPC/, variance_type: /DDPM/,
   }

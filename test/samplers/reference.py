@@ -1,8 +1,9 @@
 """Makes reference.json: what diffusers' schedulers compute for options and runs that the larger reference sets do not hold.
 
-Needs torch and diffusers (made with torch 2.13.0 on the CPU and diffusers at 58eb52c). Run: python test/samplers/reference.py
+Needs torch, scipy, diffusers and torchsde (made with torch 2.13.0 on the CPU, diffusers at 58eb52c, torchsde at eb3a00e).
+Run: python test/samplers/reference.py
 Each run starts from `initial` times init_noise_sigma, or with a strength from `original` noised by `noises[-1]`; the model output of
-step k is `outputs[k]`, whatever its input, and draws take `noises` in turn.
+step k is `outputs[k]`, whatever its input, and draws take `noises` in turn. Steps count runs of the model, `sigmas` are its inputs' levels.
 """
 import json
 import pathlib
@@ -10,6 +11,7 @@ import pathlib
 import diffusers
 import numpy as np
 import torch
+from diffusers.schedulers.scheduling_dpmsolver_sde import DPMSolverSDEScheduler
 
 torch.set_num_threads(1)
 SHAPE = (2, 1, 1, 2)
@@ -26,6 +28,9 @@ SD = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 DDIM, DDPM, PNDM, EULER, ANCESTRAL, DPM, UNIPC, LCM = (
     "DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
     "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "LCMScheduler")
+HEUN, LMS, KDPM2, KDPM2A, SDE, DEIS, SA, TCD = (
+    "HeunDiscreteScheduler", "LMSDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler",
+    "DEISMultistepScheduler", "SASolverScheduler", "TCDScheduler")
 V = dict(prediction_type="v_prediction")
 X0 = dict(prediction_type="sample")
 ZERO = dict(rescale_betas_zero_snr=True, timestep_spacing="trailing", **V)
@@ -34,8 +39,35 @@ trained = [round(0.0005 + 0.0003 * t ** 1.2, 6) for t in range(60)]
 runs = []
 
 
+class Increments:
+    """The noise of a Brownian motion over sigma in two halves of a step, from independent draws."""
+
+    def __init__(self, draw):
+        self.draw, self.first = draw, None
+
+    def __call__(self, sigma, sigma_next):
+        fresh = self.draw()
+        if self.first is None:
+            self.first = (sigma_next, fresh)
+            return fresh
+        (middle, before), self.first = self.first, None
+        return ((sigma - middle).sqrt() * before + (middle - sigma_next).sqrt() * fresh) / (sigma - sigma_next).sqrt()
+
+
+def level(scheduler):
+    """The noise level of the model's input."""
+    index = scheduler.step_index
+    if scheduler.order == 1 or scheduler.state_in_first_order or not hasattr(scheduler, "sample"):
+        return scheduler.sigmas[index]
+    if hasattr(scheduler, "mid_point_sigma"):
+        return scheduler.mid_point_sigma
+    if hasattr(scheduler, "sigmas_up"):
+        return scheduler.sigmas_interpol[index - 1]
+    return scheduler.sigmas_interpol[index] if hasattr(scheduler, "sigmas_interpol") else scheduler.sigmas[index]
+
+
 def run(name, steps=5, strength=None, eta=None, **config):
-    scheduler = getattr(diffusers, name)(**config)
+    scheduler = (DPMSolverSDEScheduler if name == SDE else getattr(diffusers, name))(**config)
     draws = []
 
     def randn_tensor(shape, **_):
@@ -46,6 +78,8 @@ def run(name, steps=5, strength=None, eta=None, **config):
     if hasattr(module, "randn_tensor"):
         module.randn_tensor = randn_tensor
     scheduler.set_timesteps(steps)
+    if name == SDE and "noise_sampler_seed" not in config:
+        scheduler.noise_sampler = Increments(lambda: randn_tensor(SHAPE))
     result = dict(config=dict(_class_name=name, **config), steps=steps)
     timesteps = scheduler.timesteps
     if strength is None:
@@ -55,15 +89,19 @@ def run(name, steps=5, strength=None, eta=None, **config):
         sample = initial * scheduler.init_noise_sigma
     else:
         # StableDiffusionImg2ImgPipeline.get_timesteps and prepare_latents
-        begin = max(steps - min(int(steps * strength), steps), 0)
+        begin = max(steps - min(int(steps * strength), steps), 0) * getattr(scheduler, "order", 1)
         timesteps = timesteps[begin:]
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(begin)
         sample = scheduler.add_noise(original, noises[-1], timesteps[:1].repeat(SHAPE[0]))
         result.update(strength=strength, start=sample.flatten().tolist())
-    previous, drawn = [], []
+    previous, drawn, levels = [], [], []
     for k, t in enumerate(timesteps):
         scheduler.scale_model_input(sample, t)
+        if hasattr(scheduler, "sigmas"):
+            if scheduler.step_index is None:
+                scheduler._init_step_index(t)
+            levels.append(float(level(scheduler)))
         before = len(draws)
         arguments = {} if eta is None else dict(eta=eta)
         sample = scheduler.step(outputs[k], t, sample, **arguments).prev_sample
@@ -73,7 +111,7 @@ def run(name, steps=5, strength=None, eta=None, **config):
         result["eta"] = eta
     result.update(timesteps=timesteps.tolist(), init_noise_sigma=float(scheduler.init_noise_sigma), draws=drawn, samples=previous)
     if hasattr(scheduler, "sigmas"):
-        result["sigmas"] = scheduler.sigmas.tolist()
+        result["sigmas"] = levels + [float(scheduler.sigmas[-1])]
     if not np.isfinite(np.array(previous)).all():
         raise SystemExit(f"not finite: {name} {config}")
     runs.append(result)
@@ -149,6 +187,58 @@ for strength in (0.9, 0.5):
 run(DPM, steps=16, strength=0.3, **SD, solver_order=3)
 run(UNIPC, steps=8, strength=0.5, **SD, solver_order=3, disable_corrector=[4])
 run(LCM, steps=4, strength=0.75)
+
+# two runs of the model a step
+for name in (HEUN, KDPM2, KDPM2A, SDE):
+    run(name, steps=4)
+    run(name, steps=1, **SD)
+    run(name, steps=5, **SD, **V, use_karras_sigmas=True)
+    run(name, steps=5, **SD, timestep_spacing="leading", steps_offset=1)
+    run(name, steps=6, strength=0.6, **SD, timestep_spacing="trailing")
+    run(name, steps=4, **SD, use_beta_sigmas=True)
+run(HEUN, **SD, **X0, clip_sample=True, clip_sample_range=0.8)
+run(KDPM2, **SD, use_exponential_sigmas=True)
+run(SDE, steps=4, **SD, noise_sampler_seed=7)
+run(SDE, steps=8, **SD, **V, noise_sampler_seed=2 ** 40 + 3, use_karras_sigmas=True)
+# multistep over sigma (part-way starts are left out: diffusers takes the coefficients of outputs that it does not have)
+for spacing in ("leading", "trailing", "linspace"):
+    run(LMS, steps=7, **SD, **V, timestep_spacing=spacing, steps_offset=1)
+run(LMS, **X0, use_karras_sigmas=True)
+run(LMS, **SD, use_beta_sigmas=True)
+# DEIS
+for order in (1, 2, 3):
+    run(DEIS, steps=7, **SD, solver_order=order)
+    run(DEIS, steps=16, **SD, **V, solver_order=order, timestep_spacing="leading", steps_offset=1)
+run(DEIS, steps=5, solver_type="midpoint", algorithm_type="dpmsolver++", lower_order_final=False, solver_order=3, timestep_spacing="trailing", **X0)
+run(DEIS, steps=5, **SD, thresholding=True, dynamic_thresholding_ratio=0.7, sample_max_value=1.5)
+run(DEIS, steps=8, strength=0.6, **SD)
+# SA-Solver
+for orders in ((1, 1), (2, 2), (2, 1), (3, 3), (3, 4)):
+    for kind in ("data_prediction", "noise_prediction"):
+        run(SA, steps=7, **SD, predictor_order=orders[0], corrector_order=orders[1], algorithm_type=kind)
+run(SA, steps=6, **SD, **V, timestep_spacing="trailing", lower_order_final=False)
+run(SA, steps=6, **SD, thresholding=True, dynamic_thresholding_ratio=0.7, sample_max_value=1.5)
+run(SA, steps=6, beta_schedule="squaredcos_cap_v2", lambda_min_clipped=-5.1)
+run(SA, steps=8, strength=0.6, **SD)
+# DPM-Solver over noise
+for kind in ("dpmsolver", "sde-dpmsolver"):
+    for order in (1, 2) if kind.startswith("sde") else (1, 2, 3):
+        run(DPM, steps=7, **SD, algorithm_type=kind, solver_order=order, final_sigmas_type="sigma_min")
+    run(DPM, steps=6, **SD, **V, algorithm_type=kind, solver_type="heun", final_sigmas_type="sigma_min")
+run(DPM, steps=6, **SD, algorithm_type="dpmsolver", final_sigmas_type="sigma_min", thresholding=True, dynamic_thresholding_ratio=0.7,
+    sample_max_value=1.5)
+# beta and other noise levels
+for name in (EULER, DPM, UNIPC, DEIS, SA):
+    run(name, **SD, use_beta_sigmas=True)
+for name in (DEIS, SA):
+    run(name, **SD, use_karras_sigmas=True)
+    run(name, **SD, use_exponential_sigmas=True)
+run(EULER, **SD, use_beta_sigmas=True, sigma_min=0.1, sigma_max=10.0, final_sigmas_type="sigma_min")
+# TCD
+for eta in (0.0, 0.3, 1.0):
+    run(TCD, steps=4, eta=eta)
+run(TCD, steps=3, eta=0.5, **V, strength=0.7, original_inference_steps=40)
+run(TCD, steps=4, eta=0.2, **X0, rescale_betas_zero_snr=True)
 
 
 def short(value):

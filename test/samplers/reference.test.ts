@@ -12,6 +12,14 @@ type Check = (actual: readonly number[], expected: readonly number[]) => boolean
 /** Integers exactly, fractions to 1e-5. */
 const sameTimesteps: Check = (actual, expected) => relativeDifference(actual, expected) <= (expected.every(Number.isInteger) ? 0 : 1e-5)
 const sameSigmas: Check = (actual, expected) => relativeDifference(actual, expected) <= 1e-5
+/**
+ * The middle levels of DPM2 ancestral and DPM++ 2S ancestral are the next levels; the references get them as differences of nearly equal
+ * float32 numbers, and are themselves off by up to 1.7e-4 of the level.
+ */
+const nearTimesteps: Check = (actual, expected) =>
+  actual.length === expected.length && actual.every((value, i) => Math.abs(value - expected[i]) <= 3e-4)
+const nearSigmas: Check = (actual, expected) =>
+  relativeDifference(actual, expected) <= 2e-4 && sameSigmas(actual.filter((_, i) => i % 2 === 0), expected.filter((_, i) => i % 2 === 0))
 
 for (const set of ['sd15-tiny', 'sd21-tiny']) {
   const { json: { schedulers }, tensor: expected, has } = loadExpected(set)
@@ -60,8 +68,9 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
   })
 }
 
-// The further options and runs of reference.py.
-const more = JSON.parse(fs.readFileSync(repoPath('test', 'samplers', 'reference.json'), 'utf8'))
+// The further options and runs of reference.py, and those of k_diffusion.py.
+const [more, foreign] = ['reference.json', 'k_diffusion.json'].map(file =>
+  JSON.parse(fs.readFileSync(repoPath('test', 'samplers', file), 'utf8')))
 const values = (data: number[]): Tensor => tensor(data, more.shape)
 
 function start(sampler: Sampler, run: any): Tensor {
@@ -70,17 +79,20 @@ function start(sampler: Sampler, run: any): Tensor {
     : sampler.addNoise(values(more.original), values(more.noises.at(-1)), 0)
 }
 
-for (const [number, run] of more.runs.entries()) {
+for (const [number, run] of [...more.runs, ...foreign.runs].entries()) {
   const { _class_name: name, beta_start: _s, beta_end: _e, ...options } = run.config
   const told = JSON.stringify(options, (key, value) => (key === 'trained_betas' ? '...' : value))
   test(`${number}: ${name} ${told}, ${run.steps} steps, strength ${run.strength ?? 1}`, t => {
     const sampler = createSampler(run.config)
     sampler.setTimesteps(run.steps, { strength: run.strength })
-    t.true(sameTimesteps(sampler.timesteps, run.timesteps), `timesteps ${sampler.timesteps}, not ${run.timesteps}`)
+    const exact = !['KDPM2AncestralDiscreteScheduler', 'sample_dpmpp_2s_ancestral'].includes(name)
+    t.true((exact ? sameTimesteps : nearTimesteps)(sampler.timesteps, run.timesteps),
+      `timesteps ${sampler.timesteps}, not ${run.timesteps}`)
     t.true(relativeDifference([sampler.initNoiseSigma], [run.init_noise_sigma]) <= 1e-5)
     // The reference keeps the noise levels that a part-way start leaves out.
     if (run.sigmas)
-      t.true(sameSigmas(sampler.sigmas!, run.sigmas.slice(-1 - run.timesteps.length)), `sigmas ${sampler.sigmas}, not ${run.sigmas}`)
+      t.true((exact ? sameSigmas : nearSigmas)(sampler.sigmas!, run.sigmas.slice(-1 - run.timesteps.length)),
+        `sigmas ${sampler.sigmas}, not ${run.sigmas}`)
 
     const bound = sampleBound(tensor(run.samples.flat()))
     let drawn = 0

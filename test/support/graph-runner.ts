@@ -1,5 +1,5 @@
 import type { DType } from '../../lib/components/options'
-import type { UNetConfig } from '../../lib/native/configs'
+import type { StoredDType, UNetConfig } from '../../lib/native/configs'
 import { repoPath } from './fixtures'
 
 /** A value of a program: alive from step `first` to step `last`; `takesOver`: index of the value whose memory it continues, or -1. */
@@ -19,6 +19,8 @@ export interface RandomRun {
   poison: boolean
   taps: boolean
   cancel?: boolean
+  /** On the device whose memory the host cannot address; then the set is 'auto'. */
+  handles?: boolean
   dtype?: DType
 }
 
@@ -41,6 +43,8 @@ export interface TrainingRun {
   config: UNetConfig
   set: string
   threads: number
+  /** On the device whose memory the host cannot address; then the set is 'auto'. */
+  handles?: boolean
   weights: Record<string, Float32Array>
   batches: TrainingBatch[]
   taps?: { name: string, cosine: boolean }[]
@@ -60,8 +64,10 @@ export interface TrainingRun {
 export interface GraphRunner {
   sets(dtype?: DType): string[]
   reach(inputs: number[][], outputs: number[], inherited: number[]): { run: boolean[], read: boolean[] }
+  /** What all devices of that kind did in this process, and how many of their buffers are alive. */
+  deviceCounts(): { uploads: number, uploadedBytes: number, downloads: number, downloadedBytes: number, buffers: number }
   place(values: Lifetime[]): { offsets: number[], bytes: number }
-  convert(dtype: 'F32' | 'F16' | 'BF16', bytes: Uint8Array, set: string): { values: Float32Array, finite: boolean }
+  convert(dtype: StoredDType, bytes: Uint8Array, set: string): { values: Float32Array, finite: boolean }
   trainingRun(run: TrainingRun): {
     /** Of each step, of each batch: each term's losses by sample. */
     losses: Float32Array[][][]

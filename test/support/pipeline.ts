@@ -12,7 +12,7 @@ export class NoiseList implements NoiseSource {
 
   constructor(private readonly tensors: readonly Tensor[]) {}
 
-  randn(shape: readonly number[]): Tensor {
+  async randnSliced(shape: readonly number[]): Promise<Tensor> {
     const tensor = this.tensors[this.next++]
     if (tensor === undefined) throw new Error(`more than ${this.tensors.length} noise tensors drawn`)
     if (String(tensor.shape) !== String(shape)) throw new Error(`noise [${shape}] drawn where [${tensor.shape}] is due`)

@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
-import { bfloatOfFloat, convert, floatOfHalf, halfOfFloat, readConverted } from '../../lib/convert/dtype'
+import { bfloatOfFloat, convert, floatOfHalf, halfOfFloat, readConverted } from '../../lib/model/dtype'
 import type { StoredDType } from '../../lib/native/configs'
 import { rounds, seeded, seedOf } from '../support/random'
 import { temporaryFolder } from '../support/temporary'
@@ -128,7 +128,7 @@ test('pieces convert as single numbers do, at any alignment', t => {
   t.is(convert(bytes, 'F32', 'F32').bytes, bytes)
 })
 
-async function read(folder: string, values: number[], from: StoredDType, to: StoredDType): Promise<Buffer> {
+async function read(folder: string, values: number[], from: 'F32' | 'F16' | 'BF16', to: StoredDType): Promise<Buffer> {
   const file = path.join(folder, 'x')
   const stored = Buffer.from(convert(new Uint8Array(Float32Array.from(values).buffer), 'F32', from).bytes)
   fs.writeFileSync(file, Buffer.concat([Buffer.alloc(4), stored]))

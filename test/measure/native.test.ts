@@ -1,10 +1,11 @@
 import test from 'ava'
 import type { ForwardInputs, NativeModel, PeakRequest } from '../../lib/native/binding'
 import { addon, create, smallText, smallUNet, writeWeights } from '../graph/support'
+import { forwardStep, idInputs, passInputs } from '../support/passes'
 import { temporaryFolder } from '../support/temporary'
 
 const floats = (count: number, seed: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(seed + i))
-const inputs = (): ForwardInputs => ({
+const inputs = (): ForwardInputs => passInputs({
   sample: {
     shape: [2, 4, 8, 6], data: floats(384, 1),
   }, timesteps: Float32Array.of(5, 5), encoderHiddenStates: { shape: [2, 3, 12], data: floats(72, 2) },
@@ -45,14 +46,14 @@ test('a profile has a row for each kernel call, adds up to what describe counts,
 
 test('passes of a run are profiled too, and rows are those of the units that run', async t => {
   const model = await loaded(t)
-  const run = model.createRun(
+  const run = await model.createRun(
     { batch: 2, height: 8, width: 6, length: 3 },
     [{ inherit: [], conditionalOnly: false }, { inherit: [{ prefix: 'mid_block', feature: 'output' }], conditionalOnly: false }],
-  )
+  ).promise
   t.teardown(() => run.dispose())
   const macs: number[] = []
   for (const step of [0, 1]) {
-    const { calls } = await run.forward(step, { ...inputs(), profile: true }).promise
+    const { calls } = await forwardStep(run, step, { ...inputs(), profile: true })
     macs.push(calls.reduce((sum, call) => sum + call.macs, 0))
     t.is(calls.some(({ name }) => name.startsWith('mid_block')), step === 0)
   }
@@ -65,7 +66,7 @@ test('a look-up reads the rows it was asked for', async t => {
   const model = create({ kind: 'text_encoder', config: { ...smallText, vocabSize: 5000 } })
   t.teardown(() => model.dispose())
   await model.load(writeWeights(temporaryFolder(t), model)).promise
-  const { calls } = await model.forward({ ids: Int32Array.of(1, 2, 3), batch: 1, profile: true }).promise
+  const { calls } = await model.forward({ ...idInputs(Int32Array.of(1, 2, 3), 1), profile: true }).promise
   const embed = calls.find(({ op }) => op === 'Embed')!
   t.is(embed.weightBytes, 4 * 2 * 3 * 8)
 })

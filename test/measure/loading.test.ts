@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { loadingTurn, readingTurns, takeTurns, timeLoading, weightFiles } from '../../lib/bench/loading'
+import { loadingTurn, readingTurns, takeTurns, timeLoading, weightFiles } from '../../lib/measure/loading'
 import type { StableDiffusion } from '../../lib/index'
 import { openCheckpoint } from '../../lib/model/checkpoint'
 import { fixture } from '../support/fixtures'

@@ -2,9 +2,9 @@ import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
-import { goalsOf } from '../../lib/bench/goals'
-import { pictureContest, pictureDifference, pictureTask, type PeerPicture, type PicturePeer } from '../../lib/bench/pictures'
-import type { BenchReport } from '../../lib/bench/report'
+import { goalsOf } from '../../lib/measure/goals'
+import { pictureContest, pictureDifference, pictureTask, type PeerPicture, type PicturePeer } from '../../lib/measure/pictures'
+import type { BenchReport } from '../../lib/measure/report'
 import type { Picture } from '../../lib/eval/pictures'
 import { encodePng } from '../../lib/image/png/encode'
 import { aborts } from '../support/aborts'
@@ -122,9 +122,9 @@ test('who makes another picture has no time; who fails is told', async t => {
     ['picture asdm fp32', true], ['picture asdm bf16', true], ['picture asdm bf16', false], ['picture other f16', false], ['picture plain f16', false], ['picture large f16', false],
   ])
   t.deepEqual(report.notes.map(note => note.split(',')[0]), [
-    'The picture of other f16 differs from ours in fp32 by more '
-    + 'than allowed', 'The picture of plain f16 differs from ours in fp32 by more '
-    + 'than allowed', 'The picture of large f16 differs from ours in fp32 by more than allowed', 'broken f16 failed: no luck',
+    'The image of other f16 differs from ours in fp32 by more '
+    + 'than allowed', 'The image of plain f16 differs from ours in fp32 by more '
+    + 'than allowed', 'The image of large f16 differs from ours in fp32 by more than allowed', 'broken f16 failed: no luck',
   ])
   t.deepEqual(goalsOf(report), [])
 })

@@ -2,19 +2,19 @@ import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
 import { baselineOf, compareRatios } from '../../bench/compare'
-import { contest } from '../../lib/bench/contest'
-import type { ContenderSpec } from '../../lib/bench/contender'
-import { doubts } from '../../lib/bench/doubts'
-import { goalsOf } from '../../lib/bench/goals'
-import { reportPage } from '../../lib/bench/html/page'
-import { count, escaped, percent, time } from '../../lib/bench/html/text'
-import { niceStep } from '../../lib/bench/html/charts'
-import type { BenchCase, BenchOps, BenchReport } from '../../lib/bench/report'
-import { measured, median, pairedRatio, relativeRms } from '../../lib/bench/statistics'
-import { randomModel, writeRandomModel } from '../../lib/bench/random-model'
-import { shapes } from '../../lib/bench/shapes'
-import { reportText } from '../../lib/bench/text'
-import { writeTensors } from '../../lib/bench/tensors'
+import { contest } from '../../lib/measure/contest'
+import type { ContenderSpec } from '../../lib/measure/contender'
+import { doubts } from '../../lib/measure/doubts'
+import { goalsOf } from '../../lib/measure/goals'
+import { reportPage } from '../../lib/measure/html/page'
+import { count, escaped, percent, time } from '../../lib/measure/html/text'
+import { niceStep } from '../../lib/measure/html/charts'
+import type { BenchCase, BenchOps, BenchReport } from '../../lib/measure/report'
+import { measured, median, pairedRatio, relativeRms } from '../../lib/measure/statistics'
+import { randomModel, writeRandomModel } from '../../lib/measure/random-model'
+import { shapes } from '../../lib/measure/shapes'
+import { reportText } from '../../lib/measure/text'
+import { writeTensors } from '../../lib/measure/tensors'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { Tokenizer } from '../../lib/text/tokenizer'
 import { addon } from '../graph/support'
@@ -176,7 +176,7 @@ test('goals: speed and memory at Stable Diffusion 1.5\'s size only, accuracy eve
     goalsOf({ ...report, shape: 'emoji' }).map(({ name, met }) => [name, met]), [['difference of a UNet pass from fp32, bf16', true]],
   )
   t.deepEqual(goalsOf({ ...report, shape: 'sd15' }).slice(1).map(({ name, met }) => [name, met]), [
-    ['unet bf16 / PyTorch bf16', true], ['unet fp32 / onnxruntime fp32', false], ['memory for a picture, bf16', false], [
+    ['unet bf16 / PyTorch bf16', true], ['unet fp32 / onnxruntime fp32', false], ['memory for an image, bf16', false], [
       'loading / reading into new memory, bf16', true,
     ], ['loading / reading into new memory, fp32', false],
   ])
@@ -269,7 +269,7 @@ function checkPage(
 test('asdm bench: all suites on a small model, as JSON, text and a page that agree', async t => {
   const folder = temporaryFolder(t)
   const { code, stderr, stdout } = await asdm(
-    folder, 'bench', '--shape', fixture('sd15-tiny'), '--threads', '1', '--runs', '2', '--pictures', '1', '--plan', 'deepcache:2,0',
+    folder, 'bench', '--shape', fixture('sd15-tiny'), '--threads', '1', '--runs', '2', '--images', '1', '--plan', 'deepcache:2,0',
     'guidance:0.5', '--work', 'work', '--out', 'out',
   )
   t.is(code, 0, stderr)
