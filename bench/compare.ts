@@ -3,19 +3,19 @@
  *
  *   npm run bench:compare -- [build/bench/report/report.json] [--baseline bench/baseline.json] [--write]
  *
- * Ratios to peers hold across machines better than times do, but not wholly: a baseline of another processor is said aloud. `--write`
+ * Ratios to peers hold across machines better than times do, but not wholly: a baseline of another CPU is said aloud. `--write`
  * stores the report's ratios as the baseline of its shape instead.
  */
 import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import type { BenchReport } from '../lib/bench/report'
+import type { BenchReport } from '../lib/measure/report'
 import { table } from '../lib/base/format'
 import { packageRoot } from '../lib/files/package-root'
 
 /** Stored ratios of one shape. */
 export interface Baseline {
-  /** Where they were measured: processor, kernel set, threads. */
+  /** Where they were measured: CPU, kernel set, threads. */
   machine: string
   commit?: string
   date: string

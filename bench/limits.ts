@@ -14,7 +14,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { StableDiffusion, UNet, VAE, type Tensor } from '../lib/index'
-import { randomModel } from '../lib/bench/random-model'
+import { randomModel } from '../lib/measure/random-model'
 
 const GiB = 2 ** 30
 

@@ -4,7 +4,7 @@
  *
  *   npm run bench:load -- [--rounds 5] [--threads 2] [--model folder]
  *
- * Each number format has a process of its own; in it reading and loading take turns (lib/bench/loading.ts, as in `asdm bench`). A pass of
+ * Each number format has a process of its own; in it reading and loading take turns (lib/measure/loading.ts, as in `asdm bench`). A pass of
  * the UNet has to give the same bits either way.
  */
 import { spawnSync } from 'node:child_process'
@@ -12,24 +12,24 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { loadingGoal } from '../lib/bench/goals'
-import { loadingTurn, readingTurns, takeTurns, weightFiles } from '../lib/bench/loading'
-import { randomModel } from '../lib/bench/random-model'
-import { measured, pairedRatio } from '../lib/bench/statistics'
+import { loadingGoal } from '../lib/measure/goals'
+import { loadingTurn, readingTurns, takeTurns, weightFiles } from '../lib/measure/loading'
+import { randomModel } from '../lib/measure/random-model'
+import { measured, pairedRatio } from '../lib/measure/statistics'
 import { StableDiffusion, type DType, type Tensor } from '../lib/index'
 import { openCheckpoint } from '../lib/model/checkpoint'
 
 const formats: readonly DType[] = ['fp32', 'bf16', 'int8']
 
 /** Milliseconds of each round; bytes. */
-interface Found { times: Record<'fresh' | 'small' | 'load' | 'mapped', number[]>, loadRss: number, mappedRss: number }
+interface Found { times: Record<'fresh' | 'small' | 'load' | 'cached', number[]>, loadRss: number, cachedRss: number }
 
 const values = (shape: number[]): Tensor =>
   ({ shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.sin(i * 7.3)) })
 
 async function measure(folder: string, dtype: DType, threads: number, rounds: number): Promise<Found> {
   let wanted: string | undefined
-  const rss = { load: 0, mapped: 0 }
+  const rss = { load: 0, cached: 0 }
   const check = (name: keyof typeof rss, outcome: string | undefined) => async (sd: StableDiffusion): Promise<void> => {
     rss[name] = Math.max(rss[name], process.memoryUsage.rss())
     if (outcome !== undefined && sd.unet.packedCache?.outcome !== outcome)
@@ -38,15 +38,16 @@ async function measure(folder: string, dtype: DType, threads: number, rounds: nu
     const bits = Buffer.from(sample.data.buffer).toString('base64')
     if (bits !== (wanted ??= bits)) throw new Error('a pass gives other bits')
   }
-  await loadingTurn(folder, { dtype, threads, packedCache: true }, check('mapped', 'written'))()
-  rss.mapped = 0
+  await loadingTurn(folder, { dtype, threads, packedCache: true }, check('cached', 'written'))()
+  rss.cached = 0
   const times = await takeTurns({
     ...readingTurns(weightFiles(await openCheckpoint(folder))),
     load: loadingTurn(
       folder, { dtype, threads }, check('load', undefined),
-    ), mapped: loadingTurn(folder, { dtype, threads, packedCache: true }, check('mapped', 'used')),
+    ),
+    cached: loadingTurn(folder, { dtype, threads, packedCache: true }, check('cached', 'used')),
   }, rounds)
-  return { times, loadRss: rss.load, mappedRss: rss.mapped }
+  return { times, loadRss: rss.load, cachedRss: rss.cached }
 }
 
 function removePackedCaches(folder: string): void {
@@ -76,7 +77,7 @@ async function main(): Promise<void> {
     )
     removePackedCaches(folder)
     if (child.status !== 0) throw new Error(`${dtype} ended with ${child.status}: ${child.stderr}`)
-    const { times, loadRss, mappedRss } = JSON.parse(child.stdout) as Found
+    const { times, loadRss, cachedRss } = JSON.parse(child.stdout) as Found
     const told = (list: number[]): string => {
       const { median, least, most } = measured(list)
       return `${(median / 1000).toFixed(2)} s (${(least / 1000).toFixed(2)}-${(most / 1000).toFixed(2)})`
@@ -87,8 +88,8 @@ async function main(): Promise<void> {
     console.log(`${ratio <= loadingGoal ? 'ok    ' : 'BROKEN'} ${dtype}: load ${told(times.load)}, read into new memory `
       + `${told(times.fresh)}: ${ratio.toFixed(2)} (limit ${loadingGoal}); `
       + `read into a small buffer ${told(times.small)}: ${over(times.load, times.small).toFixed(2)}; from packed caches `
-      + `${told(times.mapped)}: ${over(times.mapped, times.fresh).toFixed(2)}; `
-      + `resident ${(loadRss / 2 ** 20).toFixed(0)} MiB, mapped ${(mappedRss / 2 ** 20).toFixed(0)} MiB`)
+      + `${told(times.cached)}: ${over(times.cached, times.fresh).toFixed(2)}; `
+      + `resident ${(loadRss / 2 ** 20).toFixed(0)} MiB, from packed caches ${(cachedRss / 2 ** 20).toFixed(0)} MiB`)
   }
   process.exitCode = broken === 0 ? 0 : 1
 }

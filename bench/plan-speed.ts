@@ -3,14 +3,14 @@
  *
  *   npm run bench:plan-speed -- [--shape sd15] [--size 64] [--steps 20] [--runs 3] [--threads 2] [--dtype fp32] [plan ...]
  *
- * How they are timed, and compared bit for bit with full passes: lib/bench/plan-speed.ts, as in `asdm bench`. Text encoder and VAE are left
- * out. Presets are those of samplers that draw noise; what a plan saves does not depend on the sampler.
+ * How they are timed, and compared bit for bit with full passes: lib/measure/plan-speed.ts, as in `asdm bench`. Text encoder and VAE are
+ * left out. Presets are those of samplers that draw noise; what a plan saves does not depend on the sampler.
  */
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { timePlan } from '../lib/bench/plan-speed'
-import { randomModel } from '../lib/bench/random-model'
+import { timePlan } from '../lib/measure/plan-speed'
+import { randomModel } from '../lib/measure/random-model'
 import { table } from '../lib/base/format'
 import { UNet } from '../lib/components/unet'
 import { presetNames } from '../lib/plan/presets'

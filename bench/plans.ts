@@ -4,8 +4,8 @@
  *   npm run bench:plans -- [--model models/emoji] [--steps 20,10] [--prompts 64] [--guidance 3] [--sampler ddim,euler-ancestral] [--eta 0]
  *     [--threads 2] [plan ...]
  *
- * Without plans those of the presets, also where the presets back off. Pictures are compared on white, all with the same prompts and seeds:
- * PSNR in decibels and SSIM (Wang et al. 2004, on 8x8 windows of luminance), each the mean over the pictures. The last column says which
+ * Without plans those of the presets, also where the presets back off. Images are compared on white, all with the same prompts and seeds:
+ * PSNR in decibels and SSIM (Wang et al. 2004, on 8x8 windows of luminance), each the mean over the images. The last column says which
  * of the two is nearer.
  */
 import path from 'node:path'
@@ -104,7 +104,7 @@ const mean = (list: Quality[]): Quality => ({
   psnr: list.reduce((sum, { psnr }) => sum + psnr, 0) / list.length, ssim: list.reduce((sum, { ssim }) => sum + ssim, 0) / list.length,
 })
 
-/** Equal pictures have an infinite PSNR; 100 keeps the mean finite. */
+/** Equal images have an infinite PSNR; 100 keeps the mean finite. */
 function quality({ rgba, width, height }: GeneratedImage, reference: GeneratedImage): Quality {
   let squares = 0
   for (let i = 0; i < rgba.length; i++) if (i % 4 !== 3) squares += (rgba[i] - reference.rgba[i]) ** 2

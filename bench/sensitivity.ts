@@ -56,24 +56,29 @@ function relative(outputs: Float32Array[], wanted: Float32Array[]): number {
 async function ownInputs(model: string, steps: number, threads: number): Promise<ForwardInputs[]> {
   const sd = await StableDiffusion.load(model, { threads })
   const prompt = ['a 3d emoji of red apple', 'a flat emoji of rocket']
-  const encoderHiddenStates = await sd.textEncoder.encode(prompt.map(text => sd.tokenizer.encode(text)))
+  const features = await sd.textEncoder.encode(prompt.map(text => sd.tokenizer.encode(text)))
   const passes: ForwardInputs[] = []
   let sample: Tensor | undefined
   for await (const step of sd.steps({ prompt, steps, seed: 7, guidanceScale: 3, sampler: 'ddim' })) {
     if (step.phase !== 'denoise') continue
-    if (sample !== undefined) passes.push({ sample, timesteps: new Float32Array(prompt.length).fill(step.timestep), encoderHiddenStates })
+    const timesteps = times(prompt.length, step.timestep)
+    if (sample !== undefined) passes.push({ values: { sample, timesteps, encoder_hidden_states: features } })
     sample = step.latents
   }
   await sd.dispose()
   return [0, 0.5, 0.9].map(place => passes[Math.floor(place * passes.length)])
 }
 
+const times = (count: number, time: number): Tensor => ({ data: new Float32Array(count).fill(time), shape: [count] })
+
 /** Noise, at three time steps. */
 function noiseInputs({ config }: Part<UNetConfig>, size: number): ForwardInputs[] {
   const noise = new TorchGenerator(1)
   return [900, 500, 100].map(time => ({
-    sample: noise.randn([2, config.inChannels, size, size]), timesteps: new Float32Array(2).fill(time),
-    encoderHiddenStates: noise.randn([2, 77, config.crossAttentionDim]),
+    values: {
+      sample: noise.randn([2, config.inChannels, size, size]), timesteps: times(2, time),
+      encoder_hidden_states: noise.randn([2, 77, config.crossAttentionDim]),
+    },
   }))
 }
 
@@ -105,8 +110,8 @@ async function main(): Promise<void> {
 
   const model = loadAddon().createModel({ kind: 'unet', config: part.config }, { dtype: 'fp32', threads: 1, cpu: 'auto' })
   const names = model.weights().filter(({ shape }) => shape.length > 1).map(({ name }) => name.replace(/\.weight$/, ''))
-  const [batch, , height, width] = inputs[0].sample!.shape
-  const { units, macs } = model.describe({ batch, height, width, length: inputs[0].encoderHiddenStates!.shape[1] })
+  const [batch, , height, width] = inputs[0].values.sample.shape
+  const { units, macs } = model.describe({ batch, height, width, length: inputs[0].values.encoder_hidden_states.shape[1] })
   model.dispose()
   // A product of several weights is one unit: it is in integers only if all of them are.
   const products = new Map<string, string[]>()

@@ -22,7 +22,7 @@ using namespace asdm::bench;
 struct Set {
   const char* name;
   bool bf16;
-  void (*run)(const AttentionArgs&, KernelContext&) noexcept;
+  void (*run)(const AttentionArgs&, cpu::KernelContext&) noexcept;
   size_t (*scratch)(const AttentionArgs&, int) noexcept;
 };
 
@@ -90,10 +90,9 @@ int main(int argc, char** argv) {
       {"avx2", true, cpu::avx2::attention<Bf16>, cpu::avx2::attentionScratch<Bf16>},
       {"portable", false, cpu::portable::attention<float>, cpu::portable::attentionScratch<float>},
       {"portable", true, cpu::portable::attention<Bf16>, cpu::portable::attentionScratch<Bf16>}};
-  const Case cases[] = {{2, 4096, 4096, 40, false}, {2, 4096, 4096, 64, false}, {1, 4096, 4096, 80, false},
-                        {2, 1024, 1024, 80, false}, {8, 256, 256, 160, false},  {8, 64, 64, 160, false},
-                        {1, 4096, 4096, 512, false}, {8, 4096, 77, 40, false},   {8, 1024, 77, 80, false},
-                        {8, 256, 77, 160, false},   {12, 77, 77, 64, true}};
+  const Case cases[] = {{2, 4096, 4096, 40, false}, {2, 4096, 4096, 64, false}, {1, 4096, 4096, 80, false},  {2, 1024, 1024, 80, false},
+                        {8, 256, 256, 160, false},  {8, 64, 64, 160, false},    {1, 4096, 4096, 512, false}, {8, 4096, 77, 40, false},
+                        {8, 1024, 77, 80, false},   {8, 256, 77, 160, false},   {12, 77, 77, 64, true}};
   const bool wide = __builtin_cpu_supports("avx512f"), pairs = __builtin_cpu_supports("avx512bf16");
   const bool tiles = cpu::detect().amxBf16;  // asking also gets the system's leave
   ThreadPool pool(1);
@@ -101,19 +100,21 @@ int main(int argc, char** argv) {
     if (argc > 2 && std::atoi(argv[2]) != c.headDim) continue;
     double plain = 0.0;  // of the first float set
     for (const Set& set : sets) {
-      const bool amx = !std::strcmp(set.name, "amx"), bf16 = !std::strcmp(set.name, "avx512bf16"), needed = amx || !std::strncmp(set.name, "avx512", 6);
+      const bool amx = !std::strcmp(set.name, "amx"), bf16 = !std::strcmp(set.name, "avx512bf16"),
+                 needed = amx || !std::strncmp(set.name, "avx512", 6);
       if ((needed && !wide) || (bf16 && !pairs) || (amx && !tiles)) continue;
-      if (argc > 1 ? std::strstr(argv[1], set.name) == nullptr : !needed && c.heads * c.queries * c.keys * c.headDim > 3'000'000'000) continue;
+      if (argc > 1 ? std::strstr(argv[1], set.name) == nullptr : !needed && c.heads * c.queries * c.keys * c.headDim > 3'000'000'000)
+        continue;
       const int64_t width = c.heads * c.headDim;
       Tensor q(c.queries * width, set.bf16, 1), k(c.keys * width, set.bf16, 2), v(c.keys * width, set.bf16, 3);
       Tensor o(c.queries * width, set.bf16, 4);
       const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(c.headDim));
-      const AttentionArgs args{q.data(), k.data(), v.data(), width,    width,      width,    1,   c.heads, c.queries, c.keys,
-                               c.headDim, scale,   c.causal, o.data(), width};
+      const AttentionArgs args{q.data(),  k.data(), v.data(),  width, width,    width,    1,    c.heads,
+                               c.queries, c.keys,   c.headDim, scale, c.causal, o.data(), width};
       const size_t bytes = set.scratch(args, 1);
-      std::unique_ptr<std::byte, void (*)(void*)> scratch(
-          static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)), std::free);
-      KernelContext context{pool, scratch.get()};
+      std::unique_ptr<std::byte, void (*)(void*)> scratch(static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)),
+                                                          std::free);
+      cpu::KernelContext context{pool, scratch.get()};
       const double ceiling = peak(wide ? "avx512" : "avx2", DType::F32, 20);
       const double flops = 4.0 * c.heads * c.queries * c.keys * c.headDim * (c.causal ? 0.5 : 1.0);
       const double took = best(flops > 2e9 ? 5 : 40, [&] { set.run(args, context); });

@@ -50,23 +50,23 @@ constexpr int64_t kExperts = 4;
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
   bool (*pack)(const PackArgs&);
-  void (*conv)(const ConvArgs&, KernelContext&);
+  void (*conv)(const ConvArgs&, cpu::KernelContext&);
   size_t (*convScratch)(const ConvArgs&, int);
-  void (*condConv)(const CondConvArgs&, KernelContext&);
+  void (*condConv)(const CondConvArgs&, cpu::KernelContext&);
   size_t (*condConvScratch)(const CondConvArgs&, int);
 };
 
-#define KERNELS(set, E)                                                                                      \
-  Kernels {                                                                                                  \
+#define KERNELS(set, E)                                                                                              \
+  Kernels {                                                                                                          \
     cpu::set::packedBytes<E>, cpu::set::pack<E>, cpu::set::conv<E>, cpu::set::convScratch<E>, cpu::set::condConv<E>, \
-        cpu::set::condConvScratch<E>                                                                         \
+        cpu::set::condConvScratch<E>                                                                                 \
   }
 
 struct Case {
   int64_t size, channels, co, kernel;
 };
 
-const Case kCases[] = {{64, 320, 320, 3}, {64, 640, 320, 3},   {64, 960, 320, 3},   {32, 640, 640, 3},  {32, 1280, 640, 3},
+const Case kCases[] = {{64, 320, 320, 3},  {64, 640, 320, 3},   {64, 960, 320, 3},   {32, 640, 640, 3},  {32, 1280, 640, 3},
                        {32, 1920, 640, 3}, {16, 1280, 1280, 3}, {16, 2560, 1280, 3}, {8, 1280, 1280, 3}, {8, 2560, 1280, 3},
                        {64, 640, 320, 1},  {32, 1280, 640, 1},  {16, 2560, 1280, 1}};
 constexpr int64_t kBatch = 2;
@@ -172,8 +172,12 @@ int main(int argc, char** argv) {
     if (std::string(name).find(filter) == std::string::npos) continue;
     const WeightShape shape{c.co, c.channels, c.kernel * c.kernel};
     const size_t each = static_cast<size_t>(shape.n * shape.k()), values = static_cast<size_t>(kBatch * c.size * c.size);
-    Problem p{c, noise(values * static_cast<size_t>(c.channels), 1), noise(kExperts * each, 2), noise(static_cast<size_t>(kExperts * c.co), 3),
-              noise(static_cast<size_t>(kExperts * c.channels), 4), noise(kExperts, 5)};
+    Problem p{c,
+              noise(values * static_cast<size_t>(c.channels), 1),
+              noise(kExperts * each, 2),
+              noise(static_cast<size_t>(kExperts * c.co), 3),
+              noise(static_cast<size_t>(kExperts * c.channels), 4),
+              noise(kExperts, 5)};
     // The samples' means differ, and with them their rates.
     for (size_t i = 0; i < p.x.size() / 2; i++) p.x[i] += 0.05f;
     std::vector<float> y(values * static_cast<size_t>(c.co));
@@ -189,7 +193,8 @@ int main(int argc, char** argv) {
     // Blocks as models have them.
     Block packedBlock, scratchBlock, xBlock, yBlock;
     const size_t element = bf16 ? 2 : 4;
-    if (!packedBlock.allocate(kExperts * distance) || !xBlock.allocate(p.x.size() * element) || !yBlock.allocate(y.size() * element)) return 1;
+    if (!packedBlock.allocate(kExperts * distance) || !xBlock.allocate(p.x.size() * element) || !yBlock.allocate(y.size() * element))
+      return 1;
     std::byte* const packed = packedBlock.data();
     std::memcpy(xBlock.data(), bf16 ? static_cast<const void*>(halfX.data()) : p.x.data(), p.x.size() * element);
     for (int64_t e = 0; e < kExperts; e++)
@@ -208,9 +213,10 @@ int main(int argc, char** argv) {
     const std::vector<float> none(p.routerWeight.size());
     const CondConvArgs kinds[] = {{a, kExperts, Routing::Sigmoid, p.routerWeight.data(), p.routerBias.data()},
                                   {a, kExperts, Routing::Sigmoid, none.data(), p.routerBias.data()}};
-    const size_t scratch = std::max({kernels.convScratch(a, threads), kernels.condConvScratch(kinds[0], threads), kernels.condConvScratch(kinds[1], threads)});
+    const size_t scratch =
+        std::max({kernels.convScratch(a, threads), kernels.condConvScratch(kinds[0], threads), kernels.condConvScratch(kinds[1], threads)});
     if (!scratchBlock.allocate(scratch)) return 1;
-    KernelContext context{pool, scratchBlock.data()};
+    cpu::KernelContext context{pool, scratchBlock.data()};
     kernels.condConv(kinds[0], context);
     if (bf16) std::memcpy(halfY.data(), yBlock.data(), halfY.size() * element);
     else std::memcpy(y.data(), yBlock.data(), y.size() * element);
@@ -234,10 +240,12 @@ int main(int argc, char** argv) {
       }
     const double plain = median(times[0]);
     const double beyond = static_cast<double>((kExperts - 1) * bytes) + static_cast<double>(p.x.size() * element);
-    std::printf("%-24s %-8s plain %8.3f ms  conditional %8.3f ms  ratio %.3f  bound %.3f  alike %.3f  reads %6.1f + %6.1f MB  scratch %5.1f MB  error %.1e\n",
-                name, cpu::usesWinograd(a, set == "avx512bf16" ? 2 : 1) ? "winograd" : "direct", plain * 1e3, median(times[1]) * 1e3, median(ratios[1]),
-                plain > 0 ? 1 + beyond / rate / plain : 0.0, median(ratios[2]), static_cast<double>(bytes) * 1e-6, beyond * 1e-6,
-                static_cast<double>(scratch) * 1e-6, error);
+    std::printf(
+        "%-24s %-8s plain %8.3f ms  conditional %8.3f ms  ratio %.3f  bound %.3f  alike %.3f  reads %6.1f + %6.1f MB  scratch %5.1f MB  "
+        "error %.1e\n",
+        name, cpu::usesWinograd(a, set == "avx512bf16" ? 2 : 1) ? "winograd" : "direct", plain * 1e3, median(times[1]) * 1e3,
+        median(ratios[1]), plain > 0 ? 1 + beyond / rate / plain : 0.0, median(ratios[2]), static_cast<double>(bytes) * 1e-6, beyond * 1e-6,
+        static_cast<double>(scratch) * 1e-6, error);
     std::fflush(stdout);
   }
 }

@@ -1,7 +1,7 @@
 // What it saves to gate in a product's epilogue (LinearArgs::gated): the feed-forward layers of SD 1.5, fused against a product and geglu.
 //
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gated_bench.cpp native/cpu/*.cpp native/cpu/*/*.cpp native/core/*.cpp
-//     -pthread -o /tmp/gated_bench          (one line)
+//     native/backend/*.cpp -pthread -o /tmp/gated_bench          (one line)
 //   /tmp/gated_bench [set, auto if left out] [threads, 1 if left out] [fp32, bf16 or int8, all if left out]
 //
 // Both ways in turn, best of several, by wall-clock time.
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/bf16.h"
+#include "cpu/device.h"
 #include "cpu/registry.h"
 #include "support.h"
 
@@ -33,6 +34,7 @@ struct Times {
 };
 
 Times measure(const KernelTable& table, WeightFormat format, const Case& c, ThreadPool& pool) {
+  cpu::CpuQueue queue(pool);
   const WeightShape shape{8 * c.width, c.width, 1, format};
   const int64_t inner = 4 * c.width, bytes = dtypeBytes(table.activations);
   std::vector<std::byte> xBlock, yBlock, zBlock, packedBlock, scratchBlock;
@@ -41,16 +43,17 @@ Times measure(const KernelTable& table, WeightFormat format, const Case& c, Thre
   std::byte* const z = aligned(zBlock, static_cast<size_t>(c.tokens * inner * bytes));
   std::byte* const packed = aligned(packedBlock, table.packedBytes(shape));
   const std::vector<float> numbers = noise(static_cast<size_t>(c.tokens * c.width), 1);
-  table.copyNumbers({DType::F32, numbers.data(), c.tokens * c.width, table.activations, x});
+  table.copyNumbers({DType::F32, numbers.data(), c.tokens * c.width, table.activations, x}, queue);
   const std::vector<float> weight = noise(static_cast<size_t>(shape.n * shape.k()), 2), bias = noise(static_cast<size_t>(shape.n), 3);
-  table.pack({shape, weight.data(), 0, shape.n, packed});
+  table.pack({shape, weight.data(), 0, shape.n, packed}, queue);
   const LinearArgs plain{x, c.tokens, c.width, shape, packed, bias.data(), Activation::None, nullptr, 0, y, shape.n};
   LinearArgs fused = plain;
   fused.activation = Activation::Gelu;
   fused.gated = true;
   fused.y = z;
   fused.ldy = inner;
-  KernelContext context{pool, aligned(scratchBlock, std::max(table.linear.scratch(plain, pool.threads()), table.linear.scratch(fused, pool.threads())))};
+  queue.setScratch(
+      aligned(scratchBlock, std::max(table.linear.scratch(plain, pool.threads()), table.linear.scratch(fused, pool.threads()))));
   Times times;
   const auto time = [](double* best, const auto& run) {
     const auto start = std::chrono::steady_clock::now();
@@ -58,9 +61,9 @@ Times measure(const KernelTable& table, WeightFormat format, const Case& c, Thre
     *best = std::min(*best, 1e3 * std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   };
   for (int i = 0; i < 15; i++) {
-    time(&times.fused, [&] { table.linear.run(fused, context); });
-    time(&times.product, [&] { table.linear.run(plain, context); });
-    time(&times.geglu, [&] { table.geglu.run({y, c.tokens, inner, z}, context); });
+    time(&times.fused, [&] { table.linear.run(fused, queue); });
+    time(&times.product, [&] { table.linear.run(plain, queue); });
+    time(&times.geglu, [&] { table.geglu.run({y, c.tokens, inner, z}, queue); });
   }
   return times;
 }

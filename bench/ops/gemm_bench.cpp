@@ -1,11 +1,11 @@
 // Share of the machine's peak that linear layers and convolutions reach, on the shapes of SD 1.5 and its VAE, one thread.
 //
 //   g++ -std=c++17 -O3 -ffp-contract=off -Inative bench/ops/gemm_bench.cpp native/cpu/*.cpp native/cpu/*/*.cpp native/core/*.cpp
-//     -pthread -o /tmp/gemm_bench          (one line)
+//     native/backend/*.cpp -pthread -o /tmp/gemm_bench          (one line)
 //   /tmp/gemm_bench [set, auto if left out] [fp32, bf16 or int8; fp32 if left out] [filter]
 //
 // Peak is cpu/peak's: independent multiply-accumulates of the set in the format, in float where it has none for that. Both are timed by the
-// thread's processor time, in turn, best of several, so that other programs disturb little. In int8 a call's time includes quantising its
+// thread's CPU time, in turn, best of several, so that other programs disturb little. In int8 a call's time includes quantising its
 // activations. First each result is compared with double precision at some places; the error is the largest, in units of the sum of
 // absolute products, and the root of the mean square, relative to that of the true values.
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/bf16.h"
+#include "cpu/device.h"
 #include "cpu/registry.h"
 #include "support.h"
 
@@ -26,22 +27,22 @@ namespace {
 
 struct Case {
   const char* kind;  // "conv" or "linear"
-  int64_t n, h, w;   // linear: n rows, h = w = 1
+  int64_t n, h, w;  // linear: n rows, h = w = 1
   int64_t channels, co, kernel;
 };
 
 const Case kCases[] = {
-    {"conv", 2, 64, 64, 4, 320, 3},      {"conv", 2, 64, 64, 320, 320, 3},    {"conv", 2, 64, 64, 640, 320, 3},
-    {"conv", 2, 64, 64, 960, 320, 3},    {"conv", 2, 64, 64, 320, 4, 3},      {"conv", 2, 32, 32, 640, 640, 3},
-    {"conv", 2, 32, 32, 1280, 640, 3},   {"conv", 2, 32, 32, 1920, 640, 3},   {"conv", 2, 16, 16, 1280, 1280, 3},
-    {"conv", 2, 16, 16, 2560, 1280, 3},  {"conv", 2, 8, 8, 1280, 1280, 3},    {"conv", 2, 8, 8, 2560, 1280, 3},
-    {"conv", 2, 64, 64, 960, 320, 1},    {"conv", 1, 512, 512, 128, 128, 3},  {"conv", 1, 512, 512, 256, 128, 3},
-    {"conv", 1, 512, 512, 128, 3, 3},    {"conv", 1, 256, 256, 256, 256, 3},  {"conv", 1, 64, 64, 512, 512, 3},
-    {"linear", 8192, 1, 1, 320, 320, 1}, {"linear", 8192, 1, 1, 320, 960, 1}, {"linear", 8192, 1, 1, 320, 2560, 1},
-    {"linear", 8192, 1, 1, 960, 320, 1}, {"linear", 8192, 1, 1, 1280, 320, 1}, {"linear", 2048, 1, 1, 640, 640, 1},
-    {"linear", 2048, 1, 1, 640, 5120, 1}, {"linear", 2048, 1, 1, 2560, 640, 1}, {"linear", 512, 1, 1, 1280, 1280, 1},
+    {"conv", 2, 64, 64, 4, 320, 3},        {"conv", 2, 64, 64, 320, 320, 3},     {"conv", 2, 64, 64, 640, 320, 3},
+    {"conv", 2, 64, 64, 960, 320, 3},      {"conv", 2, 64, 64, 320, 4, 3},       {"conv", 2, 32, 32, 640, 640, 3},
+    {"conv", 2, 32, 32, 1280, 640, 3},     {"conv", 2, 32, 32, 1920, 640, 3},    {"conv", 2, 16, 16, 1280, 1280, 3},
+    {"conv", 2, 16, 16, 2560, 1280, 3},    {"conv", 2, 8, 8, 1280, 1280, 3},     {"conv", 2, 8, 8, 2560, 1280, 3},
+    {"conv", 2, 64, 64, 960, 320, 1},      {"conv", 1, 512, 512, 128, 128, 3},   {"conv", 1, 512, 512, 256, 128, 3},
+    {"conv", 1, 512, 512, 128, 3, 3},      {"conv", 1, 256, 256, 256, 256, 3},   {"conv", 1, 64, 64, 512, 512, 3},
+    {"linear", 8192, 1, 1, 320, 320, 1},   {"linear", 8192, 1, 1, 320, 960, 1},  {"linear", 8192, 1, 1, 320, 2560, 1},
+    {"linear", 8192, 1, 1, 960, 320, 1},   {"linear", 8192, 1, 1, 1280, 320, 1}, {"linear", 2048, 1, 1, 640, 640, 1},
+    {"linear", 2048, 1, 1, 640, 5120, 1},  {"linear", 2048, 1, 1, 2560, 640, 1}, {"linear", 512, 1, 1, 1280, 1280, 1},
     {"linear", 512, 1, 1, 1280, 10240, 1}, {"linear", 512, 1, 1, 5120, 1280, 1}, {"linear", 154, 1, 1, 768, 320, 1},
-    {"linear", 154, 1, 1, 768, 1280, 1}, {"linear", 2, 1, 1, 320, 1280, 1},   {"linear", 2, 1, 1, 1280, 1280, 1},
+    {"linear", 154, 1, 1, 768, 1280, 1},   {"linear", 2, 1, 1, 320, 1280, 1},    {"linear", 2, 1, 1, 1280, 1280, 1},
 };
 
 // The difference from double precision at 200 places.
@@ -95,14 +96,15 @@ int main(int argc, char** argv) {
     return v;
   };
   ThreadPool pool(1);
+  cpu::CpuQueue queue(pool);
   double totalTime = 0, totalFlop = 0;
   for (const Case& c : kCases) {
     const bool linear = std::strcmp(c.kind, "linear") == 0;
     const int64_t rows = c.n * c.h * c.w;
     char name[96];
-    std::snprintf(name, sizeof name, "%s %lldx%lldx%lld %lld->%lld k%lld", c.kind, static_cast<long long>(c.n),
-                  static_cast<long long>(c.h), static_cast<long long>(c.w), static_cast<long long>(c.channels),
-                  static_cast<long long>(c.co), static_cast<long long>(c.kernel));
+    std::snprintf(name, sizeof name, "%s %lldx%lldx%lld %lld->%lld k%lld", c.kind, static_cast<long long>(c.n), static_cast<long long>(c.h),
+                  static_cast<long long>(c.w), static_cast<long long>(c.channels), static_cast<long long>(c.co),
+                  static_cast<long long>(c.kernel));
     if (std::string(name).find(filter) == std::string::npos) continue;
     const WeightShape shape{c.co, c.channels, c.kernel * c.kernel, dtype == DType::I8 ? WeightFormat::I8 : WeightFormat::Native};
     const std::vector<float> x = rounded(noise(static_cast<size_t>(rows * c.channels), 1));
@@ -112,26 +114,26 @@ int main(int argc, char** argv) {
     std::byte* const left = aligned(xBlock, x.size() * static_cast<size_t>(bytes));
     std::byte* const y = aligned(yBlock, static_cast<size_t>(results * bytes));
     std::byte* const packed = aligned(packedBlock, table->packedBytes(shape));
-    table->copyNumbers({DType::F32, x.data(), rows * c.channels, table->activations, left});
+    table->copyNumbers({DType::F32, x.data(), rows * c.channels, table->activations, left}, queue);
     const double packStart = seconds();
-    table->pack({shape, weight.data(), 0, c.co, packed});
+    table->pack({shape, weight.data(), 0, c.co, packed}, queue);
     const double packTime = seconds() - packStart;
     const LinearArgs l{left, rows, c.channels, shape, packed, nullptr, Activation::None, nullptr, c.co, y, c.co};
-    const ConvArgs v{left, c.n, c.h, c.w, 0, 0, c.kernel, c.kernel, 1, c.kernel / 2, c.kernel / 2, c.h, c.w, shape, packed,
-                     nullptr, nullptr, 0, nullptr, y};
-    KernelContext context{pool, aligned(scratchBlock, linear ? table->linear.scratch(l, 1) : table->conv.scratch(v, 1))};
+    const ConvArgs v{left,         c.n, c.h, c.w,   0,      0,       c.kernel, c.kernel, 1,       c.kernel / 2,
+                     c.kernel / 2, c.h, c.w, shape, packed, nullptr, nullptr,  0,        nullptr, y};
+    queue.setScratch(aligned(scratchBlock, linear ? table->linear.scratch(l, 1) : table->conv.scratch(v, 1)));
     const double flop = 2.0 * static_cast<double>(rows * shape.k() * c.co);
     double best = 1e9, top = 0;
     const int repeats = flop > 2e10 ? 5 : flop > 5e8 ? 9 : 25;
     for (int i = 0; i < repeats; i++) {
       if (i < 8) top = std::max(top, peak(table->name, dtype));
       const double start = seconds();
-      if (linear) table->linear.run(l, context);
-      else table->conv.run(v, context);
+      if (linear) table->linear.run(l, queue);
+      else table->conv.run(v, queue);
       best = std::min(best, seconds() - start);
     }
     std::vector<float> wide(static_cast<size_t>(results));
-    table->copyNumbers({table->activations, y, results, DType::F32, wide.data()});
+    table->copyNumbers({table->activations, y, results, DType::F32, wide.data()}, queue);
     const Error error = errorOf(c, x, weight, wide);
     totalTime += best;
     totalFlop += flop;

@@ -52,44 +52,45 @@ static double report(const char* set, const char* name, int count, int64_t eleme
   return took * count;
 }
 
-#define ASDM_BENCH(set, E)                                                                                                        \
-  {                                                                                                                               \
-    Buffers m(static_cast<size_t>(2 * 131072 * 128) * sizeof(E));                                                                  \
-    fill<E>(m.a);                                                                                                                 \
-    fill<E>(m.b);                                                                                                                 \
-    KernelContext context{pool, m.scratch.data()};                                                                                \
-    const float* f = m.floats.data();                                                                                             \
-    double norms = 0, layers = 0, gates = 0, joins = 0;                                                                           \
-    for (const auto& s : groups) {                                                                                                \
-      std::snprintf(name, sizeof name, "group norm + SiLU [2, %d, %d]", s[0], s[1]);                                              \
-      norms += report<E>(#set, name, s[2], 4L * s[0] * s[1], m, [&] {                                                             \
-        cpu::set::groupNorm<E>({m.a.data(), 2, s[0], s[1], 32, 1e-5f, f, f, true, m.y.data()}, context); });                      \
-    }                                                                                                                             \
-    for (const auto& s : sequences) {                                                                                             \
-      std::snprintf(name, sizeof name, "layer norm [%d, %d]", 2 * s[0], s[1]);                                                    \
-      layers += report<E>(#set, name, s[2], 4L * s[0] * s[1], m, [&] {                                                            \
-        cpu::set::layerNorm<E>({m.a.data(), 2 * s[0], s[1], 1e-5f, f, f, m.y.data()}, context); });                               \
-      std::snprintf(name, sizeof name, "geglu [%d, %d]", 2 * s[0], 4 * s[1]);                                                     \
-      gates += report<E>(#set, name, s[2] / 3, 24L * s[0] * s[1], m, [&] {                                                        \
-        cpu::set::geglu<E>({m.a.data(), 2 * s[0], 4 * s[1], m.y.data()}, context); });                                            \
-    }                                                                                                                             \
-    for (const auto& s : concats) {                                                                                               \
-      std::snprintf(name, sizeof name, "concat [%d, %d + %d]", 2 * s[0], s[1], s[2]);                                             \
-      joins += report<E>(#set, name, s[3], 4L * s[0] * (s[1] + s[2]), m, [&] {                                                    \
-        cpu::concat<E>({m.a.data(), m.b.data(), 2 * s[0], s[1], s[2], m.y.data()}, context); });                                  \
-    }                                                                                                                             \
-    report<E>(#set, "add [8192, 320]", 1, 3L * 8192 * 320, m, [&] {                                                               \
-      cpu::set::add<E>({m.a.data(), m.b.data(), 8192 * 320, m.y.data()}, context); });                                            \
-    report<E>(#set, "to channels last [2, 4, 4096]", 1, 2L * 2 * 4 * 4096, m, [&] {                                               \
-      cpu::toChannelsLast<E>({m.floats.data(), 1, 2, 4096, m.y.data()}, context); });                                             \
-    std::printf("%-10s %s a pass: group norm %.1f, layer norm %.1f, geglu %.1f, concat %.1f ms\n\n", #set,                        \
-                sizeof(E) == 4 ? "fp32" : "bf16", norms * 1e3, layers * 1e3, gates * 1e3, joins * 1e3);                           \
+#define ASDM_BENCH(set, E)                                                                                                          \
+  {                                                                                                                                 \
+    Buffers m(static_cast<size_t>(2 * 131072 * 128) * sizeof(E));                                                                   \
+    fill<E>(m.a);                                                                                                                   \
+    fill<E>(m.b);                                                                                                                   \
+    cpu::KernelContext context{pool, m.scratch.data()};                                                                             \
+    const float* f = m.floats.data();                                                                                               \
+    double norms = 0, layers = 0, gates = 0, joins = 0;                                                                             \
+    for (const auto& s : groups) {                                                                                                  \
+      std::snprintf(name, sizeof name, "group norm + SiLU [2, %d, %d]", s[0], s[1]);                                                \
+      norms += report<E>(#set, name, s[2], 4L * s[0] * s[1], m,                                                                     \
+                         [&] { cpu::set::groupNorm<E>({m.a.data(), 2, s[0], s[1], 32, 1e-5f, f, f, true, m.y.data()}, context); }); \
+    }                                                                                                                               \
+    for (const auto& s : sequences) {                                                                                               \
+      std::snprintf(name, sizeof name, "layer norm [%d, %d]", 2 * s[0], s[1]);                                                      \
+      layers += report<E>(#set, name, s[2], 4L * s[0] * s[1], m,                                                                    \
+                          [&] { cpu::set::layerNorm<E>({m.a.data(), 2 * s[0], s[1], 1e-5f, f, f, m.y.data()}, context); });         \
+      std::snprintf(name, sizeof name, "geglu [%d, %d]", 2 * s[0], 4 * s[1]);                                                       \
+      gates += report<E>(#set, name, s[2] / 3, 24L * s[0] * s[1], m,                                                                \
+                         [&] { cpu::set::geglu<E>({m.a.data(), 2 * s[0], 4 * s[1], m.y.data()}, context); });                       \
+    }                                                                                                                               \
+    for (const auto& s : concats) {                                                                                                 \
+      std::snprintf(name, sizeof name, "concat [%d, %d + %d]", 2 * s[0], s[1], s[2]);                                               \
+      joins += report<E>(#set, name, s[3], 4L * s[0] * (s[1] + s[2]), m,                                                            \
+                         [&] { cpu::concat<E>({m.a.data(), m.b.data(), 2 * s[0], s[1], s[2], m.y.data()}, context); });             \
+    }                                                                                                                               \
+    report<E>(#set, "add [8192, 320]", 1, 3L * 8192 * 320, m,                                                                       \
+              [&] { cpu::set::add<E>({m.a.data(), m.b.data(), 8192 * 320, m.y.data()}, context); });                                \
+    report<E>(#set, "to channels last [2, 4, 4096]", 1, 2L * 2 * 4 * 4096, m,                                                       \
+              [&] { cpu::toChannelsLast<E>({m.floats.data(), 1, 2, 4096, m.y.data()}, context); });                                 \
+    std::printf("%-10s %s a pass: group norm %.1f, layer norm %.1f, geglu %.1f, concat %.1f ms\n\n", #set,                          \
+                sizeof(E) == 4 ? "fp32" : "bf16", norms * 1e3, layers * 1e3, gates * 1e3, joins * 1e3);                             \
   }
 
 int main(int argc, char** argv) {
   // rows, channels, calls in a pass
-  const int groups[][3] = {{4096, 320, 13}, {4096, 640, 2}, {4096, 960, 1}, {1024, 640, 11}, {1024, 1280, 1}, {1024, 1920, 1},
-                           {256, 1280, 11}, {256, 2560, 2}, {64, 1280, 12}, {64, 2560, 3}, {131072, 128, 0}};  // the last as large as a decoder's
+  const int groups[][3] = {
+      {4096, 320, 13}, {4096, 640, 2}, {4096, 960, 1}, {1024, 640, 11}, {1024, 1280, 1}, {1024, 1920, 1},
+      {256, 1280, 11}, {256, 2560, 2}, {64, 1280, 12}, {64, 2560, 3},   {131072, 128, 0}};  // the last as large as a decoder's
   const int sequences[][3] = {{4096, 320, 15}, {1024, 640, 15}, {256, 1280, 15}, {64, 1280, 3}};
   const int concats[][4] = {{4096, 640, 320, 1}, {4096, 320, 320, 2}, {1024, 1280, 640, 1}, {1024, 640, 640, 1}, {256, 1280, 1280, 2}};
   ThreadPool pool(1);

@@ -67,8 +67,8 @@ void compare(const char* name, const std::vector<Kind>& ops, int passes, int thr
   double a = 0, b = 0;
   for (double s : alone) a += s;
   for (double s : shared) b += s;
-  std::printf("%-28s one thread %8.2f ms, %d threads %8.2f ms, %.2f times as fast (mean %.2f)\n", name, 1e3 * median(alone), threads, 1e3 * median(shared),
-              median(alone) / median(shared), a / b);
+  std::printf("%-28s one thread %8.2f ms, %d threads %8.2f ms, %.2f times as fast (mean %.2f)\n", name, 1e3 * median(alone), threads,
+              1e3 * median(shared), median(alone) / median(shared), a / b);
 }
 
 }  // namespace
@@ -77,7 +77,8 @@ int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 2;
   std::vector<Kind> small, large;
   for (int i = 0; i < 60; i++)
-    for (const Kind& op : {Kind{4, 300}, Kind{2, 4000}, Kind{4, 6000}, Kind{2, 1000}, Kind{8, 9000}, Kind{1, 500}, Kind{16, 2000}}) small.push_back(op);
+    for (const Kind& op : {Kind{4, 300}, Kind{2, 4000}, Kind{4, 6000}, Kind{2, 1000}, Kind{8, 9000}, Kind{1, 500}, Kind{16, 2000}})
+      small.push_back(op);
   for (int i = 0; i < 4; i++)
     for (const Kind& op : {Kind{24, 1e6}, Kind{4, 2e6}, Kind{64, 2e4}, Kind{2, 4e6}}) large.push_back(op);
   for (bool busy : {false, true}) {

@@ -12,7 +12,7 @@
 
 namespace asdm::bench {
 
-// Processor time of this thread, so that other programs disturb little.
+// CPU time of this thread, so that other programs disturb little.
 inline double seconds() {
   timespec t;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);

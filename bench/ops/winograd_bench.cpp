@@ -4,7 +4,7 @@
 //     native/core/thread_pool.cpp native/core/worker_threads.cpp -pthread -o /tmp/winograd_bench          (one line)
 //   /tmp/winograd_bench [set] [fp32 | bf16] [filter]          (set avx512bf16 has bf16 only)
 //
-// Both are timed by the thread's processor time, in turn, best of several. "rule" says what conv chooses; errors are root mean square
+// Both are timed by the thread's CPU time, in turn, best of several. "rule" says what conv chooses; errors are root mean square
 // and largest, relative to the result's root mean square, against double precision at some points.
 #include <algorithm>
 #include <cmath>
@@ -26,14 +26,15 @@ namespace {
 struct Kernels {
   size_t (*packedBytes)(const WeightShape&);
   bool (*pack)(const PackArgs&);
-  void (*run[2])(const ConvArgs&, KernelContext&);
+  void (*run[2])(const ConvArgs&, cpu::KernelContext&);
   size_t (*scratch[2])(const ConvArgs&, int);
 };
 
-#define KERNELS(set, E)                                                                                           \
-  Kernels {                                                                                                       \
-    cpu::set::packedBytes<E>, cpu::set::pack<E>, {cpu::set::directConv<E>, cpu::set::winogradConv<E>},            \
-        {cpu::set::directConvScratch<E>, cpu::set::winogradConvScratch<E>}                                        \
+#define KERNELS(set, E)                                                                                  \
+  Kernels {                                                                                              \
+    cpu::set::packedBytes<E>, cpu::set::pack<E>, {cpu::set::directConv<E>, cpu::set::winogradConv<E>}, { \
+      cpu::set::directConvScratch<E>, cpu::set::winogradConvScratch<E>                                   \
+    }                                                                                                    \
   }
 
 struct Case {
@@ -93,17 +94,16 @@ int main(int argc, char** argv) {
                           : set == "avx2"     ? (bf16 ? KERNELS(avx2, Bf16) : KERNELS(avx2, float))
                                               : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
 #elif defined(ASDM_ARM64)
-  const Kernels kernels = set == "neon" ? (bf16 ? KERNELS(neon, Bf16) : KERNELS(neon, float))
-                                        : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
+  const Kernels kernels =
+      set == "neon" ? (bf16 ? KERNELS(neon, Bf16) : KERNELS(neon, float)) : (bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float));
 #else
   const Kernels kernels = bf16 ? KERNELS(portable, Bf16) : KERNELS(portable, float);
 #endif
   ThreadPool pool(1);
   for (const Case& c : kCases) {
     char name[96];
-    std::snprintf(name, sizeof name, "%s %lldx%lldx%lld %lld->%lld", c.where, static_cast<long long>(c.n),
-                  static_cast<long long>(c.size), static_cast<long long>(c.size), static_cast<long long>(c.channels),
-                  static_cast<long long>(c.co));
+    std::snprintf(name, sizeof name, "%s %lldx%lldx%lld %lld->%lld", c.where, static_cast<long long>(c.n), static_cast<long long>(c.size),
+                  static_cast<long long>(c.size), static_cast<long long>(c.channels), static_cast<long long>(c.co));
     if (std::string(name).find(filter) == std::string::npos) continue;
     const WeightShape shape{c.co, c.channels, 9};
     std::vector<float> x = noise(static_cast<size_t>(c.n * c.size * c.size * c.channels), 1);
@@ -137,7 +137,7 @@ int main(int argc, char** argv) {
     for (int i = 0; i < repeats; i++)
       for (int kind = 0; kind < 2; kind++) {
         scratch[kind] = kernels.scratch[kind](a, 1);
-        KernelContext context{pool, aligned(scratchBlock, scratch[kind])};
+        cpu::KernelContext context{pool, aligned(scratchBlock, scratch[kind])};
         const double start = seconds();
         kernels.run[kind](a, context);
         best[kind] = std::min(best[kind], seconds() - start);
@@ -147,9 +147,9 @@ int main(int argc, char** argv) {
         addErrors(c, x, weight, y.data(), y.size(), &error[kind]);
       }
     std::printf("%-28s direct %9.3f ms  winograd %9.3f ms  ratio %.3f  rule %-8s  scratch %5.2f MB ", name, best[0] * 1e3, best[1] * 1e3,
-                best[1] / best[0], cpu::usesWinograd(a, set == "avx512bf16" ? 2 : 1) ? "winograd" : "direct", static_cast<double>(scratch[1]) * 1e-6);
-    for (const Error& e : error)
-      std::printf(" error %.1e (max %.1e)", std::sqrt(e.squares / e.size), e.largest / std::sqrt(e.size / 2000));
+                best[1] / best[0], cpu::usesWinograd(a, set == "avx512bf16" ? 2 : 1) ? "winograd" : "direct",
+                static_cast<double>(scratch[1]) * 1e-6);
+    for (const Error& e : error) std::printf(" error %.1e (max %.1e)", std::sqrt(e.squares / e.size), e.largest / std::sqrt(e.size / 2000));
     std::printf("\n");
     std::fflush(stdout);
   }

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import type { ContenderSpec } from '../../lib/bench/contender'
-import type { PeerRequest, Peers } from '../../lib/bench/context'
+import type { ContenderSpec } from '../../lib/measure/contender'
+import type { PeerRequest, Peers } from '../../lib/measure/context'
 import { packageRoot } from '../../lib/files/package-root'
 import { exportOnnx } from '../../lib/onnx/export'
 

@@ -1,4 +1,4 @@
-// A graph in onnxruntime-node, as a peer to time against. It speaks the protocol of lib/bench/contender.ts.
+// A graph in onnxruntime-node, as a peer to time against. It speaks the protocol of lib/measure/contender.ts.
 //
 //     node ort_worker.mjs <file.onnx> <threads>
 //

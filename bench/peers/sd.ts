@@ -2,9 +2,9 @@ import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { AsdmError, throwIfAborted } from '../../lib/base/errors'
-import type { PicturePeers, PictureRequest } from '../../lib/bench/context'
-import { readPicture, type PeerPicture, type PicturePeer, type PictureTask } from '../../lib/bench/pictures'
-import { shapes } from '../../lib/bench/shapes'
+import type { PicturePeers, PictureRequest } from '../../lib/measure/context'
+import { readPicture, type PeerPicture, type PicturePeer, type PictureTask } from '../../lib/measure/pictures'
+import { shapes } from '../../lib/measure/shapes'
 import { readSafetensorsHeader, writeSafetensors } from '../../lib/files/safetensors'
 import type { Checkpoint } from '../../lib/model/part'
 import type { WeightSource } from '../../lib/native/configs'
@@ -149,7 +149,7 @@ function commonest(weights: readonly WeightSource[]): string {
   return [...bytes].sort((a, b) => b[1] - a[1])[0][0].toLowerCase()
 }
 
-/** What makes it draw the picture that the task asks for, out of the same noise. */
+/** What makes it draw the image that the task asks for, out of the same noise. */
 export function sdArguments({ help }: Pick<SdBinary, 'help'>, model: string, task: PictureTask, file: string, threads: number): string[] {
   return [
     '--model', model, '--prompt', task.prompt, '--seed', String(task.seed), '--steps', String(task.steps), '--cfg-scale', String(task.guidanceScale),
