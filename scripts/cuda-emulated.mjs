@@ -13,7 +13,8 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const folder = path.join(root, 'build', 'cuda-emulated')
-const compiler = process.env.CXX ?? 'g++'
+// Of several words, where the compiler is one that another program calls: "ccache g++".
+const [compiler, ...before] = (process.env.CXX ?? 'g++').trim().split(/\s+/)
 // -O1: -O2 takes twice as long to compile and runs a tenth faster.
 const options = ['-std=c++17', '-O1', '-fPIC', '-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra', '-Wshadow', '-Wno-unused-parameter', '-Wno-unknown-pragmas',
   '-Wno-missing-field-initializers', '-Inative/testing/remote', '-Inative']
@@ -42,7 +43,7 @@ async function compile(sources, to, more = []) {
   const stale = sources.map((source, i) => ({ source, object: objects[i] })).filter(({ object }) => !isFresh(object))
   const work = async () => {
     for (let next = stale.pop(); next; next = stale.pop()) {
-      const { stderr } = await run(compiler, [...options, ...more, '-MMD', '-MF', `${next.object}.d`, '-x', 'c++', '-c', next.source, '-o', next.object], { cwd: root })
+      const { stderr } = await run(compiler, [...before, ...options, ...more, '-MMD', '-MF', `${next.object}.d`, '-x', 'c++', '-c', next.source, '-o', next.object], { cwd: root })
       if (stderr) process.stderr.write(stderr)
     }
   }
@@ -54,7 +55,7 @@ async function compile(sources, to, more = []) {
 /** Compiles the program that runs single kernels. @returns its path */
 export async function buildEmulatedKernels() {
   const sources = [...emulatedSources(), ...filesOf('native/cuda/testing', /^(?!model_main).*\.cpp$/), ...filesOf('native/testing', /^op_(attention|elementwise|matmul|norm)\.cpp$/),
-    'native/testing/tile_emulation.cpp', 'native/testing/remote/main.cpp', ...filesOf('native/core', /\.cpp$/)]
+    'native/testing/tile_emulation.cpp', 'native/testing/remote/main.cpp', ...filesOf('native/core', /\.cpp$/), 'native/backend/device.cpp', 'native/cpu/queue.cpp']
   return link(sources, 'kernels')
 }
 
@@ -64,12 +65,12 @@ export const buildModel = () => link([...emulatedSources(), 'native/cuda/testing
 async function link(sources, name) {
   const program = path.join(folder, name)
   const { objects, changed } = await compile(sources, path.join(folder, 'objects'))
-  if (changed || !fs.existsSync(program)) await run(compiler, [...objects, '-pthread', '-o', program], { cwd: root })
+  if (changed || !fs.existsSync(program)) await run(compiler, [...before, ...objects, '-pthread', ...process.platform === 'linux' ? ['-ldl'] : [], '-o', program], { cwd: root })
   return program
 }
 
 /** Is there a compiler, on a system that the emulation's fibres know? */
-export const canBuild = async () => process.platform !== 'win32' && await run(compiler, ['--version']).then(() => true, () => false)
+export const canBuild = async () => process.platform !== 'win32' && await run(compiler, [...before, '--version']).then(() => true, () => false)
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv.includes('--if-possible') && !await canBuild()) console.log('skipped: there is no compiler for the emulated card')

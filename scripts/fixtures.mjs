@@ -73,7 +73,7 @@ function* files(folder) {
 
 /**
  * The set `deepcache`: of the DeepCache runs of `sd15-tiny` the latents after the last step, and every fourth pixel of every fourth row of
- * the picture.
+ * the image.
  */
 function deepcacheSet(folder) {
   const runs = JSON.parse(fs.readFileSync(path.join(folder, 'expected.json'), 'utf8').replace(/-?\bInfinity\b/g, 'null')).deepcache

@@ -1,20 +1,21 @@
 // npm run lint:native [-- --cxx g++]: every C++ source through a compiler's front end with all warnings as errors, a file per core at a
-// time. Sources whose text, and that of the headers below native/, has not changed since they last passed are left out
-// (.cache/lint-native).
+// time; clang++ where there is one, else g++. Sources whose text, and that of the headers below native/, has not changed since they last
+// passed are left out (.cache/lint-native).
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { root } from './root.mjs'
 
-const { values: { cxx } } = parseArgs({ options: { cxx: { type: 'string', default: 'clang++' } } })
+const { values } = parseArgs({ options: { cxx: { type: 'string' } } })
+const cxx = values.cxx ?? ['clang++', 'g++'].find(name => spawnSync(name, ['--version']).status === 0) ?? 'c++'
 const require = createRequire(import.meta.url)
 const { library, addon, testing } = JSON.parse(fs.readFileSync(path.join(root, 'native', 'sources.json'), 'utf8'))
 const flags = [
-  '-fsyntax-only', '-std=c++17', '-O1', '-Wall', '-Wextra', '-Wshadow', '-Werror', '-Wno-unknown-warning-option', '-Wno-uninitialized',
+  '-fsyntax-only', '-std=c++17', '-Wall', '-Wextra', '-Wshadow', '-Werror', '-Wno-unknown-warning-option', '-Wno-uninitialized',
   '-Wno-maybe-uninitialized', '-ffp-contract=off', '-fno-math-errno', '-DNAPI_VERSION=8', '-DNODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
   '-DNAPI_CPP_EXCEPTIONS', '-Inative', '-isystem', require('node-api-headers').include_dir, '-isystem', require('node-addon-api').include_dir.replaceAll('"', ''),
 ]

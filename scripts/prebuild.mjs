@@ -20,7 +20,7 @@ const require = createRequire(import.meta.url)
 /** Debian 10, Ubuntu 18.10, RHEL 8. */
 const oldestGlibc = [2, 28]
 
-/** One package per operating system, processor and (on Linux) C library; lib/native/platform-packages.ts has the same names. */
+/** One package per operating system, CPU and (on Linux) C library; lib/native/platform-packages.ts has the same names. */
 export const platforms = [
   { folder: 'linux-x64', os: 'linux', cpu: 'x64', libc: 'glibc' },
   { folder: 'linux-arm64', os: 'linux', cpu: 'arm64', libc: 'glibc' },
@@ -67,7 +67,7 @@ function checkLinux(file) {
     throw new Error(`Expected ${file} to need glibc ${oldestGlibc.join('.')} at most but it needs ${major}.${minor}; set ASDM_SYSROOT_* to an older system, or build on one`)
 }
 
-/** Compiles with clang against an older Debian, for this processor or another. */
+/** Compiles with clang against an older Debian, for this CPU or another. */
 async function crossLinux({ folder, cpu }, sysroot) {
   const lacking = await missing(['cmake', 'ninja', 'clang++-14', 'ld.lld'])
   if (lacking.length > 0) throw new Error(`it takes ${lacking.join(', ')}`)

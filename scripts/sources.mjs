@@ -10,7 +10,7 @@ const listPath = path.join(root, 'native', 'sources.json')
 
 /**
  * The .cpp files below native/, sorted, by the target that compiles them: the addon's boundary, the testing addon, and the rest. What
- * scripts/arm.mjs alone compiles, for processors without Node, is in none, nor what scripts/cuda.mjs and scripts/cuda-emulated.mjs do.
+ * scripts/arm.mjs alone compiles, for CPUs without Node, is in none, nor what scripts/cuda.mjs and scripts/cuda-emulated.mjs do.
  */
 export function sourcesOnDisk() {
   const groups = { library: [], addon: [], testing: [] }

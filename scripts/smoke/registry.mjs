@@ -5,8 +5,7 @@ import http from 'node:http'
 import path from 'node:path'
 
 /**
- * @param {{ manifest: object, file?: string }[]} packages a package.json each, and its tarball; without one, a package that nobody may
- * download
+ * @param {{ manifest: object, file: string }[]} packages a package.json each, and its tarball
  * @param {string} upstream the registry for all other names
  * @returns {Promise<{ url: string, close(): void }>} on a free port of this machine
  */
@@ -16,7 +15,7 @@ export async function serveRegistry(packages, upstream) {
     const name = decodeURIComponent(request.url.slice(1).split('?')[0])
     const send = (status, body, type = 'application/json') => { response.writeHead(status, { 'content-type': type }); response.end(body) }
     if (name.startsWith('-tarball/')) {
-      const file = [...own.values()].map(each => each.file).find(each => each !== undefined && path.basename(each) === name.slice(9))
+      const file = [...own.values()].map(each => each.file).find(each => path.basename(each) === name.slice(9))
       return file === undefined ? send(404, '{}') : send(200, fs.readFileSync(file), 'application/octet-stream')
     }
     const found = own.get(name)
@@ -31,9 +30,9 @@ export async function serveRegistry(packages, upstream) {
 
 function packument({ manifest, file }, host) {
   const { version } = manifest
-  const bytes = file === undefined ? Buffer.alloc(0) : fs.readFileSync(file)
+  const bytes = fs.readFileSync(file)
   const dist = {
-    tarball: `${host}/-tarball/${file === undefined ? 'none' : path.basename(file)}`,
+    tarball: `${host}/-tarball/${path.basename(file)}`,
     integrity: `sha512-${createHash('sha512').update(bytes).digest('base64')}`, shasum: createHash('sha1').update(bytes).digest('hex'),
   }
   // Published long ago: some package managers keep away from what is new.

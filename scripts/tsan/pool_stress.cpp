@@ -22,6 +22,9 @@ void expect(bool holds, const char* sentence) {
   std::_Exit(1);
 }
 
+// More than there is room for single ones (core/open_tasks.h) with few threads.
+constexpr size_t kTasks = 150;
+
 // Tasks that helpers ran.
 std::atomic<int64_t> helped{0};
 
@@ -31,24 +34,27 @@ void caller(const std::shared_ptr<WorkerThreads>& workers, unsigned seed, int pa
   ThreadPool pool(workers);
   std::vector<int64_t> values, next;
   for (int pass = 0; pass < passes; pass++) {
-    values.assign(64, 0);
+    values.assign(kTasks, 0);
     int64_t expected = 0;
     {
       const ThreadPool::Pass scope(pool, cancel);
       for (int op = 0; op < 40; op++) {
-        const auto tasks = static_cast<int64_t>(random() % 64 + 1);
+        const auto tasks = static_cast<int64_t>(random() % kTasks + 1);
         const int spin = static_cast<int>(random() % 200);
-        next.assign(64, -1);
-        pool.run(tasks, [&](int64_t task, int worker) {
+        next.assign(kTasks, -1);
+        const auto body = [&](int64_t task, int worker) {
           expect(worker >= 0 && worker < pool.threads(), "a worker's number below the number of threads");
           if (worker != 0) helped.fetch_add(1, std::memory_order_relaxed);
           volatile double x = 1;
-          for (int i = 0; i < spin; i++) x = x * 0.5 + 1;
-          next[static_cast<size_t>(task)] = values[static_cast<size_t>(task)] + 1;
-        });
+          for (int turn = 0; turn < spin; turn++) x = x * 0.5 + 1;
+          const auto i = static_cast<size_t>(task);
+          next[i] += values[i] + 2;
+        };
+        if (random() % 2 == 0) pool.run(tasks, body);
+        else pool.runBackwards(tasks, body);
         if (cancel.load()) break;
         expected++;
-        for (size_t i = 0; i < 64; i++) {
+        for (size_t i = 0; i < kTasks; i++) {
           if (static_cast<int64_t>(i) < tasks) expect(aborted || next[i] == values[i] + 1, "each task to run once");
           else next[i] = values[i] + 1;
         }
@@ -88,7 +94,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   for (int round = 0; round < 12; round++) {
-    const auto workers = std::make_shared<WorkerThreads>(round % 4 + 1);
+    const auto workers = std::make_shared<WorkerThreads>(round == 11 ? 40 : round % 4 + 1);
     constexpr int kCallers = 3;
     std::vector<std::atomic<bool>> cancels(kCallers);
     std::atomic<bool> stop{false};
