@@ -1,4 +1,4 @@
-// A picture from a text:  node examples/generate.mjs "a 3d emoji of red apple" apple.png
+// An image from a text:  node examples/generate.mjs "a 3d emoji of red apple" apple.png
 import { StableDiffusion } from 'asdm'
 
 const [prompt = 'a 3d emoji of red apple', file = 'apple.png', model = 'models/emoji'] = process.argv.slice(2)

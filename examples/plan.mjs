@@ -1,4 +1,4 @@
-// The same picture in full and with inherited features: node examples/plan.mjs [prompt] [plan] [model]
+// The same image in full and with inherited features: node examples/plan.mjs [prompt] [plan] [model]
 import { StableDiffusion } from 'asdm'
 
 const [prompt = 'a 3d emoji of red apple', plan = 'deepcache:3,0', model = 'models/emoji'] = process.argv.slice(2)

@@ -1,5 +1,5 @@
-// The text to image loop, built from the parts:  node examples/text-loop.mjs "a 3d emoji of red apple" models/emoji
-// It gives the picture of `sd.generate({ prompt, guidanceScale: 3, steps: 20, seed: 7 })`.
+// The text-to-image loop, built from the parts:  node examples/text-loop.mjs "a 3d emoji of red apple" models/emoji
+// It gives the image of `sd.generate({ prompt, guidanceScale: 3, steps: 20, seed: 7 })`.
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,7 +31,7 @@ export async function draw(model, { prompt, negativePrompt = '', guidanceScale, 
       latents = sampler.step({ data: guided, shape: [1, ...shape] }, i, latents)
     }
 
-    // 6: the picture, [1,3,H,W] in about [-1, 1], as RGBA bytes (a clamped array rounds half to even).
+    // 6: the image, [1,3,H,W] in about [-1, 1], as RGBA bytes (a clamped array rounds half to even).
     const image = await vae.decode({ ...latents, data: latents.data.map(value => value / Math.fround(vae.config.scalingFactor)) })
     const [, , height, width] = image.shape
     const plane = height * width
