@@ -3,6 +3,9 @@
 // read scratch only after writing it, and give the same bits for any number of threads. Pointers are addresses of the device, or of the
 // host where its traits say that this is the same; scratch is aligned to 64 bytes.
 //
+// addresses(each) calls each(pointer) with a reference to every pointer of the arguments, null ones too: for devices whose addresses are not
+// the host's.
+//
 // Layout: channels last. "rows" are pixels or tokens. A leading dimension ld* is the distance between rows in elements, at least
 // the row's width. 64-byte alignment is usual but not promised.
 //
@@ -83,6 +86,10 @@ struct LinearArgs {
   const void* xLow = nullptr;  // as x, or null: 0. With WeightFormat::F32 only
   bool gated = false;
   int64_t width() const { return gated ? shape.n / 2 : shape.n; }  // of y
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(weight), each(bias), each(residual), each(y), each(residualLow), each(yLow), each(xLow);
+  }
 };
 
 // Cross-correlation as torch.nn.functional.conv2d. x [n, h, w, c]; y [n, outH, outW, co], both dense.
@@ -106,6 +113,10 @@ struct ConvArgs {
   const void* residualLow = nullptr;  // as residual, or null; low parts
   void* yLow = nullptr;  // as y, or null
   const void* xLow = nullptr;  // as x, or null. With WeightFormat::F32 only
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(weight), each(bias), each(rowBias), each(residual), each(y), each(residualLow), each(yLow), each(xLow);
+  }
 };
 
 enum class Routing : uint8_t { Sigmoid, Softmax };
@@ -123,6 +134,10 @@ struct CondConvArgs {
   Routing routing;
   const float* routerWeight;  // [K, c]
   const float* routerBias;  // [K]
+  template <class Each>
+  void addresses(const Each& each) {
+    conv.addresses(each), each(routerWeight), each(routerBias);
+  }
 };
 
 // Distance of the experts' kernels, each of packedBytes bytes.
@@ -139,6 +154,10 @@ struct GroupNormArgs {
   bool silu;
   void* y;
   const void* xLow = nullptr;  // low part of x, or null. Statistics are those of x alone: roundings cancel in them
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(gamma), each(beta), each(y), each(xLow);
+  }
 };
 
 // Layer norm over each row. x, y [rows, c] dense. y may be x.
@@ -150,6 +169,10 @@ struct LayerNormArgs {
   const float* beta;
   void* y;
   const void* xLow = nullptr;  // low part of x, or null, as in GroupNormArgs
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(gamma), each(beta), each(y), each(xLow);
+  }
 };
 
 // o = softmax(scale * q k^T) v per sample and head; the score matrix is never whole in memory. Row (sample b, position i) of q is
@@ -163,6 +186,10 @@ struct AttentionArgs {
   bool causal;
   void* o;
   int64_t ldo;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(q), each(k), each(v), each(o);
+  }
 };
 
 // y[i, j] = x[i, j] * gelu(x[i, inner + j]), gelu by erf; x [rows, 2 * inner] dense, y [rows, inner] dense.
@@ -170,6 +197,10 @@ struct GegluArgs {
   const void* x;
   int64_t rows, inner;
   void* y;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(y);
+  }
 };
 
 // y = act(x) element by element. y may be x.
@@ -178,6 +209,10 @@ struct ActivationArgs {
   int64_t count;
   Activation activation;
   void* y;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(y);
+  }
 };
 
 // y = a + b element by element, with low parts (a + aLow) + (b + bLow). y may be a or b.
@@ -187,6 +222,10 @@ struct AddArgs {
   void* y;
   const void *aLow = nullptr, *bLow = nullptr;  // low parts, or null: 0
   void* yLow = nullptr;  // that of y, or null: not wanted
+  template <class Each>
+  void addresses(const Each& each) {
+    each(a), each(b), each(y), each(aLow), each(bLow), each(yLow);
+  }
 };
 
 // y[i, :] = [a[i, :], b[i, :]]; a [rows, ca], b [rows, cb], y [rows, ca + cb], dense.
@@ -196,6 +235,10 @@ struct ConcatArgs {
   void* y;
   const void *aLow = nullptr, *bLow = nullptr;  // low parts, or null: 0
   void* yLow = nullptr;  // that of y, or null: not wanted
+  template <class Each>
+  void addresses(const Each& each) {
+    each(a), each(b), each(y), each(aLow), each(bLow), each(yLow);
+  }
 };
 
 // y[b, i, :] = token[ids[b * length + i], :] + position[i, :]; ids are checked to lie in the table before. Tables are activations.
@@ -205,6 +248,10 @@ struct EmbedArgs {
   const void* token;  // [vocabulary, width]
   const void* position;  // [>= length, width]
   void* y;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(ids), each(token), each(position), each(y);
+  }
 };
 
 // Sinusoidal features of a time step (Vaswani et al. 2017, section 3.5, as diffusers lays them out): with half = dim / 2 and
@@ -216,6 +263,10 @@ struct TimestepArgs {
   bool flip;
   float freqShift;
   void* y;  // [n, dim]
+  template <class Each>
+  void addresses(const Each& each) {
+    each(t), each(y);
+  }
 };
 
 // Transposes between PyTorch's [n, c, pixels] and channels last [n, pixels, c], and converts: what is in PyTorch's order is the
@@ -225,6 +276,10 @@ struct LayoutArgs {
   int64_t n, c, pixels;
   void* y;
   void* yLow = nullptr;  // the low part of what becomes activations, or null: not wanted
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(y), each(yLow);
+  }
 };
 
 // What plans do with values that they hand on from step to step.
@@ -238,6 +293,10 @@ struct LineArgs {
   void* y;
   const void *lastLow = nullptr, *beforeLow = nullptr;
   void* yLow = nullptr;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(last), each(before), each(y), each(lastLow), each(beforeLow), each(yLow);
+  }
 };
 
 // How much values changed: sums[0] += sum of |now[i] - before[i]|, sums[1] += sum of |before[i]|, in double, in an
@@ -246,6 +305,10 @@ struct ChangeArgs {
   const void *now, *before;
   int64_t count;
   double* sums;  // [2]
+  template <class Each>
+  void addresses(const Each& each) {
+    each(now), each(before), each(sums);
+  }
 };
 
 // y = x, byte by byte; they do not overlap.
@@ -253,6 +316,10 @@ struct CopyArgs {
   const void* x;
   int64_t bytes;
   void* y;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(y);
+  }
 };
 
 }  // namespace asdm

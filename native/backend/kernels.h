@@ -1,5 +1,5 @@
 // Kernels, and the table that a device has of them for each kernel set and number format: what is called with the arguments of
-// backend/arguments.h and backend/training_arguments.h.
+// backend/arguments.h and backend/training_arguments.h. Which there are is said in ops/ops.def.
 #pragma once
 
 #include <cstddef>
@@ -29,28 +29,6 @@ struct Kernel {
   size_t (*scratch)(const Args&, int threads) noexcept = nullptr;  // null: none
 };
 
-// What training needs besides. Null where the table has none.
-struct TrainingKernels {
-  Kernel<LinearInputGradientArgs> linearInput;
-  Kernel<LinearWeightGradientArgs> linearWeight;
-  Kernel<ConvInputGradientArgs> convInput;
-  Kernel<ConvWeightGradientArgs> convWeight;
-  Kernel<CondConvGradientArgs> condConv;
-  Kernel<GroupNormGradientArgs> groupNorm;
-  Kernel<LayerNormGradientArgs> layerNorm;
-  Kernel<AttentionGradientArgs> attention;
-  Kernel<GegluGradientArgs> geglu;
-  Kernel<ActivationGradientArgs> activation;
-  Kernel<SliceArgs> slice;
-  Kernel<SumRowsArgs> sumRows;
-  Kernel<LossArgs> loss;
-  Kernel<LossGradientArgs> lossGradient;
-  Kernel<AdamWArgs> adamW;
-  Kernel<AverageArgs> average;
-  Kernel<SquaresArgs> squares;
-  void (*unpack)(const UnpackArgs&, Queue&) noexcept = nullptr;
-};
-
 // One kernel set of a device at one activation dtype. A null `run` means unsupported; program compilation says so aloud.
 struct KernelTable {
   const char* name;  // the kernel set's; of a CPU's, as cpu/sets.def has it
@@ -60,24 +38,10 @@ struct KernelTable {
   // These two may run on several threads at a time, and are done when they return: whether all numbers are finite.
   bool (*pack)(const PackArgs&, Queue&) noexcept;
   bool (*copyNumbers)(const NumbersArgs&, Queue&) noexcept;
-  Kernel<LinearArgs> linear;
-  Kernel<ConvArgs> conv;
-  Kernel<CondConvArgs> condConv;
-  Kernel<GroupNormArgs> groupNorm;
-  Kernel<LayerNormArgs> layerNorm;
-  Kernel<AttentionArgs> attention;
-  Kernel<GegluArgs> geglu;
-  Kernel<ActivationArgs> activation;
-  Kernel<AddArgs> add;
-  Kernel<ConcatArgs> concat;
-  Kernel<EmbedArgs> embed;
-  Kernel<TimestepArgs> timestep;
-  Kernel<LayoutArgs> toChannelsLast;  // [n, c, pixels] -> [n, pixels, c]
-  Kernel<LayoutArgs> toChannelsFirst;  // [n, pixels, c] -> [n, c, pixels]
-  Kernel<LineArgs> line;
-  Kernel<ChangeArgs> change;
-  Kernel<CopyArgs> copy;
-  TrainingKernels training;
+  // The way back from pack, for floats; null where the table has no training.
+  void (*unpack)(const UnpackArgs&, Queue&) noexcept;
+#define ASDM_KERNEL(entry, arguments, scratch, versions) Kernel<arguments> entry;
+#include "ops/ops.def"
 };
 
 }  // namespace asdm

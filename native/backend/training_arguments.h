@@ -17,6 +17,10 @@ struct LinearInputGradientArgs {
   WeightShape shape;
   const void* weight;
   void* dx;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(dy), each(weight), each(dx);
+  }
 };
 
 // dWeight += dy^T . x, dBias += sum of dy's rows.
@@ -27,6 +31,10 @@ struct LinearWeightGradientArgs {
   WeightShape shape;
   float* dWeight;
   float* dBias;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(dy), each(dWeight), each(dBias);
+  }
 };
 
 // Reads forward.weight. The transposed convolution; of a resized input the sum over all pixels that are copies of one.
@@ -34,6 +42,10 @@ struct ConvInputGradientArgs {
   ConvArgs forward;
   const void* dy;
   void* dx;
+  template <class Each>
+  void addresses(const Each& each) {
+    forward.addresses(each), each(dy), each(dx);
+  }
 };
 
 // Reads forward.x.
@@ -42,6 +54,10 @@ struct ConvWeightGradientArgs {
   const void* dy;
   float* dWeight;
   float* dBias;
+  template <class Each>
+  void addresses(const Each& each) {
+    forward.addresses(each), each(dy), each(dWeight), each(dBias);
+  }
 };
 
 // All of a conditional convolution's at once, since the router's are made of the kernels'. Reads forward's x, weights and biases.
@@ -53,6 +69,10 @@ struct CondConvGradientArgs {
   float* dBias;  // [K, co]
   float* dRouterWeight;  // [K, c]
   float* dRouterBias;  // [K]
+  template <class Each>
+  void addresses(const Each& each) {
+    forward.addresses(each), each(dy), each(dx), each(dWeight), each(dBias), each(dRouterWeight), each(dRouterBias);
+  }
 };
 
 // Reads forward's x, gamma, beta. dx may be dy.
@@ -62,6 +82,10 @@ struct GroupNormGradientArgs {
   void* dx;
   float* dGamma;
   float* dBeta;
+  template <class Each>
+  void addresses(const Each& each) {
+    forward.addresses(each), each(dy), each(dx), each(dGamma), each(dBeta);
+  }
 };
 struct LayerNormGradientArgs {
   LayerNormArgs forward;
@@ -69,6 +93,10 @@ struct LayerNormGradientArgs {
   void* dx;
   float* dGamma;
   float* dBeta;
+  template <class Each>
+  void addresses(const Each& each) {
+    forward.addresses(each), each(dy), each(dx), each(dGamma), each(dBeta);
+  }
 };
 
 // o: what forward gave, in rows of distance forward.ldo. Reads forward's q, k and v. The weights are computed anew block by block from the scores; no score matrix is ever whole. dq, dk and dv
@@ -78,6 +106,10 @@ struct AttentionGradientArgs {
   bool queries, keys;  // is dq wanted, are dk and dv?
   const void *o, *dy;  // dy as o
   void *dq, *dk, *dv;
+  template <class Each>
+  void addresses(const Each& each) {
+    forward.addresses(each), each(o), each(dy), each(dq), each(dk), each(dv);
+  }
 };
 
 // x [rows, 2 * inner]; dy [rows, inner].
@@ -86,6 +118,10 @@ struct GegluGradientArgs {
   const void* dy;
   int64_t rows, inner;
   void* dx;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(dy), each(dx);
+  }
 };
 
 // dx may be dy.
@@ -95,6 +131,10 @@ struct ActivationGradientArgs {
   int64_t count;
   Activation activation;
   void* dx;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(dy), each(dx);
+  }
 };
 
 // y[i, :] = x[i, first : first + width]; x [rows, columns], y [rows, width]. What a concatenation's gradient is to one of its inputs.
@@ -102,6 +142,10 @@ struct SliceArgs {
   const void* x;
   int64_t rows, columns, first, width;
   void* y;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(y);
+  }
 };
 
 // y[i, :] = sum of x's rows; x [n, rows, c], y [n, c]. The gradient of a row bias.
@@ -109,6 +153,10 @@ struct SumRowsArgs {
   const void* x;
   int64_t n, rows, c;
   void* y;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(y);
+  }
 };
 
 // How far a prediction is from a target, for each sample; both [n, rows, c], y [n].
@@ -120,6 +168,10 @@ struct LossArgs {
   int64_t n, rows, c;
   Loss loss;
   float* y;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(prediction), each(target), each(y);
+  }
 };
 
 // dx = the gradient of sum over samples of weight[i] * y[i] with regard to the prediction.
@@ -127,6 +179,10 @@ struct LossGradientArgs {
   LossArgs forward;
   const float* weight;  // [n]
   void* dx;
+  template <class Each>
+  void addresses(const Each& each) {
+    forward.addresses(each), each(weight), each(dx);
+  }
 };
 
 // One step of AdamW (Loshchilov & Hutter, arXiv 1711.05101, algorithm 2), as torch.optim.AdamW computes it:
@@ -139,6 +195,10 @@ struct AdamWArgs {
   float scale;
   float rate, beta1, beta2, eps, decay;
   double correction1, correction2;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(weight), each(gradient), each(first), each(second);
+  }
 };
 
 // average = average * keep + weight * (1 - keep).
@@ -147,6 +207,10 @@ struct AverageArgs {
   const float* weight;
   int64_t count;
   float keep;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(average), each(weight);
+  }
 };
 
 // *sum = the sum of squares, in double.
@@ -154,6 +218,10 @@ struct SquaresArgs {
   const float* x;
   int64_t count;
   double* sum;
+  template <class Each>
+  void addresses(const Each& each) {
+    each(x), each(sum);
+  }
 };
 
 // The way back from PackArgs: output features first..first+rows-1 in PyTorch's order, as floats of the host. Of what has the layout of a packed

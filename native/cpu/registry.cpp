@@ -14,13 +14,6 @@
 
 namespace asdm::cpu {
 
-#if defined(ASDM_HAS_AMX)
-// What the set has no kernels of its own for.
-namespace amx {
-ASDM_USE_REST_OF(avx512bf16)
-}  // namespace amx
-#endif
-
 namespace {
 
 struct Set {

@@ -16,6 +16,8 @@ class GraphBuilder {
   explicit GraphBuilder(Graph& graph, const std::vector<ConditionalConv>& conditional = {})
       : graph_(graph), conditional_(conditional), made_(conditional.size()) {}
 
+  // Any unit as it is.
+  UnitId push(Unit unit);
   UnitId input(const std::string& name, const InputShape& shape, DType dtype = DType::F32);
   // One weight [out, in] named `name`.weight, and `name`.bias unless it has none.
   UnitId linear(const std::string& name, UnitId x, int64_t in, int64_t out, bool bias = true);
@@ -44,7 +46,6 @@ class GraphBuilder {
   const ConditionalConv* unmade() const;
 
  private:
-  UnitId push(Unit unit);
   // A convolution of experts, if the name is one of the conditional ones.
   UnitId condConv(const std::string& name, UnitId x, int64_t in, int64_t out, int64_t kernel);
   WeightId vector(const std::string& name, int64_t count);

@@ -24,18 +24,29 @@ struct EachOnce<std::variant<Kept...>, Next, Rest...> {
 using StepArgs = EachOnce<std::variant<LayoutArgs>
 #include "ops/ops.def"
                           >::Type;
-#undef ASDM_OP
 
-// visit(arguments, kernel) with the op's entry of the table.
-template <class Visit>
-auto withKernel(const KernelTable& table, Op op, const StepArgs& step, const Visit& visit) {
+// visit(the op as a type, its arguments, its entry of the table). Step: StepArgs, const or not.
+template <Op op>
+using OpConstant = std::integral_constant<Op, op>;
+template <class Step, class Visit>
+auto withKernel(const KernelTable& table, Op op, Step& step, const Visit& visit) {
   switch (op) {
 #define ASDM_OP(name, fewest, most, overwrites, low, arithmetic, args, kernel) \
-  case Op::name: return visit(*std::get_if<args>(&step), table.kernel);
+  case Op::name: return visit(OpConstant<Op::name>(), *std::get_if<args>(&step), table.kernel);
 #include "ops/ops.def"
-#undef ASDM_OP
   }
-  return visit(*std::get_if<LayoutArgs>(&step), table.toChannelsLast);
+  return visit(OpConstant<Op::ToChannelsLast>(), *std::get_if<LayoutArgs>(&step), table.toChannelsLast);
+}
+
+// visit(the op as a type).
+template <class Visit>
+auto withOp(Op op, const Visit& visit) {
+  switch (op) {
+#define ASDM_OP(name, ...) \
+  case Op::name: return visit(OpConstant<Op::name>());
+#include "ops/ops.def"
+  }
+  return visit(OpConstant<Op::Input>());
 }
 
 }  // namespace asdm

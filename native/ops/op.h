@@ -8,7 +8,6 @@ namespace asdm {
 enum class Op : uint8_t {
 #define ASDM_OP(name, ...) name,
 #include "ops/ops.def"
-#undef ASDM_OP
 };
 
 // Which low parts (backend/arguments.h) an op has to do with.
@@ -46,7 +45,6 @@ inline const OpInfo& opInfo(Op op) {
 #define ASDM_OP(name, fewest, most, overwrites, low, arithmetic, args, kernel) \
   {#name, fewest, most, overwrites, LowParts::low, Arithmetic::arithmetic},
 #include "ops/ops.def"
-#undef ASDM_OP
   };
   return kInfo[static_cast<int>(op)];
 }

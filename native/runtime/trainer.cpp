@@ -19,7 +19,7 @@ float* floatsOf(const Buffer& buffer) { return reinterpret_cast<float*>(buffer.d
 }  // namespace
 
 Status Trainer::build(Graph graph, const KernelTable& table, const std::vector<LossTerm>& terms, const TrainerOptions& options) {
-  if (table.training.adamW.run == nullptr)
+  if (table.adamW.run == nullptr)
     return {Code::UnsupportedConfig, std::string("Expected the kernel set ") + table.name + " to train in " + dtypeName(table.activations) +
                                          " but it trains in fp32 only"};
   table_ = &table;
@@ -66,8 +66,7 @@ Status Trainer::allocate() {
   if (averages_) ASDM_TRY(cleared(&average_, floats_ * sizeof(float), "the weights' average"));
   size_t scratch = 0;
   for (WeightId id = 0; id < static_cast<WeightId>(trained_.size()); id++)
-    scratch = std::max(scratch,
-                       table_->training.squares.scratch(SquaresArgs{nullptr, static_cast<int64_t>(count(id)), nullptr}, queue_.threads()));
+    scratch = std::max(scratch, table_->squares.scratch(SquaresArgs{nullptr, static_cast<int64_t>(count(id)), nullptr}, queue_.threads()));
   return cleared(&sums_, alignUp(trained_.size() * sizeof(double), table_->traits->alignment) + scratch, "the optimizer");
 }
 
@@ -201,8 +200,7 @@ Status Trainer::squares(std::vector<double>* sums) {
   queue_.fill(there, 0, bytes);
   queue_.setScratch(sums_.data() + alignUp(bytes, table_->traits->alignment));
   for (WeightId id = 0; id < static_cast<WeightId>(trained_.size()); id++)
-    if (trains(id))
-      table_->training.squares.run(SquaresArgs{numbers(Kind::Gradient, id), static_cast<int64_t>(count(id)), there + id}, queue_);
+    if (trains(id)) table_->squares.run(SquaresArgs{numbers(Kind::Gradient, id), static_cast<int64_t>(count(id)), there + id}, queue_);
   queue_.download(sums->data(), there, bytes);
   return statusOf(queue_.finish());
 }
@@ -250,8 +248,8 @@ Status Trainer::step(const UpdateOptions& options, const std::atomic<bool>& canc
     a.first = numbers(Kind::First, id);
     a.second = numbers(Kind::Second, id);
     a.count = static_cast<int64_t>(count(id));
-    table_->training.adamW.run(a, queue_);
-    if (averages_) table_->training.average.run(AverageArgs{numbers(Kind::Average, id), a.weight, a.count, options.keep}, queue_);
+    table_->adamW.run(a, queue_);
+    if (averages_) table_->average.run(AverageArgs{numbers(Kind::Average, id), a.weight, a.count, options.keep}, queue_);
   }
   ASDM_TRY(statusOf(queue_.finish()));
   torn_ = false;
@@ -272,7 +270,7 @@ Status Trainer::read(Kind kind, WeightId id, size_t part, int64_t first, int64_t
     const int64_t expert = (first + row) / weight.shape.n, inside = (first + row) % weight.shape.n,
                   some = std::min(rows - row, weight.shape.n - inside);
     const std::byte* const packed = reinterpret_cast<const std::byte*>(from) + static_cast<size_t>(expert) * distance;
-    table_->training.unpack(UnpackArgs{weight.shape, packed, inside, some, values + row * width}, queue_);
+    table_->unpack(UnpackArgs{weight.shape, packed, inside, some, values + row * width}, queue_);
     row += some;
   }
   return statusOf(queue_.finish());

@@ -10,7 +10,6 @@
 #include "core/memory.h"
 #include "cpu/device.h"
 #include "cpu/registry.h"
-#include "testing/handle_arguments.h"
 
 namespace asdm::testing {
 
@@ -101,7 +100,7 @@ class HandleQueue final : public Queue {
       using Pointer = std::remove_reference_t<decltype(pointer)>;
       if (pointer != nullptr) pointer = static_cast<Pointer>(static_cast<void*>(memory(pointer)));
     };
-    Pointers<decltype(look)>{look}.of(args);
+    args.addresses(look);
     std::byte* const own = scratch() != nullptr ? memory(scratch()) : nullptr;
     if (faulty_.load()) return;
     inner_.setScratch(own);
@@ -120,20 +119,11 @@ constexpr DType kFormats[] = {DType::F32, DType::BF16, DType::I8};
 const KernelTable* inner[3];
 KernelTable tables[3];
 
-template <int format, auto kernel>
-struct Over;
+// Kernels that find the inner ones.
 template <int format, class Args, Kernel<Args> KernelTable::* kernel>
-struct Over<format, kernel> {
-  static void run(const Args& args, Queue& queue) noexcept { static_cast<HandleQueue&>(queue).run(inner[format]->*kernel, args); }
-  static void set(KernelTable* table) { (table->*kernel).run = &run; }
-};
-template <int format, class Args, Kernel<Args> TrainingKernels::* kernel>
-struct Over<format, kernel> {
-  static void run(const Args& args, Queue& queue) noexcept { static_cast<HandleQueue&>(queue).run(inner[format]->training.*kernel, args); }
-  static void set(KernelTable* table) {
-    if ((inner[format]->training.*kernel).run != nullptr) (table->training.*kernel).run = &run;
-  }
-};
+void over(const Args& args, Queue& queue) noexcept {
+  static_cast<HandleQueue&>(queue).run(inner[format]->*kernel, args);
+}
 
 template <int format>
 bool pack(const PackArgs& args, Queue& queue) noexcept {
@@ -156,12 +146,7 @@ void unpack(const UnpackArgs& args, Queue& queue) noexcept {
   HandleQueue& own = static_cast<HandleQueue&>(queue);
   UnpackArgs there = args;
   there.packed = own.memory(args.packed);
-  if (there.packed != nullptr) inner[format]->training.unpack(there, own.inner());
-}
-
-template <int format, auto... kernels>
-void setAll(KernelTable* table) {
-  (Over<format, kernels>::set(table), ...);
+  if (there.packed != nullptr) inner[format]->unpack(there, own.inner());
 }
 
 template <int format>
@@ -172,14 +157,10 @@ Status makeTable() {
   table.traits = &kTraits;
   table.pack = &pack<format>;
   table.copyNumbers = &copyNumbers<format>;
-  using T = KernelTable;
-  setAll<format, &T::linear, &T::conv, &T::condConv, &T::groupNorm, &T::layerNorm, &T::attention, &T::geglu, &T::activation, &T::add,
-         &T::concat, &T::embed, &T::timestep, &T::toChannelsLast, &T::toChannelsFirst, &T::line, &T::change, &T::copy>(&table);
-  using N = TrainingKernels;
-  setAll<format, &N::linearInput, &N::linearWeight, &N::convInput, &N::convWeight, &N::condConv, &N::groupNorm, &N::layerNorm,
-         &N::attention, &N::geglu, &N::activation, &N::slice, &N::sumRows, &N::loss, &N::lossGradient, &N::adamW, &N::average, &N::squares>(
-      &table);
-  if (table.training.unpack != nullptr) table.training.unpack = &unpack<format>;
+#define ASDM_KERNEL(entry, arguments, scratch, versions) \
+  if (table.entry.run != nullptr) table.entry.run = &over<format, arguments, &KernelTable::entry>;
+#include "ops/ops.def"
+  if (table.unpack != nullptr) table.unpack = &unpack<format>;
   return Status::good();
 }
 

@@ -148,7 +148,7 @@ struct OpCall {
   }
   void unpack(const UnpackArgs& unpackArgs) const {
     cpu::CpuQueue queue(pool);
-    table.training.unpack(unpackArgs, queue);
+    table.unpack(unpackArgs, queue);
   }
   // Packs a PyTorch-ordered weight [n][channels][area], in two pieces and out of order, as the loader may.
   Guarded pack(const Input& weight, const WeightShape& shape) const {

@@ -62,8 +62,8 @@ Napi::Value linearGradient(const OpCall& call) {
   const WeightShape shape{call.integer("n"), call.integer("k"), 1, call.weightFormat()};
   const Guarded packed = call.pack(weight, shape), dx = call.output(m * shape.channels);
   const WeightGradient dWeight(call, packed.bytes() / sizeof(float)), dBias(call, static_cast<size_t>(shape.n));
-  call.run(call.table.training.linearInput, LinearInputGradientArgs{dy.data(), m, shape, packed.data(), dx.data()});
-  call.run(call.table.training.linearWeight, LinearWeightGradientArgs{x.data(), dy.data(), m, shape, dWeight.data(), dBias.data()});
+  call.run(call.table.linearInputGradient, LinearInputGradientArgs{dy.data(), m, shape, packed.data(), dx.data()});
+  call.run(call.table.linearWeightGradient, LinearWeightGradientArgs{x.data(), dy.data(), m, shape, dWeight.data(), dBias.data()});
   Results results(call);
   results.add(dx);
   results.addMatrices(dWeight, shape, 1, 0);
@@ -80,8 +80,8 @@ Napi::Value convGradient(const OpCall& call) {
   const WeightGradient dWeight(call, packed.bytes() / sizeof(float)), dBias(call, static_cast<size_t>(a.shape.n));
   a.x = x.data();
   a.weight = packed.data();
-  call.run(call.table.training.convInput, ConvInputGradientArgs{a, dy.data(), dx.data()});
-  call.run(call.table.training.convWeight, ConvWeightGradientArgs{a, dy.data(), dWeight.data(), dBias.data()});
+  call.run(call.table.convInputGradient, ConvInputGradientArgs{a, dy.data(), dx.data()});
+  call.run(call.table.convWeightGradient, ConvWeightGradientArgs{a, dy.data(), dWeight.data(), dBias.data()});
   Results results(call);
   results.add(dx);
   results.addMatrices(dWeight, a.shape, 1, 0);
@@ -109,7 +109,7 @@ Napi::Value condConvGradient(const OpCall& call) {
       dRouterBias(call, static_cast<size_t>(experts));
   const CondConvArgs forward{a, experts, call.flag("softmax") ? Routing::Softmax : Routing::Sigmoid, routerWeight.data(),
                              routerBias.data()};
-  call.run(call.table.training.condConv,
+  call.run(call.table.condConvGradient,
            CondConvGradientArgs{forward, dy.data(), dx.data(), dWeight.data(), dBias.data(), dRouterWeight.data(), dRouterBias.data()});
   Results results(call);
   results.add(dx);
@@ -147,14 +147,14 @@ Napi::Value groupNormGradient(const OpCall& call) {
   forward.groups = call.integer("groups");
   forward.eps = call.number("eps");
   forward.silu = call.flag("silu");
-  return normGradient(call, call.table.training.groupNorm, forward, forward.c);
+  return normGradient(call, call.table.groupNormGradient, forward, forward.c);
 }
 Napi::Value layerNormGradient(const OpCall& call) {
   LayerNormArgs forward{};
   forward.rows = call.integer("rows");
   forward.c = call.integer("c");
   forward.eps = call.number("eps");
-  return normGradient(call, call.table.training.layerNorm, forward, forward.c);
+  return normGradient(call, call.table.layerNormGradient, forward, forward.c);
 }
 
 // As attention, with o and dy; part: 'queries' or 'keys' for one of two calls, else both at once. Gives dq, dk, dv.
@@ -183,13 +183,13 @@ Napi::Value attentionGradient(const OpCall& call) {
   g.dv = dv.data();
   if (call.flag("apart")) {
     g.queries = true;
-    call.run(call.table.training.attention, g);
+    call.run(call.table.attentionGradient, g);
     g.queries = false;
     g.keys = true;
-    call.run(call.table.training.attention, g);
+    call.run(call.table.attentionGradient, g);
   } else {
     g.queries = g.keys = true;
-    call.run(call.table.training.attention, g);
+    call.run(call.table.attentionGradient, g);
   }
   Results results(call);
   results.add(dq);
@@ -201,14 +201,14 @@ Napi::Value attentionGradient(const OpCall& call) {
 Napi::Value gegluGradient(const OpCall& call) {
   const Activations x = call.activations("x"), dy = call.activations("dy");
   const Guarded dx = call.output(static_cast<int64_t>(x.count()));
-  call.run(call.table.training.geglu, GegluGradientArgs{x.data(), dy.data(), call.integer("rows"), call.integer("inner"), dx.data()});
+  call.run(call.table.gegluGradient, GegluGradientArgs{x.data(), dy.data(), call.integer("rows"), call.integer("inner"), dx.data()});
   return call.result(dx);
 }
 
 Napi::Value activationGradient(const OpCall& call) {
   const Activations x = call.activations("x"), dy = call.activations("dy");
   const Guarded dx = call.output(static_cast<int64_t>(x.count()));
-  call.run(call.table.training.activation,
+  call.run(call.table.activationGradient,
            ActivationGradientArgs{x.data(), dy.data(), static_cast<int64_t>(x.count()), call.activation("activation"), dx.data()});
   return call.result(dx);
 }
@@ -217,7 +217,7 @@ Napi::Value slice(const OpCall& call) {
   const Activations x = call.activations("x");
   const SliceArgs a{x.data(), call.integer("rows"), call.integer("columns"), call.integer("first"), call.integer("width"), nullptr};
   const Guarded y = call.output(a.rows * a.width);
-  call.run(call.table.training.slice, SliceArgs{a.x, a.rows, a.columns, a.first, a.width, y.data()});
+  call.run(call.table.slice, SliceArgs{a.x, a.rows, a.columns, a.first, a.width, y.data()});
   return call.result(y);
 }
 
@@ -225,7 +225,7 @@ Napi::Value sumRows(const OpCall& call) {
   const Activations x = call.activations("x");
   const int64_t n = call.integer("n"), rows = call.integer("rows"), c = call.integer("c");
   const Guarded y = call.output(n * c);
-  call.run(call.table.training.sumRows, SumRowsArgs{x.data(), n, rows, c, y.data()});
+  call.run(call.table.sumRows, SumRowsArgs{x.data(), n, rows, c, y.data()});
   return call.result(y);
 }
 
@@ -242,8 +242,8 @@ Napi::Value loss(const OpCall& call) {
              nullptr};
   const Guarded y(static_cast<size_t>(a.n) * sizeof(float)), dx = call.output(a.n * a.rows * a.c);
   a.y = y.floats();
-  call.run(call.table.training.loss, a);
-  call.run(call.table.training.lossGradient, LossGradientArgs{a, weight.data(), dx.data()});
+  call.run(call.table.loss, a);
+  call.run(call.table.lossGradient, LossGradientArgs{a, weight.data(), dx.data()});
   Results results(call);
   results.add(y);
   results.add(dx);
@@ -274,7 +274,7 @@ Napi::Value adamW(const OpCall& call) {
                     call.number("decay"),
                     1 - std::pow(beta1, step),
                     1 - std::pow(beta2, step)};
-  call.run(call.table.training.adamW, a);
+  call.run(call.table.adamW, a);
   Results results(call);
   for (const Guarded& each : memory) results.add(each);
   return results.all();
@@ -284,15 +284,14 @@ Napi::Value average(const OpCall& call) {
   const Input old(call.args, "average"), weight(call.args, "weight");
   const Guarded memory(old.count() * sizeof(float));
   std::memcpy(memory.data(), old.data(), memory.bytes());
-  call.run(call.table.training.average,
-           AverageArgs{memory.floats(), weight.data(), static_cast<int64_t>(old.count()), call.number("keep")});
+  call.run(call.table.average, AverageArgs{memory.floats(), weight.data(), static_cast<int64_t>(old.count()), call.number("keep")});
   return call.result(memory);
 }
 
 Napi::Value squares(const OpCall& call) {
   const Input x(call.args, "x");
   double sum = 0;
-  call.run(call.table.training.squares, SquaresArgs{x.data(), static_cast<int64_t>(x.count()), &sum});
+  call.run(call.table.squares, SquaresArgs{x.data(), static_cast<int64_t>(x.count()), &sum});
   Napi::Float32Array array = Napi::Float32Array::New(call.env, 1);
   array[0] = static_cast<float>(sum);
   return array;

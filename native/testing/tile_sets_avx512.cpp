@@ -44,8 +44,16 @@ template <class E>
 void attention(const AttentionArgs&, KernelContext&) noexcept;  // tile_attention_avx512.cpp
 template <class E>
 size_t attentionScratch(const AttentionArgs&, int threads) noexcept;
-ASDM_USE_REST_OF(avx512bf16)
 }  // namespace amx_emulated_avx512
+
+}  // namespace asdm::cpu
+
+#undef ASDM_SET
+#define ASDM_SET amx_emulated_avx512
+#define ASDM_REST_OF avx512bf16
+#include "cpu/table.inc.h"
+
+namespace asdm::cpu {
 
 namespace {
 

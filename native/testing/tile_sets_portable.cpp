@@ -37,8 +37,16 @@ namespace asdm::cpu {
 namespace amx_emulated {
 using portable::attention;
 using portable::attentionScratch;
-ASDM_USE_REST_OF(portable)
 }  // namespace amx_emulated
+
+}  // namespace asdm::cpu
+
+#undef ASDM_SET
+#define ASDM_SET amx_emulated
+#define ASDM_REST_OF portable
+#include "cpu/table.inc.h"
+
+namespace asdm::cpu {
 
 namespace {
 

@@ -15,41 +15,5 @@
 // -inf has weight 0, and a row of nothing else is NaN.
 #pragma once
 
-#include "backend/kernels.h"
 #include "core/bf16.h"
-#include "cpu/context.h"
-#include "cpu/target.h"
-
-#define ASDM_DECLARE_ATTENTION(set)                                    \
-  namespace asdm::cpu::set {                                           \
-  template <class E>                                                   \
-  void attention(const AttentionArgs&, KernelContext&) noexcept;       \
-  template <class E>                                                   \
-  size_t attentionScratch(const AttentionArgs&, int threads) noexcept; \
-  }
-
-// The gradient is that of floats.
-#define ASDM_DECLARE_ATTENTION_GRADIENT(set)                                           \
-  namespace asdm::cpu::set {                                                           \
-  void attentionGradient(const AttentionGradientArgs&, KernelContext&) noexcept;       \
-  size_t attentionGradientScratch(const AttentionGradientArgs&, int threads) noexcept; \
-  }
-
-ASDM_DECLARE_ATTENTION(portable)
-ASDM_DECLARE_ATTENTION_GRADIENT(portable)
-#if defined(ASDM_X86)
-ASDM_DECLARE_ATTENTION(avx2)
-ASDM_DECLARE_ATTENTION_GRADIENT(avx2)
-ASDM_DECLARE_ATTENTION(avx512)
-ASDM_DECLARE_ATTENTION_GRADIENT(avx512)
-ASDM_DECLARE_ATTENTION(avx512bf16)
-#if defined(ASDM_HAS_AMX)
-ASDM_DECLARE_ATTENTION(amx)
-#endif
-#endif
-#if defined(ASDM_ARM64)
-ASDM_DECLARE_ATTENTION(neon)
-ASDM_DECLARE_ATTENTION_GRADIENT(neon)
-#endif
-#undef ASDM_DECLARE_ATTENTION
-#undef ASDM_DECLARE_ATTENTION_GRADIENT
+#include "cpu/kernels.h"

@@ -7,16 +7,10 @@
 // times the rounding error of float. conv takes it where it wins (winograd.h).
 #pragma once
 
-#include "backend/kernels.h"
-#include "cpu/context.h"
-#include "cpu/target.h"
+#include "cpu/kernels.h"
 
 #define ASDM_DECLARE_CONV(set)                                       \
   namespace asdm::cpu::set {                                         \
-  template <class E>                                                 \
-  void conv(const ConvArgs&, KernelContext&) noexcept;               \
-  template <class E>                                                 \
-  size_t convScratch(const ConvArgs&, int threads) noexcept;         \
   template <class E>                                                 \
   void directConv(const ConvArgs&, KernelContext&) noexcept;         \
   template <class E>                                                 \
@@ -25,30 +19,12 @@
   void winogradConv(const ConvArgs&, KernelContext&) noexcept;       \
   template <class E>                                                 \
   size_t winogradConvScratch(const ConvArgs&, int threads) noexcept; \
-  template <class E>                                                 \
-  void condConv(const CondConvArgs&, KernelContext&) noexcept;       \
-  template <class E>                                                 \
-  size_t condConvScratch(const CondConvArgs&, int threads) noexcept; \
-  }
-
-// Gradients are those of floats.
-#define ASDM_DECLARE_CONV_GRADIENTS(set)                                                 \
-  namespace asdm::cpu::set {                                                             \
-  void convInputGradient(const ConvInputGradientArgs&, KernelContext&) noexcept;         \
-  size_t convInputGradientScratch(const ConvInputGradientArgs&, int threads) noexcept;   \
-  void convWeightGradient(const ConvWeightGradientArgs&, KernelContext&) noexcept;       \
-  size_t convWeightGradientScratch(const ConvWeightGradientArgs&, int threads) noexcept; \
-  void condConvGradient(const CondConvGradientArgs&, KernelContext&) noexcept;           \
-  size_t condConvGradientScratch(const CondConvGradientArgs&, int threads) noexcept;     \
   }
 
 ASDM_DECLARE_CONV(portable)
-ASDM_DECLARE_CONV_GRADIENTS(portable)
 #if defined(ASDM_X86)
 ASDM_DECLARE_CONV(avx2)
-ASDM_DECLARE_CONV_GRADIENTS(avx2)
 ASDM_DECLARE_CONV(avx512)
-ASDM_DECLARE_CONV_GRADIENTS(avx512)
 ASDM_DECLARE_CONV(avx512bf16)
 #if defined(ASDM_HAS_AMX)
 ASDM_DECLARE_CONV(amx)
@@ -56,7 +32,5 @@ ASDM_DECLARE_CONV(amx)
 #endif
 #if defined(ASDM_ARM64)
 ASDM_DECLARE_CONV(neon)
-ASDM_DECLARE_CONV_GRADIENTS(neon)
 #endif
 #undef ASDM_DECLARE_CONV
-#undef ASDM_DECLARE_CONV_GRADIENTS

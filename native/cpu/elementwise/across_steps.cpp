@@ -38,7 +38,10 @@ void line(const LineArgs& a, KernelContext& context) noexcept {
   });
 }
 
-size_t changeScratch(const ChangeArgs& a, int) noexcept { return static_cast<size_t>(runs(a.count)) * sizeof(Sums); }
+template <class E>
+size_t changeScratch(const ChangeArgs& a, int) noexcept {
+  return static_cast<size_t>(runs(a.count)) * sizeof(Sums);
+}
 
 template <class E>
 void change(const ChangeArgs& a, KernelContext& context) noexcept {
@@ -61,9 +64,10 @@ void change(const ChangeArgs& a, KernelContext& context) noexcept {
   }
 }
 
-#define ASDM_INSTANTIATE(E)                                        \
-  template void line<E>(const LineArgs&, KernelContext&) noexcept; \
-  template void change<E>(const ChangeArgs&, KernelContext&) noexcept;
+#define ASDM_INSTANTIATE(E)                                            \
+  template void line<E>(const LineArgs&, KernelContext&) noexcept;     \
+  template void change<E>(const ChangeArgs&, KernelContext&) noexcept; \
+  template size_t changeScratch<E>(const ChangeArgs&, int) noexcept;
 
 ASDM_INSTANTIATE(float)
 ASDM_INSTANTIATE(Bf16)

@@ -8,7 +8,6 @@
 #include "cpu/vec/math16.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
 #include "cpu/elementwise/gradients.inc.h"
-#include "cpu/elementwise/instantiate.inc.h"
 #include "cpu/sets/end.h"
 
 #endif

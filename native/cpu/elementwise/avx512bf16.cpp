@@ -7,7 +7,6 @@
 #include "cpu/vec/math.inc.h"
 #include "cpu/vec/math16.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
-#include "cpu/elementwise/instantiate.inc.h"
 #include "cpu/sets/end.h"
 
 #endif

@@ -114,6 +114,7 @@ void toChannelsFirst(const LayoutArgs& a, KernelContext& context) noexcept {
   });
 }
 
+template <class E>
 void copy(const CopyArgs& a, KernelContext& context) noexcept {
   context.pool.run((a.bytes + kRunBytes - 1) / kRunBytes, [&](int64_t task, int) {
     const int64_t begin = task * kRunBytes, count = begin + kRunBytes < a.bytes ? kRunBytes : a.bytes - begin;
@@ -123,6 +124,7 @@ void copy(const CopyArgs& a, KernelContext& context) noexcept {
 
 #define ASDM_INSTANTIATE(E)                                                    \
   template void concat<E>(const ConcatArgs&, KernelContext&) noexcept;         \
+  template void copy<E>(const CopyArgs&, KernelContext&) noexcept;             \
   template void slice<E>(const SliceArgs&, KernelContext&) noexcept;           \
   template void embed<E>(const EmbedArgs&, KernelContext&) noexcept;           \
   template void toChannelsLast<E>(const LayoutArgs&, KernelContext&) noexcept; \

@@ -28,6 +28,7 @@ void activation(const ActivationArgs& a, KernelContext& context) noexcept {
     }
   });
 }
+ASDM_INSTANTIATE_KERNEL(activation, ActivationArgs)
 
 // n values from i on with their low parts, if there are any.
 template <class E>
@@ -55,6 +56,7 @@ void add(const AddArgs& a, KernelContext& context) noexcept {
     }
   });
 }
+ASDM_INSTANTIATE_KERNEL(add, AddArgs)
 
 template <class E>
 void geglu(const GegluArgs& a, KernelContext& context) noexcept {
@@ -74,6 +76,7 @@ void geglu(const GegluArgs& a, KernelContext& context) noexcept {
     }
   });
 }
+ASDM_INSTANTIATE_KERNEL(geglu, GegluArgs)
 
 // A few hundred values a pass: plain double arithmetic, the same in every set.
 template <class E>
@@ -94,5 +97,6 @@ void timestep(const TimestepArgs& a, KernelContext&) noexcept {
     if (a.dim % 2 != 0) assign(y[a.dim - 1], 0.0f);
   }
 }
+ASDM_INSTANTIATE_KERNEL(timestep, TimestepArgs)
 
 }  // namespace asdm::cpu::ASDM_SET

@@ -6,5 +6,4 @@
 #include "cpu/vec/math16.inc.h"
 #include "cpu/elementwise/elementwise.inc.h"
 #include "cpu/elementwise/gradients.inc.h"
-#include "cpu/elementwise/instantiate.inc.h"
 #include "cpu/sets/end.h"

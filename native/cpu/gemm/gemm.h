@@ -14,10 +14,8 @@
 
 #include <type_traits>
 
-#include "backend/kernels.h"
 #include "core/bf16.h"
-#include "cpu/context.h"
-#include "cpu/target.h"
+#include "cpu/kernels.h"
 
 namespace asdm::cpu {
 
@@ -105,11 +103,6 @@ inline WeightShape transposed(const WeightShape& shape) { return {shape.channels
   size_t columnSumsScratch(int64_t m, int64_t n) noexcept;                                         \
   void packTransposed(const WeightShape&, const float* packed, float* to, ThreadPool&) noexcept;   \
   size_t transposedBytes(const WeightShape&) noexcept;                                             \
-  void linearInputGradient(const LinearInputGradientArgs&, KernelContext&) noexcept;               \
-  size_t linearInputGradientScratch(const LinearInputGradientArgs&, int threads) noexcept;         \
-  void linearWeightGradient(const LinearWeightGradientArgs&, KernelContext&) noexcept;             \
-  size_t linearWeightGradientScratch(const LinearWeightGradientArgs&, int threads) noexcept;       \
-  void unpack(const UnpackArgs&) noexcept;                                                         \
   }
 
 #define ASDM_DECLARE_GEMM(set)                                    \
@@ -119,10 +112,7 @@ inline WeightShape transposed(const WeightShape& shape) { return {shape.channels
   template <class E>                                              \
   bool pack(const PackArgs&) noexcept;                            \
   bool copyNumbers(const NumbersArgs&) noexcept;                  \
-  template <class E>                                              \
-  void linear(const LinearArgs&, KernelContext&) noexcept;        \
-  template <class E>                                              \
-  size_t linearScratch(const LinearArgs&, int threads) noexcept;  \
+  void unpack(const UnpackArgs&) noexcept;                        \
   template <class E>                                              \
   void product(const Product<E>&, KernelContext&) noexcept;       \
   template <class E>                                              \

@@ -8,7 +8,6 @@
 #include "cpu/vec/math16.inc.h"
 #include "cpu/norm/group_norm.inc.h"
 #include "cpu/norm/layer_norm.inc.h"
-#include "cpu/norm/instantiate.inc.h"
 #include "cpu/sets/end.h"
 
 #endif

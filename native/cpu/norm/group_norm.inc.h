@@ -29,10 +29,12 @@ ASDM_INLINE GroupNormPlan groupNormPlan(const GroupNormArgs& a) {
   return plan;
 }
 
+template <class E>
 size_t groupNormScratch(const GroupNormArgs& a, int threads) noexcept {
   const GroupNormPlan plan = groupNormPlan(a);
   return plan.momentBytes + plan.tableBytes + static_cast<size_t>(threads) * plan.columnBytes;
 }
+ASDM_INSTANTIATE_SCRATCH(groupNorm, GroupNormArgs)
 
 // count is kVf, or fewer at a row's end.
 template <bool Tail, class E>
@@ -249,5 +251,6 @@ void groupNorm(const GroupNormArgs& a, KernelContext& context) noexcept {
   if (a.n * a.rows * a.c < kSharedElements) context.pool.runHere(a.n * plan.chunks, scale);
   else context.pool.runBackwards(a.n * plan.chunks, scale);
 }
+ASDM_INSTANTIATE_KERNEL(groupNorm, GroupNormArgs)
 
 }  // namespace asdm::cpu::ASDM_SET

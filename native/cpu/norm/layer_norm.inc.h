@@ -106,5 +106,6 @@ void layerNorm(const LayerNormArgs& a, KernelContext& context) noexcept {
     }
   });
 }
+ASDM_INSTANTIATE_KERNEL(layerNorm, LayerNormArgs)
 
 }  // namespace asdm::cpu::ASDM_SET

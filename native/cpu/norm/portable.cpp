@@ -7,5 +7,4 @@
 #include "cpu/norm/group_norm.inc.h"
 #include "cpu/norm/layer_norm.inc.h"
 #include "cpu/norm/gradient.inc.h"
-#include "cpu/norm/instantiate.inc.h"
 #include "cpu/sets/end.h"

@@ -10,3 +10,10 @@ ASDM_INLINE void vstore(Bf16* p, vf v) { vstoreh(&p->bits, v); }
 ASDM_INLINE void vstoren(Bf16* p, vf v, int n) { vstorehn(&p->bits, v, n); }
 
 }  // namespace asdm::cpu::ASDM_SET
+
+// What a set with kernels for activations of floats makes besides.
+#if defined(ASDM_VEC_BF16) || defined(ASDM_TILES)
+#define ASDM_WITH_FLOATS(...)
+#else
+#define ASDM_WITH_FLOATS(...) __VA_ARGS__
+#endif
