@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { readSettings } from '../../lib/image/settings'
 import { withAlpha } from '../../lib/image/pixels'
@@ -21,7 +22,7 @@ interface Run {
 
 interface Surroundings { cwd?: string, stopAfterMs?: number, env?: NodeJS.ProcessEnv }
 
-/** Runs the CLI in a process of its own; `stopAt` sends Ctrl-C when this appears on its outputs. */
+/** Runs the CLI in a process of its own; with `stopAfterMs` it gets Ctrl-C that long after it has loaded the addon. */
 function asdm(args: string[], { cwd, stopAfterMs, env = {} }: Surroundings = {}): Promise<Run> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -31,8 +32,20 @@ function asdm(args: string[], { cwd, stopAfterMs, env = {} }: Surroundings = {})
     child.stderr.setEncoding('utf8').on('data', text => { stderr += text })
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
-    if (stopAfterMs !== undefined) setTimeout(() => child.kill('SIGINT'), stopAfterMs)
+    if (stopAfterMs !== undefined) void loads(child.pid!).then(() => setTimeout(() => child.kill('SIGINT'), stopAfterMs))
   })
+}
+
+/** Resolves once a process has loaded the addon, which Linux tells; elsewhere after two seconds. */
+async function loads(pid: number): Promise<void> {
+  for (let maps = ''; !maps.includes('asdm.node');) {
+    try {
+      maps = fs.readFileSync(`/proc/${pid}/maps`, 'utf8')
+    } catch {
+      return sleep(2000)
+    }
+    await sleep(50)
+  }
 }
 
 function temporary(t: ExecutionContext): string {
@@ -149,7 +162,7 @@ test('wrong usage gives exit code 2', async t => {
 test('Ctrl-C stops a generation cleanly with exit code 130', async t => {
   if (process.platform === 'win32') return t.pass()
   const cwd = temporary(t)
-  const run = await asdm(['generate', '-m', emoji, '-s', '500', '-W', '512', '-H', '512', '-o', 'a.png', 'x'], { cwd, stopAfterMs: 4000 })
+  const run = await asdm(['generate', '-m', emoji, '-s', '500', '-W', '512', '-H', '512', '-o', 'a.png', 'x'], { cwd, stopAfterMs: 2000 })
   t.is(run.signal, null)
   t.is(run.code, 130, run.stderr)
   t.is(run.stderr, 'Stopped.\n')
