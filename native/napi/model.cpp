@@ -1,10 +1,10 @@
 #include "napi/model.h"
 
 #include <memory>
-#include <system_error>
 
 #include "napi/environment.h"
 #include "napi/graph.h"
+#include "napi/handle.h"
 #include "napi/requests.h"
 #include "napi/results.h"
 #include "napi/run.h"
@@ -13,55 +13,13 @@ namespace asdm::napi {
 
 namespace {
 
-// Marks our objects, so that a method called on another object (of another addon, even) fails instead of misreading it.
-constexpr napi_type_tag kModelTag = {0x8f6c2d1be3a74a05, 0x9d41c7f0526b8e3a};
+constexpr HandleClass kModel = {{0x8f6c2d1be3a74a05, 0x9d41c7f0526b8e3a}, "NativeModel", "model", "createModel", &Environment::modelClass};
 
-// What the wrapper owns. The worker outlives it while calls are open.
-struct Handle {
-  std::shared_ptr<Worker> worker;
-  std::vector<std::string> inputs;  // names
-  std::string cpu;
-  bool disposed = false;
-  ~Handle() {
-    if (!disposed) worker->release();
-  }
-};
-
-Handle& handleOf(napi_env env, napi_value self) {
-  bool ours = false;
-  void* data = nullptr;
-  napi_valuetype type;
-  check(env, napi_typeof(env, self, &type));
-  if (type == napi_object) check(env, napi_check_object_type_tag(env, self, &kModelTag, &ours));
-  if (!ours || napi_unwrap(env, self, &data) != napi_ok)
-    throw Failure{{Code::InvalidArgument, "Expected the method to be called on a model but received " + shown(env, self)}};
-  return *static_cast<Handle*>(data);
-}
-
-// To be called after all conversions, since those may run code that disposes.
-Handle& liveHandleOf(napi_env env, napi_value self) {
-  Handle& handle = handleOf(env, self);
-  if (handle.disposed) throw Failure{{Code::Disposed, "Expected a live model but it was disposed"}};
-  return handle;
-}
-
-// new NativeModel(): works only while createModel is at it, which leaves the handle in the environment.
-napi_value construct(napi_env env, napi_callback_info info) {
-  const Arguments<0> arguments(env, info);
-  std::unique_ptr<Handle> handle(static_cast<Handle*>(Environment::of(env).takeNewborn()));
-  if (!handle) throw Failure{{Code::InvalidArgument, "Expected models to be made by createModel but the constructor was called"}};
-  check(env, napi_type_tag_object(env, arguments.self, &kModelTag));
-  check(env,
-        napi_wrap(
-            env, arguments.self, handle.get(), [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); }, nullptr, nullptr));
-  (void)handle.release();
-  return arguments.self;
-}
-
-napi_value cpuName(napi_env env, napi_callback_info info) {
-  const Arguments<0> arguments(env, info);
-  return string(env, handleOf(env, arguments.self).cpu);
-}
+Handle& handleOf(napi_env env, napi_value self) { return kModel.handleOf(env, self); }
+Handle& liveHandleOf(napi_env env, napi_value self) { return kModel.liveHandleOf(env, self); }
+napi_value construct(napi_env env, napi_callback_info info) { return kModel.construct(env, info); }
+napi_value cpuName(napi_env env, napi_callback_info info) { return kModel.cpu(env, info); }
+napi_value dispose(napi_env env, napi_callback_info info) { return kModel.dispose(env, info); }
 
 napi_value weights(napi_env env, napi_callback_info info) {
   const Arguments<0> arguments(env, info);
@@ -176,37 +134,23 @@ napi_value trim(napi_env env, napi_callback_info info) {
   return undefined(env);
 }
 
-napi_value dispose(napi_env env, napi_callback_info info) {
-  const Arguments<0> arguments(env, info);
-  Handle& handle = handleOf(env, arguments.self);
-  if (!handle.disposed) handle.worker->dispose();
-  handle.disposed = true;
-  return undefined(env);
-}
-
 }  // namespace
 
 void defineModelClass(napi_env env) {
-  const auto method = [](const char* name, napi_callback callback) {
-    return napi_property_descriptor{name, nullptr, callback, nullptr, nullptr, nullptr, napi_default_method, nullptr};
-  };
-  const napi_property_descriptor properties[] = {
-      {"cpu", nullptr, nullptr, guarded<cpuName>, nullptr, nullptr, napi_enumerable, nullptr},
-      method("weights", guarded<weights>),
-      method("tapNames", guarded<tapNames>),
-      method("graph", guarded<graph>),
-      method("describe", guarded<describe>),
-      method("load", guarded<load>),
-      method("share", guarded<share>),
-      method("forward", guarded<forward>),
-      method("createRun", guarded<createRun>),
-      method("trim", guarded<trim>),
-      method("dispose", guarded<dispose>),
-  };
-  napi_value constructor;
-  check(env, napi_define_class(env, "NativeModel", NAPI_AUTO_LENGTH, guarded<construct>, nullptr, sizeof properties / sizeof *properties,
-                               properties, &constructor));
-  check(env, napi_create_reference(env, constructor, 1, &Environment::of(env).modelClass));
+  kModel.define(env, guarded<construct>,
+                {
+                    {"cpu", nullptr, nullptr, guarded<cpuName>, nullptr, nullptr, napi_enumerable, nullptr},
+                    method("weights", guarded<weights>),
+                    method("tapNames", guarded<tapNames>),
+                    method("graph", guarded<graph>),
+                    method("describe", guarded<describe>),
+                    method("load", guarded<load>),
+                    method("share", guarded<share>),
+                    method("forward", guarded<forward>),
+                    method("createRun", guarded<createRun>),
+                    method("trim", guarded<trim>),
+                    method("dispose", guarded<dispose>),
+                });
 }
 
 napi_value createModel(napi_env env, napi_callback_info info) {
@@ -219,22 +163,12 @@ napi_value createModel(napi_env env, napi_callback_info info) {
   std::shared_ptr<Device> device;
   require(state.devices.find(options.device, &device));
   std::unique_ptr<Model> model;
-  try {
-    require(Model::create(spec, options, std::move(device), state.workerThreads(threads), &model));
-  } catch (const std::system_error& error) {
-    throw Failure{{Code::OutOfMemory,
-                   std::string("Expected the system to start ") + std::to_string(threads) + " threads but it did not: " + error.what()}};
-  }
+  withWorkerThreads(state, threads, [&](std::shared_ptr<WorkerThreads> workers) {
+    return Model::create(spec, options, std::move(device), std::move(workers), &model);
+  });
   const std::string cpu = model->cpu();
   std::vector<std::string> inputs = inputNames(model->graph());
-  std::unique_ptr<Handle> handle(new Handle{std::make_shared<Worker>(std::move(model), state), std::move(inputs), cpu});
-  napi_value constructor, instance;
-  check(env, napi_get_reference_value(env, state.modelClass, &constructor));
-  state.newborn = handle.release();
-  const napi_status status = napi_new_instance(env, constructor, 0, nullptr, &instance);
-  handle.reset(static_cast<Handle*>(state.takeNewborn()));  // still there if the constructor was not reached
-  check(env, status);
-  return instance;
+  return kModel.create(env, std::unique_ptr<Handle>(new Handle{std::make_shared<Worker>(std::move(model), state), std::move(inputs), cpu}));
 }
 
 }  // namespace asdm::napi

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "napi/environment.h"
+#include "napi/handle.h"
 #include "napi/requests.h"
 #include "napi/results.h"
 #include "runtime/run.h"
@@ -43,16 +44,7 @@ struct RunHandle {
   }
 };
 
-RunHandle& handleOf(napi_env env, napi_value self) {
-  bool ours = false;
-  void* data = nullptr;
-  napi_valuetype type;
-  check(env, napi_typeof(env, self, &type));
-  if (type == napi_object) check(env, napi_check_object_type_tag(env, self, &kRunTag, &ours));
-  if (!ours || napi_unwrap(env, self, &data) != napi_ok)
-    throw Failure{{Code::InvalidArgument, "Expected the method to be called on a run but received " + shown(env, self)}};
-  return *static_cast<RunHandle*>(data);
-}
+RunHandle& handleOf(napi_env env, napi_value self) { return *static_cast<RunHandle*>(unwrap(env, self, kRunTag, "run")); }
 
 Status disposedStatus() { return {Code::Disposed, "Expected a live run but it was disposed"}; }
 

@@ -2,9 +2,9 @@
 
 #include <limits>
 #include <memory>
-#include <system_error>
 
 #include "napi/environment.h"
+#include "napi/handle.h"
 #include "napi/requests.h"
 #include "napi/results.h"
 
@@ -12,51 +12,17 @@ namespace asdm::napi {
 
 namespace {
 
-// Marks our objects, so that a method called on another object fails instead of misreading it.
-constexpr napi_type_tag kTrainerTag = {0x41d7a95c0be84f62, 0xb3e20c8f67915da4};
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max(), kMostId = int64_t{1} << 53;
 constexpr size_t kNameBytes = 1024, kMostPrefixes = 65536, kMostLosses = 1024;
 
-struct Handle {
-  std::shared_ptr<Worker> worker;
-  std::vector<std::string> inputs;  // names
-  std::string cpu;
-  bool disposed = false;
-  ~Handle() {
-    if (!disposed) worker->release();
-  }
-};
+constexpr HandleClass kTrainer = {
+    {0x41d7a95c0be84f62, 0xb3e20c8f67915da4}, "NativeTrainer", "trainer", "createTrainer", &Environment::trainerClass};
 
-Handle& handleOf(napi_env env, napi_value self) {
-  bool ours = false;
-  void* data = nullptr;
-  napi_valuetype type;
-  check(env, napi_typeof(env, self, &type));
-  if (type == napi_object) check(env, napi_check_object_type_tag(env, self, &kTrainerTag, &ours));
-  if (!ours || napi_unwrap(env, self, &data) != napi_ok)
-    throw Failure{{Code::InvalidArgument, "Expected the method to be called on a trainer but received " + shown(env, self)}};
-  return *static_cast<Handle*>(data);
-}
-
-// To be called after all conversions, since those may run code that disposes.
-Handle& liveHandleOf(napi_env env, napi_value self) {
-  Handle& handle = handleOf(env, self);
-  if (handle.disposed) throw Failure{{Code::Disposed, "Expected a live trainer but it was disposed"}};
-  return handle;
-}
-
-// new NativeTrainer(): works only while createTrainer is at it, which leaves the handle in the environment.
-napi_value construct(napi_env env, napi_callback_info info) {
-  const Arguments<0> arguments(env, info);
-  std::unique_ptr<Handle> handle(static_cast<Handle*>(Environment::of(env).takeNewborn()));
-  if (!handle) throw Failure{{Code::InvalidArgument, "Expected trainers to be made by createTrainer but the constructor was called"}};
-  check(env, napi_type_tag_object(env, arguments.self, &kTrainerTag));
-  check(env,
-        napi_wrap(
-            env, arguments.self, handle.get(), [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); }, nullptr, nullptr));
-  (void)handle.release();
-  return arguments.self;
-}
+Handle& handleOf(napi_env env, napi_value self) { return kTrainer.handleOf(env, self); }
+Handle& liveHandleOf(napi_env env, napi_value self) { return kTrainer.liveHandleOf(env, self); }
+napi_value construct(napi_env env, napi_callback_info info) { return kTrainer.construct(env, info); }
+napi_value cpuName(napi_env env, napi_callback_info info) { return kTrainer.cpu(env, info); }
+napi_value dispose(napi_env env, napi_callback_info info) { return kTrainer.dispose(env, info); }
 
 Trainer::Kind kindOf(const Value& value) {
   const std::string name = value.text(kNameBytes);
@@ -152,11 +118,6 @@ napi_value giveLosses(Environment& state, const TrainingResult& result) {
   set(env, value, "bytes", number(env, static_cast<double>(result.bytes)));
   if (!result.textGradient.shape.empty()) set(env, value, "textGradient", tensor(state, result.textGradient));
   return value;
-}
-
-napi_value cpuName(napi_env env, napi_callback_info info) {
-  const Arguments<0> arguments(env, info);
-  return string(env, handleOf(env, arguments.self).cpu);
 }
 
 napi_value weights(napi_env env, napi_callback_info info) {
@@ -308,37 +269,23 @@ napi_value update(napi_env env, napi_callback_info info) {
   return enqueue(env, liveHandleOf(env, arguments.self).worker, trainCall<double>(result, work, giveNumber), settle, nullptr);
 }
 
-napi_value dispose(napi_env env, napi_callback_info info) {
-  const Arguments<0> arguments(env, info);
-  Handle& handle = handleOf(env, arguments.self);
-  if (!handle.disposed) handle.worker->dispose();
-  handle.disposed = true;
-  return undefined(env);
-}
-
 }  // namespace
 
 void defineTrainerClass(napi_env env) {
-  const auto method = [](const char* name, napi_callback callback) {
-    return napi_property_descriptor{name, nullptr, callback, nullptr, nullptr, nullptr, napi_default_method, nullptr};
-  };
-  const napi_property_descriptor properties[] = {
-      {"cpu", nullptr, nullptr, guarded<cpuName>, nullptr, nullptr, napi_enumerable, nullptr},
-      method("weights", guarded<weights>),
-      method("describe", guarded<describe>),
-      method("load", guarded<load>),
-      method("write", guarded<write>),
-      method("read", guarded<read>),
-      method("begin", guarded<begin>),
-      method("accumulate", guarded<accumulate>),
-      method("firstNonFinite", guarded<firstNonFinite>),
-      method("update", guarded<update>),
-      method("dispose", guarded<dispose>),
-  };
-  napi_value constructor;
-  check(env, napi_define_class(env, "NativeTrainer", NAPI_AUTO_LENGTH, guarded<construct>, nullptr, sizeof properties / sizeof *properties,
-                               properties, &constructor));
-  check(env, napi_create_reference(env, constructor, 1, &Environment::of(env).trainerClass));
+  kTrainer.define(env, guarded<construct>,
+                  {
+                      {"cpu", nullptr, nullptr, guarded<cpuName>, nullptr, nullptr, napi_enumerable, nullptr},
+                      method("weights", guarded<weights>),
+                      method("describe", guarded<describe>),
+                      method("load", guarded<load>),
+                      method("write", guarded<write>),
+                      method("read", guarded<read>),
+                      method("begin", guarded<begin>),
+                      method("accumulate", guarded<accumulate>),
+                      method("firstNonFinite", guarded<firstNonFinite>),
+                      method("update", guarded<update>),
+                      method("dispose", guarded<dispose>),
+                  });
 }
 
 napi_value createTrainer(napi_env env, napi_callback_info info) {
@@ -352,22 +299,13 @@ napi_value createTrainer(napi_env env, napi_callback_info info) {
   std::shared_ptr<Device> device;
   require(state.devices.find("auto", &device));
   std::unique_ptr<Training> training;
-  try {
-    require(Training::create(spec, options, std::move(device), state.workerThreads(threads), &training));
-  } catch (const std::system_error& error) {
-    throw Failure{{Code::OutOfMemory,
-                   std::string("Expected the system to start ") + std::to_string(threads) + " threads but it did not: " + error.what()}};
-  }
+  withWorkerThreads(state, threads, [&](std::shared_ptr<WorkerThreads> workers) {
+    return Training::create(spec, options, std::move(device), std::move(workers), &training);
+  });
   const std::string cpu = training->cpu();
   std::vector<std::string> inputs = inputNames(training->graph());
-  std::unique_ptr<Handle> handle(new Handle{std::make_shared<Worker>(std::move(training), state), std::move(inputs), cpu});
-  napi_value constructor, instance;
-  check(env, napi_get_reference_value(env, state.trainerClass, &constructor));
-  state.newborn = handle.release();
-  const napi_status status = napi_new_instance(env, constructor, 0, nullptr, &instance);
-  handle.reset(static_cast<Handle*>(state.takeNewborn()));  // still there if the constructor was not reached
-  check(env, status);
-  return instance;
+  return kTrainer.create(env,
+                         std::unique_ptr<Handle>(new Handle{std::make_shared<Worker>(std::move(training), state), std::move(inputs), cpu}));
 }
 
 }  // namespace asdm::napi
