@@ -24,9 +24,9 @@ Handle& HandleClass::liveHandleOf(napi_env env, napi_value self) const {
   return handle;
 }
 
-void HandleClass::define(napi_env env, napi_callback construct, const std::vector<napi_property_descriptor>& properties) const {
+void HandleClass::define(napi_env env, napi_callback constructs, const std::vector<napi_property_descriptor>& properties) const {
   napi_value made;
-  check(env, napi_define_class(env, name, NAPI_AUTO_LENGTH, construct, nullptr, properties.size(), properties.data(), &made));
+  check(env, napi_define_class(env, name, NAPI_AUTO_LENGTH, constructs, nullptr, properties.size(), properties.data(), &made));
   check(env, napi_create_reference(env, made, 1, &(Environment::of(env).*constructor)));
 }
 

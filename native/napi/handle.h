@@ -39,8 +39,8 @@ struct HandleClass {
   // To be called after all conversions, since those may run code that disposes. Throws Failure(Disposed).
   Handle& liveHandleOf(napi_env env, napi_value self) const;
 
-  // Defines the class and keeps it in the environment. construct: a callback that returns construct(env, info).
-  void define(napi_env env, napi_callback construct, const std::vector<napi_property_descriptor>& properties) const;
+  // Defines the class and keeps it in the environment. constructs: a callback that returns construct(env, info).
+  void define(napi_env env, napi_callback constructs, const std::vector<napi_property_descriptor>& properties) const;
   napi_value construct(napi_env env, napi_callback_info info) const;
   napi_value create(napi_env env, std::unique_ptr<Handle> handle) const;
 
