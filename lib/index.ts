@@ -73,7 +73,7 @@ export type { DistillLosses, DistillSettings, DistillStage, UnitLoss } from './t
 export type { DistillCurves, DistillPoint } from './train/report'
 export type { StepResult } from './train/stage'
 export { Trainer } from './train/trainer'
-export type { TrainerLoss, TrainerOptions, TrainingBatch, TrainingMemory, TrainingResult, TrainingShape, UpdateOptions } from './train/trainer'
+export type { TrainerLoss, TrainerOptions, TrainingBatch, TrainingMemory, TrainingResult, TrainingShape, UpdateOptions } from './train/trainer-options'
 export { assemble } from './assembly/assemble'
 export type { AssembleOptions, Assembly } from './assembly/assemble'
 export { shippedRecipes } from './assembly/shipped'

@@ -6,7 +6,7 @@ import type { UNet } from '../components/unet'
 import type { PredictionType } from '../samplers/prediction'
 import type { DistillLosses, DistillSettings } from './distill-options'
 import { minSnrWeight } from './noise'
-import type { TrainerLoss } from './trainer'
+import type { TrainerLoss } from './trainer-options'
 
 /** A loss and where its target comes from. */
 export interface Term {

@@ -4,7 +4,8 @@ import type { DistillSettings, DistillStage } from './distill-options'
 import { addNoise, learningRate, StepNumbers, taskTarget } from './noise'
 import { termWeights, type Term } from './objective'
 import type { Prepared } from './prepare'
-import type { Trainer, TrainingBatch } from './trainer'
+import type { Trainer } from './trainer'
+import type { TrainingBatch } from './trainer-options'
 
 /** What a step, or a validation, gave. */
 export interface StepResult {
