@@ -30,6 +30,7 @@ import { BatchNoise } from './random/batch-noise'
 import { TorchGenerator } from './random/torch-generator'
 import { modelFacts, parseRequest, type GenerateOptions, type ModelFacts, type Request } from './request'
 import { samplersFor, type SamplerName, type SchedulerConfig } from './samplers'
+import { addEmbeddings, parseEmbeddings, type EmbeddingOptions } from './text/embeddings'
 import { FeatureCache } from './text/feature-cache'
 import { loadTokenizer } from './text/load'
 import { Tokenizer } from './text/tokenizer'
@@ -69,6 +70,10 @@ export interface LoadOptions extends RuntimeOptions {
   loras?: readonly LoraOptions[] | undefined
   /** Where LoRAs lie that `loras` call by `name`. */
   loraFolder?: string | undefined
+  /**
+   * Textual inversion embeddings, whose words prompts and negative prompts may use then. The text encoder has no packed cache with them.
+   */
+  embeddings?: readonly EmbeddingOptions[] | undefined
   /** Stops the loading, which then rejects with an `AbortError`. */
   signal?: AbortSignal | undefined
   /** Called as weights are read and packed. */
@@ -85,8 +90,8 @@ export interface LoadOptions extends RuntimeOptions {
 }
 
 const loadKeys = [
-  ...runtimeKeys, 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config', 'unets', 'packedCache', 'loras', 'loraFolder', 'download', 'signal', 'onProgress', 'onDownload',
-  'onWarning',
+  ...runtimeKeys, 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config', 'unets', 'packedCache', 'loras',
+  'loraFolder', 'embeddings', 'download', 'signal', 'onProgress', 'onDownload', 'onWarning',
 ] as const satisfies readonly (keyof LoadOptions)[]
 
 /**
@@ -161,21 +166,27 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const packedCache = optional(given.packedCache, checkPackedCache)
     const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
     const loras = parseLoras(given.loras, given.loraFolder)
+    const embeddings = parseEmbeddings(given.embeddings)
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
     throwIfAborted(signal)
     const found = await locateModel(path, { variant, revision, download, signal, onDownload })
     const opened = await openCheckpoint(found.path, { variant: found.variant, tokenizer, vae, textEncoder, config, signal })
-    const texts = await loadTokenizer(opened)
+    const plainTokenizer = await loadTokenizer(opened)
     const unets: Record<string, Part<UNetConfig>> = {}
     for (const [name, folder] of Object.entries(unetPaths))
       unets[name] = await openFurtherUNet(folder, name, opened.unet.config, { variant, signal })
     throwIfAborted(signal)
-    const merged = await mergeLorasOfAll(opened, unets, loras, signal)
+    const extended = await addEmbeddings(opened, plainTokenizer, embeddings, signal)
     try {
-      return await StableDiffusion.#build(addon, merged, texts, native, { packedCache, signal, onProgress, onWarning })
+      const merged = await mergeLorasOfAll(extended.checkpoint, unets, loras, signal)
+      try {
+        return await StableDiffusion.#build(addon, merged, extended.tokenizer, native, { packedCache, signal, onProgress, onWarning })
+      } finally {
+        await merged.dispose()
+      }
     } finally {
-      await merged.dispose()
+      await extended.dispose()
     }
   }
 

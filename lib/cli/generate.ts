@@ -68,7 +68,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--long-prompts', 'let prompts beyond the window of the text encoder fill further ones')
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
   addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config',
-    'packedCache', 'packedCacheIn', 'lora')
+    'packedCache', 'packedCacheIn', 'lora', 'embedding')
   return command
     .option('-q, --quiet', 'print nothing but where the images are')
     .option('--json', 'print files and settings as JSON')

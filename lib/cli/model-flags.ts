@@ -2,6 +2,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander'
 import { locateModel } from '../hub/locate-model'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint'
 import type { LoraOptions } from '../lora/options'
+import type { EmbeddingOptions } from '../text/embeddings'
 import type { LoadOptions } from '../stable-diffusion'
 import { given, parseNumber } from './options'
 
@@ -21,6 +22,7 @@ export interface ModelFlags {
   packedCache?: true
   packedCacheIn?: string
   lora?: LoraOptions[]
+  embedding?: EmbeddingOptions[]
 }
 
 /** What a model is, in help. */
@@ -44,6 +46,9 @@ const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
   packedCache: () => new Option('--packed-cache', 'keep the weights as packed beside those they come from, and read them next time'),
   packedCacheIn: () => new Option('--packed-cache-in <folder>', 'the same in a folder of their own'),
   lora: () => new Option('--lora <file[:weight]>', 'a LoRA to merge into the weights, as style.safetensors:0.8 (1); may be repeated').argParser(parseLora),
+  embedding: () => new Option(
+    '--embedding <[word=]file>', 'a textual inversion embedding and the word for it (its own); may be repeated',
+  ).argParser(parseEmbedding),
 }
 
 /** Adds some of the flags of {@link ModelFlags} to a command. */
@@ -65,15 +70,21 @@ function parseLora(text: string, before: LoraOptions[] = []): LoraOptions[] {
   return [...before, path === undefined ? { path: text } : { path, weight: Number(weight) }]
 }
 
+/** `EasyNegative=file.safetensors`; what is before an equals sign in a folder's name is no word. */
+function parseEmbedding(text: string, before: EmbeddingOptions[] = []): EmbeddingOptions[] {
+  const [, token, path] = /^([^=/\\\s]+)=(.+)$/s.exec(text) ?? []
+  return [...before, path === undefined ? { path: text } : { path, token }]
+}
+
 /** The flags as options of `StableDiffusion.load`, which checks them. */
 export function loadOptions(
   {
-    threads, cpu, dtype, device, variant, revision, tokenizer, vae, textEncoder, config, unet, packedCache, packedCacheIn, lora,
+    threads, cpu, dtype, device, variant, revision, tokenizer, vae, textEncoder, config, unet, packedCache, packedCacheIn, lora, embedding,
   }: ModelFlags,
 ): LoadOptions {
   return given({
     threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, vae,
-    textEncoder, config, unets: unet, packedCache: packedCacheIn ?? packedCache, loras: lora,
+    textEncoder, config, unets: unet, packedCache: packedCacheIn ?? packedCache, loras: lora, embeddings: embedding,
   })
 }
 

@@ -63,7 +63,8 @@ export function toWeightSources(part: PartName, found: Iterable<FoundTensor>, wh
   return [...sources.values()]
 }
 
-function checkDType(name: string, dtype: string, where: string): void {
+/** @throws AsdmError `TENSOR_DTYPE` for a number format that is not read */
+export function checkDType(name: string, dtype: string, where: string): void {
   if (!storedDTypes.includes(dtype))
     throw new AsdmError('TENSOR_DTYPE',
       `Expected tensor ${shown(name)} in ${shownPath(where)} to be stored as F32, F16, BF16, F64, F8_E4M3 or F8_E5M2 but received ${shown(dtype)}`)

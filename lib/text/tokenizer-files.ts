@@ -12,7 +12,7 @@ const MAX_SPECIAL_LENGTH = 256
 const DEFAULT_WINDOW = 77
 
 /** A token that is found in the prompt as it stands, before any word is split. */
-export interface SpecialToken {
+interface SpecialToken {
   content: string
   id: number
   /** Looked for in the normalized text (so in any letter case) or in the raw text. */

@@ -3,9 +3,10 @@ import { listOf } from '../base/reading'
 import { isInt32Array } from '../base/realms'
 import { AsdmError, shown } from '../base/errors'
 import { BytePairs } from './byte-pairs'
+import { FixedTexts } from './fixed-texts'
 import { normalizeText, originalOffset } from './normalize'
 import { packagedTokenizer } from './packaged-tokenizer'
-import { readTokenizerFiles, tokenBytes, type SpecialToken, type TokenizerFiles } from './tokenizer-files'
+import { readTokenizerFiles, tokenBytes, type TokenizerFiles } from './tokenizer-files'
 
 /** Longest text that is tokenized, in UTF-16 units; bounds the memory that one call can take. */
 export const MAX_TEXT_LENGTH = 2 ** 21
@@ -21,6 +22,12 @@ export interface Encoding {
   attentionMask: Int32Array
   /** The part of the prompt that did not fit, without white space around it; empty if all did. */
   truncated: string
+}
+
+/** A word of prompts that stands for a textual inversion embedding: the ids of its vectors. */
+export interface EmbeddingWord {
+  word: string
+  ids: readonly number[]
 }
 
 /**
@@ -42,25 +49,39 @@ export class Tokenizer {
   /** One more than the largest id. */
   readonly vocabSize: number
 
+  readonly #files: TokenizerFiles
   readonly #pairs: BytePairs
   readonly #tokenOfId: (string | undefined)[] = []
+  /** Names of embeddings' vectors. */
+  readonly #embeddingOfId = new Map<number, string>()
   readonly #specialIds: Set<number>
-  readonly #raw: SpecialPattern
-  readonly #normalized: SpecialPattern
+  readonly #raw: FixedTexts
+  readonly #normalized: FixedTexts
 
-  private constructor(files: TokenizerFiles) {
+  private constructor(files: TokenizerFiles, embeddings: readonly EmbeddingWord[] = []) {
     checkLoaded(() => files.vocabulary instanceof Map, 'Tokenizer', 'Tokenizer.load')
     this.bos = files.bos
     this.eos = files.eos
     this.pad = files.pad
     this.windowLength = files.windowLength
+    this.#files = files
     this.#pairs = new BytePairs(files.vocabulary, files.merges, files.unknown)
     for (const [token, id] of files.vocabulary) this.#tokenOfId[id] = token
     for (const { content, id } of files.specialTokens) this.#tokenOfId[id] ??= content
+    for (const { word, ids } of embeddings)
+      ids.forEach((id, i) => {
+        // As diffusers names them.
+        this.#tokenOfId[id] = i === 0 ? word : `${word}_${i}`
+        this.#embeddingOfId.set(id, this.#tokenOfId[id])
+      })
     this.vocabSize = this.#tokenOfId.length
     this.#specialIds = new Set(files.specialTokens.map(({ id }) => id))
-    this.#raw = new SpecialPattern(files.specialTokens.filter(token => !token.normalized))
-    this.#normalized = new SpecialPattern(files.specialTokens.filter(token => token.normalized))
+    const special = files.specialTokens.map(({ content, id, normalized }) => ({ content, ids: [id], normalized }))
+    this.#raw = new FixedTexts(special.filter(token => !token.normalized))
+    this.#normalized = new FixedTexts([
+      ...embeddings.map(({ word, ids }) => ({ content: normalizeText(word), ids, whole: true })),
+      ...special.filter(token => token.normalized),
+    ])
   }
 
   /**
@@ -86,6 +107,23 @@ export class Tokenizer {
     if (padToken !== undefined && typeof padToken !== 'string')
       throw new AsdmError('INVALID_ARGUMENT', `Expected padToken to be a token but received ${shown(padToken)}`)
     return new Tokenizer(await readTokenizerFiles(packagedTokenizer(), padToken))
+  }
+
+  /**
+   * This tokenizer with words for embeddings, instead of those that it had. They are found in any letter case; one that begins or ends with
+   * a letter or digit only where no longer word goes on there.
+   * @internal
+   */
+  withEmbeddings(embeddings: readonly EmbeddingWord[]): Tokenizer {
+    return new Tokenizer(this.#files, embeddings)
+  }
+
+  /**
+   * Whether a text is one of the special tokens.
+   * @internal
+   */
+  isSpecial(text: string): boolean {
+    return this.#files.specialTokens.some(({ content }) => normalizeText(content) === normalizeText(text))
   }
 
   /**
@@ -136,9 +174,8 @@ export class Tokenizer {
     const ids: number[] = []
     const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd')
     for (const part of this.#raw.split(wellFormed)) {
-      if (part.id !== undefined) {
-        if (ids.length >= count) return { ids, end: part.start }
-        ids.push(part.id)
+      if (part.ids !== undefined) {
+        if (!append(ids, part.ids, count)) return { ids, end: part.start }
         continue
       }
       // White space makes no tokens and no character composes with it, so each stretch between can be normalized by itself.
@@ -155,9 +192,8 @@ export class Tokenizer {
    */
   #takeStretch(stretch: string, count: number, ids: number[]): number | undefined {
     for (const part of this.#normalized.split(normalizeText(stretch))) {
-      if (part.id !== undefined) {
-        if (ids.length >= count) return part.start
-        ids.push(part.id)
+      if (part.ids !== undefined) {
+        if (!append(ids, part.ids, count)) return part.start
         continue
       }
       for (const { text, start } of words(part.text)) {
@@ -165,8 +201,7 @@ export class Tokenizer {
         const bytes = Buffer.from(text)
         const tokens = this.#pairs.encode(bytes)
         const room = count - ids.length
-        for (let i = 0; i < tokens.ids.length && i < room; i++) ids.push(tokens.ids[i]!)
-        if (tokens.ids.length > room) return part.start + start + wholeCharacters(bytes, tokens.starts[room]!)
+        if (!append(ids, tokens.ids, count)) return part.start + start + wholeCharacters(bytes, tokens.starts[room]!)
       }
     }
     return undefined
@@ -189,7 +224,8 @@ export class Tokenizer {
         throw new AsdmError('INVALID_ARGUMENT', `Expected token ids below ${this.vocabSize} but received ${shown(id)}`)
       const special = this.#specialIds.has(id as number)
       if (special && !specialTokens) continue
-      const { bytes, endsWord } = tokenBytes(token)
+      const word = this.#embeddingOfId.get(id as number)
+      const { bytes, endsWord } = word === undefined ? tokenBytes(token) : { bytes: Buffer.from(word), endsWord: true }
       pieces.push(bytes)
       if (endsWord) pieces.push(space)
     }
@@ -197,63 +233,11 @@ export class Tokenizer {
   }
 }
 
-/** A stretch of text between special tokens, or one of them (then with its id). */
-interface Part {
-  text: string
-  start: number
-  id?: number | undefined
-}
-
-/** A step of {@link SpecialPattern}: what may follow, by UTF-16 unit, and the token that ends here. */
-interface Branch {
-  next: Map<number, Branch>
-  id: number | undefined
-}
-
-/**
- * Finds special tokens: the leftmost, and of several at one place the longest. They are kept as a tree, since an expression of thousands of
- * alternatives, as a file may have, takes a second for each prompt.
- */
-class SpecialPattern {
-  readonly #root: Branch = { next: new Map(), id: undefined }
-
-  constructor(tokens: readonly SpecialToken[]) {
-    for (const { content, id } of tokens) {
-      let at = this.#root
-      for (let i = 0; i < content.length; i++) {
-        const unit = content.charCodeAt(i)
-        const next = at.next.get(unit) ?? { next: new Map(), id: undefined }
-        at.next.set(unit, next)
-        at = next
-      }
-      // Normalizing may make one token of two; the last one counts.
-      at.id = id
-    }
-  }
-
-  *split(text: string): Generator<Part> {
-    let start = 0
-    for (let i = 0; this.#root.next.size > 0 && i < text.length; i++) {
-      const match = this.#longestAt(text, i)
-      if (match === undefined) continue
-      if (i > start) yield { text: text.slice(start, i), start }
-      yield { text: text.slice(i, match.end), start: i, id: match.id }
-      start = match.end
-      i = start - 1
-    }
-    if (start < text.length) yield { text: text.slice(start), start }
-  }
-
-  #longestAt(text: string, from: number): { end: number, id: number } | undefined {
-    let found: { end: number, id: number } | undefined
-    let at: Branch | undefined = this.#root
-    for (let i = from; i < text.length; i++) {
-      at = at.next.get(text.charCodeAt(i))
-      if (at === undefined) break
-      if (at.id !== undefined) found = { end: i + 1, id: at.id }
-    }
-    return found
-  }
+/** Appends ids up to `count` in all; whether there was room for all of them. */
+function append(ids: number[], more: readonly number[], count: number): boolean {
+  const room = count - ids.length
+  for (let i = 0; i < more.length && i < room; i++) ids.push(more[i]!)
+  return more.length <= room
 }
 
 /** Splits normalized text without white space into the words that are encoded one by one. */
