@@ -1,5 +1,6 @@
 // npm runs this at `npm ci` and `npm install` in a checkout, and before it packs; never at the installation of the published package, which
-// has no scripts. Compiles lib/ to dist/, and the native addons where ASDM_BINARY names none that loads.
+// has no scripts. Compiles lib/ to dist/, the server's sources to packages/server/dist/ where
+// its packages are installed, and the native addons where ASDM_BINARY names none that loads.
 //   ASDM_SKIP_BUILD=1    no addons
 //   JOBS=<n>             compiler processes, all cores by default
 import { spawnSync } from 'node:child_process'
@@ -8,8 +9,11 @@ import { createRequire } from 'node:module'
 import { root } from './root.mjs'
 
 const require = createRequire(import.meta.url)
-const tsc = spawnSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', path.join(root, 'tsconfig.json')], { stdio: 'inherit' })
-if (tsc.status !== 0) process.exit(tsc.status ?? 1)
+const projects = ['tsconfig.json', ...(isInstalled('fastify') ? ['packages/server/tsconfig.json'] : [])]
+for (const project of projects) {
+  const tsc = spawnSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', path.join(root, project)], { stdio: 'inherit' })
+  if (tsc.status !== 0) process.exit(tsc.status ?? 1)
+}
 
 const { compile, whatCompilingTakes, whyNotLoadable } = require('../dist/native/compile.js')
 const given = process.env.ASDM_BINARY
@@ -18,4 +22,12 @@ else if (given && whyNotLoadable(path.resolve(process.env.INIT_CWD ?? '.', given
 else if (compile({ root }) !== 0) {
   console.error(`asdm: ${whatCompilingTakes()}`)
   process.exitCode = 1
+}
+
+function isInstalled(name) {
+  try {
+    return require.resolve(name) !== ''
+  } catch {
+    return false
+  }
 }

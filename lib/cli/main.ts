@@ -17,6 +17,7 @@ import { planCommand } from './plan'
 import { profileCommand } from './profile'
 import { pullCommand } from './pull'
 import { scoreCommand } from './score'
+import { serveCommand } from './serve'
 
 /** Exit codes: 0 done, 1 an error of asdm, 2 wrong usage, 130 stopped by Ctrl-C. */
 async function main(argv: string[]): Promise<number> {
@@ -36,7 +37,7 @@ async function main(argv: string[]): Promise<number> {
     .exitOverride()
   const commands = [
     generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, scoreCommand, benchCommand, assembleCommand, distillCommand,
-    pullCommand, convertCommand, exportOnnxCommand, doctorCommand, buildCommand,
+    pullCommand, convertCommand, exportOnnxCommand, serveCommand, doctorCommand, buildCommand,
   ]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())
   try {

@@ -89,12 +89,24 @@ test.serial('no link of the packed texts is dead', t => {
 })
 
 test.serial('nothing runs at installation, in any package', t => {
-  for (const folder of ['.', 'models/emoji', ...fs.readdirSync(repoPath('npm')).filter(name => !name.includes('.')).map(name => `npm/${name}`)]) {
+  for (const folder of ['.', 'models/emoji', 'packages/server', ...fs.readdirSync(repoPath('npm')).filter(name => !name.includes('.')).map(name => `npm/${name}`)]) {
     const { scripts = {} } = JSON.parse(fs.readFileSync(repoPath(folder, 'package.json'), 'utf8')) as { scripts?: Record<string, string> }
     t.deepEqual(Object.keys(scripts).filter(name => /^(pre|post)?install$/.test(name)), [], folder)
   }
   // Package managers compile whatever has this file, some in spite of "gypfile": false.
   t.false(packed.files.some(file => file.path === 'binding.gyp'))
+})
+
+test.serial('the server is a package of its own, which asdm serve asks for', async t => {
+  const { dependencies = {} } = JSON.parse(fs.readFileSync(repoPath('packages', 'server', 'package.json'), 'utf8')) as
+    { dependencies?: Record<string, string> }
+  t.true(Object.keys(dependencies).includes('fastify'))
+  for (const name of Object.keys(dependencies)) t.false(fs.existsSync(path.join(folder, 'node_modules', name)), name)
+  const command = path.join(folder, 'node_modules', 'asdm', 'dist', 'cli', 'main.js')
+  const { code, stderr } = await run(process.execPath, [command, 'serve', '--model', 'emoji'], { cwd: folder, env: runtimeEnv() })
+    .then(() => ({ code: 0, stderr: '' }), (error: unknown) => error as { code: number, stderr: string })
+  t.is(code, 1)
+  t.regex(stderr, /^asdm: Expected the package @asdm\/server .* npm install @asdm\/server \(PACKAGE_MISSING\)\n$/)
 })
 
 test.serial('require and import give the same exports', async t => {
