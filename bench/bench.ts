@@ -43,7 +43,7 @@ async function main(): Promise<void> {
       await bench({ work, out: path.join(work, 'report'), ...flags }, {
         signal: stop.signal, ...(found !== undefined && { commit: found }), findPeers: request =>
           findPeers(request, { python: flags.python, without }),
-        picturePeers: {
+        imagePeers: {
           names: without.includes(sdName) ? [] : [sdName],
           find: async request =>
             (without.includes(sdName)

@@ -44,7 +44,7 @@ async function main(): Promise<void> {
     process.stderr.write(`${rows[rows.length - 1].join('  ')}\n`)
   }
   console.log(
-    `${values.model ?? values.shape}, latents ${size}x${size} for one picture with guidance, ${steps} steps, ${values.threads} threads, `
+    `${values.model ?? values.shape}, latents ${size}x${size} for one image with guidance, ${steps} steps, ${values.threads} threads, `
     + `${unet.part.cpu}, ${os.cpus()[0]?.model ?? 'unknown processor'}\n`,
   )
   console.log(table(

@@ -50,7 +50,7 @@ async function main(): Promise<void> {
   for (const sampler of values.sampler?.split(',') ?? [undefined])
     for (const steps of values.steps.split(',').map(Number)) await compareWith(sampler, steps)
   await sd.dispose()
-  console.log(`\nGuidance ${values.guidance}, ${prompts.length} pictures\n`)
+  console.log(`\nGuidance ${values.guidance}, ${prompts.length} images\n`)
   console.log(table(
     ['sampler', 'steps', 'plan', 'MACs %', 'counted', 'measured', 'kept MiB', 'PSNR', 'SSIM', 'fewer steps', 'PSNR', 'SSIM', 'plan'], rows,
   ))

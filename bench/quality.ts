@@ -72,17 +72,17 @@ async function main(): Promise<void> {
   }
   await judge.dispose()
   if (values.json === true) {
-    console.log(JSON.stringify(rows.map(({ report: { pictures: _, ...rest } }) => rest), undefined, 1))
+    console.log(JSON.stringify(rows.map(({ report: { images: _, ...rest } }) => rest), undefined, 1))
     return
   }
   const cell = (value: number | undefined, digits: number): string => value?.toFixed(digits) ?? ''
-  const { msPerPicture: { all: plainMs } } = plain.report.measured
+  const { msPerImage: { all: plainMs } } = plain.report.measured
   console.log(table([
     'variant', 'ms', 'times', 'PSNR', 'SSIM', 'seen top-1', 'top-5', 'held top-1', 'top-5', 'Fréchet', 'peak MiB',
   ], rows.map(({ text, report: { sets, measured } }) => {
     const all = sets.all ?? sets.prompts
     return [
-      text, measured.msPerPicture.all.toFixed(0), (plainMs / measured.msPerPicture.all).toFixed(2), cell(all?.likeness?.psnr.mean, 2),
+      text, measured.msPerImage.all.toFixed(0), (plainMs / measured.msPerImage.all).toFixed(2), cell(all?.likeness?.psnr.mean, 2),
       cell(all?.likeness?.ssim.mean, 4), cell(sets.seen?.top1, 3), cell(sets.seen?.top5, 3),
       cell(sets.heldOut?.top1, 3), cell(sets.heldOut?.top5, 3), cell(all?.frechet, 3), (measured.peakBytes / 2 ** 20).toFixed(0),
     ]

@@ -2,8 +2,8 @@ import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { AsdmError, throwIfAborted } from '../../lib/base/errors'
-import type { PicturePeers, PictureRequest } from '../../lib/measure/context'
-import { readPicture, type PeerPicture, type PicturePeer, type PictureTask } from '../../lib/measure/pictures'
+import type { ImagePeers, ImageRequest } from '../../lib/measure/context'
+import { readImage, type PeerImage, type ImagePeer, type ImageTask } from '../../lib/measure/images'
 import { shapes } from '../../lib/measure/shapes'
 import { readSafetensorsHeader, writeSafetensors } from '../../lib/files/safetensors'
 import type { Checkpoint } from '../../lib/model/part'
@@ -22,9 +22,9 @@ export interface SdBinary {
   help: string
 }
 
-const note = 'it runs guidance as two passes of batch 1, which its step counts together, and makes whole pictures only, each in a new '
-  + 'process: a step is the last of its picture, decoding the first and only. '
-  + 'Its picture begins with the same noise and was compared with ours in fp32.'
+const note = 'it runs guidance as two passes of batch 1, which its step counts together, and makes whole images only, each in a new '
+  + 'process: a step is the last of its image, decoding the first and only. '
+  + 'Its image begins with the same noise and was compared with ours in fp32.'
 
 /**
  * Finds the binary.
@@ -60,17 +60,17 @@ function onPath(name: string, searchPath: string): string[] {
 }
 
 /** stable-diffusion.cpp on this checkpoint. */
-export async function sdPeer({ checkpoint, work, threads }: PictureRequest, named: string | undefined): Promise<PicturePeers> {
-  const absent = (why: string): PicturePeers => ({ found: [], absent: [{ name: sdName, absent: why }] })
+export async function sdPeer({ checkpoint, work, threads }: ImageRequest, named: string | undefined): Promise<ImagePeers> {
+  const absent = (why: string): ImagePeers => ({ found: [], absent: [{ name: sdName, absent: why }] })
   const binary = findSd(named)
   if (typeof binary === 'string') return absent(binary)
   const refused = unsupported(checkpoint)
   if (refused !== undefined) return absent(refused)
   const model = await sdModel(checkpoint, path.join(work, `${sdName}-${path.basename(checkpoint.path)}`))
-  const peer: PicturePeer = {
+  const peer: ImagePeer = {
     name: sdName, dtype: model.dtype, version: binary.version, note,
     make: (task, file, signal) =>
-      makePicture(
+      makeImage(
         binary, [...sdArguments(binary, model.folder, task, file, threads), ...predictionArguments(checkpoint)], task, file, signal,
       ),
   }
@@ -150,7 +150,7 @@ function commonest(weights: readonly WeightSource[]): string {
 }
 
 /** What makes it draw the image that the task asks for, out of the same noise. */
-export function sdArguments({ help }: Pick<SdBinary, 'help'>, model: string, task: PictureTask, file: string, threads: number): string[] {
+export function sdArguments({ help }: Pick<SdBinary, 'help'>, model: string, task: ImageTask, file: string, threads: number): string[] {
   return [
     '--model', model, '--prompt', task.prompt, '--seed', String(task.seed), '--steps', String(task.steps), '--cfg-scale', String(task.guidanceScale),
     '--width', String(task.size), '--height', String(task.size), '--sampling-method', 'euler', '--scheduler', 'discrete', '--rng', 'cpu',
@@ -168,23 +168,23 @@ function predictionArguments({ schedulerConfig }: Checkpoint): string[] {
 const memoryInterval = 100
 
 /** Runs it once. @throws AsdmError `INTERNAL`; an `AbortError` when the signal fires */
-export async function makePicture(
-  { file: command }: SdBinary, args: string[], task: PictureTask, file: string, signal: AbortSignal | undefined,
-): Promise<PeerPicture> {
+export async function makeImage(
+  { file: command }: SdBinary, args: string[], task: ImageTask, file: string, signal: AbortSignal | undefined,
+): Promise<PeerImage> {
   fs.rmSync(file, { force: true })
   const { text, ended, peakBytes } = await runToEnd(command, args, signal)
   throwIfAborted(signal)
   const failure = (what: string): AsdmError => {
     const last = text.replaceAll('\r', '\n').split('\n').filter(line =>
       /ERROR|WARN|rror:/.test(line) && !line.includes('text_encoder_2')).slice(-2).join(' | ')
-    return new AsdmError('INTERNAL', `Expected ${sdName} to make a picture but ${what}${last === '' ? '' : `: ${last}`}`)
+    return new AsdmError('INTERNAL', `Expected ${sdName} to make an image but ${what}${last === '' ? '' : `: ${last}`}`)
   }
   if (ended !== 'code 0') throw failure(`it ended with ${ended}`)
   const times = parseSdOutput(text, task.steps)
   if (typeof times === 'string') throw failure(`it printed ${times}`)
   if (!fs.existsSync(file)) throw failure('it wrote none')
   return {
-    picture: await readPicture(file), loadMs: 1000 * times.load, peakBytes,
+    image: await readImage(file), loadMs: 1000 * times.load, peakBytes,
     phases: { text: 1000 * times.text, denoise: 1000 * times.sampling, step: 1000 * times.steps.at(-1)!, decode: 1000 * times.decode },
   }
 }

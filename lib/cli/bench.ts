@@ -63,13 +63,13 @@ export function benchCommand(signal: AbortSignal): Command {
  * Exported for tests and scripts.
  */
 export async function bench(
-  flags: BenchFlags, more: Pick<BenchOptions, 'signal' | 'findPeers' | 'picturePeers' | 'commit'>,
+  flags: BenchFlags, more: Pick<BenchOptions, 'signal' | 'findPeers' | 'imagePeers' | 'commit'>,
 ): Promise<BenchReport> {
   const native = parseRuntime({ threads: flags.threads, cpu: flags.cpu }, loadAddon())
   const report = await runBench({
     shape: flags.shape, suites: listOf(flags.suite, suites, '--suite'), ...(flags.dtype !== undefined
       && { dtypes: listOf<DType>(flags.dtype, dtypes, '--dtype') }),
-    threads: native.threads, cpu: native.cpu, runs: integer(flags.runs, '--runs', 1, 1000), plans: flags.plan ?? defaultPlans, pictures: integer(flags.images, '--images', 1, 1000), work: path.resolve(flags.work ?? defaultWork()), onProgress: tell, ...more,
+    threads: native.threads, cpu: native.cpu, runs: integer(flags.runs, '--runs', 1, 1000), plans: flags.plan ?? defaultPlans, images: integer(flags.images, '--images', 1, 1000), work: path.resolve(flags.work ?? defaultWork()), onProgress: tell, ...more,
   })
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   if (flags.out !== undefined) {

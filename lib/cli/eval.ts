@@ -110,7 +110,7 @@ function asText({ report }: Evaluation): string {
   const { about, cpu, settings, sets, reference, memory, measured } = report
   const { sampler, plan } = settings
   const lines = [
-    `${about.model}: ${report.pictures.length} images of ${settings.width}x${settings.height}, `
+    `${about.model}: ${report.images.length} images of ${settings.width}x${settings.height}, `
     + `${typeof sampler === 'string' ? sampler : String(sampler._class_name)}, ${settings.steps} steps, guidance `
     + `${settings.guidanceScale}, `
     + `${plan === undefined ? '' : `plan ${JSON.stringify(plan.name ?? 'unnamed')}, `}${about.dtype} on ${cpu}, seeds from `
@@ -119,12 +119,12 @@ function asText({ report }: Evaluation): string {
     table(
       ['set', 'images', ...columns(report).map(({ title }) => title)],
       Object.entries(sets).map(([name, set]) =>
-        [setNames[name as keyof typeof setNames], String(set.pictures), ...columns(report).map(({ cell }) => cell(set))]),
+        [setNames[name as keyof typeof setNames], String(set.images), ...columns(report).map(({ cell }) => cell(set))]),
     ),
     '',
   ]
   if (reference !== undefined) lines.push(`PSNR and SSIM: to ${describe(reference)}; images without any difference count as 100 dB`)
-  const { all, text, denoise, decode } = measured.msPerPicture
+  const { all, text, denoise, decode } = measured.msPerImage
   lines.push(
     `${formatMs(all)} an image: text ${text.toFixed(0)} ms, denoising ${denoise.toFixed(0)} ms, decoding ${decode.toFixed(0)} ms`,
     `memory: ${formatBytes(measured.peakBytes)} at most; activations of the UNet ${formatBytes(memory.unet)}, of the decoder `

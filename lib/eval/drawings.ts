@@ -5,7 +5,7 @@ import { listOf } from '../base/reading'
 import type { VAE } from '../components/vae'
 import { isFolder, readAt, shownPath, statIfAny, withFile } from '../files/files'
 import { isJsonObject, readJsonObject, type JsonObject } from '../files/json'
-import { pictureFeatures, type PictureFeatures } from './features'
+import { imageFeatures, type ImageFeatures } from './features'
 
 /** A true drawing: what a model should draw for its caption. */
 export interface Drawing {
@@ -28,7 +28,7 @@ const maxCount = 1_000_000
  */
 export class Drawings {
   /** What its encoder made of each style's drawings, for each VAE. */
-  readonly #features = new WeakMap<VAE, Map<string, Promise<PictureFeatures[]>>>()
+  readonly #features = new WeakMap<VAE, Map<string, Promise<ImageFeatures[]>>>()
 
   private constructor(
     /** The folder. */
@@ -117,11 +117,11 @@ export class Drawings {
 
   /** @internal What the encoder makes of a style's drawings, in the order of {@link ofStyle}; computed once for each VAE. */
   features(
-    vae: VAE, style: string, options: { signal?: AbortSignal | undefined, onPicture?: ((done: number) => void) | undefined },
-  ): Promise<PictureFeatures[]> {
-    const known = this.#features.get(vae) ?? new Map<string, Promise<PictureFeatures[]>>()
+    vae: VAE, style: string, options: { signal?: AbortSignal | undefined, onImage?: ((done: number) => void) | undefined },
+  ): Promise<ImageFeatures[]> {
+    const known = this.#features.get(vae) ?? new Map<string, Promise<ImageFeatures[]>>()
     this.#features.set(vae, known)
-    const features = known.get(style) ?? this.pixels(this.ofStyle(style)).then(pixels => pictureFeatures(vae, pixels, this, options))
+    const features = known.get(style) ?? this.pixels(this.ofStyle(style)).then(pixels => imageFeatures(vae, pixels, this, options))
     known.set(style, features)
     // One that was aborted or failed is computed anew by the next.
     features.catch(() => known.delete(style))

@@ -11,11 +11,11 @@ import type { GenerateOptions } from '../request'
 import { StableDiffusion } from '../stable-diffusion'
 import { checkEvaluation } from './check'
 import { Drawings } from './drawings'
-import { pictureFeatures, rankOf, type PictureFeatures } from './features'
+import { imageFeatures, rankOf, type ImageFeatures } from './features'
 import { frechetDistance } from './frechet'
-import { decibels, meanSquaredError, psnr, ssim, type Picture } from './pictures'
+import { decibels, meanSquaredError, psnr, ssim, type ImagePixels } from './likeness'
 import { defaultPrompts } from './prompts'
-import type { EvaluationReport, Likeness, PictureReport, SetName, SetReport } from './report'
+import type { EvaluationReport, Likeness, ImageReport, SetName, SetReport } from './report'
 
 /** How a model is evaluated. */
 export interface EvaluateOptions extends Pick<GenerateOptions,
@@ -56,14 +56,14 @@ export interface EvaluateProgress {
   of: number
 }
 
-/** What an evaluation found, and the images it made, in the order of `report.pictures`. */
+/** What an evaluation found, and the images it made, in the order of `report.images`. */
 export interface Evaluation {
   /** All numbers; JSON. */
   report: EvaluationReport
   /** The images. */
-  pictures: readonly Picture[]
+  images: readonly ImagePixels[]
   /** The true drawings of the images, where there were some. */
-  drawings?: readonly Picture[]
+  drawings?: readonly ImagePixels[]
 }
 
 const generateKeys = ['steps', 'guidanceScale', 'sampler', 'eta', 'plan', 'width', 'height'] as const
@@ -104,23 +104,23 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
   const reference = optional(given.reference, value => checkReference(value, tasks))
 
   checkSizes(sd, given, drawings, reference)
-  const made = await makePictures(sd, tasks, { ...generateOptions(given), ...(signal && { signal }) }, onProgress)
+  const made = await makeImages(sd, tasks, { ...generateOptions(given), ...(signal && { signal }) }, onProgress)
   const { images, times, plan } = made
   const { guidanceScale, steps, sampler, eta, width, height, plan: madeWith } = images[0]!.settings
   const settings = {
     guidanceScale, steps, sampler, eta, width, height, ...(madeWith && { plan: madeWith }), seed: tasks[0]!.seed,
   }
   const peakBytes = process.resourceUsage().maxRSS * 1024
-  const rows: PictureReport[] = tasks.map(({ set, prompt, seed, drawing }) => {
+  const rows: ImageReport[] = tasks.map(({ set, prompt, seed, drawing }) => {
     const { style, name } = drawing === undefined ? {} : drawings?.drawings[drawing] ?? {}
     return { set, prompt, seed, ...(style !== undefined && { style }), ...(name !== undefined && { name }) }
   })
-  const judged = drawings && await judgePictures(judge, drawings, tasks, images, { signal, onProgress })
+  const judged = drawings && await judgeImages(judge, drawings, tasks, images, { signal, onProgress })
   judged?.ranks.forEach((rank, i) => { rows[i]!.rank = rank })
-  const errors = reference && compare(images, reference.pictures, rows)
+  const errors = reference && compare(images, reference.images, rows)
 
   const report = (chosen: number[]): SetReport => ({
-    pictures: chosen.length,
+    images: chosen.length,
     ...(judged && {
       top1: share(chosen, i => judged.ranks[i]! <= 1), top5: share(chosen, i => judged.ranks[i]! <= 5),
       frechet: frechetDistance(chosen.map(i => judged.features[i]!.coarse), chosen.map(i => judged.truth[i]!.coarse)),
@@ -139,10 +139,10 @@ export async function evaluate(sd: StableDiffusion, options?: EvaluateOptions): 
       sets,
       ...(reference && { reference: { about: reference.report.about, cpu: reference.report.cpu, settings: reference.report.settings } }),
       memory: { ...activations(sd, settings), kept: plan?.keptBytes ?? 0 },
-      measured: { msPerPicture: medianTimes(times), peakBytes },
-      pictures: rows,
+      measured: { msPerImage: medianTimes(times), peakBytes },
+      images: rows,
     },
-    pictures: images,
+    images: images,
     ...(judged && { drawings: judged.drawings }),
   }
 }
@@ -186,13 +186,13 @@ function makeTasks(drawings: Drawings | undefined, given: Unchecked): Task[] {
 
 function checkReference(value: unknown, tasks: Task[]): Evaluation {
   const reference = checkEvaluation(value, 'reference')
-  const { report, pictures } = reference
+  const { report, images } = reference
   if (report.format !== 'asdm-evaluation')
     throw new AsdmError('INVALID_ARGUMENT', `Expected reference to be an evaluation but received ${shown(value)}`)
-  if (pictures.length !== tasks.length)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${tasks.length} images but it has ${pictures.length}`)
+  if (images.length !== tasks.length)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${tasks.length} images but it has ${images.length}`)
   tasks.forEach(({ prompt, seed }, i) => {
-    const other = report.pictures[i]!
+    const other = report.images[i]!
     if (other.prompt !== prompt || other.seed !== seed)
       throw new AsdmError('INVALID_ARGUMENT',
         `Expected image ${i} of the reference to be made of ${shown(prompt)} with seed ${seed} but it was made of ${shown(other.prompt)} `
@@ -204,7 +204,7 @@ function checkReference(value: unknown, tasks: Task[]): Evaluation {
 /** Says before hours of work whether images will have the size of what they are compared with. */
 function checkSizes(sd: StableDiffusion, given: Unchecked, drawings: Drawings | undefined, reference: Evaluation | undefined): void {
   const [width, height] = [given.width ?? sd.sizes.default, given.height ?? sd.sizes.default]
-  for (const [what, other] of [['the drawings', drawings], ["the reference run's", reference?.pictures[0]]] as const)
+  for (const [what, other] of [['the drawings', drawings], ["the reference run's", reference?.images[0]]] as const)
     if (other !== undefined && typeof width === 'number' && typeof height === 'number'
       && (width !== other.width || height !== other.height))
       throw new AsdmError('SHAPE_MISMATCH',
@@ -214,7 +214,7 @@ function checkSizes(sd: StableDiffusion, given: Unchecked, drawings: Drawings | 
 
 interface Times { all: number, text: number, denoise: number, decode: number }
 
-async function makePictures(
+async function makeImages(
   sd: StableDiffusion, tasks: Task[], options: Omit<GenerateOptions, 'prompt'>, onProgress: EvaluateOptions['onProgress'],
 ): Promise<{ images: GeneratedImage[], times: Times[], plan: PlanReport | undefined }> {
   const images: GeneratedImage[] = []
@@ -236,33 +236,33 @@ async function makePictures(
 
 interface Judged {
   /** Of each image and of the drawing asked for. */
-  features: PictureFeatures[]
-  truth: PictureFeatures[]
-  drawings: Picture[]
+  features: ImageFeatures[]
+  truth: ImageFeatures[]
+  drawings: ImagePixels[]
   ranks: number[]
   candidates: Record<string, number>
 }
 
-async function judgePictures(
+async function judgeImages(
   vae: VAE, drawings: Drawings, tasks: Task[], images: GeneratedImage[], { signal, onProgress }: Pick<EvaluateOptions, 'signal' | 'onProgress'>,
 ): Promise<Judged> {
   const { width, height } = images[0]!
   const wanted = tasks.map(({ drawing }) => drawing!)
   const styleOf = (drawing: number): string => drawings.drawings[drawing]!.style
   const styles = new Map([...new Set(wanted.map(styleOf))].map(style => [style, {
-    drawings: drawings.ofStyle(style), features: [] as PictureFeatures[], near: [] as Float32Array[],
+    drawings: drawings.ofStyle(style), features: [] as ImageFeatures[], near: [] as Float32Array[],
   }]))
   const all = [...styles.values()].reduce((sum, style) => sum + style.drawings.length, 0)
   let before = 0
   for (const [name, style] of styles) {
     style.features = await drawings.features(vae, name, {
-      ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'drawings', done: before + done, of: all }),
+      ...(signal && { signal }), onImage: done => onProgress?.({ phase: 'drawings', done: before + done, of: all }),
     })
     style.near = style.features.map(feature => feature.near)
     before += style.drawings.length
   }
-  const own = await pictureFeatures(vae, images.map(({ rgba }) => rgba), { width, height }, {
-    ...(signal && { signal }), onPicture: done => onProgress?.({ phase: 'judge', done, of: images.length }),
+  const own = await imageFeatures(vae, images.map(({ rgba }) => rgba), { width, height }, {
+    ...(signal && { signal }), onImage: done => onProgress?.({ phase: 'judge', done, of: images.length }),
   })
   vae.trim()
   const pixels = await drawings.pixels(wanted)
@@ -283,7 +283,7 @@ async function judgePictures(
 interface Difference { error: number, psnr: number, ssim: number }
 
 /** Each image beside its reference; the rows get their numbers. */
-function compare(images: readonly Picture[], references: readonly Picture[], rows: PictureReport[]): Difference[] {
+function compare(images: readonly ImagePixels[], references: readonly ImagePixels[], rows: ImageReport[]): Difference[] {
   return images.map((image, i) => {
     const [reference, row] = [references[i]!, rows[i]!]
     const difference = { error: meanSquaredError(image, reference), psnr: psnr(image, reference), ssim: ssim(image, reference) }

@@ -10,7 +10,7 @@ const pixelsAtOnce = 2 ** 16
 const gridSide = 4
 
 /** What an image is compared by: pooled means of its latents, as the VAE's encoder gives them, scaled as for the UNet. */
-export interface PictureFeatures {
+export interface ImageFeatures {
   /** 2x2 averages, [C, h/2, w/2] flattened: for the nearest drawing. A last odd row or column is left out. */
   near: Float32Array
   /** Averages over a grid of 4x4, [C,4,4] flattened: for the Fréchet distance, which wants few numbers where images are few. */
@@ -22,18 +22,18 @@ export interface PictureFeatures {
  * @param pixels 3 or 4 bytes a pixel, an image each
  * @throws AsdmError as `vae.encode`, and `SHAPE_MISMATCH` for images with fewer than 4x4 latents
  */
-export async function pictureFeatures(
+export async function imageFeatures(
   vae: VAE, pixels: readonly (Uint8Array | Uint8ClampedArray)[], { width, height }: {
     width: number
     height: number
-  }, { signal, onPicture }: { signal?: AbortSignal | undefined, onPicture?: ((done: number) => void) | undefined } = {},
-): Promise<PictureFeatures[]> {
+  }, { signal, onImage }: { signal?: AbortSignal | undefined, onImage?: ((done: number) => void) | undefined } = {},
+): Promise<ImageFeatures[]> {
   const { factor, config: { scalingFactor, shiftFactor } } = vae
   if (width / factor < gridSide || height / factor < gridSide)
     throw new AsdmError('SHAPE_MISMATCH',
       `Expected images of at least ${gridSide * factor}x${gridSide * factor} pixels for this VAE but received ${width}x${height}`)
   const atOnce = Math.max(1, Math.floor(pixelsAtOnce / (width * height)))
-  const features: PictureFeatures[] = []
+  const features: ImageFeatures[] = []
   for (let begin = 0; begin < pixels.length; begin += atOnce) {
     throwIfAborted(signal)
     const some = pixels.slice(begin, begin + atOnce)
@@ -49,7 +49,7 @@ export async function pictureFeatures(
       const scaled: Tensor = { data: latents.data.map(value => (value - shiftFactor) * scalingFactor), shape: latents.shape }
       features.push({ near: halve(scaled), coarse: toGrid(scaled) })
     }
-    onPicture?.(features.length)
+    onImage?.(features.length)
   }
   return features
 }

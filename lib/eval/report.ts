@@ -28,7 +28,7 @@ export interface Likeness {
 /** What a set of prompts gave. */
 export interface SetReport {
   /** How many. */
-  pictures: number
+  images: number
   /**
    * Share of images to which the drawing asked for is the nearest of its style: by L2 on the encoder's latents, 2x2 pooled. With true
    * drawings only.
@@ -45,7 +45,7 @@ export interface SetReport {
 }
 
 /** One image of an evaluation. */
-export interface PictureReport {
+export interface ImageReport {
   /** Which prompts it belongs to. */
   set: SetName
   /** What it was made of. */
@@ -106,7 +106,7 @@ export interface EvaluationReport {
   /** Varies from run to run. */
   measured: {
     /** Milliseconds of one image: medians over the images, without the first one, which also lays out memory. */
-    msPerPicture: {
+    msPerImage: {
       /** From the request to the image. */
       all: number
       /** Of that the text encoder. */
@@ -120,5 +120,5 @@ export interface EvaluationReport {
     peakBytes: number
   }
   /** The images in the order in which they were made. */
-  pictures: readonly PictureReport[]
+  images: readonly ImageReport[]
 }

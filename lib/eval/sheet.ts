@@ -2,7 +2,7 @@ import { AsdmError } from '../base/errors'
 import { encodePng } from '../image/png/encode'
 import { checkEvaluation } from './check'
 import type { Evaluation } from './evaluate'
-import type { Picture } from './pictures'
+import type { ImagePixels } from './likeness'
 
 /** Images beside each other. */
 const columns = 16
@@ -11,7 +11,7 @@ const cellSide = 128
 const gap = 4
 const barHeight = 6
 /** Most images of a set that are shown. */
-const maxPictures = 192
+const maxImages = 192
 
 const white = [255, 255, 255]
 /** Below an image: the drawing asked for is the nearest one, among the five nearest, or neither. */
@@ -24,21 +24,21 @@ const marks = { first: [46, 158, 63], fifth: [224, 160, 0], miss: [208, 48, 48] 
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH` for what is no evaluation
  */
 export async function contactSheet(evaluation: Evaluation, reference?: Evaluation): Promise<Buffer> {
-  const { report, pictures, drawings } = checkEvaluation(evaluation, 'the evaluation')
-  const others = reference === undefined ? undefined : checkEvaluation(reference, 'the reference').pictures
-  if (others !== undefined && others.length !== pictures.length)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${pictures.length} images but it has ${others.length}`)
-  const { width, height } = pictures[0]!
+  const { report, images, drawings } = checkEvaluation(evaluation, 'the evaluation')
+  const others = reference === undefined ? undefined : checkEvaluation(reference, 'the reference').images
+  if (others !== undefined && others.length !== images.length)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a reference of ${images.length} images but it has ${others.length}`)
+  const { width, height } = images[0]!
   const longer = Math.max(width, height)
   const [shrink, grow] = [Math.ceil(longer / cellSide), Math.max(1, Math.floor(cellSide / longer))]
   const [w, h] = [Math.floor(width / shrink) * grow, Math.floor(height / shrink) * grow]
-  const rows: { shown: readonly (readonly Picture[])[], ranks: (number | undefined)[] }[] = []
-  for (const set of new Set(report.pictures.map(picture => picture.set))) {
-    const own = report.pictures.flatMap((picture, i) => (picture.set === set ? [i] : [])).slice(0, maxPictures)
+  const rows: { shown: readonly (readonly ImagePixels[])[], ranks: (number | undefined)[] }[] = []
+  for (const set of new Set(report.images.map(image => image.set))) {
+    const own = report.images.flatMap((image, i) => (image.set === set ? [i] : [])).slice(0, maxImages)
     for (let at = 0; at < own.length; at += columns) {
       const some = own.slice(at, at + columns)
-      const shown = [pictures, drawings, others].flatMap(list => (list === undefined ? [] : [some.map(i => list[i]!)]))
-      rows.push({ shown, ranks: some.map(i => report.pictures[i]!.rank) })
+      const shown = [images, drawings, others].flatMap(list => (list === undefined ? [] : [some.map(i => list[i]!)]))
+      rows.push({ shown, ranks: some.map(i => report.images[i]!.rank) })
     }
   }
   const groupHeight = (lines: number): number => lines * (h + gap) + barHeight + 3 * gap
@@ -48,7 +48,7 @@ export async function contactSheet(evaluation: Evaluation, reference?: Evaluatio
   for (const { shown, ranks } of rows) {
     shown.forEach((line, k) => {
       const top = y + k * (h + gap) + (k > 0 ? barHeight : 0)
-      line.forEach((picture, column) => sheet.draw(picture, gap + column * (w + gap), top, shrink, grow))
+      line.forEach((image, column) => sheet.draw(image, gap + column * (w + gap), top, shrink, grow))
     })
     ranks.forEach((rank, column) => {
       if (rank !== undefined)
@@ -73,7 +73,7 @@ class Sheet {
   }
 
   /** Squares of `shrink` pixels are averaged, the averages repeated `grow` times each way. */
-  draw({ rgba, width, height }: Picture, left: number, top: number, shrink: number, grow: number): void {
+  draw({ rgba, width, height }: ImagePixels, left: number, top: number, shrink: number, grow: number): void {
     for (let y = 0; y + shrink <= height; y += shrink) for (let x = 0; x + shrink <= width; x += shrink) {
       const sums = [0, 0, 0]
       for (let j = 0; j < shrink; j++)

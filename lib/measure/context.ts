@@ -2,7 +2,7 @@ import type { DType } from '../components/options'
 import type { Checkpoint } from '../model/part'
 import type { ForwardShape } from '../native/binding'
 import type { ContenderSpec } from './contender'
-import type { PicturePeer } from './pictures'
+import type { ImagePeer } from './images'
 import type { BenchPart, BenchReport, Suite } from './report'
 import type { WorkerTask } from './worker'
 
@@ -12,14 +12,14 @@ export interface Peers {
   absent: { name: string, absent: string }[]
 }
 
-/** Programs that make whole images only, see {@link PicturePeer}. Exported for tests and scripts. */
-export interface PicturePeers {
-  found: PicturePeer[]
+/** Programs that make whole images only, see {@link ImagePeer}. Exported for tests and scripts. */
+export interface ImagePeers {
+  found: ImagePeer[]
   absent: { name: string, absent: string }[]
 }
 
 /** What there is to make for them. Exported for tests and scripts. */
-export interface PictureRequest {
+export interface ImageRequest {
   checkpoint: Checkpoint
   /** The folder for files. */
   work: string
@@ -50,12 +50,12 @@ export interface BenchOptions {
   runs: number
   plans: readonly string[]
   /** Images for a plan's likeness. */
-  pictures: number
+  images: number
   /** Where models and files go. */
   work: string
   findPeers?: ((request: PeerRequest) => Promise<Peers>) | undefined
   /** For the suite `pipeline`; the names are for saying that they take no part in others. */
-  picturePeers?: { names: readonly string[], find(request: PictureRequest): Promise<PicturePeers> } | undefined
+  imagePeers?: { names: readonly string[], find(request: ImageRequest): Promise<ImagePeers> } | undefined
   commit?: string | undefined
   signal?: AbortSignal | undefined
   onProgress: (what: string) => void
@@ -67,7 +67,7 @@ export interface BenchContext extends BenchOptions {
   report: BenchReport
   dtypes: readonly DType[]
   /** A process of ours. */
-  worker(part: WorkerTask['part'], dtype: DType, other?: Partial<Pick<WorkerTask, 'cpu' | 'model' | 'picture'>>): ContenderSpec
+  worker(part: WorkerTask['part'], dtype: DType, other?: Partial<Pick<WorkerTask, 'cpu' | 'model' | 'image'>>): ContenderSpec
   /** Writes a part's inputs and gives their name in the folder. */
   inputs(part: BenchPart): Promise<{ name: string, input: ForwardShape }>
 }

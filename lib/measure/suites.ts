@@ -5,7 +5,7 @@ import { loadAddon } from '../native/load'
 import { Contender, type Answer } from './contender'
 import { contest } from './contest'
 import type { BenchContext } from './context'
-import { pictureContest, pictureTask } from './pictures'
+import { imageContest, imageTask } from './images'
 import { blockOf, kindOf, layerOf, mergePasses, rollUp, shapeOf, wholeOf } from './profile'
 import type { BenchOps, BenchPart, BenchPlan, Suite } from './report'
 import type { Peaks } from './roofline'
@@ -36,9 +36,9 @@ export async function runSuites(context: BenchContext, tellPeaks: (peaks: Peaks)
     else if (suite === 'pipeline') await pipelineSuite(context)
     else await plansSuite(context)
   }
-  const { report, suites, picturePeers } = context
+  const { report, suites, imagePeers } = context
   if (suites.includes('unet') && !suites.includes('pipeline'))
-    for (const name of picturePeers?.names ?? [])
+    for (const name of imagePeers?.names ?? [])
       report.peers.push({ name, absent: 'it makes whole images only, so it takes part in the suite pipeline.' })
   // What gave another result has no time.
   report.ops = report.ops.filter(({ part, dtype }) => report.checks.every(({ name, ok }) => ok || name !== `${part} asdm ${dtype}`))
@@ -111,12 +111,12 @@ async function partSuite(context: BenchContext, suite: 'ops' | 'unet' | 'pipelin
 async function pipelineSuite(context: BenchContext): Promise<void> {
   await partSuite(context, 'pipeline', 'vae-decoder')
   const { report, checkpoint } = context
-  const { found, absent } = await context.picturePeers?.find({
+  const { found, absent } = await context.imagePeers?.find({
     checkpoint, work: context.work, threads: context.threads, signal: context.signal,
   })
   ?? { found: [], absent: [] }
   report.peers.push(...found.map(({ name, dtype }) => ({ name: `${name} ${dtype}` })), ...absent)
-  const task = pictureTask(report.shape, report.size, checkpoint.schedulerConfig)
+  const task = imageTask(report.shape, report.size, checkpoint.schedulerConfig)
   const side = checkpoint.unet.config.sampleSize
   const count = (shape: NativeModelSpec, input: ForwardShape): number => {
     const model = loadAddon().createModel(shape, { dtype: 'fp32', threads: 1, cpu: context.cpu })
@@ -124,8 +124,8 @@ async function pipelineSuite(context: BenchContext): Promise<void> {
     model.dispose()
     return macs
   }
-  await pictureContest({
-    report, task, worker: dtype => context.worker('pipeline', dtype, { picture: task }), dtypes: context.dtypes, peers: found,
+  await imageContest({
+    report, task, worker: dtype => context.worker('pipeline', dtype, { image: task }), dtypes: context.dtypes, peers: found,
     macs: {
       unet: count({
         kind: 'unet', config: checkpoint.unet.config,
@@ -170,7 +170,7 @@ async function plansSuite(context: BenchContext): Promise<void> {
     for (const row of rows) {
       context.onProgress(`plans: images with ${row.plan}`)
       const { psnr, ssim } = await contender.ask(
-        `quality ${row.plan.replace(/\s+/g, '')} 20 ${context.pictures}`,
+        `quality ${row.plan.replace(/\s+/g, '')} 20 ${context.images}`,
       ) as Answer & { psnr: number, ssim: number }
       Object.assign(row, { psnr, ssim })
     }

@@ -15,7 +15,7 @@ import type { Step } from '../progress'
 import { StableDiffusion } from '../stable-diffusion'
 import { mostRunsOfTurn, turnMs } from './contest'
 import { timeLoading } from './loading'
-import type { PictureTask } from './pictures'
+import type { ImageTask } from './images'
 import { timePlanOf } from './plan-speed'
 import type { BenchPhases } from './report'
 import { measurePeaks } from './roofline'
@@ -31,7 +31,7 @@ export interface WorkerTask {
   threads: number
   cpu: string
   /** What a pipeline makes. */
-  picture?: PictureTask
+  image?: ImageTask
 }
 
 const task = JSON.parse(process.argv[2]!) as WorkerTask
@@ -123,7 +123,7 @@ class PipelineWorker {
 
   /** The image that the task asks for, into a file, and how long each phase took. */
   async generate(file: string): Promise<Reply> {
-    const { size, ...options } = task.picture!
+    const { size, ...options } = task.image!
     const phases: BenchPhases = { text: 0, denoise: 0, step: 0, decode: 0 }
     const onProgress = (step: Step): void => {
       if (step.phase === 'text' || step.phase === 'denoise' || step.phase === 'decode') phases[step.phase] += step.ms

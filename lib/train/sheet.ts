@@ -49,10 +49,10 @@ async function grid(rows: readonly (readonly Drawn[])[]): Promise<Buffer> {
   const columns = Math.max(...rows.map(row => row.length))
   const [w, h] = [columns * (width + gap) + gap, rows.length * (height + gap) + gap]
   const rgba = new Uint8ClampedArray(4 * w * h).fill(255)
-  rows.forEach((row, j) => row.forEach((picture, i) => {
+  rows.forEach((row, j) => row.forEach((image, i) => {
     for (let y = 0; y < height; y++) {
       const at = 4 * ((gap + j * (height + gap) + y) * w + gap + i * (width + gap))
-      rgba.set(picture.rgba.subarray(4 * y * width, 4 * (y + 1) * width), at)
+      rgba.set(image.rgba.subarray(4 * y * width, 4 * (y + 1) * width), at)
     }
   }))
   return encodePng(rgba, w, h, { Software: 'asdm' })

@@ -33,8 +33,8 @@ test('eval prints a table, or JSON that is the same each time; a run that was wr
   t.true(first.stdout.endsWith(`\n${fs.realpathSync(path.join(folder, 'runs', 'full'))}\n`))
   const report = fs.readFileSync(path.join(folder, 'runs', 'full', 'report.json'), 'utf8')
   t.deepEqual(withoutTimes((await asdm(folder, ...args, '--json', '--threads', '1')).stdout), withoutTimes(report))
-  t.deepEqual(fs.readdirSync(path.join(folder, 'runs', 'full', 'pictures')), ['00000.png', '00001.png', '00002.png', '00003.png'])
-  t.is(await readSettings(path.join(folder, 'runs', 'full', 'pictures', '00000.png')), undefined)
+  t.deepEqual(fs.readdirSync(path.join(folder, 'runs', 'full', 'images')), ['00000.png', '00001.png', '00002.png', '00003.png'])
+  t.is(await readSettings(path.join(folder, 'runs', 'full', 'images', '00000.png')), undefined)
 
   const planned = ['--plan', 'deepcache:2,0', '--json']
   const [against, plain] = await Promise.all([
@@ -61,7 +61,7 @@ test('without drawings there are prompts: given, or built in', async t => {
   )
   t.is(given.code, 0, given.stderr)
   const report = JSON.parse(given.stdout) as EvaluationReport
-  t.deepEqual(report.pictures.map(({ prompt, seed }) => [prompt, seed]), [['a cat', 3], [' a dog, left ', 4]])
+  t.deepEqual(report.images.map(({ prompt, seed }) => [prompt, seed]), [['a cat', 3], [' a dog, left ', 4]])
   t.deepEqual(Object.keys(report.sets), ['prompts'])
   const built = await asdm(folder, 'eval', fixture('sd15-tiny'), '-n', '2', '-s', '1', '-W', '32', '-H', '32')
   t.regex(built.stdout, /^prompts +2$/m)

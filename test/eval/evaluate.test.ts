@@ -4,9 +4,9 @@ import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
 import { Drawings } from '../../lib/eval/drawings'
 import { evaluate, type EvaluateProgress, type Evaluation } from '../../lib/eval/evaluate'
-import { pictureFeatures, rankOf } from '../../lib/eval/features'
+import { imageFeatures, rankOf } from '../../lib/eval/features'
 import { loadEvaluation, saveEvaluation } from '../../lib/eval/files'
-import { psnr, ssim } from '../../lib/eval/pictures'
+import { psnr, ssim } from '../../lib/eval/likeness'
 import { contactSheet } from '../../lib/eval/sheet'
 import { withAlpha } from '../../lib/image/pixels'
 import { decodePng } from '../../lib/image/png/decode'
@@ -29,17 +29,17 @@ test('drawings are their own nearest ones', async t => {
   const folder = temporaryFolder(t)
   makeDrawings(folder)
   const drawings = await Drawings.open(folder)
-  const features = (await pictureFeatures(sd.vae, await drawings.pixels(drawings.ofStyle('flat')), drawings)).map(({ near }) => near)
+  const features = (await imageFeatures(sd.vae, await drawings.pixels(drawings.ofStyle('flat')), drawings)).map(({ near }) => near)
   t.deepEqual(features.map((feature, i) => rankOf(i, feature, features)), [1, 1, 1, 1, 1, 1])
   t.is(features[0].length, 4 * 8 * 8)
   // A batch of one, and RGBA, change nothing.
   const rgba = Uint8Array.from({ length: 4 * 64 * 64 }, (_, i) => (i % 4 === 3 ? 9 : 0))
   const [pixels] = await drawings.pixels([2])
   for (let i = 0; i < 64 * 64; i++) rgba.set(pixels.subarray(3 * i, 3 * i + 3), 4 * i)
-  t.is(maxAbsDiff((await pictureFeatures(sd.vae, [rgba], drawings))[0].near, features[2]), 0)
+  t.is(maxAbsDiff((await imageFeatures(sd.vae, [rgba], drawings))[0].near, features[2]), 0)
 })
 
-test('an evaluation against drawings says the same each time, and its pictures are what generate makes', async t => {
+test('an evaluation against drawings says the same each time, and its images are what generate makes', async t => {
   const folder = temporaryFolder(t)
   makeDrawings(folder)
   const progress: EvaluateProgress[] = []
@@ -47,15 +47,15 @@ test('an evaluation against drawings says the same each time, and its pictures a
     ...options, drawings: folder, count: 3, about: { model: 'emoji' }, onProgress: each => progress.push(each),
   })
   const { report } = first
-  t.deepEqual(report.pictures.map(({ set, style, name, seed }) => [set, style, name, seed]), [
+  t.deepEqual(report.images.map(({ set, style, name, seed }) => [set, style, name, seed]), [
     ['seen', 'render', 'thing-4', 1000], ['seen', 'render', 'thing-3', 1001], ['seen', 'render', 'thing-1', 1002],
     ['heldOut', 'flat', 'thing-2', 1003], ['heldOut', 'flat', 'thing-5', 1004], ['heldOut', 'render', 'thing-2', 1005],
   ])
-  t.deepEqual(Object.entries(report.sets).map(([name, set]) => [name, set.pictures]), [['seen', 3], ['heldOut', 3], ['all', 6]])
+  t.deepEqual(Object.entries(report.sets).map(([name, set]) => [name, set.images]), [['seen', 3], ['heldOut', 3], ['all', 6]])
   t.deepEqual(report.drawings, { sha256: 'ab'.repeat(32), candidates: { render: 6, flat: 6 } })
   t.deepEqual(report.about, { model: 'emoji' })
   for (const [name, set] of Object.entries(report.sets)) {
-    const ranks = report.pictures.filter(each => name === 'all' || each.set === name).map(({ rank }) => rank as number)
+    const ranks = report.images.filter(each => name === 'all' || each.set === name).map(({ rank }) => rank as number)
     t.true(ranks.every(rank => rank >= 1 && rank <= 6))
     t.is(set.top1, ranks.filter(rank => rank === 1).length / ranks.length)
     t.is(set.top5, ranks.filter(rank => rank <= 5).length / ranks.length)
@@ -63,15 +63,15 @@ test('an evaluation against drawings says the same each time, and its pictures a
     t.is(set.likeness, undefined)
   }
   for (const i of [0, 5]) {
-    const { prompt, seed } = report.pictures[i]
+    const { prompt, seed } = report.images[i]
     const [image] = await sd.generate({ ...options, prompt, seed })
-    t.is(maxAbsDiff(image.rgba, first.pictures[i].rgba), 0)
+    t.is(maxAbsDiff(image.rgba, first.images[i].rgba), 0)
   }
   const [drawing] = await (await Drawings.open(folder)).pixels([10])
   t.deepEqual([...first.drawings![0].rgba.slice(4 * 2080, 4 * 2080 + 4)], [...drawing.slice(3 * 2080, 3 * 2080 + 3), 255])
   t.deepEqual(progress.filter(each => each.phase === 'generate').map(each => each.done), [1, 2, 3, 4, 5, 6])
   t.deepEqual(progress[progress.length - 1], { phase: 'judge', done: 6, of: 6 })
-  t.true(report.measured.msPerPicture.all >= report.measured.msPerPicture.denoise && report.measured.msPerPicture.denoise > 0)
+  t.true(report.measured.msPerImage.all >= report.measured.msPerImage.denoise && report.measured.msPerImage.denoise > 0)
   t.true(report.measured.peakBytes > 50e6)
   t.true(report.memory.unet > 0 && report.memory.kept === 0)
 
@@ -102,11 +102,11 @@ test('a reference run: equal runs are equal, others are as far off as PSNR and S
   t.is(reference.report.drawings, undefined)
   const again = await evaluate(tiny, { prompts, steps: 4, seed: 5, reference })
   t.deepEqual(again.report.sets.prompts?.likeness, { psnr: { mean: 100, least: 100, pooled: null }, ssim: { mean: 1, least: 1 }, equal: 3 })
-  t.deepEqual(again.report.pictures.map(row => row.psnr), [null, null, null])
+  t.deepEqual(again.report.images.map(row => row.psnr), [null, null, null])
   const planned = await evaluate(tiny, { prompts, steps: 4, seed: 5, plan: 'deepcache:2,0', reference })
   const { likeness } = planned.report.sets.prompts!
-  const expected = planned.pictures.map((picture, i) =>
-    ({ psnr: psnr(picture, reference.pictures[i]), ssim: ssim(picture, reference.pictures[i]) }))
+  const expected = planned.images.map((image, i) =>
+    ({ psnr: psnr(image, reference.images[i]), ssim: ssim(image, reference.images[i]) }))
   t.true(expected.every(each => each.psnr > 10 && each.psnr < 90))
   t.is(likeness!.psnr.least, Math.min(...expected.map(each => each.psnr)))
   t.is(likeness!.ssim.least, Math.min(...expected.map(each => each.ssim)))
@@ -116,7 +116,7 @@ test('a reference run: equal runs are equal, others are as far off as PSNR and S
       255 ** 2 / 10 ** (likeness!.psnr.pooled! / 10) - expected.reduce((sum, each) => sum + 255 ** 2 / 10 ** (each.psnr / 10) / 3, 0),
     ) < 1e-6,
   )
-  t.deepEqual(planned.report.pictures.map(row => row.ssim), expected.map(each => each.ssim))
+  t.deepEqual(planned.report.images.map(row => row.ssim), expected.map(each => each.ssim))
   t.true(planned.report.memory.kept > 0)
   t.is(planned.report.settings.plan?.name, 'deepcache:2,0')
   t.is(planned.report.reference?.settings.plan, undefined)
@@ -134,7 +134,7 @@ test('a reference run: equal runs are equal, others are as far off as PSNR and S
   // Saved and read again it is the same.
   const folder = path.join(temporaryFolder(t), 'deep', 'run')
   t.is(await saveEvaluation(reference, folder), folder)
-  t.deepEqual(fs.readdirSync(folder).sort(), ['pictures', 'report.json', 'sheet.png'])
+  t.deepEqual(fs.readdirSync(folder).sort(), ['images', 'report.json', 'sheet.png'])
   const loaded = await loadEvaluation(folder)
   t.deepEqual(loaded.report, JSON.parse(JSON.stringify(reference.report)))
   t.deepEqual(numbers(await evaluate(tiny, { prompts, steps: 4, seed: 5, plan: 'deepcache:2,0', reference: loaded })), numbers(planned))
@@ -156,44 +156,44 @@ test('a broken run is no reference', async t => {
     return (await t.throwsAsync(loadEvaluation(folder), { instanceOf: AsdmError }))?.code
   }
   for (const json of [
-    {}, { ...report, version: 9 }, { ...report, pictures: [] }, { ...report, pictures: [null] },
-    { ...report, pictures: [{ prompt: 'x', seed: 'y' }] }, { ...report, settings: { width: 65, height: 64 } },
+    {}, { ...report, version: 9 }, { ...report, images: [] }, { ...report, images: [null] },
+    { ...report, images: [{ prompt: 'x', seed: 'y' }] }, { ...report, settings: { width: 65, height: 64 } },
     { ...report, settings: undefined },
   ])
     t.is(await refused(json), 'BAD_JSON', JSON.stringify(json).slice(0, 200))
-  t.is(await refused({ ...report, pictures: [...report.pictures, ...report.pictures] }), 'FILE_NOT_FOUND')
-  fs.truncateSync(path.join(folder, 'pictures', '00001.png'), 100)
+  t.is(await refused({ ...report, images: [...report.images, ...report.images] }), 'FILE_NOT_FOUND')
+  fs.truncateSync(path.join(folder, 'images', '00001.png'), 100)
   t.is(await refused(report), 'FILE_READ')
   t.is((await t.throwsAsync(loadEvaluation(path.join(folder, 'none')), { instanceOf: AsdmError }))?.code, 'FILE_NOT_FOUND')
 })
 
-test('the sheet shows every picture, its mark, its drawing and its reference', async t => {
+test('the sheet shows every image, its mark, its drawing and its reference', async t => {
   const folder = temporaryFolder(t)
   makeDrawings(folder)
   const evaluation = await evaluate(sd, { ...options, drawings: folder, count: 2 })
   const sheet = async (reference?: Evaluation) =>
     withAlpha(await decodePng(await contactSheet(evaluation, reference), 'the sheet', () => {}))
-  // Two groups of two pictures, each twice as large: a row of pictures, marks, a row of drawings.
+  // Two groups of two images, each twice as large: a row of images, marks, a row of drawings.
   const { width, height, rgba } = await sheet()
   t.deepEqual([width, height], [2 * 132 + 4, 2 * (2 * 132 + 6 + 12) + 4])
   const at = (x: number, y: number): number[] => [...rgba.slice(4 * (y * width + x), 4 * (y * width + x) + 3)]
   const pixel = ({ rgba }: { rgba: ArrayLike<number> }, x: number, y: number): number[] => [0, 1, 2].map(c => rgba[4 * (64 * y + x) + c])
   for (const [x, y] of [[0, 0], [31, 20], [63, 63]]) for (const i of [0, 1, 2, 3]) {
     const [left, top] = [4 + (i % 2) * 132, 4 + Math.floor(i / 2) * 282]
-    t.deepEqual(at(left + 2 * x + 1, top + 2 * y), pixel(evaluation.pictures[i], x, y))
+    t.deepEqual(at(left + 2 * x + 1, top + 2 * y), pixel(evaluation.images[i], x, y))
     t.deepEqual(at(left + 2 * x, top + 138 + 2 * y + 1), pixel(evaluation.drawings![i], x, y))
   }
   const color = (rank: number): number[] => (rank === 1 ? [46, 158, 63] : rank <= 5 ? [224, 160, 0] : [208, 48, 48])
-  t.deepEqual(at(10, 4 + 128 + 2), color(evaluation.report.pictures[0].rank!))
+  t.deepEqual(at(10, 4 + 128 + 2), color(evaluation.report.images[0].rank!))
   t.is((await sheet(evaluation)).height, height + 2 * 132)
-  // Large pictures are averaged down.
+  // Large images are averaged down.
   const [large, small] = [512, 128]
-  const picture = {
+  const image = {
     width: large, height: large, rgba: new Uint8ClampedArray(4 * large * large).map((_, i) => (Math.floor(i / 4) % 4 < 2 ? 200 : 100)),
   }
   const down = withAlpha(
     await decodePng(await contactSheet({
-      report: { ...evaluation.report, pictures: [{ set: 'prompts', prompt: 'x', seed: 1 }] }, pictures: [picture],
+      report: { ...evaluation.report, images: [{ set: 'prompts', prompt: 'x', seed: 1 }] }, images: [image],
     }), 'the sheet', () => {}),
   )
   t.is(down.width, small + 8)
@@ -212,7 +212,7 @@ test('wrong arguments are refused; a signal stops it', async t => {
   ])
     t.is(await code(given), 'INVALID_ARGUMENT', JSON.stringify(given))
   t.is(await code({}, {}), 'INVALID_ARGUMENT')
-  // Before any picture is made.
+  // Before any image is made.
   let made = 0
   t.is(await code({ ...options, drawings: folder, width: 96, height: 96, count: 1, onProgress: () => made++ }), 'SHAPE_MISMATCH')
   t.is(made, 0)
@@ -230,5 +230,5 @@ test('wrong arguments are refused; a signal stops it', async t => {
       phase,
     )
   }
-  t.is((await evaluate(sd, { ...options, steps: 1, prompts: ['x'] })).pictures.length, 1)
+  t.is((await evaluate(sd, { ...options, steps: 1, prompts: ['x'] })).images.length, 1)
 })

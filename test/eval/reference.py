@@ -1,4 +1,4 @@
-"""Makes reference.json: what scikit-image and SciPy give for the pictures and vectors of references.ts. Needs numpy, scipy, scikit-image.
+"""Makes reference.json: what scikit-image and SciPy give for the images and vectors of references.ts. Needs numpy, scipy, scikit-image.
 
     python test/eval/reference.py > test/eval/reference.json
 """
@@ -12,8 +12,8 @@ import skimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 
-def picture(kind, width, height):
-    """The pictures of references.ts, [H,W,3] uint8."""
+def image(kind, width, height):
+    """The images of references.ts, [H,W,3] uint8."""
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     base = (x * 7 + y * 13 + c * 50 + ((x * x + 3 * x * y + y * y) % 31) * 5) % 256
     if kind == "base":
@@ -53,7 +53,7 @@ def main():
     pairs = []
     for width, height in [(11, 11), (16, 12), (37, 23), (64, 64)]:
         for kind in ["noisy", "inverted", "flat", "faint"]:
-            one, two = picture("base", width, height), picture(kind, width, height)
+            one, two = image("base", width, height), image(kind, width, height)
             similarity = structural_similarity(luma(one), luma(two), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
             pairs.append({"width": width, "height": height, "kind": kind, "psnr": float(peak_signal_noise_ratio(one, two, data_range=255)), "ssim": float(similarity)})
     distances = []

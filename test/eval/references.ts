@@ -1,15 +1,15 @@
 import fs from 'node:fs'
-import type { Picture } from '../../lib/eval/pictures'
+import type { ImagePixels } from '../../lib/eval/likeness'
 import { repoPath } from '../support/fixtures'
 
-/** What scikit-image and SciPy give; made by reference.py, which has the same pictures and vectors. */
+/** What scikit-image and SciPy give; made by reference.py, which has the same images and vectors. */
 export const reference = JSON.parse(fs.readFileSync(repoPath('test', 'eval', 'reference.json'), 'utf8')) as {
   pairs: { width: number, height: number, kind: string, psnr: number, ssim: number }[]
   distances: { counts: [number, number], size: number, distance: number }[]
 }
 
-/** A picture of a kind that reference.py has too; alpha varies and must not count. */
-export function picture(kind: string, width: number, height: number): Picture {
+/** An image of a kind that reference.py has too; alpha varies and must not count. */
+export function image(kind: string, width: number, height: number): ImagePixels {
   const value = (x: number, y: number, c: number): number => {
     const base = (x * 7 + y * 13 + c * 50 + ((x * x + 3 * x * y + y * y) % 31) * 5) % 256
     if (kind === 'base') return base

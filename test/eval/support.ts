@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 
-/** Simple drawings of two styles, as `npm run emoji:data` lays them out: a folder with 2 x `count` pictures of 64x64 pixels. */
+/** Simple drawings of two styles, as `npm run emoji:data` lays them out: a folder with 2 x `count` images of 64x64 pixels. */
 export function makeDrawings(folder: string, count = 6): Record<string, any> {
   fs.mkdirSync(folder, { recursive: true })
   const side = 64

@@ -14,7 +14,7 @@ export interface Surroundings { sd: asdm.StableDiffusion, disposed: asdm.StableD
 
 const none = (): unknown[] => []
 const tensor = (...shape: number[]): asdm.Tensor => ({ data: new Float32Array(shape.reduce((a, b) => a * b)), shape })
-const picture = () => ({ rgba: new Uint8ClampedArray(16 * 16 * 4), width: 16, height: 16 })
+const pixels = () => ({ rgba: new Uint8ClampedArray(16 * 16 * 4), width: 16, height: 16 })
 const plan = () => ({
   version: 1, rules: [{ inherit: ['mid_block'], when: { mode: 'uniform', every: 2 } }], guidance: { otherwise: 'conditional',
     when: { mode: 'window', from: 0, to: 1 } },
@@ -34,8 +34,8 @@ function scoreReport(): Record<string, unknown> {
 
 function evaluation(): Record<string, unknown> {
   return {
-    report: { format: 'asdm-evaluation', version: 1, about: {}, settings: {}, pictures: [{ set: 'prompts', prompt: 'x', seed: 1 }],
-      sets: {} }, pictures: [picture()],
+    report: { format: 'asdm-evaluation', version: 1, about: {}, settings: {}, images: [{ set: 'prompts', prompt: 'x', seed: 1 }],
+      sets: {} }, images: [pixels()],
   }
 }
 
@@ -102,8 +102,8 @@ export function functions({ sd, disposed, folder, png }: Surroundings): Record<s
     },
     loadEvaluation: { call: asdm.loadEvaluation, args: () => [to('evaluation')] },
     saveEvaluation: { call: asdm.saveEvaluation as Call, args: () => [evaluation(), to('evaluation'), evaluation()] },
-    psnr: { call: asdm.psnr, args: () => [picture(), picture()] },
-    ssim: { call: asdm.ssim, args: () => [picture(), picture()] },
+    psnr: { call: asdm.psnr, args: () => [pixels(), pixels()] },
+    ssim: { call: asdm.ssim, args: () => [pixels(), pixels()] },
     contactSheet: { call: asdm.contactSheet as Call, args: () => [evaluation(), evaluation()] },
     pullModel: {
       call: asdm.pullModel as Call,
@@ -173,7 +173,7 @@ export function classes({ sd, drawings, folder }: Surroundings): Record<string, 
     },
     GeneratedImage: {
       make: () => new asdm.GeneratedImage(new Uint8ClampedArray(16 * 16 * 4), 16, 16, settings() as any),
-      members: { ...image, 'seed': none, 'toJSON': none, 'from': () => [{ ...picture(), settings: settings() }],
+      members: { ...image, 'seed': none, 'toJSON': none, 'from': () => [{ ...pixels(), settings: settings() }],
         'new': () => [new Uint8ClampedArray(16 * 16 * 4), 16, 16, settings()] },
     },
     RgbaImage: { make: () => new asdm.RgbaImage(new Uint8ClampedArray(16 * 16 * 4), 16, 16), members: image },

@@ -16,7 +16,7 @@ codes.delete('INTERNAL') // a bug in asdm
 const names = [
   'prompt', 'steps', 'seed', 'data', 'shape', 'rgba', 'width', 'height', 'settings', 'version', 'rules', 'inherit', 'every', 'signal',
   'onProgress', 'sample', 'timestep', 'encoderHiddenStates', 'batch', 'length', 'config', 'download', 'checkpoints', 'target', 'rest',
-  'units', 'report', 'pictures', 'full', 'early', 'late', 'threshold', 'prefix', 'folder', '_class_name', 'num_train_timesteps', 'noise',
+  'units', 'report', 'images', 'full', 'early', 'late', 'threshold', 'prefix', 'folder', '_class_name', 'num_train_timesteps', 'noise',
   'eta', 'strength', 'padToken', 'specialTokens', 'part', 'unets', 'stochastic', 'mutual', 'from', 'to', 'quality', 'format',
 ]
 

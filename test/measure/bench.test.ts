@@ -359,7 +359,7 @@ test('asdm bench --shape emoji --suite unet, as JSON; hostile names stay text', 
       name: 'unet fp32 / <b>', value: 1, limit: 0.9, unit: 'ratio', met: false,
       missedBy: { part: 'unet', dtype: 'fp32', allowedMs: 9, excessMs: 1, ops: [{ name: '<s>', dtype: 'bf16', ms: 5, allowedMs: 4 }] },
     }],
-    checks: [...report.checks, { name: 'picture <u>', against: '<p>', difference: 0.01, psnr: 41.27, limit: 0.1, ok: true }],
+    checks: [...report.checks, { name: 'image <u>', against: '<p>', difference: 0.01, psnr: 41.27, limit: 0.1, ok: true }],
     notes: ['a <b> & "c"'], peers: [{ name: '<img src=x>', absent: '\'"' }],
     cases: [
       ...report.cases, timed({ contender: '<svg onload="x">', ours: false }),

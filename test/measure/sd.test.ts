@@ -1,9 +1,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
-import { findSd, makePicture, sdArguments, sdModel, sdPeer } from '../../bench/peers/sd'
+import { findSd, makeImage, sdArguments, sdModel, sdPeer } from '../../bench/peers/sd'
 import { isSdHelp, parseSdOutput, sdVersion } from '../../bench/peers/sd-output'
-import { pictureTask, type PictureTask } from '../../lib/measure/pictures'
+import { imageTask, type ImageTask } from '../../lib/measure/images'
 import { readSafetensorsHeader } from '../../lib/files/safetensors'
 import { encodePng } from '../../lib/image/png/encode'
 import { openCheckpoint } from '../../lib/model/checkpoint'
@@ -11,7 +11,7 @@ import { aborts } from '../support/aborts'
 import { fixture } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
 
-/** What `sd-cli` of master-827-97d2990 printed for a picture of 128x128, without the lines that say nothing of times. */
+/** What `sd-cli` of master-827-97d2990 printed for an image of 128x128, without the lines that say nothing of times. */
 const recorded = [
   "[INFO ] stable-diffusion.cpp:713  - loading model from 'm'",
   '\r  |##########                                        | 212/1130 - 1.08GB/s\x1b[K\r  '
@@ -92,17 +92,17 @@ posix('the binary is found on the PATH or by name, and must be the right one', t
   t.regex(findSd('other', both) as string, /no other on the PATH/)
 })
 
-const task: PictureTask = pictureTask('sd15', 16, {
+const task: ImageTask = imageTask('sd15', 16, {
   _class_name: 'PNDMScheduler', beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', skip_prk_steps: true,
 })
 
-test('the picture is the same for all: Euler over even steps, of the checkpoint\'s noise', t => {
+test('the image is the same for all: Euler over even steps, of the checkpoint\'s noise', t => {
   t.deepEqual(task.sampler, {
     _class_name: 'EulerDiscreteScheduler', beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear',
     timestep_spacing: 'linspace',
   })
   t.is(task.steps, 2)
-  t.like(pictureTask('emoji', 64, {}), { steps: 20, sampler: undefined })
+  t.like(imageTask('emoji', 64, {}), { steps: 20, sampler: undefined })
   const args = sdArguments({ help: '' }, 'm', task, 'o.png', 3).join(' ')
   for (const part of [
     '--model m', '--seed 7', '--steps 2', '--cfg-scale 7.5', '--width 16', '--sampling-method euler --scheduler discrete --rng cpu',
@@ -112,7 +112,7 @@ test('the picture is the same for all: Euler over even steps, of the checkpoint\
   t.true(sdArguments({ help: '  --eager-load  load' }, 'm', task, 'o.png', 3).includes('--eager-load'))
 })
 
-/** Writes a picture of this size with a gradient, prints `text`, and lives long enough for its memory to be seen. */
+/** Writes an image of this size with a gradient, prints `text`, and lives long enough for its memory to be seen. */
 async function painter(folder: string, text: string, size = 16): Promise<string> {
   const rgba = Uint8ClampedArray.from({ length: 4 * size * size }, (_, i) => (i % 4 === 3 ? 255 : i % 251))
   const png = path.join(folder, 'gradient.png')
@@ -124,13 +124,13 @@ async function painter(folder: string, text: string, size = 16): Promise<string>
   )
 }
 
-posix('a run gives the picture, times and memory; one that fails says why', async t => {
+posix('a run gives the image, times and memory; one that fails says why', async t => {
   const folder = temporaryFolder(t)
   const out = path.join(folder, 'out.png')
-  const run = (file: string, signal?: AbortSignal) => makePicture({ file, version: '', help: '' }, ['--output', out], task, out, signal)
+  const run = (file: string, signal?: AbortSignal) => makeImage({ file, version: '', help: '' }, ['--output', out], task, out, signal)
   const made = await run(await painter(folder, recorded))
   t.like(made, { loadMs: 1600, phases: { text: 460, denoise: 3460, step: 1700, decode: 3330 } })
-  t.like(made.picture, { width: 16, height: 16 })
+  t.like(made.image, { width: 16, height: 16 })
   t.true(process.platform !== 'linux' || (made.peakBytes > 1e6 && made.peakBytes < 1e9), String(made.peakBytes))
   for (const [body, said] of [
     [
@@ -150,12 +150,12 @@ posix('an abort ends the process', async t => {
   const controller = new AbortController()
   const pid = path.join(folder, 'pid')
   const file = program(folder, 'sd-cli', `fs.writeFileSync(${JSON.stringify(pid)}, String(process.pid)); setInterval(() => {}, 1000)`)
-  const making = makePicture({ file, version: '', help: '' }, [], task, path.join(folder, 'out.png'), controller.signal)
+  const making = makeImage({ file, version: '', help: '' }, [], task, path.join(folder, 'out.png'), controller.signal)
   while (!fs.existsSync(pid) || fs.readFileSync(pid, 'utf8') === '') await new Promise(resolve => setTimeout(resolve, 20))
   controller.abort()
   await aborts(t, making)
   t.throws(() => process.kill(Number(fs.readFileSync(pid, 'utf8')), 0), { code: 'ESRCH' })
-  await aborts(t, makePicture({ file, version: '', help: '' }, [], task, path.join(folder, 'out.png'), controller.signal))
+  await aborts(t, makeImage({ file, version: '', help: '' }, [], task, path.join(folder, 'out.png'), controller.signal))
 })
 
 test('weights are handed over under the names that published files have', async t => {

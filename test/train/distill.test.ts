@@ -25,8 +25,8 @@ async function workshop(t: ExecutionContext, form: 'captions' | 'imagefolder' = 
   for (let i = 0; i < count; i++) {
     const rgba = new Uint8ClampedArray(4 * 40 * 32).map((_, at) => (at % 4 === 3 ? 255 : (at * (i + 3)) % 251))
     fs.writeFileSync(path.join(data, `${i}.png`), await encodePng(rgba, 40, 32, {}))
-    if (form === 'captions') fs.writeFileSync(path.join(data, `${i}.txt`), `picture number ${i}\n`)
-    rows.push(JSON.stringify({ file_name: `${i}.png`, text: `picture number ${i}` }))
+    if (form === 'captions') fs.writeFileSync(path.join(data, `${i}.txt`), `image number ${i}\n`)
+    rows.push(JSON.stringify({ file_name: `${i}.png`, text: `image number ${i}` }))
   }
   if (form === 'imagefolder') fs.writeFileSync(path.join(data, 'metadata.jsonl'), `${rows.join('\n')}\n`)
   const options: DistillOptions = {

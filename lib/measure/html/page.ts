@@ -6,7 +6,7 @@ import { dtypeClass, kindClass, kindOrder, style } from './style'
 import { barCell, count, escaped, gigabytes, percent, table, time, type Markup } from './text'
 
 const partNames = {
-  'unet': 'UNet', 'vae-decoder': 'VAE decoder', 'text-encoder': 'text encoder', 'generate': 'picture',
+  'unet': 'UNet', 'vae-decoder': 'VAE decoder', 'text-encoder': 'text encoder', 'generate': 'image',
 }
 const shapeTitles: Record<string, string> = { sd15: 'Stable Diffusion 1.5', sd21: 'Stable Diffusion 2.1', emoji: 'the emoji model' }
 
@@ -23,7 +23,7 @@ const verdict = (ok: boolean, good: string, bad: string): Markup =>
 /** A report as one HTML file that needs nothing else: styles and charts are inside, nothing is loaded, no script runs. */
 export function reportPage(report: BenchReport): string {
   const sections = [
-    header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), pictures(report), loads(report),
+    header(report), cards(report), notes(report), passes(report, 'unet'), passes(report, 'vae-decoder'), images(report), loads(report),
     goals(report), ...report.ops.length > 0 ? operations(report) : [], plans(report), checks(report), machine(report),
   ]
   return `<!doctype html>
@@ -45,7 +45,7 @@ ${sections.filter(section => section !== '').join('\n')}
 
 function header({ shape, size, machine: { cpu, set }, threads, date }: BenchReport): string {
   return `<h1>${escaped(capital(shapeTitle(shape)))} on ${escaped(cpu || 'an unknown CPU')}</h1>
-<p class="lead">Pictures of ${size}x${size}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, kernel set ${escaped(set)}, measured by asdm bench on ${escaped(date.slice(0, 10))}.</p>`
+<p class="lead">Images of ${size}x${size}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, kernel set ${escaped(set)}, measured by asdm bench on ${escaped(date.slice(0, 10))}.</p>`
 }
 
 /** The few figures that matter most. */
@@ -63,8 +63,8 @@ function cards({ cases, ratios, ops, size }: BenchReport): string {
       label: best.name.replace('unet ', 'UNet: asdm '), value: best.value.median.toFixed(2),
       more: ['of the time', spreadOf(best.value)].filter(text => text !== '').join(', '),
     })
-  const pictures = cases.filter(each => each.ours && each.name === 'generate')
-  const smallest = [...pictures].sort((a, b) => a.peakBytes - b.peakBytes)[0]
+  const images = cases.filter(each => each.ours && each.name === 'generate')
+  const smallest = [...images].sort((a, b) => a.peakBytes - b.peakBytes)[0]
   if (smallest !== undefined)
     list.push({
       label: `Memory for an image of ${size}x${size}`, value: gigabytes(smallest.peakBytes), more: `the whole process, ${smallest.dtype}`,
@@ -104,7 +104,7 @@ ${relevant.length === 0 ? '' : `<div class="panel">${table(['ours / theirs, from
 }
 
 /** Whole images: phases, memory. */
-function pictures({ cases, size }: BenchReport): string {
+function images({ cases, size }: BenchReport): string {
   const chosen = cases.filter(({ name }) => name === 'generate')
   if (chosen.length === 0) return ''
   const phases = ['text', 'denoise', 'decode'] as const
@@ -117,7 +117,7 @@ function pictures({ cases, size }: BenchReport): string {
       ...[each.phases?.text, each.phases?.step, each.phases?.decode].map(ms => (ms === undefined ? '' : time(ms))), loadOf(each),
     ])
   return `<h2>A whole image</h2>
-<p class="caption">One picture of ${size}x${size} from text: the encoder, all denoising steps, the decoder.</p>
+<p class="caption">One image of ${size}x${size} from text: the encoder, all denoising steps, the decoder.</p>
 <div class="panel">${legend(phases.map(kind => ({ className: colours[kind], label: kind })))}${stackChart('Time of an image by phase', stacks, kind => colours[kind as keyof typeof colours])}</div>
 <div class="panel">${table(['', 'peak memory of the process', 'text', 'a step', 'decoding', 'load'], rows)}</div>`
 }
@@ -198,7 +198,7 @@ function plans({ plans: list, shape, dtypes }: BenchReport): string {
   const rows = list.map(({ plan, speedUp, counted, keptBytes, psnr, ssim }) =>
     [plan, `${speedUp.toFixed(2)}x`, `${counted.toFixed(2)}x`, gigabytes(keptBytes), psnr?.toFixed(1) ?? '', ssim?.toFixed(3) ?? ''])
   return `<h2>Plans: speed against quality</h2>
-<p class="caption">Speed is that of ${escaped(shapeTitle(shape))}'s UNet in ${escaped(dtypes.at(-1)!)} over 20 steps; likeness is that of the emoji model's pictures to its own full run (PSNR), since random weights draw nothing. Right and up is better.</p>
+<p class="caption">Speed is that of ${escaped(shapeTitle(shape))}'s UNet in ${escaped(dtypes.at(-1)!)} over 20 steps; likeness is that of the emoji model's images to its own full run (PSNR), since random weights draw nothing. Right and up is better.</p>
 ${judged.length === 0 ? '' : `<div class="panel">${planChart('Plans: speed against likeness', judged.map(({ plan, speedUp, psnr }) => ({ label: plan, speedUp, psnr: psnr!, title: `${plan}: ${speedUp.toFixed(2)} times as fast, ${psnr!.toFixed(1)} dB` })))}</div>`}
 <div class="panel">${table(['plan', 'times as fast', 'by count', 'kept between steps', 'PSNR', 'SSIM'], rows)}</div>`
 }

@@ -3,34 +3,34 @@ import path from 'node:path'
 import test from 'ava'
 import { AsdmError } from '../../lib/base/errors'
 import { goalsOf } from '../../lib/measure/goals'
-import { pictureContest, pictureDifference, pictureTask, type PeerPicture, type PicturePeer } from '../../lib/measure/pictures'
+import { imageContest, imageDifference, imageTask, type PeerImage, type ImagePeer } from '../../lib/measure/images'
 import type { BenchReport } from '../../lib/measure/report'
-import type { Picture } from '../../lib/eval/pictures'
+import type { ImagePixels } from '../../lib/eval/likeness'
 import { encodePng } from '../../lib/image/png/encode'
 import { aborts } from '../support/aborts'
 import { temporaryFolder } from '../support/temporary'
 
 const size = 8
 
-/** A picture of levels that vary; `shift` makes another. */
-const pictureOf = (shift = 0, side = size): Picture =>
+/** An image of levels that vary; `shift` makes another. */
+const imageOf = (shift = 0, side = size): ImagePixels =>
   ({
     width: side, height: side,
     rgba: Uint8ClampedArray.from({ length: 4 * side * side }, (_, i) => (i % 4 === 3 ? 255 : 60 + ((i * 37) % 100) + shift)),
   })
-const plain: Picture = { width: size, height: size, rgba: new Uint8ClampedArray(4 * size * size).fill(255) }
+const plain: ImagePixels = { width: size, height: size, rgba: new Uint8ClampedArray(4 * size * size).fill(255) }
 
-test('a picture\'s difference is relative to the reference\'s levels; what shows nothing is like nothing', t => {
-  t.is(pictureDifference(pictureOf(), pictureOf()), 0)
-  const black = { ...pictureOf(), rgba: pictureOf().rgba.map((value, i) => (i % 4 === 3 || i < 4 ? value : 0)) }
-  t.true(pictureDifference(black, pictureOf()) > 0.9 && pictureDifference(black, pictureOf()) < 1)
-  for (const [a, b] of [[plain, pictureOf()], [pictureOf(), plain], [plain, plain], [pictureOf(0, 16), pictureOf()]])
-    t.true(Number.isNaN(pictureDifference(a, b)))
+test('an image\'s difference is relative to the reference\'s levels; what shows nothing is like nothing', t => {
+  t.is(imageDifference(imageOf(), imageOf()), 0)
+  const black = { ...imageOf(), rgba: imageOf().rgba.map((value, i) => (i % 4 === 3 || i < 4 ? value : 0)) }
+  t.true(imageDifference(black, imageOf()) > 0.9 && imageDifference(black, imageOf()) < 1)
+  for (const [a, b] of [[plain, imageOf()], [imageOf(), plain], [plain, plain], [imageOf(0, 16), imageOf()]])
+    t.true(Number.isNaN(imageDifference(a, b)))
 })
 
-/** Ours: a worker that gives a picture by number format, and notes its turns. */
-async function ours(folder: string, pictures: Record<string, Picture>, { unsure = false } = {}) {
-  for (const [dtype, { rgba, width, height }] of Object.entries(pictures))
+/** Ours: a worker that gives an image by number format, and notes its turns. */
+async function ours(folder: string, images: Record<string, ImagePixels>, { unsure = false } = {}) {
+  for (const [dtype, { rgba, width, height }] of Object.entries(images))
     fs.writeFileSync(path.join(folder, `${dtype}.png`), await encodePng(rgba as Uint8ClampedArray, width, height))
   const file = path.join(folder, 'ours.js')
   fs.writeFileSync(file, `
@@ -49,14 +49,14 @@ async function ours(folder: string, pictures: Record<string, Picture>, { unsure 
   return (dtype: string) => ({ name: 'asdm', dtype, ours: true, command: process.execPath, args: [file, dtype] })
 }
 
-function peerOf(folder: string, name: string, made: () => Picture): PicturePeer {
+function peerOf(folder: string, name: string, made: () => ImagePixels): ImagePeer {
   return {
     name, dtype: 'f16', version: '1', note: 'it is slow.',
-    make: async (_task, file, signal): Promise<PeerPicture> => {
+    make: async (_task, file, signal): Promise<PeerImage> => {
       signal?.throwIfAborted()
       fs.appendFileSync(path.join(folder, 'log'), `${name} `)
-      if (!fs.existsSync(path.dirname(file))) throw new Error('no folder for the picture')
-      return { picture: made(), phases: { text: 5, denoise: 40, step: 20, decode: 30 }, loadMs: 7, peakBytes: 0 }
+      if (!fs.existsSync(path.dirname(file))) throw new Error('no folder for the image')
+      return { image: made(), phases: { text: 5, denoise: 40, step: 20, decode: 30 }, loadMs: 7, peakBytes: 0 }
     },
   }
 }
@@ -65,28 +65,28 @@ const emptyReport = (): BenchReport =>
   ({ shape: 'sd15', checks: [], cases: [], ratios: [], notes: [], loading: [], ops: [] }) as unknown as BenchReport
 
 async function hold(
-  folder: string, worker: Awaited<ReturnType<typeof ours>>, peers: PicturePeer[], dtypes: ('fp32' | 'bf16' | 'int8')[],
+  folder: string, worker: Awaited<ReturnType<typeof ours>>, peers: ImagePeer[], dtypes: ('fp32' | 'bf16' | 'int8')[],
   signal?: AbortSignal,
 ) {
   const report = emptyReport()
-  await pictureContest({
-    report, task: pictureTask('sd15', size, {}), worker, dtypes, peers, macs: { unet: 100, decoder: 10 }, work: folder, runs: 2, signal,
+  await imageContest({
+    report, task: imageTask('sd15', size, {}), worker, dtypes, peers, macs: { unet: 100, decoder: 10 }, work: folder, runs: 2, signal,
     onProgress: () => {},
   })
   return { report, log: fs.readFileSync(path.join(folder, 'log'), 'utf8').trim().split(' ') }
 }
 
-test('everyone makes the picture, results are compared, then all take turns', async t => {
+test('everyone makes the image, results are compared, then all take turns', async t => {
   const folder = temporaryFolder(t)
-  const worker = await ours(folder, { fp32: pictureOf(), bf16: pictureOf(1), int8: pictureOf(2) })
-  const { report, log } = await hold(folder, worker, [peerOf(folder, 'them', () => pictureOf(1))], ['fp32', 'bf16', 'int8'])
-  // Twice each; fp32's rounds alone; then those that round, the peer's first picture being its first round's.
+  const worker = await ours(folder, { fp32: imageOf(), bf16: imageOf(1), int8: imageOf(2) })
+  const { report, log } = await hold(folder, worker, [peerOf(folder, 'them', () => imageOf(1))], ['fp32', 'bf16', 'int8'])
+  // Twice each; fp32's rounds alone; then those that round, the peer's first image being its first round's.
   t.deepEqual(log, ['fp32', 'fp32', 'fp32', 'fp32', 'bf16', 'bf16', 'int8', 'int8', 'them', 'bf16', 'int8', 'them', 'int8', 'bf16'])
   t.deepEqual(report.checks.map(({ name, against, ok }) => [name, against, ok]), [
     [
-      'picture asdm fp32', 'the same seed again', true,
-    ], ['picture asdm bf16', 'the same seed again', true], ['picture asdm bf16', 'asdm fp32', true],
-    ['picture asdm int8', 'the same seed again', true], ['picture asdm int8', 'asdm fp32', true], ['picture them f16', 'asdm fp32', true],
+      'image asdm fp32', 'the same seed again', true,
+    ], ['image asdm bf16', 'the same seed again', true], ['image asdm bf16', 'asdm fp32', true],
+    ['image asdm int8', 'the same seed again', true], ['image asdm int8', 'asdm fp32', true], ['image them f16', 'asdm fp32', true],
   ])
   t.true(Math.abs(report.checks[5].psnr! - 20 * Math.log10(255 / 1)) < 1e-6)
   t.deepEqual(report.notes, ['them: it is slow.'])
@@ -105,21 +105,21 @@ test('everyone makes the picture, results are compared, then all take turns', as
   ])
 })
 
-test('who makes another picture has no time; who fails is told', async t => {
+test('who makes another image has no time; who fails is told', async t => {
   const folder = temporaryFolder(t)
-  const worker = await ours(folder, { fp32: pictureOf(), bf16: pictureOf(90) })
-  const broken: PicturePeer = { ...peerOf(folder, 'broken', () => plain), make: async () => { throw new AsdmError('INTERNAL', 'no luck') } }
+  const worker = await ours(folder, { fp32: imageOf(), bf16: imageOf(90) })
+  const broken: ImagePeer = { ...peerOf(folder, 'broken', () => plain), make: async () => { throw new AsdmError('INTERNAL', 'no luck') } }
   const { report } = await hold(
     folder, worker,
     [
-      peerOf(folder, 'other', () => pictureOf(90)), peerOf(folder, 'plain', () => plain), peerOf(folder, 'large', () => pictureOf(0, 16)),
+      peerOf(folder, 'other', () => imageOf(90)), peerOf(folder, 'plain', () => plain), peerOf(folder, 'large', () => imageOf(0, 16)),
       broken,
     ],
     ['bf16'],
   )
   t.deepEqual(report.cases, [])
   t.deepEqual(report.checks.map(({ name, ok }) => [name, ok]), [
-    ['picture asdm fp32', true], ['picture asdm bf16', true], ['picture asdm bf16', false], ['picture other f16', false], ['picture plain f16', false], ['picture large f16', false],
+    ['image asdm fp32', true], ['image asdm bf16', true], ['image asdm bf16', false], ['image other f16', false], ['image plain f16', false], ['image large f16', false],
   ])
   t.deepEqual(report.notes.map(note => note.split(',')[0]), [
     'The image of other f16 differs from ours in fp32 by more '
@@ -129,13 +129,13 @@ test('who makes another picture has no time; who fails is told', async t => {
   t.deepEqual(goalsOf(report), [])
 })
 
-test('ours: another picture from the same seed, or one of one colour, has no time', async t => {
+test('ours: another image from the same seed, or one of one colour, has no time', async t => {
   const folder = temporaryFolder(t)
-  const unsure = await hold(folder, await ours(folder, { fp32: pictureOf() }, { unsure: true }), [], ['fp32'])
+  const unsure = await hold(folder, await ours(folder, { fp32: imageOf() }, { unsure: true }), [], ['fp32'])
   t.deepEqual([unsure.report.cases.length, unsure.report.checks.map(({ ok }) => ok)], [0, [false]])
   const blank = await hold(folder, await ours(folder, { fp32: plain }), [], ['fp32'])
   t.deepEqual([blank.report.cases.length, blank.report.checks.map(({ ok }) => ok)], [0, [true, false]])
   const controller = new AbortController()
   controller.abort()
-  await aborts(t, hold(folder, await ours(folder, { fp32: pictureOf() }), [], ['fp32'], controller.signal))
+  await aborts(t, hold(folder, await ours(folder, { fp32: imageOf() }), [], ['fp32'], controller.signal))
 })

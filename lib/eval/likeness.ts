@@ -2,8 +2,8 @@ import { types } from 'node:util'
 import { AsdmError, shown } from '../base/errors'
 import { fieldsOf } from '../base/reading'
 
-/** An 8-bit picture, 4 bytes a pixel; alpha does not count. A generated image is one. */
-export interface Picture {
+/** An 8-bit image, 4 bytes a pixel; alpha does not count. A generated image is one. */
+export interface ImagePixels {
   /** 4 bytes a pixel, row by row. */
   rgba: Uint8Array | Uint8ClampedArray
   /** In pixels. */
@@ -26,22 +26,22 @@ const gaussian = (() => {
  * Mean of the squared differences of red, green and blue, in levels of 255.
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
-export function meanSquaredError(first: Picture, second: Picture): number {
-  const [picture, reference] = samePictures(first, second)
-  const pixels = picture.width * picture.height
+export function meanSquaredError(first: ImagePixels, second: ImagePixels): number {
+  const [image, reference] = sameImages(first, second)
+  const pixels = image.width * image.height
   let sum = 0
   for (let i = 0; i < 4 * pixels; i += 4)
-    for (let channel = 0; channel < 3; channel++) sum += (picture.rgba[i + channel]! - reference.rgba[i + channel]!) ** 2
+    for (let channel = 0; channel < 3; channel++) sum += (image.rgba[i + channel]! - reference.rgba[i + channel]!) ** 2
   return sum / (3 * pixels)
 }
 
 /**
  * Peak signal-to-noise ratio in decibels: `10 log10(255² / e)`, `e` the mean of the squared differences of red, green and blue together.
- * Infinity for equal pictures.
+ * Infinity for equal images.
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`
  */
-export function psnr(picture: Picture, reference: Picture): number {
-  return decibels(meanSquaredError(picture, reference))
+export function psnr(image: ImagePixels, reference: ImagePixels): number {
+  return decibels(meanSquaredError(image, reference))
 }
 
 /** Decibels of a mean squared error in levels of 255. */
@@ -50,18 +50,18 @@ export function decibels(error: number): number {
 }
 
 /**
- * Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, eq. 13), 1 for equal pictures: on luma, 0.299 R + 0.587 G + 0.114 B,
+ * Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, eq. 13), 1 for equal images: on luma, 0.299 R + 0.587 G + 0.114 B,
  * unrounded, range 255; statistics in a Gaussian window of 11x11 pixels and sigma 1.5, variances those of the weighted window itself;
  * K1 = 0.01, K2 = 0.03; the mean over every place where the whole window fits.
  * @throws AsdmError `SHAPE_MISMATCH` for different sizes, or images smaller than the window
  */
-export function ssim(first: Picture, second: Picture): number {
-  const [picture, reference] = samePictures(first, second)
-  const { width, height } = picture
+export function ssim(first: ImagePixels, second: ImagePixels): number {
+  const [image, reference] = sameImages(first, second)
+  const { width, height } = image
   if (width < windowSide || height < windowSide)
     throw new AsdmError('SHAPE_MISMATCH',
       `Expected images of at least ${windowSide}x${windowSide} pixels but received ${width}x${height}`)
-  const [x, y] = [luma(picture), luma(reference)]
+  const [x, y] = [luma(image), luma(reference)]
   const product = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value * b[i]!)
   const means = (plane: Float64Array): Float64Array => filter(plane, width, height)
   const [meanX, meanY] = [means(x), means(y)]
@@ -76,7 +76,7 @@ export function ssim(first: Picture, second: Picture): number {
   return sum / meanX.length
 }
 
-function luma({ rgba, width, height }: Picture): Float64Array {
+function luma({ rgba, width, height }: ImagePixels): Float64Array {
   return Float64Array.from({ length: width * height }, (_, i) => 0.299 * rgba[4 * i]! + 0.587 * rgba[4 * i + 1]! + 0.114 * rgba[4 * i + 2]!)
 }
 
@@ -102,7 +102,7 @@ function filter(plane: Float64Array, width: number, height: number): Float64Arra
  * An image handed in, read once.
  * @throws AsdmError `INVALID_ARGUMENT` when it is none, `SHAPE_MISMATCH` when it has other bytes than its size says
  */
-export function checkPicture(value: unknown, name: string): Picture {
+export function checkImage(value: unknown, name: string): ImagePixels {
   const { rgba, width, height } = fieldsOf(value, name, ['rgba', 'width', 'height'])
   if (!isBytes(rgba) || !isSide(width) || !isSide(height))
     throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be { rgba, width, height } with 4 bytes a pixel but received ${shown(value)}`)
@@ -119,8 +119,8 @@ function isSide(value: unknown): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 65_536
 }
 
-function samePictures(first: unknown, second: unknown): [picture: Picture, reference: Picture] {
-  const [a, b] = [checkPicture(first, 'picture'), checkPicture(second, 'reference')]
+function sameImages(first: unknown, second: unknown): [image: ImagePixels, reference: ImagePixels] {
+  const [a, b] = [checkImage(first, 'image'), checkImage(second, 'reference')]
   if (a.width !== b.width || a.height !== b.height)
     throw new AsdmError('SHAPE_MISMATCH', `Expected images of one size but received ${a.width}x${a.height} and ${b.width}x${b.height}`)
   return [a, b]

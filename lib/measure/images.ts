@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { AsdmError } from '../base/errors'
 import type { DType } from '../components/options'
-import { decibels, meanSquaredError, type Picture } from '../eval/pictures'
+import { decibels, meanSquaredError, type ImagePixels } from '../eval/likeness'
 import { withAlpha } from '../image/pixels'
 import { decodePng } from '../image/png/decode'
 import type { SchedulerConfig } from '../samplers'
@@ -11,7 +11,7 @@ import type { BenchCheck, BenchPhases, BenchReport } from './report'
 import { measured, pairedRatio } from './statistics'
 
 /** What image is made. The latents begin with the noise that PyTorch's CPU generator gives for the seed. */
-export interface PictureTask {
+export interface ImageTask {
   prompt: string
   seed: number
   steps: number
@@ -23,8 +23,8 @@ export interface PictureTask {
 }
 
 /** An image by someone else. Exported for tests and scripts. */
-export interface PeerPicture {
-  picture: Picture
+export interface PeerImage {
+  image: ImagePixels
   phases: BenchPhases
   loadMs: number
   /** 0 where it could not be measured. */
@@ -32,7 +32,7 @@ export interface PeerPicture {
 }
 
 /** A program that makes whole images only, each in a process of its own. */
-export interface PicturePeer {
+export interface ImagePeer {
   name: string
   dtype: string
   version: string
@@ -42,7 +42,7 @@ export interface PicturePeer {
    * Makes the image into a file.
    * @throws AsdmError `INTERNAL` where it fails; an `AbortError` when the signal fires
    */
-  make(task: PictureTask, file: string, signal: AbortSignal | undefined): Promise<PeerPicture>
+  make(task: ImageTask, file: string, signal: AbortSignal | undefined): Promise<PeerImage>
 }
 
 /** Options of a scheduler config that tell about the network, whichever sampler runs it. */
@@ -52,7 +52,7 @@ const noiseOptions = ['num_train_timesteps', 'beta_start', 'beta_end', 'beta_sch
  * The image of a benchmark. Of the shipped model one as users make them; of others two steps, since each takes seconds: Euler's method
  * over evenly spaced time steps, as all programs know it.
  */
-export function pictureTask(shape: string, size: number, scheduler: SchedulerConfig): PictureTask {
+export function imageTask(shape: string, size: number, scheduler: SchedulerConfig): ImageTask {
   const common = { prompt: 'a 3d emoji of red apple', seed: 7, size, guidanceScale: 7.5 }
   if (shape === 'emoji') return { ...common, steps: 20 }
   const kept = Object.entries(scheduler).filter(([option]) => noiseOptions.includes(option))
@@ -66,7 +66,7 @@ export function pictureTask(shape: string, size: number, scheduler: SchedulerCon
  * one pass adds up over the steps, so this is wider than for a pass. With random weights another word in the prompt makes 0.1, guidance of
  * 7 instead of 7.5 makes 0.02; formats of other programs, which keep more digits than bf16, are 0.003 away.
  */
-function pictureLimit(dtype: string): number {
+function imageLimit(dtype: string): number {
   return dtype === 'int8' ? 0.15 : dtype === 'bf16' ? 0.05 : 0.02
 }
 
@@ -74,37 +74,37 @@ function pictureLimit(dtype: string): number {
  * Root mean square of the difference of the levels, relative to the reference's; NaN for other sizes, or where either image is of one
  * colour. Exported for tests and scripts.
  */
-export function pictureDifference(picture: Picture, reference: Picture): number {
-  if (picture.width !== reference.width || picture.height !== reference.height || isPlain(picture) || isPlain(reference)) return NaN
+export function imageDifference(image: ImagePixels, reference: ImagePixels): number {
+  if (image.width !== reference.width || image.height !== reference.height || isPlain(image) || isPlain(reference)) return NaN
   const black = { ...reference, rgba: new Uint8ClampedArray(reference.rgba.length) }
-  return Math.sqrt(meanSquaredError(picture, reference) / meanSquaredError(black, reference))
+  return Math.sqrt(meanSquaredError(image, reference) / meanSquaredError(black, reference))
 }
 
 /** Decibels between images of one size that differ. */
-function likeness(picture: Picture, reference: Picture): { psnr?: number } {
-  if (picture.width !== reference.width || picture.height !== reference.height) return {}
-  const psnr = decibels(meanSquaredError(picture, reference))
+function likeness(image: ImagePixels, reference: ImagePixels): { psnr?: number } {
+  if (image.width !== reference.width || image.height !== reference.height) return {}
+  const psnr = decibels(meanSquaredError(image, reference))
   return Number.isFinite(psnr) ? { psnr } : {}
 }
 
 /** Is it of one colour? */
-function isPlain({ rgba }: Picture): boolean {
+function isPlain({ rgba }: ImagePixels): boolean {
   for (let i = 4; i < rgba.length; i++) if (rgba[i] !== rgba[i - 4]) return false
   return true
 }
 
 /** The pixels of a PNG file. Exported for tests and scripts. */
-export async function readPicture(file: string): Promise<Picture> {
+export async function readImage(file: string): Promise<ImagePixels> {
   return withAlpha(await decodePng(fs.readFileSync(file), path.basename(file), () => {}))
 }
 
-interface PictureContest {
+interface ImageContest {
   report: BenchReport
-  task: PictureTask
+  task: ImageTask
   /** Ours, the first in fp32: its image is the reference, and it is timed where `dtypes` has fp32. */
   worker: (dtype: DType) => ContenderSpec
   dtypes: readonly DType[]
-  peers: readonly PicturePeer[]
+  peers: readonly ImagePeer[]
   /** Multiply-accumulates of a pass of the UNet and of the decoder. */
   macs: { unet: number, decoder: number }
   /** The folder for images. */
@@ -134,36 +134,36 @@ interface Entrant {
  * Everyone makes the same image: first ours, twice, which must be equal; then those that make theirs like ours in rounds, each round in
  * the opposite order. Who starts a new process for each image has no warm-up: the image that is checked is its first round's.
  */
-export async function pictureContest(
-  { report, task, worker, dtypes, peers, macs, work, runs, signal, onProgress }: PictureContest,
+export async function imageContest(
+  { report, task, worker, dtypes, peers, macs, work, runs, signal, onProgress }: ImageContest,
 ): Promise<void> {
-  const fileOf = (name: string, dtype: string): string => path.join(work, `picture-${name}-${dtype}.png`)
+  const fileOf = (name: string, dtype: string): string => path.join(work, `image-${name}-${dtype}.png`)
   const check = (name: string, against: string, difference: number, limit: number, more: Partial<BenchCheck> = {}): boolean => {
     const ok = difference <= limit // false for NaN
     report.checks.push({ name, against, difference, limit, ok, ...more })
     return ok
   }
-  let reference: Picture | undefined
-  const like = (name: string, dtype: string, picture: Picture): boolean =>
-    check(`picture ${name} ${dtype}`, 'asdm fp32', pictureDifference(picture, reference!), pictureLimit(dtype),
-      likeness(picture, reference!))
+  let reference: ImagePixels | undefined
+  const like = (name: string, dtype: string, image: ImagePixels): boolean =>
+    check(`image ${name} ${dtype}`, 'asdm fp32', imageDifference(image, reference!), imageLimit(dtype),
+      likeness(image, reference!))
 
   /** Ours, with its first two images made; no entrant where they are wrong. */
   const open = async (dtype: DType): Promise<{ contender: Contender, entrant?: Entrant }> => {
-    onProgress(`pictures: asdm ${dtype} loads`)
+    onProgress(`images: asdm ${dtype} loads`)
     const contender = new Contender(worker(dtype), work, signal)
     const file = fileOf('asdm', dtype)
     const make = async (): Promise<Made> => await contender.ask(`generate ${path.basename(file)}`) as Made
     try {
       const load = await contender.ask('load')
-      onProgress(`pictures: asdm ${dtype}, the first`)
+      onProgress(`images: asdm ${dtype}, the first`)
       const [first, again] = [await make(), await make()]
-      const same = check(`picture asdm ${dtype}`, 'the same seed again', first.hash === again.hash ? 0 : 1, 0)
-      const picture = await readPicture(file)
-      reference ??= picture
+      const same = check(`image asdm ${dtype}`, 'the same seed again', first.hash === again.hash ? 0 : 1, 0)
+      const image = await readImage(file)
+      reference ??= image
       const right = dtype === 'fp32'
-        ? !isPlain(picture) || check('image asdm fp32', 'an image of more than one colour', NaN, 0)
-        : like('asdm', dtype, picture)
+        ? !isPlain(image) || check('image asdm fp32', 'an image of more than one colour', NaN, 0)
+        : like('asdm', dtype, image)
       if (!same || !right) return { contender }
       return {
         contender, entrant: { name: 'asdm', dtype, ours: true, loadMs: load.ms, peakBytes: again.peakBytes, make, ms: [], phases: [] },
@@ -174,16 +174,16 @@ export async function pictureContest(
     }
   }
   /** A peer's first image; `undefined` where it fails or makes another. */
-  const enter = async (peer: PicturePeer): Promise<Entrant | undefined> => {
+  const enter = async (peer: ImagePeer): Promise<Entrant | undefined> => {
     const file = fileOf(peer.name, peer.dtype)
-    const make = async (): Promise<PeerPicture & { ms: number }> => {
+    const make = async (): Promise<PeerImage & { ms: number }> => {
       const made = await peer.make(task, file, signal)
       return { ...made, ms: made.phases.text + made.phases.denoise + made.phases.decode }
     }
     try {
-      onProgress(`pictures: ${peer.name} ${peer.dtype}, the first`)
+      onProgress(`images: ${peer.name} ${peer.dtype}, the first`)
       const first = await make()
-      if (like(peer.name, peer.dtype, first.picture)) {
+      if (like(peer.name, peer.dtype, first.image)) {
         report.notes.push(`${peer.name}: ${peer.note}`)
         return { ...peer, ours: false, loadMs: first.loadMs, peakBytes: first.peakBytes, make, ms: [first.ms], phases: [first.phases] }
       }
@@ -215,7 +215,7 @@ export async function pictureContest(
       for (let round = 0; round < runs; round++) {
         for (const entrant of round % 2 === 0 ? entrants : [...entrants].reverse()) {
           if (entrant.ms.length > round) continue // the image that was checked
-          onProgress(`pictures: ${entrant.name} ${entrant.dtype}, round ${round + 1} of ${runs}`)
+          onProgress(`images: ${entrant.name} ${entrant.dtype}, round ${round + 1} of ${runs}`)
           const made = await entrant.make()
           entrant.ms.push(made.ms)
           entrant.phases.push(made.phases)
@@ -230,7 +230,7 @@ export async function pictureContest(
 }
 
 /** Cases and ratios of one group. A peer's step and decoding also stand beside those who run these parts by themselves. */
-function tell(report: BenchReport, { steps }: PictureTask, entrants: readonly Entrant[], macs: PictureContest['macs']): void {
+function tell(report: BenchReport, { steps }: ImageTask, entrants: readonly Entrant[], macs: ImageContest['macs']): void {
   const over = (phase: keyof BenchPhases, { phases }: Entrant): number[] => phases.map(each => each[phase])
   for (const entrant of entrants) {
     const { name: contender, dtype, ours, version, note, ms, peakBytes, loadMs } = entrant
