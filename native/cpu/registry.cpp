@@ -22,6 +22,7 @@ struct Set {
   const KernelTable* float32;
   const KernelTable* bfloat16;
   const KernelTable* int8;
+  const char *float32Of, *bfloat16Of;  // the sets whose kernels those are
   // Has instructions for products of the format, which are faster than those of float32.
   bool fastBf16, fastI8;
 };
@@ -34,10 +35,11 @@ ASDM_INT8_TABLE(portable)
 
 const Set kSets[] = {
 #define ASDM_CPU_SET(set, needed, float32, bfloat16, fastBf16, fastI8) \
-  {#set, [](const Features& f) { return needed; }, &set##Float32, &set##Bfloat16, &set##Int8, fastBf16, fastI8},
+  {#set, [](const Features& f) { return needed; }, &set##Float32, &set##Bfloat16, &set##Int8, #float32, #bfloat16, fastBf16, fastI8},
 #include "cpu/sets.def"
 #undef ASDM_CPU_SET
-    {"portable", [](const Features&) { return true; }, &portableFloat32, &portableBfloat16, &portableInt8, false, false},
+    {"portable", [](const Features&) { return true; }, &portableFloat32, &portableBfloat16, &portableInt8, "portable", "portable", false,
+     false},
 };
 
 std::string joined(const std::vector<std::string>& names) {
@@ -83,6 +85,12 @@ Status kernels(const std::string& name, DType dtype, const KernelTable** table) 
   }
   return {Code::UnknownCpu,
           "Expected " + where + " to be auto or one of " + joined(compiledSets()) + " but received \"" + wanted.substr(0, 60) + "\""};
+}
+
+bool hasOwnKernels(const std::string& name, DType dtype) {
+  for (const Set& set : kSets)
+    if (name == set.name) return dtype == DType::I8 || name == (dtype == DType::BF16 ? set.bfloat16Of : set.float32Of);
+  return false;
 }
 
 bool isFast(DType dtype) {

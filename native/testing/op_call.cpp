@@ -22,19 +22,12 @@ const OpMap& ops() {
 
 DType dtypeOf(const std::string& name) { return name == "int8" ? DType::I8 : name == "bf16" ? DType::BF16 : DType::F32; }
 
-// Is this a set of its own in this format, or are its kernels another set's?
-bool hasOwn(const std::string& set, DType dtype) {
-  if (dtype == DType::I8) return true;
-  if (set == "amx" || set == "avx512bf16") return dtype == DType::BF16;
-  return set != "avx512vnni" && set != "avxvnni" && set != "neondot";
-}
-
 }  // namespace
 
 std::vector<std::string> setsWithOwn(const std::string& dtype) {
   std::vector<std::string> names;
   for (const std::string& name : cpu::usableSets())
-    if (hasOwn(name, dtypeOf(dtype))) names.push_back(name);
+    if (cpu::hasOwnKernels(name, dtypeOf(dtype))) names.push_back(name);
   return names;
 }
 
