@@ -92,6 +92,7 @@ test('the OpenAPI document has every route', async t => {
   t.is(json.openapi, '3.1.0')
   for (const path of [
     '/v1/images/generations', '/v1/images/edits', '/v1/models', '/api/jobs', '/api/jobs/{id}', '/api/jobs/{id}/events', '/api/jobs/{id}/images/{file}',
+    '/sdapi/v1/txt2img', '/sdapi/v1/img2img', '/sdapi/v1/progress', '/sdapi/v1/options',
     '/api/models', '/api/models/unload', '/api/plans/grid', '/api/statistics', '/health', '/ready', '/metrics', '/openapi.json',
   ]) t.true(path in json.paths, path)
   t.deepEqual(json.paths['/api/jobs'].post.requestBody.content['application/json'].schema.required, ['prompt'])

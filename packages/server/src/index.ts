@@ -1,5 +1,5 @@
 /**
- * An HTTP server for asdm: OpenAI's images API, and jobs with previews as server-sent events.
+ * An HTTP server for asdm: OpenAI's images API, AUTOMATIC1111's API, and jobs with previews as server-sent events.
  * @module
  */
 import type { AddressInfo } from 'node:net'

@@ -10,6 +10,7 @@ import type { ModelStore } from '../models/store'
 import type { Settings } from '../options'
 import { jobRoutes } from '../jobs/routes'
 import { openAIRoutes } from '../openai/routes'
+import { sdRoutes } from '../sdapi/routes'
 import { guardAccess } from './access'
 import type { Metrics } from './metrics'
 import { serviceRoutes } from './service'
@@ -72,6 +73,7 @@ export async function createApp(context: Context, log: Logger): Promise<{ app: F
   })
   await app.register(serviceRoutes, context)
   await app.register(openAIRoutes, context)
+  await app.register(sdRoutes, context)
   await app.register(jobRoutes, context)
   await app.ready()
   return { app, answering: () => answering }
