@@ -104,7 +104,7 @@ export async function* runPipeline(
   const images: GeneratedImage[] = []
   for (let i = 0; i < batch; i++) {
     throwIfAborted(signal)
-    const decoded = await vae.decode(unscale(item(latents, i), scalingFactor, shiftFactor), { signal })
+    const decoded = await vae.decode(unscale(item(latents, i), scalingFactor, shiftFactor), { signal, tiling: request.tiling })
     await finite.look('vae', decoded.data)
     const rgba = await toRgba(decoded, 0, new Slices(signal))
     if (opened.outside !== undefined) await overlay(rgba, opened.outside.image, opened.outside.mask, new Slices(signal))

@@ -2,6 +2,7 @@ import { AsdmError, shown } from './base/errors'
 import { abortSignal, boolean, callback, checkOptions, integer, number, optional } from './base/options'
 import { listOf, reading } from './base/reading'
 import { item, type Tensor } from './base/tensor'
+import { checkTiling, type Tiling } from './components/tiling'
 import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
@@ -112,6 +113,11 @@ export interface GenerateOptions {
    * or a text as `deepcache:3,0`. Every step in full if left out.
    */
   plan?: PlanSource | undefined
+  /**
+   * Has the VAE decode and encode tile by tile, as diffusers' `enable_tiling` does: its memory does not grow with the image, which changes
+   * a little. `auto` (if left out): for images of more than 1024x1024 pixels.
+   */
+  tiling?: Tiling | undefined
   /** Cancels the request, which then rejects with an `AbortError`; the model stays usable. */
   signal?: AbortSignal | undefined
   /** Called with each step's progress, see {@link Step}; the last one has the images. */
@@ -133,7 +139,7 @@ export interface GenerateOptions {
 
 const keys = [
   'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'seeds', 'width', 'height', 'count', 'latents', 'image', 'mask',
-  'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'longPrompts', 'plan', 'signal', 'onProgress', 'preview',
+  'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'longPrompts', 'tiling', 'plan', 'signal', 'onProgress', 'preview',
   'index', 'from', 'priority', 'buffer', 'pauseTimeout',
 ] as const satisfies readonly (keyof GenerateOptions)[]
 
@@ -195,6 +201,7 @@ export interface Request {
   clipSkip: number
   promptWeighting: boolean
   longPrompts: boolean
+  tiling: Tiling
   /** Set to the steps asked for, strength included. */
   sampler: Sampler
   eta: number
@@ -239,6 +246,7 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
     ?? Math.min(facts.defaults.clipSkip, facts.textLayers - 1)
   const promptWeighting = optional(options.promptWeighting, value => boolean(value, 'promptWeighting')) ?? false
   const longPrompts = optional(options.longPrompts, value => boolean(value, 'longPrompts')) ?? false
+  const tiling = optional(options.tiling, checkTiling) ?? 'auto'
 
   const failure = new AbortController()
   const handed = parseImages(options, facts, images)
@@ -251,7 +259,7 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
   const promptOf = (image: number): number => Math.floor(image / count)
 
   return {
-    plan, guidanceScale, guidanceDim: facts.guidanceDim, clipSkip, promptWeighting, longPrompts, sampler, eta, one,
+    plan, guidanceScale, guidanceDim: facts.guidanceDim, clipSkip, promptWeighting, longPrompts, tiling, sampler, eta, one,
     prompts: only(prompts, promptOf(index ?? 0)),
     negativePrompts: guided ? only(negatives, promptOf(index ?? 0)) : undefined,
     count: index === undefined ? count : 1,
@@ -272,6 +280,7 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
       // With a seed of its own an image is one that can be made alone.
       ...(perImage ? { seed: seeds[index ?? made]!, count: 1, index: 0 } : { seed: seeds, count: images, index: index ?? made }),
       ...(longPrompts && { longPrompts: true as const }),
+      ...(tiling !== 'auto' && { tiling }),
       ...(handed.from !== undefined && { from: handed.from, strength: handed.strength }),
       ...(opened.fit !== undefined && { fit: opened.fit }),
       ...(opened.outside !== undefined && { keepOutside: true as const }),

@@ -35,6 +35,7 @@ interface Flags extends ModelFlags, OutputFlags {
   clipSkip?: number
   promptWeighting?: true
   longPrompts?: true
+  tiling?: 'auto' | 'on' | 'off'
   plan?: string
 }
 
@@ -66,6 +67,8 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--clip-skip <number>', "text encoder's last layers to leave out (0)", parseNumber)
     .option('--prompt-weighting', 'read (word:1.2) in prompts as a weight')
     .option('--long-prompts', 'let prompts beyond the window of the text encoder fill further ones')
+    .addOption(new Option('--tiling <when>', 'decode and encode tile by tile: on, off, or auto, beyond 1024x1024 pixels (auto)')
+      .choices(['auto', 'on', 'off']))
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
   addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config',
     'packedCache', 'packedCacheIn', 'lora', 'embedding')
@@ -101,7 +104,7 @@ async function generate(prompt: string, flags: Flags, signal: AbortSignal): Prom
         negativePrompt: flags.negativePrompt, guidanceScale: flags.guidance, steps: flags.steps, sampler: flags.sampler, eta: flags.eta,
         width: flags.width, height: flags.height, count, seeds: flags.seeds, image: flags.image, mask: flags.mask, fit: flags.fit,
         keepOutside: flags.keepOutside, strength: flags.strength, clipSkip: flags.clipSkip, promptWeighting: flags.promptWeighting,
-        longPrompts: flags.longPrompts,
+        longPrompts: flags.longPrompts, tiling: flags.tiling === undefined || flags.tiling === 'auto' ? flags.tiling : flags.tiling === 'on',
         plan: flags.plan === undefined ? undefined : await readPlan(flags.plan),
       }),
       signal, onProgress: step => bar?.step(step),

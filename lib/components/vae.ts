@@ -12,6 +12,7 @@ import type { VAEConfig } from '../native/configs'
 import { Component, loadComponent } from './component'
 import type { CallOptions, PartLoadOptions, WeightsLoadOptions } from './options'
 import { NativePart } from './part'
+import { checkTiling, tiled, tileSide, type Tiling } from './tiling'
 
 /** The distribution of an image's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {
@@ -19,6 +20,15 @@ export interface Posterior {
   mean: Tensor
   /** [N,C,h,w], in [-30, 20]. */
   logvar: Tensor
+}
+
+/** How a VAE decodes and encodes. */
+export interface VAECallOptions extends CallOptions {
+  /**
+   * Works tile by tile, as diffusers' `enable_tiling` does: memory does not grow with the image, which changes a little. Tiles are the
+   * config's `sample_size` wide, else 512 pixels. `auto` (if left out): for images of more than 1024x1024 pixels.
+   */
+  tiling?: Tiling | undefined
 }
 
 /** The autoencoder between images and latents: diffusers' `AutoencoderKL`. Calls on one half queue in order. */
@@ -86,13 +96,21 @@ export class VAE extends Component<VAEConfig> {
    * @returns [N,3,h*factor,w*factor], in about [-1, 1], not clamped
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
    */
-  async decode(latents: Tensor, options?: CallOptions): Promise<Tensor> {
-    const { signal } = checkOptions(options, ['signal'], 'vae.decode')
+  async decode(latents: Tensor, options?: VAECallOptions): Promise<Tensor> {
+    const { signal: givenSignal, tiling: givenTiling } = checkOptions(options, ['signal', 'tiling'], 'vae.decode')
+    const signal = optional(givenSignal, value => abortSignal(value, 'signal'))
+    const tiling = optional(givenTiling, checkTiling) ?? 'auto'
     const sample = checkTensor(latents, 'latents', 4)
     const { latentChannels } = this.config
     if (sample.shape[1] !== latentChannels)
       throw new AsdmError('SHAPE_MISMATCH', `Expected latents to be [N,${latentChannels},h,w] for this VAE but received [${sample.shape}]`)
-    return (await this.#decoder.forward({ values: { sample } }, optional(signal, value => abortSignal(value, 'signal')))).sample
+    const run = async (tile: Tensor): Promise<Tensor> => (await this.#decoder.forward({ values: { sample: tile } }, signal)).sample
+    const [, , height, width] = sizes(sample.shape, 4)
+    const side = tileSide(tiling, height, width, this.factor, this.config.sampleSize)
+    if (side === undefined) return run(sample)
+    // Tiles are cut out one after the other.
+    const own = sample.data.byteLength > copiedAtOnce ? sample : { data: sample.data.slice(), shape: sample.shape }
+    return tiled(own, { input: side, output: side * this.factor }, run, new Slices(signal))
   }
 
   /**
@@ -101,8 +119,9 @@ export class VAE extends Component<VAEConfig> {
    * @returns mean and logvar (clamped to [-30, 20], as diffusers' `DiagonalGaussianDistribution`), each [N,C,H/factor,W/factor]
    * @throws AsdmError as {@link decode}, and what reading the encoder's weights gives
    */
-  async encode(image: Tensor, options?: CallOptions): Promise<Posterior> {
-    const { signal: given } = checkOptions(options, ['signal'], 'vae.encode')
+  async encode(image: Tensor, options?: VAECallOptions): Promise<Posterior> {
+    const { signal: given, tiling: givenTiling } = checkOptions(options, ['signal', 'tiling'], 'vae.encode')
+    const tiling = optional(givenTiling, checkTiling) ?? 'auto'
     const signal = optional(given, value => abortSignal(value, 'signal'))
     const { data, shape } = checkTensor(image, 'image', 4)
     const [, channels, height, width] = sizes(shape, 4)
@@ -110,17 +129,21 @@ export class VAE extends Component<VAEConfig> {
     if (channels !== inChannels || height % factor !== 0 || width % factor !== 0)
       throw new AsdmError('SHAPE_MISMATCH',
         `Expected image to be [N,${inChannels},H,W] with H and W multiples of ${factor} but received [${shape}]`)
-    return this.encodeOwned({ data: data.byteLength > copiedAtOnce ? data : data.slice(), shape }, signal)
+    return this.encodeOwned({ data: data.byteLength > copiedAtOnce ? data : data.slice(), shape }, signal, tiling)
   }
 
   /**
    * {@link encode} without checks and without the copy that guards against a caller who goes on writing: for tensors of asdm's own.
    * @internal
    */
-  async encodeOwned(sample: Tensor, signal: AbortSignal | undefined): Promise<Posterior> {
+  async encodeOwned(sample: Tensor, signal: AbortSignal | undefined, tiling: Tiling): Promise<Posterior> {
     await this.#encoder.load({ ...this.#encoderLoad, signal })
-    const { sample: moments } = await this.#encoder.forward({ values: { sample } }, signal)
-    return splitMoments(moments, new Slices(signal))
+    const slices = new Slices(signal)
+    const run = async (tile: Tensor): Promise<Tensor> => (await this.#encoder.forward({ values: { sample: tile } }, signal)).sample
+    const [, , height, width] = sizes(sample.shape, 4)
+    const side = tileSide(tiling, height / this.factor, width / this.factor, this.factor, this.config.sampleSize)
+    const moments = side === undefined ? await run(sample) : await tiled(sample, { input: side * this.factor, output: side }, run, slices)
+    return splitMoments(moments, slices)
   }
 }
 

@@ -45,7 +45,7 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
   }
 }
 
-/** The `config.json` of a diffusers `AutoencoderKL`. @param sampleSize side of the images, in pixels */
+/** The `config.json` of a diffusers `AutoencoderKL`. @param sampleSize side of the images, in pixels, where the config does not say */
 export function vaeJson(config: VAEConfig, sampleSize: number): JsonObject {
   const stages = config.blockOutChannels.length
   return {
@@ -59,7 +59,7 @@ export function vaeJson(config: VAEConfig, sampleSize: number): JsonObject {
     ...(config.midBlockAddAttention ? {} : { mid_block_add_attention: false }),
     norm_num_groups: config.normNumGroups,
     out_channels: config.outChannels,
-    sample_size: sampleSize,
+    sample_size: config.sampleSize ?? sampleSize,
     scaling_factor: config.scalingFactor,
     ...(config.shiftFactor === 0 ? {} : { shift_factor: config.shiftFactor }),
     up_block_types: new Array(stages).fill('UpDecoderBlock2D'),

@@ -35,6 +35,8 @@ export interface GenerationSettings {
   promptWeighting: boolean
   /** Prompts beyond the window filled further ones. */
   longPrompts?: true
+  /** Whether the VAE worked tile by tile, where the request said so. */
+  tiling?: boolean
   /** Where an image was handed in: `image`, or `inpaint` for one with a mask. */
   from?: 'image' | 'inpaint'
   /** How much of the image handed in was repainted. */

@@ -2,6 +2,7 @@ import { AsdmError } from '../base/errors'
 import { inPieces, Slices } from '../base/slices'
 import { item, tileSliced, type Tensor } from '../base/tensor'
 import type { Posterior, VAE } from '../components/vae'
+import type { Tiling } from '../components/tiling'
 import type { Sampler } from '../samplers'
 import type { Fit } from './fit'
 import { hideMasked, shrinkNearest } from './pixels'
@@ -44,6 +45,7 @@ interface StartOptions {
   /** The initial noise, where it was handed in. */
   latents: Tensor | undefined
   strength: number
+  tiling: Tiling
 }
 
 /** What the denoising loop begins with. */
@@ -77,7 +79,7 @@ export async function start(
   // An inpainting UNet that begins with pure noise never sees the whole image's latents.
   const drawn = noise.streams ?? 1
   const original = inpaintingUNet && whole ? undefined
-    : await tileSliced(await encodeImage(vae, image, noise, signal), images / drawn, slices)
+    : await tileSliced(await encodeImage(vae, image, noise, request.tiling, signal), images / drawn, slices)
   const added = await imageNoise(noise, shape, slices)
   const latents = whole || original === undefined
     ? await multiply(added, sampler.initNoiseSigma, slices)
@@ -86,7 +88,7 @@ export async function start(
 
   const small = shrinkNearest(mask, width, height, vae.factor)
   if (inpaintingUNet) {
-    const masked = await encodeImage(vae, await hideMasked(image, mask, slices), noise, signal)
+    const masked = await encodeImage(vae, await hideMasked(image, mask, slices), noise, request.tiling, signal)
     return { latents, condition: [small, masked], keep: undefined }
   }
   // diffusers encodes the masked image here too, without using it; the generator must move on all the same.
@@ -98,8 +100,8 @@ export async function start(
 }
 
 /** An image's latents, drawn from the VAE's posterior and scaled: [1,C,h,w], or one for each of the noise's streams. */
-async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, signal: AbortSignal): Promise<Tensor> {
-  const { mean, logvar } = await vae.encodeOwned(image, signal)
+async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, tiling: Tiling, signal: AbortSignal): Promise<Tensor> {
+  const { mean, logvar } = await vae.encodeOwned(image, signal, tiling)
   const drawn = noise.streams ?? 1
   const { scalingFactor, shiftFactor } = vae.config
   const slices = new Slices(signal)

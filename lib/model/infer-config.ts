@@ -135,9 +135,10 @@ function isLinear(shapes: Shapes, name: string): boolean {
 
 /**
  * A VAE's config from the shapes of its weights under diffusers names. Groups (32) and the scaling factor are Stable Diffusion's.
+ * @param latentSize side of the latents that the UNet beside it was trained on, where there is one
  * @throws AsdmError `TENSOR_MISSING`, `TENSOR_SHAPE`
  */
-export function inferVAEConfig(shapes: Shapes): VAEConfig {
+export function inferVAEConfig(shapes: Shapes, latentSize?: number): VAEConfig {
   const stages = shapes.count(stage => `encoder.down_blocks.${stage}.resnets.0.conv1.weight`)
   if (stages === 0) shapes.size('encoder.down_blocks.0.resnets.0.conv1.weight', 0)
   const widths: number[] = []
@@ -154,6 +155,7 @@ export function inferVAEConfig(shapes: Shapes): VAEConfig {
     midBlockAddAttention: shapes.has('decoder.mid_block.attentions.0.to_q.weight'),
     scalingFactor: defaultScalingFactor,
     shiftFactor: 0,
+    ...(latentSize !== undefined && { sampleSize: latentSize * 2 ** (stages - 1) }),
   }
 }
 

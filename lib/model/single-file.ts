@@ -94,7 +94,8 @@ export async function openSingleFile(file: string, options: OpenOptions, given: 
   const sampleSize = family === 'sd2' && prediction.type === 'v_prediction' ? 96 : 64
   const ownVAE = () => {
     const weights = toWeightSources('vae', renamed(vae, vaeNames), file)
-    return { config: override?.vae ?? inferred(() => inferVAEConfig(new Shapes(weights, file)), checkVAEConfig, file), weights, path: file }
+    const config = override?.vae ?? inferred(() => inferVAEConfig(new Shapes(weights, file), sampleSize), checkVAEConfig, file)
+    return { config, weights, path: file }
   }
   const ownTextEncoder = () => {
     const tensors = openClip.length > 0 ? renameOpenClip(openClip, file, override?.textEncoder?.numHiddenLayers) : clip

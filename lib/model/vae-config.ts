@@ -5,6 +5,7 @@ import type { VAEConfig } from '../native/configs'
 import { checkRange, ConfigReader, type Range } from './config-reader'
 
 const widths: Range = { min: 1, max: 16_384 }
+const sampleSizes: Range = { min: 1, max: 65_536 }
 const channels: Range = { min: 1, max: 256 }
 const layers: Range = { min: 1, max: 16 }
 const stageCount: Range = { min: 1, max: 8 }
@@ -23,8 +24,8 @@ export function parseVAEConfig(json: JsonObject, file: string): VAEConfig {
   reader.only('act_fn', 'silu', 'swish')
   reader.only('latents_mean', null)
   reader.only('latents_std', null)
-  // The size of the training images matters only to tiling; float32 needs no upcast.
-  reader.without('sample_size', 'force_upcast')
+  // float32 needs no upcast.
+  reader.without('force_upcast')
 
   const blockOutChannels = reader.integers('block_out_channels', [64], widths, stageCount)
   const all: Range = { min: blockOutChannels.length, max: blockOutChannels.length }
@@ -42,11 +43,20 @@ export function parseVAEConfig(json: JsonObject, file: string): VAEConfig {
     usePostQuantConv: reader.boolean('use_post_quant_conv', true),
     midBlockAddAttention: reader.boolean('mid_block_add_attention', true),
     scalingFactor: reader.number('scaling_factor', defaultScalingFactor, { min: 1e-6, max: 1e6 }),
+    ...sampleSize(reader),
     shiftFactor: shift === null ? 0 : reader.number('shift_factor', 0, { min: -1e6, max: 1e6 }),
   }
   reader.finish()
   checkVAEConfig(config, shownPath(file))
   return config
+}
+
+/** A number, or height and width, of which diffusers takes the first. */
+function sampleSize(reader: ConfigReader): Pick<VAEConfig, 'sampleSize'> {
+  const value = reader.raw('sample_size') ?? null
+  if (value === null) return {}
+  if (!Array.isArray(value)) return { sampleSize: reader.integer('sample_size', 0, sampleSizes) }
+  return { sampleSize: reader.integers('sample_size', [], sampleSizes, { min: 1, max: 2 })[0]! }
 }
 
 /**

@@ -103,6 +103,8 @@ export interface VAEConfig {
   scalingFactor: number
   /** Added to latents after dividing by the scaling factor; 0 for Stable Diffusion. */
   shiftFactor: number
+  /** Side of the images it was trained on, in pixels, where its config says so: the side of tiles, no matter to the graph. */
+  sampleSize?: number
 }
 
 /** What `graph/build_clip.cpp` needs of a `CLIPTextModel` config. */

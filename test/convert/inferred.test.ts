@@ -27,7 +27,7 @@ async function plainFolder(folder: string, family: 'sd1' | 'sd2'): Promise<strin
   })
   editJson(path.join(source, 'vae', 'config.json'), json => {
     Object.assign(json, {
-      block_out_channels: [32, 32, 32, 32], norm_num_groups: 32,
+      block_out_channels: [32, 32, 32, 32], norm_num_groups: 32, sample_size: family === 'sd1' ? 512 : 768,
     })
   })
   editJson(path.join(source, 'text_encoder', 'config.json'), json => { Object.assign(json, { hidden_size: 64, num_attention_heads: 1 }) })

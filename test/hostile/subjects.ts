@@ -194,8 +194,8 @@ export function classes({ sd, drawings, folder }: Surroundings): Record<string, 
       members: {
         ...component, load, 'new': () => [{}, {}, {}], 'factor': none, 'decoderPart': undefined, 'encoderPart': undefined,
         'encodeOwned': undefined, 'share': undefined, 'shareEncoder': undefined,
-        'describe': () => [{ batch: 1, height: 8, width: 8 }], 'decode': () => [tensor(1, 4, 8, 8), { signal: undefined }],
-        'encode': () => [tensor(1, 3, 16, 16), { signal: undefined }],
+        'describe': () => [{ batch: 1, height: 8, width: 8 }], 'decode': () => [tensor(1, 4, 8, 8), { signal: undefined, tiling: 'auto' }],
+        'encode': () => [tensor(1, 3, 16, 16), { signal: undefined, tiling: true }],
       },
     },
     TextEncoder: {
@@ -225,7 +225,7 @@ export function classes({ sd, drawings, folder }: Surroundings): Record<string, 
 const request = () => ({
   prompt: ['x'], negativePrompt: '', guidanceScale: 2, steps: 1, sampler: 'ddim', eta: 0, seed: 1, width: 32, height: 32, count: 1,
   clipSkip: 0,
-  promptWeighting: true, longPrompts: true,
+  promptWeighting: true, longPrompts: true, tiling: 'auto',
 })
 
 /** A model and files to call things with, in the folder. */

@@ -38,7 +38,7 @@ test('SD 1.x: few fields, the rest are defaults', t => {
     inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [
       16, 32, 32, 32,
     ], layersPerBlock: 2, normNumGroups: 8, useQuantConv: true, usePostQuantConv: true,
-    midBlockAddAttention: true, scalingFactor: 0.18215, shiftFactor: 0,
+    midBlockAddAttention: true, scalingFactor: 0.18215, shiftFactor: 0, sampleSize: 128,
   })
   t.deepEqual(parseTextEncoderConfig(sd15.text, 'f'), {
     vocabSize: 2014, hiddenSize: 48, intermediateSize: 192, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 77,
@@ -54,6 +54,8 @@ test('nothing at all: the defaults of diffusers and transformers', t => {
     [1280, 32, [8, 8, 8, 8], [2, 2, 2, 2], 64],
   )
   const vae = parseVAEConfig({}, 'f')
+  t.is(vae.sampleSize, undefined)
+  t.is(parseVAEConfig({ sample_size: [256, 512] }, 'f').sampleSize, 256)
   t.deepEqual(
     [vae.blockOutChannels, vae.layersPerBlock, vae.latentChannels, vae.normNumGroups, vae.scalingFactor], [[64], 1, 4, 32, 0.18215],
   )

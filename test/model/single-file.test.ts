@@ -60,7 +60,7 @@ for (const set of ['sd15-tiny', 'sd21-tiny']) {
     t.deepEqual(inferUNetConfig(
       new Shapes(unet.weights, 'f'), family, 16,
     ), { ...folder.unet.config, normNumGroups: 32, attentionHeads: folder.unet.config.blockOutChannels.map(heads) })
-    t.deepEqual(inferVAEConfig(new Shapes(vae.weights, 'f')), { ...folder.vae.config, normNumGroups: 32 })
+    t.deepEqual(inferVAEConfig(new Shapes(vae.weights, 'f'), folder.vae.config.sampleSize! / 8), { ...folder.vae.config, normNumGroups: 32 })
     t.deepEqual(inferTextEncoderConfig(
       new Shapes(textEncoder.weights, 'f'), family,
     ), { ...folder.textEncoder.config, numAttentionHeads: folder.textEncoder.config.hiddenSize / 64 })
