@@ -62,7 +62,8 @@ export class Job {
   #round = new AbortController()
   readonly #waiting = new Set<() => void>()
 
-  constructor(readonly request: JobRequest, readonly api: Api) {
+  /** @param request what is asked for; without its images once it has ended */
+  constructor(public request: JobRequest, readonly api: Api) {
     this.signal = this.#life.signal
     this.model = request.model
     this.progress = { phase: undefined, round: 0, rounds: request.rounds.length, step: 0, steps: 0, fraction: 0, etaMs: undefined }
@@ -71,6 +72,12 @@ export class Job {
   /** Nothing changes any more. */
   get finished(): boolean {
     return this.finishedMs !== undefined
+  }
+
+  /** Bytes of the images that were handed in. */
+  get bytes(): number {
+    const handed = new Set(this.request.rounds.flatMap(({ image, mask }) => [image, mask]))
+    return [...handed].reduce<number>((sum, image) => sum + (Buffer.isBuffer(image) ? image.byteLength : 0), 0)
   }
 
   /** Stops it, whether it waits or runs. */
@@ -117,6 +124,8 @@ export class Job {
   end(error?: unknown): void {
     if (this.finished) return
     this.finishedMs = Date.now()
+    const { rounds } = this.request
+    this.request = { ...this.request, rounds: rounds.map(({ image: _image, mask: _mask, ...round }) => round) }
     this.error = error
     if (error === undefined) {
       this.state = 'done'

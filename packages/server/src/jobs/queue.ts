@@ -6,6 +6,9 @@ import { Job, type Api, type JobRequest } from './job'
 /** Most bytes of pixels that finished jobs keep. */
 const mostKept = 2 ** 28
 
+/** Most bytes of images that waiting jobs were handed. */
+const mostHanded = 2 ** 28
+
 /** What the queue tells the server. */
 export interface QueueEvents {
   ended(job: Job): void
@@ -53,6 +56,8 @@ export class JobQueue {
     if (this.#waiting.length >= this.#settings.queueLimit)
       throw new ServerError('QUEUE_FULL', `Expected at most ${this.#settings.queueLimit} waiting jobs but the queue is full; try again later`)
     const job = new Job(request, api)
+    if (this.#waiting.length > 0 && this.#waiting.reduce((sum, { bytes }) => sum + bytes, job.bytes) > mostHanded)
+      throw new ServerError('QUEUE_FULL', 'Expected waiting jobs with at most 256 MiB of images but the queue is full; try again later')
     const behind = this.#waiting.findIndex(each => each.request.priority < request.priority)
     this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, job)
     job.signal.addEventListener('abort', () => this.#leave(job), { once: true })
