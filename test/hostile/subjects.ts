@@ -52,6 +52,7 @@ export function functions({ sd, disposed, folder, png }: Surroundings): Record<s
   const lookedAt = (builder: asdm.PlanBuilder): Subject => ({ call: builder as Call, args: () => [context()] })
   const list: Record<string, Subject> = {
     readSettings: { call: asdm.readSettings, args: () => [png] },
+    readAlpha: { call: asdm.readAlpha, args: () => [new Uint8Array(fs.readFileSync(png)), { maxPixels: 100_000 }] },
     guidanceEmbedding: { call: asdm.guidanceEmbedding, args: () => [7, 8, 2] },
     createSampler: { call: asdm.createSampler as Call, args: () => ['ddim',
       { ...asdm.createSampler({ _class_name: 'DDIMScheduler' }).config }] },

@@ -4,6 +4,7 @@ import zlib from 'node:zlib'
 import test from 'ava'
 import fc from 'fast-check'
 import { AsdmError } from '../../lib/base/errors'
+import { readAlpha } from '../../lib/image/alpha'
 import { greyOf, maskFromGrey } from '../../lib/image/pixels'
 import { decodePng } from '../../lib/image/png/decode'
 import { encodePng } from '../../lib/image/png/encode'
@@ -21,7 +22,7 @@ const grey = (rgb: Uint8Array): Uint8Array =>
   )
 
 const references = JSON.parse(fs.readFileSync(repoPath('test', 'image', 'reference.json'), 'utf8')) as
-  Record<string, { png: string, width: number, height: number, rgb: string, grey: string }>
+  Record<string, { png: string, width: number, height: number, rgb: string, grey: string, alpha?: string }>
 
 test('PNGs of every kind give what PIL gives', async t => {
   t.true(Object.keys(references).length > 120)
@@ -31,6 +32,21 @@ test('PNGs of every kind give what PIL gives', async t => {
     t.is(hash(data), expected.rgb, name)
     t.is(hash(grey(data)), expected.grey, name)
   }
+})
+
+test('alpha is what PIL gives, for 16-bit colours by all their bits', async t => {
+  for (const [name, expected] of Object.entries(references)) {
+    const bytes = new Uint8Array(Buffer.from(expected.png, 'base64'))
+    const { data, width, height } = await readAlpha(bytes)
+    t.deepEqual([width, height, data.length], [expected.width, expected.height, expected.width * expected.height], name)
+    if (expected.alpha !== undefined) t.is(hash(data), expected.alpha, name)
+  }
+  const row = [0x12, 0x34, 0x12, 0x35, 0x13, 0x34]
+  const key = chunk('tRNS', Buffer.from([0x12, 0x34]))
+  const sixteen = png(header(3, 1, { type: 0, depth: 16 }), key, imageData(Uint8Array.from([0, ...row])), end)
+  t.deepEqual([...(await readAlpha(new Uint8Array(sixteen))).data], [0, 255, 255])
+  await t.throwsAsync(readAlpha(new Uint8Array(sixteen), { maxPixels: 2 }), { code: 'INVALID_ARGUMENT' })
+  await t.throwsAsync(readAlpha(new Uint8Array(sixteen).subarray(0, -14)), { code: 'FILE_READ' })
 })
 
 test('a transparent colour keeps its colour, in images and masks', async t => {

@@ -1,7 +1,7 @@
 """PNGs of every kind, and what PIL makes of them: python reference.py > reference.json
 
 The files are written here, bit by bit, since PIL writes few kinds; they follow the kinds of the public PngSuite. Each row goes through the next
-of the five filters. Expected are SHA-256 of `Image.open(file).convert("RGB")` and of `convert("L")`. Only for 16-bit grey without alpha the reference
+of the five filters. Expected are SHA-256 of `Image.open(file).convert("RGB")`, of `convert("L")` and of the alpha of `convert("RGBA")`. Only for 16-bit grey without alpha the reference
 is the high byte, as PIL itself reads all other 16-bit kinds: its mode "I;16" clips at 255 instead, which makes nearly everything white.
 """
 
@@ -125,6 +125,8 @@ for name, data in files.items():
     rgb, grey = image.convert("RGB"), image.convert("L")
     rows[name] = {
         "png": base64.b64encode(data).decode(), "width": image.width, "height": image.height,
+        # PIL looks for a transparent colour of 16 bits among values of 8.
+        **({} if "tRNS" in name and "16 bits" in name else {"alpha": hashlib.sha256(image.convert("RGBA").getchannel("A").tobytes()).hexdigest()[:16]}),
         "rgb": hashlib.sha256(rgb.tobytes()).hexdigest()[:16], "grey": hashlib.sha256(grey.tobytes()).hexdigest()[:16],
     }
 print(json.dumps(rows, indent=0))

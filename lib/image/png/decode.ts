@@ -14,6 +14,14 @@ export interface DecodedImage {
   width: number
   /** In pixels. */
   height: number
+  /** [height, width], 255 where nothing is transparent; where it was asked for. */
+  alpha?: Uint8Array<ArrayBuffer>
+}
+
+/** What is wanted of a PNG besides its colours. */
+interface DecodeOptions {
+  /** Alpha, or what tRNS says of it. */
+  alpha?: boolean
 }
 
 /** Bytes whose checksum is taken at once. */
@@ -23,16 +31,17 @@ const crcBytes = 1 << 20
 const mostRatio = 1032
 
 /**
- * Decodes a PNG of any colour type, depth and interlacing to RGB; alpha is left out. Inflating runs in libuv's pool, and the event loop is
- * held for a few milliseconds at a time. Memory is taken for the image that the header promises and nothing else, after `check` has agreed
- * to its size. A file is refused unless its critical chunks have the right order and checksums and hold exactly what the header promises;
- * bytes after its end and behind the compressed data do no harm.
+ * Decodes a PNG of any colour type, depth and interlacing to RGB; alpha is left out unless it is asked for. Inflating runs in libuv's pool,
+ * and the event loop is held for a few milliseconds at a time. Memory is taken for the image that the header promises and nothing else, after
+ * `check` has agreed to its size. A file is refused unless its critical chunks have the right order and checksums and hold exactly what the
+ * header promises; bytes after its end and behind the compressed data do no harm.
  * @param where what the bytes are, for messages
  * @param check is handed width and height first; it may throw
  * @throws AsdmError `UNSUPPORTED_FORMAT` when it is no PNG, `FILE_READ` when it is damaged; an `AbortError` when the signal fires
  */
 export async function decodePng(
   png: Uint8Array, where: string, check: (width: number, height: number) => void, signal?: AbortSignal,
+  { alpha = false }: DecodeOptions = {},
 ): Promise<DecodedImage> {
   throwIfAborted(signal)
   if (!hasPngSignature(png)) throw new AsdmError('UNSUPPORTED_FORMAT', `Expected ${where} to be a PNG but it does not start as one`)
@@ -54,10 +63,10 @@ export async function decodePng(
       const problem = chunk === undefined ? 'it is cut short or damaged' : chunks.problem(chunk)
       if (problem !== undefined) throw damaged(problem)
       const { type, data, crc } = chunk!
-      if (!isCritical(type)) continue
+      if (!isCritical(type) && !(alpha && type === 'tRNS')) continue
       let sum = crcOfType(type)
       if (type === 'IDAT' && inflater === undefined) {
-        const target = rows = new PngRows(header, chunks.palette)
+        const target = rows = new PngRows(header, chunks.palette, alpha ? chunks.transparency ?? 'none' : undefined)
         inflater = new Inflater(piece => {
           const wrong = target.take(piece)
           return wrong === undefined ? undefined : damaged(wrong)
@@ -75,7 +84,7 @@ export async function decodePng(
     if (!chunks.ended) throw damaged('it is cut short')
     await inflater!.end()
     if (!rows!.whole) throw damaged('its image data ends early')
-    return { data: rows!.rgb, width: header.width, height: header.height }
+    return { data: rows!.rgb, width: header.width, height: header.height, ...(rows!.alpha && { alpha: rows!.alpha }) }
   } catch (error) {
     if (error instanceof AsdmError || isAbortError(error)) throw error
     throw damaged(`its image data does not inflate: ${(error as Error).message}`, error)
@@ -96,6 +105,8 @@ class ChunkOrder {
   ended = false
   /** RGB of each entry. */
   palette: Uint8Array | undefined
+  /** Alpha of the palette's entries, or the one colour that is transparent, two bytes a sample. */
+  transparency: Uint8Array | undefined
   #chunks = 0
   #data: 'before' | 'in' | 'after' = 'before'
 
@@ -118,6 +129,11 @@ class ChunkOrder {
         if (this.#data === 'after') return 'other chunks lie between its image data'
         if (this.colourType === 3 && this.palette === undefined) return 'its palette is missing'
         this.#data = 'in'
+        return undefined
+      case 'tRNS':
+        // What does not fit the colours counts for nothing, as in PIL.
+        if (this.#data === 'before' && (this.colourType === 3 ? data.length <= 256 : data.length === (this.colourType === 0 ? 2 : 6)))
+          this.transparency = data
         return undefined
       case 'IEND':
         if (data.length > 0) return 'its end chunk holds data'

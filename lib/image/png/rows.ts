@@ -10,6 +10,8 @@ export class PngRows {
   readonly bytes: number
   /** [height, width, 3] */
   readonly rgb: Uint8Array<ArrayBuffer>
+  /** [height, width], 255 where nothing is transparent; where it was asked for. */
+  readonly alpha: Uint8Array<ArrayBuffer> | undefined
   readonly #passes: Pass[]
   readonly #pixelBytes: number
   #pass = 0
@@ -19,8 +21,14 @@ export class PngRows {
   #above: Uint8Array
   #samples = new Uint8Array(0)
 
-  /** @param palette RGB of each entry, for colour type 3 */
-  constructor(private readonly header: PngHeader, private readonly palette: Uint8Array | undefined) {
+  /**
+   * @param palette RGB of each entry, for colour type 3
+   * @param transparency what tRNS holds, where alpha is wanted: alpha of the palette's entries, or one colour, which is fully transparent
+   */
+  constructor(
+    private readonly header: PngHeader, private readonly palette: Uint8Array | undefined,
+    private readonly transparency: Uint8Array | 'none' | undefined,
+  ) {
     this.#passes = passesOf(header)
     this.bytes = dataBytes(header)
     this.#pixelBytes = Math.max(1, header.channels * header.depth / 8)
@@ -29,6 +37,7 @@ export class PngRows {
     this.#above = new Uint8Array(longest)
     if (header.depth !== 8) this.#samples = new Uint8Array(header.width * header.channels)
     this.rgb = new Uint8Array(header.width * header.height * 3)
+    if (transparency !== undefined) this.alpha = new Uint8Array(header.width * header.height).fill(255)
   }
 
   /** Have all rows come? */
@@ -57,7 +66,9 @@ export class PngRows {
 
   #endRow(pass: Pass): void {
     unfilter(this.#row, this.#above, pass.rowBytes, this.#pixelBytes)
-    this.#place(this.#unpacked(pass), pass)
+    const samples = this.#unpacked(pass)
+    this.#place(samples, pass)
+    if (this.alpha !== undefined) this.#placeAlpha(this.alpha, samples, pass)
     this.#filled = 0
     const row = this.#row
     this.#row = this.#above
@@ -86,6 +97,31 @@ export class PngRows {
       }
     }
     return samples
+  }
+
+  /** Writes the alpha of one row. */
+  #placeAlpha(alpha: Uint8Array, samples: Uint8Array, { x0, y0, dx, dy, width }: Pass): void {
+    const { transparency } = this
+    const { channels, colourType, depth } = this.header
+    let to = (y0 + this.#y * dy) * this.header.width + x0
+    if (colourType === 4 || colourType === 6) {
+      for (let x = 0, from = channels - 1; x < width; x++, from += channels, to += dx) alpha[to] = samples[from]!
+    } else if (transparency instanceof Uint8Array && colourType === 3) {
+      for (let x = 0; x < width; x++, to += dx) alpha[to] = transparency[samples[x]!] ?? 255
+    } else if (transparency instanceof Uint8Array && depth === 16) {
+      // All 16 bits of a colour count, as they are in the file.
+      const bytes = 2 * channels
+      for (let x = 0, from = 1; x < width; x++, from += bytes, to += dx)
+        if (transparency.every((byte, i) => byte === this.#row[from + i])) alpha[to] = 0
+    } else if (transparency instanceof Uint8Array) {
+      const scale = colourType === 0 ? 255 / ((1 << depth) - 1) : 1
+      for (let x = 0, from = 0; x < width; x++, from += channels, to += dx) {
+        let same = true
+        for (let c = 0; c < channels; c++)
+          if (samples[from + c] !== (256 * transparency[2 * c]! + transparency[2 * c + 1]!) * scale) same = false
+        if (same) alpha[to] = 0
+      }
+    }
   }
 
   /** Writes one row of samples to its pixels. */

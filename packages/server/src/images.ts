@@ -1,5 +1,4 @@
-import { AsdmError, type ImageFormat } from 'asdm'
-import { PNG } from 'pngjs'
+import { AsdmError, readAlpha, type ImageFormat } from 'asdm'
 import type { Settings } from './options'
 import type { Round } from './jobs/job'
 
@@ -34,19 +33,10 @@ export async function maskOfAlpha(
   const size = sizeOfPng(png)
   if (size === undefined) throw bad('a PNG with transparency as the mask', 'another file')
   checkPixels(size.width, size.height, maxPixels)
-  const { data, width, height } = await new Promise<PNG>((resolve, reject) => {
-    new PNG().parse(png, (error: Error | null, parsed) => {
-      if (error === null || error === undefined) resolve(parsed)
-      else reject(bad('the mask to be a whole PNG', error.message))
-    })
+  const { data, width, height } = await readAlpha(png).catch((error: unknown) => {
+    throw bad('the mask to be a whole PNG', (error as Error).message)
   })
-  const mask = new Uint8Array(width * height)
-  let any = false
-  for (let i = 0; i < mask.length; i++) {
-    mask[i] = 255 - data[4 * i + 3]!
-    any ||= mask[i] !== 0
-  }
-  return any ? { data: mask, width, height } : undefined
+  return data.some(alpha => alpha !== 255) ? { data: data.map(alpha => 255 - alpha), width, height } : undefined
 }
 
 /** @throws AsdmError `INVALID_ARGUMENT` */
