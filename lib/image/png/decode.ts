@@ -32,9 +32,9 @@ const mostRatio = 1032
 
 /**
  * Decodes a PNG of any colour type, depth and interlacing to RGB; alpha is left out unless it is asked for. Inflating runs in libuv's pool,
- * and the event loop is held for a few milliseconds at a time. Memory is taken for the image that the header promises and nothing else, after
- * `check` has agreed to its size. A file is refused unless its critical chunks have the right order and checksums and hold exactly what the
- * header promises; bytes after its end and behind the compressed data do no harm.
+ * and the event loop is held for a few milliseconds at a time. Memory is taken for the image that the header promises and nothing else,
+ * after `check` has agreed to its size. A file is refused unless its critical chunks have the right order and checksums and hold exactly
+ * what the header promises; bytes after its end and behind the compressed data do no harm.
  * @param where what the bytes are, for messages
  * @param check is handed width and height first; it may throw
  * @throws AsdmError `UNSUPPORTED_FORMAT` when it is no PNG, `FILE_READ` when it is damaged; an `AbortError` when the signal fires
