@@ -1,6 +1,7 @@
 import pathModule from 'node:path'
 import { AsdmError, shown } from '../base/errors'
 import { checkOptions, number, optional, path } from '../base/options'
+import { listOf } from '../base/reading'
 import type { LoraToMerge } from './merge'
 
 /** A LoRA (also LoCon, LoHa, LoKr, DoRA) and how much of it a model gets. */
@@ -25,9 +26,7 @@ const mostLoras = 100
 export function parseLoras(value: unknown, loraFolder: unknown): LoraToMerge[] {
   const folder = optional(loraFolder, item => path(item, 'loraFolder'))
   if (value === undefined) return []
-  if (!Array.isArray(value) || value.length > mostLoras)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected loras to be a list of at most ${mostLoras} but received ${shown(value)}`)
-  return (value as unknown[]).map((item, i) => {
+  return listOf(value, 'loras', mostLoras).map((item, i) => {
     const given = checkOptions(item, ['path', 'name', 'weight', 'textWeight'], `loras[${i}]`)
     const weight = optional(given.weight, each => number(each, `loras[${i}].weight`, -10, 10)) ?? 1
     return {

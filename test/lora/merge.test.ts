@@ -202,7 +202,7 @@ test.serial('a model loads with LoRAs, as one they are baked into does, and leav
   t.deepEqual(await rgba(baked), changed)
   t.deepEqual(scratch(), before)
   for (const [loras, message] of [
-    [{}, /list of at most 100/], [[{}], /either path or name in loras\[0\] but received neither/], [[{ path: 'a', name: 'b' }], /both/],
+    [{}, /array of at most 100/], [[{}], /either path or name in loras\[0\] but received neither/], [[{ path: 'a', name: 'b' }], /both/],
     [[{ name: '../x' }], /name of a file in loraFolder/], [[{ path: 'a', weight: 11 }], /from -10 to 10/], [[{ path: 'a', wait: 1 }], /weight/],
   ] as const) await t.throwsAsync(StableDiffusion.load(base, { loras, loraFolder: folder } as object), { code: 'INVALID_ARGUMENT', message })
   await t.throwsAsync(StableDiffusion.load(base, { loras: [{ name: 'x' }] }), { code: 'INVALID_ARGUMENT', message: /loraFolder beside/ })
