@@ -11,31 +11,31 @@ ASDM_INLINE void vzip(vf& a, vf& b) {
   a = lower;
 }
 
-using vp = __m512bh;
-ASDM_INLINE vp vpload(const Bf16* p) { return (vp)_mm512_loadu_si512(p); }
-ASDM_INLINE void vpstore(Bf16* p, vp v) { _mm512_storeu_si512(p, (__m512i)v); }
+using vp = __m512i;  // not __m512bh, which clang 16 cannot choose between
+ASDM_INLINE vp vpload(const Bf16* p) { return _mm512_loadu_si512(p); }
+ASDM_INLINE void vpstore(Bf16* p, vp v) { _mm512_storeu_si512(p, v); }
 ASDM_INLINE uint32_t vpfirst(int64_t n) { return n >= 32 ? ~0u : n <= 0 ? 0u : (1u << n) - 1u; }
-ASDM_INLINE vp vploadn(const Bf16* p, int64_t n) { return (vp)_mm512_maskz_loadu_epi16(vpfirst(n), p); }
+ASDM_INLINE vp vploadn(const Bf16* p, int64_t n) { return _mm512_maskz_loadu_epi16(vpfirst(n), p); }
 ASDM_INLINE vp vpjoin(const Bf16* p, const Bf16* q, int64_t n) {
   const __mmask16 mask = static_cast<__mmask16>(vpfirst(n));
   const __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p));
-  if (q == nullptr) return (vp)even;
-  return (vp)_mm512_or_si512(even, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, q)), 16));
+  if (q == nullptr) return even;
+  return _mm512_or_si512(even, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, q)), 16));
 }
 ASDM_INLINE void vpsplit(Bf16* p, Bf16* q, vp v) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256((__m512i)v));
-  if (q != nullptr) _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm512_extracti64x4_epi64((__m512i)v, 1));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(v));
+  if (q != nullptr) _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm512_extracti64x4_epi64(v, 1));
 }
-ASDM_INLINE vp vpflip(vp v) { return (vp)_mm512_xor_si512((__m512i)v, _mm512_set1_epi16(static_cast<int16_t>(-32768))); }
-ASDM_INLINE vf vpbits(vp v) { return _mm512_castsi512_ps((__m512i)v); }
-ASDM_INLINE vp vpfrom(vf v) { return (vp)_mm512_castps_si512(v); }
+ASDM_INLINE vp vpflip(vp v) { return _mm512_xor_si512(v, _mm512_set1_epi16(static_cast<int16_t>(-32768))); }
+ASDM_INLINE vf vpbits(vp v) { return _mm512_castsi512_ps(v); }
+ASDM_INLINE vp vpfrom(vf v) { return _mm512_castps_si512(v); }
 ASDM_INLINE vp vpset(const Bf16* p) {
   int32_t pair;
   std::memcpy(&pair, p, sizeof pair);
-  return (vp)_mm512_set1_epi32(pair);
+  return _mm512_set1_epi32(pair);
 }
-ASDM_INLINE vf vdot(vp a, vp b, vf c) { return _mm512_dpbf16_ps(c, a, b); }
-ASDM_INLINE vp vpsingle(vp v) { return (vp)_mm512_and_si512((__m512i)v, _mm512_set1_epi32(0xffff)); }
+ASDM_INLINE vf vdot(vp a, vp b, vf c) { return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b); }
+ASDM_INLINE vp vpsingle(vp v) { return _mm512_and_si512(v, _mm512_set1_epi32(0xffff)); }
 
 // The seven bits behind the point of 2^(i / 128), i < 128.
 alignas(64) constexpr uint8_t kMantissas[128] = {
@@ -61,7 +61,7 @@ ASDM_INLINE vp vpweights(vf a, vf b, vpscale scale, vf base, vpnan& nan) {
   nan = _mm512_ternarylogic_epi32(nan, first, second, 0xfe);  // any of the three
   const __m512i both = _mm512_or_si512(first, _mm512_slli_epi32(second, 16));
   const __m512i mantissas = _mm512_permutex2var_epi8(_mm512_load_si512(kMantissas), both, _mm512_load_si512(kMantissas + 64));
-  return (vp)_mm512_ternarylogic_epi32(_mm512_set1_epi16(0x7f), mantissas, both, 0xca);  // bit by bit: first ? second : third
+  return _mm512_ternarylogic_epi32(_mm512_set1_epi16(0x7f), mantissas, both, 0xca);  // bit by bit: first ? second : third
 }
 
 }  // namespace asdm::cpu::ASDM_SET
