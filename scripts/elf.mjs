@@ -39,8 +39,15 @@ export function elfNeeds(bytes) {
   return { libraries: entries.filter(([tag]) => tag === NEEDED).map(([, offset]) => text(offset)), versions: [...new Set(versions)].sort() }
 }
 
-/** The newest GLIBC version that a file needs, as [2, 28]; undefined where it needs none. */
-export function newestGlibc({ versions }) {
-  return versions.map(version => /^GLIBC_(\d+)\.(\d+)/.exec(version)).filter(Boolean).map(([, major, minor]) => [Number(major), Number(minor)])
+/**
+ * Why a file does not run on systems with this glibc, or with musl, as [2, 28]; undefined where it does. The C++ library has to be linked
+ * in: systems have old ones, or none.
+ */
+export function problemOnOldSystems({ libraries, versions }, [major, minor]) {
+  const foreign = libraries.filter(name => /^lib(std)?c\+\+|^libgcc/.test(name))
+  if (foreign.length > 0) return `it takes ${foreign.join(', ')} of the system`
+  if (versions.includes('GLIBC_PRIVATE')) return 'it takes private symbols of glibc: parts of that were linked in'
+  const newest = versions.map(version => /^GLIBC_(\d+)\.(\d+)/.exec(version)).filter(Boolean).map(([, ...numbers]) => numbers.map(Number))
     .sort((a, b) => a[0] - b[0] || a[1] - b[1]).at(-1)
+  if (newest !== undefined && (newest[0] > major || (newest[0] === major && newest[1] > minor))) return `it takes glibc ${newest.join('.')}`
 }

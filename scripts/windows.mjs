@@ -7,7 +7,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { $, argv, cd, glob } from 'zx'
-import { buildAddons, comparePictures, missing, nodeOf } from './cross.mjs'
+import { buildAddons, comparePictures, missing, nodeOf, settleWine, wineEnvironment } from './cross.mjs'
 import { root } from './root.mjs'
 
 cd(root)
@@ -28,10 +28,10 @@ await $({ stdio: 'inherit' })`node scripts/fixtures.mjs unpack`
 await $({ stdio: 'inherit' })`npx tsc -p tsconfig.json`
 await $({ stdio: 'inherit' })`npx tsc -p test/tsconfig.json`
 
-// wine shows the whole machine as drive Z. Node refuses the old Windows that wine is at first.
-const env = { ...process.env, WINEPREFIX: path.join(out, 'wine'), WINEDEBUG: '-all', WINEDLLOVERRIDES: 'mscoree,mshtml=', DISPLAY: '' }
+// wine shows the whole machine as drive Z.
+const env = { ...process.env, ...wineEnvironment(out) }
 for (const [name, file] of Object.entries(binaries)) env[name] = `Z:${file.replaceAll('/', '\\')}`
-await $({ env, quiet: true })`wine reg add ${'HKCU\\Software\\Wine'} /v Version /d win10 /f`
+await settleWine(env)
 
 const levels = await comparePictures(out, ['wine', node], env, 20)
 console.log(`a picture of Windows' is at most ${levels} of 255 levels from one of this machine's build`)
