@@ -67,7 +67,7 @@ export async function comparePictures(folder, there, env, steps) {
       cwd: root, env: environment, stdio: ['ignore', log, log],
     })`${command} dist/cli/main.js generate ${'a 3d emoji of red apple'} --model models/emoji --guidance 3 --seed 7 --steps ${steps} --out ${path.relative(root, file)}`
     fs.closeSync(log)
-    return (await decodePng(fs.readFileSync(file), name, () => {})).data
+    return (await decodePng(fs.readFileSync(file), name, () => undefined)).data
   }
   const [here, other] = [await draw([process.execPath], process.env, 'here'), await draw(there, env, 'there')]
   return other.reduce((most, value, i) => Math.max(most, Math.abs(value - here[i])), other.length === here.length ? 0 : 255)

@@ -14,6 +14,8 @@ import { fixture, repoPath } from '../support/fixtures'
 
 const base = fixture('sd15-tiny')
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'asdm-lora-test-'))
+// Scratch files of other tests lie elsewhere.
+process.env.TMPDIR = folder
 test.after.always(() => fs.rmSync(folder, { recursive: true, force: true }))
 /** Only what runs at the time may leave files behind, so tests that look are serial. */
 const scratch = (): string[] => fs.readdirSync(os.tmpdir()).filter(name => /^asdm-lora-(?!test)/.test(name))

@@ -199,7 +199,7 @@ test('Stable Diffusion 1.5', async t => {
     inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [
       128, 256, 512, 512,
     ], layersPerBlock: 2, normNumGroups: 32, useQuantConv: true, usePostQuantConv: true,
-    midBlockAddAttention: true, scalingFactor: 0.18215, shiftFactor: 0,
+    midBlockAddAttention: true, scalingFactor: 0.18215, shiftFactor: 0, sampleSize: 512,
   })
   t.deepEqual(checkpoint.textEncoder.config, {
     vocabSize: 49408, hiddenSize: 768, intermediateSize: 3072, numHiddenLayers: 12, numAttentionHeads: 12, maxPositionEmbeddings: 77,
