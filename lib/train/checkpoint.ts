@@ -48,7 +48,7 @@ export async function saveCheckpoint(
     await writeSafetensors(path.join(temporary, files.average), trainer.tensors('average', '', trained), { format: 'pt' }, { signal })
     await writeSafetensors(path.join(temporary, files.moments), [...trainer.tensors('first', 'first.'), ...trainer.tensors('second', 'second.')], {}, { signal })
     await writeWhole(path.join(temporary, stateFile), Buffer.from(`${JSON.stringify(state, undefined, 1)}\n`))
-    // One of the same step is there where a run was resumed from the checkpoint before it.
+    // One of the same step is there where a training was resumed from the checkpoint before it.
     await rm(target, { recursive: true, force: true })
     await rename(temporary, target)
   } catch (error) {
@@ -59,7 +59,7 @@ export async function saveCheckpoint(
   return target
 }
 
-/** Names of the checkpoints in a folder, oldest first. What a run that was killed left half-written is none of them, and is removed. */
+/** Names of the checkpoints in a folder, oldest first. What a killed training left half-written is none of them, and is removed. */
 async function checkpoints(folder: string): Promise<string[]> {
   if (!await isFolder(folder)) return []
   const names = await readdir(folder)

@@ -1,5 +1,6 @@
 import { AsdmError, shown } from '../base/errors'
 import { checkOptions, integer, number, oneOf, optional, path as checkPath, type Unchecked } from '../base/options'
+import { listOf } from '../base/reading'
 import { isJsonObject, type JsonObject } from '../files/json'
 
 /** A loss on units of the UNet. */
@@ -116,9 +117,10 @@ export const distillKeys = [
 const most = 1e9
 
 function names(value: unknown, name: string): string[] {
-  if (!Array.isArray(value) || value.length === 0 || !(value as unknown[]).every(item => typeof item === 'string' && item !== '' && item.length <= 1000))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a list of texts but received ${shown(value)}`)
-  return [...value as string[]]
+  const list = listOf(value, name, 65_536)
+  if (list.length === 0 || !list.every(item => typeof item === 'string' && item !== '' && item.length <= 1000))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a list of texts but received ${shown(list)}`)
+  return list as string[]
 }
 
 const weightOf = (given: Unchecked, where: string, standard: number): number =>
@@ -199,9 +201,9 @@ export function parseDistillation(options: unknown): DistillSettings {
 }
 
 function stageList(value: unknown, train: string[] | undefined, shared: DistillLosses): DistillStage[] {
-  if (!Array.isArray(value) || value.length === 0 || value.length > 100)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected stages to be a list of up to 100 stages but received ${shown(value)}`)
-  return (value as unknown[]).map((item, i) => {
+  const list = listOf(value, 'stages', 100)
+  if (list.length === 0) throw new AsdmError('INVALID_ARGUMENT', 'Expected stages to be a list of up to 100 stages but received an empty one')
+  return list.map((item, i) => {
     const where = `stages[${i}]`
     const given = checkOptions(item, ['steps', 'train', 'losses'], where)
     return {
@@ -211,13 +213,13 @@ function stageList(value: unknown, train: string[] | undefined, shared: DistillL
   })
 }
 
-/** What must not change between a run and its continuation: all but how often something is written. */
+/** What must not change between a training and its continuation: all but how often something is written. */
 export function fixedSettings(settings: DistillSettings): JsonObject {
   const { checkpointEvery: _c, validateEvery: _v, sheetEvery: _s, sheetPrompts: _p, ...rest } = settings
   return JSON.parse(JSON.stringify(rest)) as JsonObject
 }
 
-/** Names of the settings in which two runs differ. */
+/** Names of the settings in which two trainings differ. */
 export function differingSettings(a: JsonObject, b: JsonObject): string[] {
   const text = (value: unknown): string => JSON.stringify(value, (_key, inner: unknown) =>
     (isJsonObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([x], [y]) => (x < y ? -1 : 1))) : inner)) ?? 'undefined'

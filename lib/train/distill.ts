@@ -15,7 +15,7 @@ import { prepare, type Prepared } from './prepare'
 import { distillPage, type DistillCurves } from './report'
 import { writeResult } from './result'
 import { SheetPainter } from './sheet'
-import { isStep, StageRun, type StepResult } from './stage'
+import { isStep, StageTraining, type StepResult } from './stage'
 import { Trainer } from './trainer'
 
 /** Where a distillation is. */
@@ -30,12 +30,12 @@ export interface DistillProgress {
   step?: StepResult
   /** While training: samples a second. */
   imagesPerSecond?: number
-  /** Time left, by the steps of this run so far and all that lay between them. */
+  /** Time left, by the steps of this call so far and all that lay between them. */
   etaMs?: number
 }
 
 /** Options of {@link distill} beside its settings. */
-export interface DistillRun {
+export interface DistillCall {
   /** Folder to make. While training, `out` with `.training` behind holds checkpoints, caches and what else goes on. */
   out: string
   /** Stops after this step, with a checkpoint; the same call goes on. */
@@ -44,7 +44,7 @@ export interface DistillRun {
   threads?: number | undefined
   /** Kernel set; as `StableDiffusion.load`. */
   cpu?: string | undefined
-  /** Aborts the run; the last checkpoint stays. */
+  /** Aborts the training; the last checkpoint stays. */
   signal?: AbortSignal | undefined
   /** Is told of the progress. */
   onProgress?: ((progress: DistillProgress) => void) | undefined
@@ -53,14 +53,14 @@ export interface DistillRun {
 }
 
 /** The settings of {@link distill}: as `schema/distill.schema.json` has them, defaults included. */
-export type DistillOptions = DistillRun & {
+export type DistillOptions = DistillCall & {
   /** The teacher: a model folder, file or name. */
   teacher: string
 } & Record<string, unknown>
 
 /** What came of a distillation. */
 export interface Distillation {
-  /** The model's folder, or undefined where `stopAt` ended the run before its last step. */
+  /** The model's folder, or undefined where `stopAt` ended the training before its last step. */
   folder: string | undefined
   /** Steps that were taken in all. */
   steps: number
@@ -70,32 +70,31 @@ export interface Distillation {
   curves: DistillCurves
 }
 
-const runKeys = ['out', 'stopAt', 'threads', 'cpu', 'signal', 'onProgress', 'onWarning'] as const
+const callKeys = ['out', 'stopAt', 'threads', 'cpu', 'signal', 'onProgress', 'onWarning'] as const
 
 /**
  * Distils a model: trains a student UNet, as it is or as a recipe assembles it, to do what the teacher's does. Text encoder and VAE stay
- * as they
- * are. A run that was stopped, or killed, goes on with the same call from its last checkpoint, and ends with the same bits.
+ * as they are.
+ * A training that was stopped, or killed, goes on with the same call from its last checkpoint, and ends with the same bits.
  * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `BAD_CONFIG`, `OUT_OF_MEMORY` for what does not fit, before training begins;
- * `TRAINING_DIVERGED`, naming step and unit, where a number is not finite any more, and the last checkpoint stays; what models, images
- * and files
- * give; an `AbortError` when the signal fires
+ * `TRAINING_DIVERGED`, naming step and unit, where a number is not finite any more, and the last checkpoint stays; what models, images and
+ * files give; an `AbortError` when the signal fires
  */
 export async function distill(options: DistillOptions): Promise<Distillation> {
-  const given = checkOptions(options, [...distillKeys, ...runKeys], 'distill')
-  const isRunKey = (key: string): boolean => (runKeys as readonly string[]).includes(key)
-  const settings = parseDistillation(Object.fromEntries(Object.entries(given).filter(([key]) => !isRunKey(key))))
-  const run = new Run(settings, path.resolve(checkPath(given.out, 'out')), {
+  const given = checkOptions(options, [...distillKeys, ...callKeys], 'distill')
+  const isCallKey = (key: string): boolean => (callKeys as readonly string[]).includes(key)
+  const settings = parseDistillation(Object.fromEntries(Object.entries(given).filter(([key]) => !isCallKey(key))))
+  const training = new Training(settings, path.resolve(checkPath(given.out, 'out')), {
     stopAt: optional(given.stopAt, value => integer(value, 'stopAt', 1, 2 ** 31)) ?? Infinity,
     signal: optional(given.signal, value => abortSignal(value, 'signal')) ?? new AbortController().signal,
     threads: optional(given.threads, value => integer(value, 'threads', 1, 256)), cpu: optional(given.cpu, value => checkPath(value, 'cpu')),
-    tell: optional(given.onProgress, value => callback<NonNullable<DistillRun['onProgress']>>(value, 'onProgress')) ?? (() => {}),
-    onWarning: optional(given.onWarning, value => callback<NonNullable<DistillRun['onWarning']>>(value, 'onWarning')),
+    tell: optional(given.onProgress, value => callback<NonNullable<DistillCall['onProgress']>>(value, 'onProgress')) ?? (() => {}),
+    onWarning: optional(given.onWarning, value => callback<NonNullable<DistillCall['onWarning']>>(value, 'onWarning')),
   })
   try {
-    return await run.go()
+    return await training.go()
   } finally {
-    await run.end()
+    await training.end()
   }
 }
 
@@ -105,10 +104,10 @@ interface Context {
   threads: number | undefined
   cpu: string | undefined
   tell(progress: DistillProgress): void
-  onWarning: DistillRun['onWarning']
+  onWarning: DistillCall['onWarning']
 }
 
-class Run {
+class Training {
   readonly #work: string
   readonly #total: number
   #curves: DistillCurves = { train: [], validation: [] }
@@ -199,10 +198,10 @@ class Run {
     number: number, stage: DistillStage, terms: readonly Term[], { begin, step: from, end }: { begin: number, step: number, end: number },
   ): Promise<number> {
     const { settings, context: { signal, tell } } = this
-    const run = new StageRun(this.#prepared!, settings, stage, terms, this.#trainer!, this.#total, signal)
+    const training = new StageTraining(this.#prepared!, settings, stage, terms, this.#trainer!, this.#total, signal)
     let step = from
     while (step < end) {
-      const result = await run.step(step, step - begin)
+      const result = await training.step(step, step - begin)
       step++
       this.#curves.train.push({ step, ...result })
       const passed = performance.now() - this.#began.ms, steps = step - this.#began.step
@@ -211,16 +210,16 @@ class Run {
         imagesPerSecond: steps * settings.batch * settings.accumulate / passed * 1000,
       })
       const last = step === end
-      if (isStep(step, settings.validateEvery) || (last && step === this.#total)) await this.#validate(run, step)
+      if (isStep(step, settings.validateEvery) || (last && step === this.#total)) await this.#validate(training, step)
       if (isStep(step, settings.checkpointEvery) || last) await this.#save(number, step, step - begin)
       if (isStep(step, settings.sheetEvery)) await this.#sheet(step)
     }
     return step
   }
 
-  async #validate(run: StageRun, step: number): Promise<void> {
+  async #validate(training: StageTraining, step: number): Promise<void> {
     this.context.tell({ phase: 'validate', done: step, of: this.#total })
-    const result = await run.validate()
+    const result = await training.validate()
     if (result !== undefined) this.#curves.validation.push({ step, ...result })
   }
 

@@ -24,7 +24,7 @@ export const isStep = (step: number, every: number): boolean => every > 0 && ste
 const validationSteps = 2 ** 50
 
 /** The steps of one stage. */
-export class StageRun {
+export class StageTraining {
   constructor(
     readonly prepared: Prepared, readonly settings: DistillSettings, readonly stage: DistillStage, readonly terms: readonly Term[],
     readonly trainer: Trainer, readonly total: number, readonly signal: AbortSignal,

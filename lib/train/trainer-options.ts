@@ -1,7 +1,9 @@
 import { AsdmError, shown } from '../base/errors'
-import { abortSignal, checkOptions, integer, number, optional } from '../base/options'
-import type { Tensor } from '../base/tensor'
-import type { AdamWStep, NativeLoss } from '../native/trainer'
+import { abortSignal, checkOptions, integer, number, oneOf, optional } from '../base/options'
+import { listOf, reading } from '../base/reading'
+import { checkTensor, type Tensor } from '../base/tensor'
+import { conditioningValues } from '../components/conditioning'
+import type { AdamWStep, NativeLoss, NativeTrainingBatch, TrainerKind } from '../native/trainer'
 
 /** A loss of a {@link Trainer}. */
 export type TrainerLoss = NativeLoss
@@ -92,16 +94,18 @@ export interface TrainingMemory {
 
 /** Checks a list of names. */
 export function checkNames(value: unknown, name: string): string[] {
-  if (!Array.isArray(value) || value.length === 0 || !Array.from(value as unknown[]).every(item => typeof item === 'string' && item !== ''))
-    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a list of names but received ${shown(value)}`)
-  return value as string[]
+  const names = listOf(value, name, 65_536)
+  if (names.length === 0 || !names.every(item => typeof item === 'string' && item !== '' && item.length <= 1000))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be a list of names but received ${shown(names)}`)
+  return names as string[]
 }
 
 /** Checks the losses of a trainer. */
 export function checkLosses(value: unknown): TrainerLoss[] {
-  if (!Array.isArray(value) || value.length === 0)
-    throw new AsdmError('INVALID_ARGUMENT', `Expected losses to be a list of losses but received ${shown(value)}`)
-  return (value as unknown[]).map((item, i) => {
+  const losses = listOf(value, 'losses', 65_536)
+  if (losses.length === 0)
+    throw new AsdmError('INVALID_ARGUMENT', 'Expected losses to be a list of losses but received an empty one')
+  return losses.map((item, i) => {
     const { name, unit, loss, adapter } = checkOptions(item, ['name', 'unit', 'loss', 'adapter'], `losses[${i}]`)
     const where = `losses[${i}]`
     if (typeof name !== 'string' || !/^[\w.-]{1,200}$/.test(name))
@@ -114,6 +118,59 @@ export function checkLosses(value: unknown): TrainerLoss[] {
     })
     return { name, loss, ...(unit !== undefined && { unit: checkNames([unit], `${where}.unit`)[0] }), ...(channels && { adapter: channels }) }
   })
+}
+
+const kinds: readonly TrainerKind[] = ['weight', 'first', 'second', 'average', 'gradient']
+
+/** Checks which of its numbers a trainer is asked for. */
+export function checkKind(value: unknown): TrainerKind {
+  return oneOf(value, 'kind', kinds)
+}
+
+/** Checks what stands in front of tensors' names. */
+export function checkPrefix(value: unknown): string {
+  if (typeof value !== 'string' || value.length > 1000)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected a prefix of at most 1000 characters but received ${shown(value)}`)
+  return value
+}
+
+/** The signal of a call's options. */
+export function signalOf(options: unknown, where: string): AbortSignal | undefined {
+  return optional(checkOptions(options, ['signal'], where).signal, value => abortSignal(value, 'signal'))
+}
+
+/** Most samples of a batch. */
+const mostSamples = 65_536
+
+/** One number per sample: a list, or any typed array. */
+function numbersOf(value: unknown, name: string): Float32Array {
+  const isList = ArrayBuffer.isView(value) && !(value instanceof DataView)
+  const list = isList ? value as Float32Array : listOf(value, name, mostSamples)
+  if (list.length > mostSamples || !Array.prototype.every.call(list, item => typeof item === 'number'))
+    throw new AsdmError('INVALID_ARGUMENT', `Expected ${name} to be at most ${mostSamples} numbers but received ${shown(value)}`)
+  return reading(name, () => Float32Array.from(list as ArrayLike<number>))
+}
+
+/** Checks and completes a batch for a trainer with these losses. */
+export function parseBatch(batch: unknown, losses: readonly string[], where: string): NativeTrainingBatch {
+  const given = checkOptions(batch, ['sample', 'timesteps', 'encoderHiddenStates', 'timestepCond', 'targets', 'weights'], where)
+  const sample = checkTensor(given.sample, 'sample', 4)
+  const count = sample.shape[0]!
+  const timesteps = numbersOf(given.timesteps, 'timesteps')
+  const targets = checkOptions(given.targets, losses, `${where}, targets`)
+  const weights = checkOptions(given.weights, losses, `${where}, weights`)
+  const timestepCond = optional(given.timestepCond, value => checkTensor(value, 'timestepCond', 2))
+  return {
+    values: {
+      sample, timesteps: { data: timesteps, shape: [timesteps.length] },
+      ...conditioningValues({
+        encoderHiddenStates: checkTensor(given.encoderHiddenStates, 'encoderHiddenStates', 3), ...(timestepCond && { timestepCond }),
+      }),
+    },
+    targets: losses.map(name => checkTensor(targets[name], `the target of the loss ${name}`)),
+    weights: losses.map(name => optional(weights[name], value => numbersOf(value, `the weights of the loss ${name}`))
+      ?? new Float32Array(count).fill(1 / count)),
+  }
 }
 
 /** Checks and completes the options of `update`. */

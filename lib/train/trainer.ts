@@ -1,8 +1,8 @@
 import { settle, type Cancellable } from '../base/abort'
 import { AsdmError, shown } from '../base/errors'
-import { abortSignal, boolean, checkOptions, nearestOf, optional, path as checkPath } from '../base/options'
-import { checkTensor } from '../base/tensor'
-import { conditioningValues } from '../components/conditioning'
+import { abortSignal, boolean, checkLoaded, checkOptions, integer, nearestOf, optional, path as checkPath } from '../base/options'
+import { reading, sizesOf } from '../base/reading'
+import { isFloat32Array } from '../base/realms'
 import { parseRuntime } from '../components/options'
 import { readSafetensorsHeader, type TensorToWrite } from '../files/safetensors'
 import type { Part } from '../model/checkpoint'
@@ -10,10 +10,10 @@ import { openUNet } from '../model/folder'
 import { firstFew, matchWeights } from '../model/weights'
 import type { StoredDType, UNetConfig } from '../native/configs'
 import { loadAddon } from '../native/load'
-import type { NativeTrainer, NativeTrainingBatch, TrainedWeight, TrainerKind } from '../native/trainer'
+import type { NativeTrainer, TrainedWeight, TrainerKind } from '../native/trainer'
 import {
-  checkLosses, checkNames, parseUpdate, type TrainerLoss, type TrainerOptions, type TrainingBatch, type TrainingMemory, type TrainingResult,
-  type TrainingShape, type UpdateOptions,
+  checkKind, checkLosses, checkNames, checkPrefix, parseBatch, parseUpdate, signalOf, type TrainerLoss, type TrainerOptions,
+  type TrainingBatch, type TrainingMemory, type TrainingResult, type TrainingShape, type UpdateOptions,
 } from './trainer-options'
 
 /** Rows of a tensor that are fetched at once hold about so many numbers: copying them does not hold the event loop. */
@@ -38,6 +38,7 @@ export class Trainer {
   #steps = 0
 
   private constructor(config: UNetConfig, losses: readonly string[], native: NativeTrainer) {
+    checkLoaded(() => typeof native.accumulate === 'function' && typeof native.weights === 'function', 'a trainer', 'Trainer.load')
     this.config = config
     this.losses = losses
     this.#native = native
@@ -52,8 +53,9 @@ export class Trainer {
    * kernel set that cannot be trained, `OUT_OF_MEMORY`; an `AbortError` when the signal fires
    */
   static async load(folder: string, options?: TrainerOptions): Promise<Trainer> {
-    const { signal } = options ?? {}
-    return Trainer.open(await openUNet(checkPath(folder, 'the path of a UNet'), { signal }), options)
+    const given = checkOptions(options, trainerKeys, 'Trainer.load')
+    const signal = optional(given.signal, value => abortSignal(value, 'signal'))
+    return Trainer.open(await openUNet(checkPath(folder, 'the path of a UNet'), { signal }), given)
   }
 
   /** @internal The same of a UNet that is open already. */
@@ -114,8 +116,9 @@ export class Trainer {
 
   /** Bytes that a batch of this size, in latent pixels and tokens, takes in all. */
   memory(shape: TrainingShape): TrainingMemory {
+    const sizes = sizesOf(shape, ['batch', 'height', 'width', 'length'])
     this.#check()
-    return this.#native.describe(shape)
+    return this.#native.describe(sizes)
   }
 
   /**
@@ -124,19 +127,19 @@ export class Trainer {
    * signal fires. The
    * gradients are zero then.
    */
-  async accumulate(batch: TrainingBatch, options: { signal?: AbortSignal | undefined } = {}): Promise<TrainingResult> {
-    return this.#pass(batch, true, options.signal)
+  async accumulate(batch: TrainingBatch, options?: { signal?: AbortSignal | undefined }): Promise<TrainingResult> {
+    return this.#pass(batch, true, options, 'trainer.accumulate')
   }
 
   /** Forward alone: the losses. */
-  async evaluate(batch: TrainingBatch, options: { signal?: AbortSignal | undefined } = {}): Promise<TrainingResult> {
-    return this.#pass(batch, false, options.signal)
+  async evaluate(batch: TrainingBatch, options?: { signal?: AbortSignal | undefined }): Promise<TrainingResult> {
+    return this.#pass(batch, false, options, 'trainer.evaluate')
   }
 
   /** The first unit, in the order in which they run, whose value holds NaN or infinity for this batch; `undefined` where none does. */
-  async firstNonFinite(batch: TrainingBatch, options: { signal?: AbortSignal | undefined } = {}): Promise<string | undefined> {
-    const checked = this.#checkBatch(batch)
-    const unit = await this.#call(() => this.#native.firstNonFinite(checked), options.signal)
+  async firstNonFinite(batch: TrainingBatch, options?: { signal?: AbortSignal | undefined }): Promise<string | undefined> {
+    const checked = parseBatch(batch, this.losses, 'trainer.firstNonFinite')
+    const unit = await this.#call(() => this.#native.firstNonFinite(checked), signalOf(options, 'trainer.firstNonFinite'))
     return unit === '' ? undefined : unit
   }
 
@@ -160,8 +163,10 @@ export class Trainer {
    * @param prefix put in front of the names
    */
   tensors(kind: TrainerKind, prefix = '', wanted: (weight: TrainedWeight) => boolean = ({ trained }) => trained): TensorToWrite[] {
+    checkKind(kind)
+    checkPrefix(prefix)
     // In the order in which they are written.
-    const weights = this.weights.filter(wanted).sort((a, b) => (a.name < b.name ? -1 : 1))
+    const weights = this.#wanted(wanted).sort((a, b) => (a.name < b.name ? -1 : 1))
     const ahead = new Map<string, Promise<Float32Array>>()
     return weights.map(({ name, shape }, i) => ({
       name: `${prefix}${name}`, dtype: 'F32', shape, data: () => this.#readAhead(kind, weights, i, ahead),
@@ -194,25 +199,31 @@ export class Trainer {
 
   /** The bytes of a tensor in pieces: float32, in PyTorch's order. */
   async *rows(kind: TrainerKind, name: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    checkKind(kind)
+    const stop = optional(signal, value => abortSignal(value, 'signal'))
     const weight = this.weight(name)
     const width = weight.shape.reduce((a, b) => a * b) / weight.rows
     const each = Math.max(1, Math.floor(pieceNumbers / width))
     for (let first = 0; first < weight.rows; first += each) {
       const { buffer, byteOffset, byteLength }
-        = await this.#call(() => this.#native.read(kind, name, first, Math.min(each, weight.rows - first)), signal)
+        = await this.#call(() => this.#native.read(kind, name, first, Math.min(each, weight.rows - first)), stop)
       yield new Uint8Array(buffer, byteOffset, byteLength)
     }
   }
 
   /** A whole tensor. @throws AsdmError `INVALID_ARGUMENT`, `DISPOSED` */
   async read(kind: TrainerKind, name: string): Promise<Float32Array> {
+    checkKind(kind)
     const weight = this.weight(name)
     return this.#call(() => this.#native.read(kind, name, 0, weight.rows), undefined)
   }
 
   /** Writes a whole tensor. Of weights, before the first step: the moving average does not follow. */
   async write(kind: TrainerKind, name: string, values: Float32Array): Promise<void> {
+    checkKind(kind)
     this.weight(name)
+    if (!isFloat32Array(values))
+      throw new AsdmError('INVALID_ARGUMENT', `Expected values to be a Float32Array but received ${shown(values)}`)
     await this.#call(() => this.#native.write(kind, name, values), undefined)
   }
 
@@ -231,19 +242,23 @@ export class Trainer {
   async restore(
     kind: TrainerKind, file: string, prefix: string, wanted: (weight: TrainedWeight) => boolean, signal?: AbortSignal,
   ): Promise<void> {
-    const { tensors } = await readSafetensorsHeader(file)
-    const weights = this.weights.filter(wanted)
+    checkKind(kind)
+    checkPrefix(prefix)
+    const stop = optional(signal, value => abortSignal(value, 'signal'))
+    const weights = this.#wanted(wanted)
+    const { tensors } = await readSafetensorsHeader(checkPath(file, 'the path of a safetensors file'))
     const found = [...tensors].flatMap(([name, { dtype, shape, begin, end }]) =>
       (name.startsWith(prefix) ? [{ name: name.slice(prefix.length), file, dtype: dtype as StoredDType, shape, begin, end }] : []))
     const sources = matchWeights(weights, found, file)
-    const bad = await this.#call(() => this.#native.load(kind, sources), signal)
+    const bad = await this.#call(() => this.#native.load(kind, sources), stop)
     if (bad.length > 0) throw new AsdmError('FILE_READ', `Expected finite numbers in ${file} but ${firstFew(bad)} holds others`)
   }
 
   /** Goes on from a checkpoint, of which everything was restored. */
   async resume(steps: number, signal?: AbortSignal): Promise<void> {
-    await this.#call(() => this.#native.begin(false, steps), signal)
-    this.#steps = steps
+    const taken = integer(steps, 'steps', 0, 2 ** 31)
+    await this.#call(() => this.#native.begin(false, taken), optional(signal, value => abortSignal(value, 'signal')))
+    this.#steps = taken
   }
 
   /** Stops calls under way, which reject with an `AbortError`, and frees everything. Twice is fine. */
@@ -260,18 +275,27 @@ export class Trainer {
   /** @throws AsdmError `INVALID_ARGUMENT` for a name that the UNet does not have */
   weight(name: string): TrainedWeight {
     const weight = this.weights.find(each => each.name === name)
-    if (weight === undefined)
-      throw new AsdmError('INVALID_ARGUMENT',
-        `Expected the name of a weight but received ${shown(name)}; ${nearestOf(name, this.weights.map(each => each.name))}`)
+    if (weight === undefined) {
+      const near = typeof name === 'string' ? `; ${nearestOf(name, this.weights.map(each => each.name))}` : ''
+      throw new AsdmError('INVALID_ARGUMENT', `Expected the name of a weight but received ${shown(name)}${near}`)
+    }
     return weight
   }
 
-  async #pass(batch: TrainingBatch, backward: boolean, signal: AbortSignal | undefined): Promise<TrainingResult> {
-    const checked = this.#checkBatch(batch)
-    const { losses, bytes, textGradient } = await this.#call(() => this.#native.accumulate(checked, backward), signal)
+  async #pass(
+    batch: TrainingBatch, backward: boolean, options: { signal?: AbortSignal | undefined } | undefined, where: string,
+  ): Promise<TrainingResult> {
+    const checked = parseBatch(batch, this.losses, where)
+    const { losses, bytes, textGradient } = await this.#call(() => this.#native.accumulate(checked, backward), signalOf(options, where))
     const named: Record<string, Float32Array> = {}
     this.losses.forEach((name, i) => { named[name] = losses[i]! })
     return { losses: named, bytes, ...(textGradient && { textGradient }) }
+  }
+
+  #wanted(wanted: (weight: TrainedWeight) => boolean): TrainedWeight[] {
+    if (typeof wanted !== 'function')
+      throw new AsdmError('INVALID_ARGUMENT', `Expected a function that says which weights are wanted but received ${shown(wanted)}`)
+    return reading('which weights are wanted', () => this.weights.filter(weight => wanted(weight)))
   }
 
   #call<T>(begin: () => Cancellable<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -282,34 +306,13 @@ export class Trainer {
   #check(): void {
     if (this.#disposed) throw new AsdmError('DISPOSED', 'Expected a trainer in use but it has been disposed')
   }
-
-  #checkBatch(batch: TrainingBatch): NativeTrainingBatch {
-    const { sample, timesteps, encoderHiddenStates, timestepCond, targets, weights = {} }
-      = checkOptions(batch, ['sample', 'timesteps', 'encoderHiddenStates', 'timestepCond', 'targets', 'weights'], 'trainer.accumulate') as
-      unknown as TrainingBatch
-    checkTensor(sample, 'sample', 4)
-    const count = sample.shape[0]!
-    const factor = (name: string): Float32Array =>
-      (Object.hasOwn(weights, name) ? Float32Array.from(weights[name]!) : new Float32Array(count).fill(1 / count))
-    for (const [what, given] of Object.entries({ targets, weights }))
-      for (const name of Object.keys(given ?? {}))
-        if (!this.losses.includes(name))
-          throw new AsdmError('INVALID_ARGUMENT',
-            `Expected ${what} of the losses ${this.losses.join(', ')} but received one of ${shown(name)}`)
-    return {
-      values: {
-        sample, timesteps: { data: Float32Array.from(timesteps), shape: [timesteps.length] },
-        ...conditioningValues({ encoderHiddenStates, ...(timestepCond && { timestepCond }) }),
-      },
-      targets: this.losses.map(name => checkTensor(targets[name], `the target of the loss ${name}`)),
-      weights: this.losses.map(factor),
-    }
-  }
 }
+
+const trainerKeys = ['losses', 'train', 'average', 'textGradient', 'threads', 'cpu', 'signal'] as const
 
 /** A native trainer without memory yet. */
 function create(config: UNetConfig, options: TrainerOptions | undefined) {
-  const given = checkOptions(options, ['losses', 'train', 'average', 'textGradient', 'threads', 'cpu', 'signal'], 'Trainer.load')
+  const given = checkOptions(options, trainerKeys, 'Trainer.load')
   const signal = optional(given.signal, value => abortSignal(value, 'signal'))
   const losses: TrainerLoss[] = optional(given.losses, checkLosses) ?? [{ name: 'task', loss: 'squared' }]
   const train = optional(given.train, value => checkNames(value, 'train'))

@@ -9,8 +9,14 @@ export type Call = (...args: any[]) => unknown
 /** What one public name is called with where all is well; each place in it is then replaced by each hostile value. */
 export interface Subject { call: Call, args: () => unknown[], construct?: boolean }
 
-export interface Surroundings { sd: asdm.StableDiffusion, disposed: asdm.StableDiffusion, drawings: asdm.Drawings, folder: string,
-  png: string }
+export interface Surroundings {
+  sd: asdm.StableDiffusion
+  disposed: asdm.StableDiffusion
+  trainer: asdm.Trainer
+  drawings: asdm.Drawings
+  folder: string
+  png: string
+}
 
 const none = (): unknown[] => []
 const tensor = (...shape: number[]): asdm.Tensor => ({ data: new Float32Array(shape.reduce((a, b) => a * b)), shape })
@@ -36,6 +42,13 @@ function evaluation(): Record<string, unknown> {
   return {
     report: { format: 'asdm-evaluation', version: 1, about: {}, settings: {}, images: [{ set: 'prompts', prompt: 'x', seed: 1 }],
       sets: {} }, images: [pixels()],
+  }
+}
+
+function distillation(): Record<string, unknown> {
+  return {
+    version: 1, recipe: 'light', styles: ['flat'], batch: 2, accumulate: 1, rate: 1e-3, warmup: 1, size: 32, seed: 0,
+    stages: [{ steps: 1, train: ['mid_block'], losses: { task: { weight: 1, minSnr: 5 }, feature: { units: ['mid_block'], loss: 'cosine' } } }],
   }
 }
 
@@ -84,6 +97,11 @@ export function functions({ sd, disposed, folder, png }: Surroundings): Record<s
     dropRecipe: { call: asdm.dropRecipe as Call, args: () => [scoreReport(), 0.1] },
     assemble: { call: asdm.assemble as Call, args: () => [recipe(), { checkpoints: { sd: to('none') }, out: to('assembled'),
       signal: undefined, onProgress: () => {} }] },
+    distill: {
+      call: asdm.distill as Call,
+      args: () => [{ ...distillation(), teacher: to('none'), data: to('none'), out: to('distilled'), stopAt: 1, threads: 1, cpu: 'auto',
+        signal: undefined, onProgress: () => {}, onWarning: () => {} }],
+    },
     loadRecipe: { call: asdm.loadRecipe, args: () => [to('recipe.json')] },
     parseRecipe: { call: asdm.parseRecipe, args: () => [recipe(), 'recipe'] },
     convertModel: {
@@ -125,7 +143,7 @@ const scheduler = () => ({ _class_name: 'DDIMScheduler', beta_start: 0.00085, be
   num_train_timesteps: 1000 })
 
 /** Classes: their constructors, and what their static and other methods take. `undefined` for what callers have no business with. */
-export function classes({ sd, drawings, folder }: Surroundings): Record<string, { make?: () => object, members: Record<string,
+export function classes({ sd, trainer, drawings, folder }: Surroundings): Record<string, { make?: () => object, members: Record<string,
   (() => unknown[]) | undefined> }> {
   const load = () => [path.join(folder, 'none'), { variant: 'fp16', packedCache: true, signal: undefined, onProgress: () => {},
     onWarning: () => {}, dtype: 'fp32', threads: 1, device: 'auto', cpu: 'auto' }]
@@ -218,6 +236,21 @@ export function classes({ sd, drawings, folder }: Surroundings): Record<string, 
     },
     Sampler: { make: ready('ddim'), members: sampler },
     ...samplers,
+    Trainer: {
+      make: () => trainer,
+      members: {
+        load: () => [path.join(folder, 'none'), { losses: [{ name: 'task', unit: 'mid_block', loss: 'squared', adapter: { from: 2, to: 2 } }],
+          train: ['mid_block'], average: true, textGradient: true, threads: 1, cpu: 'auto', signal: undefined }],
+        new: () => [{}, [], {}], open: undefined, measure: undefined, reaches: undefined, cpu: none, steps: none,
+        memory: () => [{ batch: 1, height: 8, width: 8, length: 7 }], accumulate: () => [batch(), { signal: undefined }],
+        evaluate: () => [batch(), { signal: undefined }], firstNonFinite: () => [batch(), { signal: undefined }],
+        update: () => [{ rate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0, clip: 1, keep: 0.9, signal: undefined }],
+        tensors: () => ['weight', 'x.', () => true], rows: () => ['weight', 'conv_in.bias', undefined], read: () => ['weight', 'conv_in.bias'],
+        write: () => ['weight', 'conv_in.bias', new Float32Array(trainer.weight('conv_in.bias').shape)], begin: none,
+        restore: () => ['weight', path.join(folder, 'none.safetensors'), '', () => true, undefined], resume: () => [0, undefined],
+        weight: () => ['conv_in.bias'], dispose: undefined,
+      },
+    },
     TorchGenerator: { make: () => new asdm.TorchGenerator(1), members: { new: () => [1], seed: none, manualSeed: () => [1],
       randn: () => [[1, 4, 8, 8]], randnSliced: undefined } },
     Drawings: { make: () => drawings, members: { new: () => [folder, 1, 1, [], {}, '', 'x'], open: () => [path.join(folder, 'none')],
@@ -229,6 +262,12 @@ const request = () => ({
   prompt: ['x'], negativePrompt: '', guidanceScale: 2, steps: 1, sampler: 'ddim', eta: 0, seed: 1, width: 32, height: 32, count: 1,
   clipSkip: 0,
   promptWeighting: true, longPrompts: true, tiling: 'auto',
+})
+
+/** Of a training of `sd15-tiny`. */
+const batch = () => ({
+  sample: tensor(1, 4, 8, 8), timesteps: [1], encoderHiddenStates: tensor(1, 7, 48), targets: { task: tensor(1, 4, 8, 8) },
+  weights: { task: [1] },
 })
 
 /** A model and files to call things with, in the folder. */
@@ -246,5 +285,6 @@ export async function surroundings(folder: string): Promise<Surroundings> {
     format: 'asdm-drawings', version: 1, width: 1, height: 1, drawings: [{ style: 'x', name: 'x', caption: 'x', heldOut: false }],
     evaluation: { seen: [0], heldOut: [] }, pixels: { file: 'pixels.bin', sha256: '0'.repeat(64) },
   }))
-  return { sd, disposed, folder, png, drawings: await asdm.Drawings.open(folder) }
+  const trainer = await asdm.Trainer.load(path.join(fixture('sd15-tiny'), 'unet'), { threads: 1 })
+  return { sd, disposed, trainer, folder, png, drawings: await asdm.Drawings.open(folder) }
 }

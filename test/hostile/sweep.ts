@@ -86,9 +86,6 @@ async function sweep(name: string, { call, args, construct = false }: Subject): 
 /** Sweeps only what has this in its name, to look into one. */
 const wanted = (name: string): boolean => name.includes(process.argv[3] ?? '')
 
-/** Training, which is not swept yet. */
-const later = ['distill', 'Trainer']
-
 const isClass = (value: unknown): boolean => typeof value === 'function' && /^class/.test(Function.prototype.toString.call(value))
 
 async function sweepFunctions(): Promise<{ unknown: string[], found: string[] }> {
@@ -96,14 +93,14 @@ async function sweepFunctions(): Promise<{ unknown: string[], found: string[] }>
   const exported = Object.entries(asdm).filter(([, value]) => typeof value === 'function' && !isClass(value))
   const found: string[] = []
   for (const [name, subject] of Object.entries(subjects)) if (wanted(name)) found.push(...await sweep(name, subject))
-  return { unknown: exported.map(([name]) => name).filter(name => !Object.hasOwn(subjects, name) && !later.includes(name)), found }
+  return { unknown: exported.map(([name]) => name).filter(name => !Object.hasOwn(subjects, name)), found }
 }
 
 async function sweepClasses(): Promise<{ unknown: string[], found: string[] }> {
   const subjects = classes(await surroundings(process.cwd()))
   const found: string[] = [], unknown = new Set<string>()
   for (const [name, Class] of Object.entries(asdm).filter(([, value]) => isClass(value)) as [string, any][]) {
-    if (!wanted(name) || later.includes(name)) continue
+    if (!wanted(name)) continue
     const { make, members } = subjects[name] ?? { members: {} }
     // What a sampler has of its own beyond what is listed is protected, or the base's.
     const isSampler = Class.prototype instanceof asdm.Sampler
