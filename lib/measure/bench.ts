@@ -3,6 +3,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { AsdmError, throwIfAborted } from '../base/errors'
 import { dtypes as allDtypes, type DType } from '../components/options'
+import { makeFolders } from '../files/folders'
 import { packageRoot } from '../files/package-root'
 import { locateModel } from '../hub/locate-model'
 import { openCheckpoint } from '../model/checkpoint'
@@ -48,7 +49,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const { shape, work, threads, runs, signal, onProgress } = options
   const addon = loadAddon()
   const load = os.loadavg()[0]!
-  fs.mkdirSync(work, { recursive: true })
+  await makeFolders(work)
   onProgress('model')
   const model = await modelOf(shape, work, signal)
   const checkpoint = await openCheckpoint(model, { signal })

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { AsdmError, shown } from '../base/errors'
 import { elementCount } from '../base/tensor'
 import { shownPath } from '../files/files'
+import { makeFolders } from '../files/folders'
 import { writeSafetensors } from '../files/safetensors'
 import { parseTextEncoderConfig } from '../model/text-encoder-config'
 import { parseUNetConfig } from '../model/unet-config'
@@ -108,7 +109,7 @@ async function writeParts(shape: ModelShape, folder: string): Promise<void> {
   const addon = loadAddon()
   const blocks = new HalfBlocks()
   const write = async (part: string, file: string, json: Record<string, unknown>, specs: NativeModelSpec[]) => {
-    fs.mkdirSync(path.join(folder, part), { recursive: true })
+    await makeFolders(path.join(folder, part))
     fs.writeFileSync(path.join(folder, part, 'config.json'), JSON.stringify(json, null, 1))
     const requests: WeightRequest[] = specs.flatMap(spec => {
       const model = addon.createModel(spec, { dtype: 'fp32', threads: 1, cpu: 'auto' })
@@ -132,7 +133,7 @@ async function writeParts(shape: ModelShape, folder: string): Promise<void> {
     'text_encoder', 'model.fp16.safetensors', shape.textEncoder,
     [{ kind: 'text_encoder', config: parseTextEncoderConfig(shape.textEncoder, 'text_encoder') }],
   )
-  fs.mkdirSync(path.join(folder, 'scheduler'), { recursive: true })
+  await makeFolders(path.join(folder, 'scheduler'))
   fs.writeFileSync(path.join(folder, 'scheduler', 'scheduler_config.json'), JSON.stringify(shape.scheduler, null, 1))
   await writePackagedTokenizer(path.join(folder, 'tokenizer'), shape.padToken)
   fs.writeFileSync(path.join(folder, 'model_index.json'), JSON.stringify({
