@@ -11,7 +11,7 @@ import { parseImages } from './image/request-images'
 import type { GenerationSettings } from './image/generation-settings'
 import type { ImageInput } from './image/source'
 import type { Opened } from './image/start'
-import { commonDefaults, type ModelDefaults } from './model/defaults'
+import { commonDefaults, requestDefaults, type ModelDefaults } from './model/defaults'
 import { expandParsed, type ExpandedStep } from './plan/expand'
 import { unetFacts, type UNets } from './plan/names'
 import { mainUNet, type Plan } from './plan/plan'
@@ -31,13 +31,13 @@ export interface GenerateOptions {
    */
   negativePrompt?: string | readonly string[] | undefined
   /**
-   * How much more the prompt counts than the negative prompt; if left out the model's own default, else 7.5. At 1 or less no unconditional
-   * pass is run.
+   * How much more the prompt counts than the negative prompt; if left out the model's own default, else 1 with the samplers `lcm` and
+   * `tcd`, else 7.5. At 1 or less no unconditional pass is run.
    */
   guidanceScale?: number | undefined
   /**
-   * Denoising steps, 1 to the scheduler's training steps; if left out the model's own default, else 20. Samplers of second order in one
-   * step (`heun`, `dpm2`, …) run the UNet twice in each but the last.
+   * Denoising steps, 1 to the scheduler's training steps; if left out the model's own default, else 4 with the samplers `lcm` and `tcd`,
+   * else 20. Samplers of second order in one step (`heun`, `dpm2`, …) run the UNet twice in each but the last.
    */
   steps?: number | undefined
   /**
@@ -234,8 +234,7 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
   const options = checkOptions(given, keys, where)
   const prompts = texts(options.prompt, 'prompt')
   const negatives = matchNegatives(optional(options.negativePrompt, value => texts(value, 'negativePrompt')) ?? [''], prompts.length)
-  const guidanceScale = optional(options.guidanceScale, value => number(value, 'guidanceScale', 0, 1000)) ?? facts.defaults.guidanceScale
-  const guided = guidanceScale > 1 && facts.guidanceDim === undefined
+  const askedGuidance = optional(options.guidanceScale, value => number(value, 'guidanceScale', 0, 1000))
   const count = optional(options.count, value => integer(value, 'count', 1, maxImages)) ?? 1
   const images = prompts.length * count
   if (images > maxImages) throw bad(`at most ${maxImages} images in one request`, `${prompts.length} prompts times a count of ${count}`)
@@ -250,7 +249,9 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
 
   const failure = new AbortController()
   const handed = parseImages(options, facts, images)
-  const { sampler, steps, samplerSetting } = parseSampler(options, facts, handed.from === undefined ? undefined : handed.strength)
+  const { sampler, steps, samplerSetting, defaults } = parseSampler(options, facts, handed.from === undefined ? undefined : handed.strength)
+  const guidanceScale = askedGuidance ?? defaults.guidanceScale
+  const guided = guidanceScale > 1 && facts.guidanceDim === undefined
   const plan = optional(options.plan, value => parsePlanOption(value, facts, sampler, eta, guided))
 
   const perImage = typeof seeds === 'object'
@@ -298,10 +299,11 @@ function parseSampler({ sampler: asked, ...options }: Record<string, unknown>, f
     ? createSampler(asked, facts.schedulerConfig)
     : createSampler((asked ?? facts.schedulerConfig) as SchedulerConfig)
   const trainTimesteps = sampler.config.num_train_timesteps as number
-  const steps = optional(options.steps, value => integer(value, 'steps', 1, trainTimesteps)) ?? Math.min(facts.defaults.steps, trainTimesteps)
+  const defaults = requestDefaults(facts.defaults, facts.schedulerConfig, sampler.config, facts.guidanceDim !== undefined)
+  const steps = optional(options.steps, value => integer(value, 'steps', 1, trainTimesteps)) ?? Math.min(defaults.steps, trainTimesteps)
   sampler.setTimesteps(steps, strength === undefined ? {} : { strength })
   const samplerSetting = (typeof asked === 'string' ? samplerNamed(asked) : undefined) ?? sampler.config
-  return { sampler, steps, samplerSetting }
+  return { sampler, steps, samplerSetting, defaults }
 }
 
 function parsePlanOption(value: unknown, facts: ModelFacts, sampler: Sampler, eta: number, guided: boolean) {

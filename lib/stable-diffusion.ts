@@ -113,7 +113,10 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   readonly vae: VAE
   /** The checkpoint's own scheduler config, as diffusers' pipelines correct it: `clip_sample` false, `steps_offset` 1. */
   readonly schedulerConfig: SchedulerConfig
-  /** What requests use where they do not say: what the model's `model_index.json` recommends, else guidance 7.5 and 20 steps. */
+  /**
+   * What requests use where they do not say: what the model's `model_index.json` recommends, else what its scheduler tells (few steps
+   * without guidance for SD-Turbo, LCM and TCD), else guidance 7.5 and 20 steps.
+   */
   readonly defaults: Readonly<ModelDefaults>
   readonly #facts: ModelFacts
   readonly #queue = new Queue()

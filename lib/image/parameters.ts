@@ -1,4 +1,4 @@
-import { parseSamplerName, samplerNamed, type PlainSamplerName, type SigmaScheduleName } from '../samplers/names'
+import { parseSamplerName, samplerNamed, trailing, type PlainSamplerName, type SigmaScheduleName } from '../samplers/names'
 import type { SamplerName, SchedulerConfig } from '../samplers'
 import type { GenerationSettings, ReadSettings } from './generation-settings'
 
@@ -10,9 +10,10 @@ const labels: Readonly<Record<PlainSamplerName, string>> = {
   'lcm': 'LCM', 'tcd': 'TCD',
 }
 
-/** AUTOMATIC1111's names of the noise schedules. */
-const scheduleLabels: Readonly<Record<SigmaScheduleName, string>> = {
+/** AUTOMATIC1111's names of the noise schedules; it has none for trailing timesteps. */
+const scheduleLabels: Readonly<Record<SigmaScheduleName | typeof trailing, string>> = {
   'karras': 'Karras', 'exponential': 'Exponential', 'beta': 'Beta', 'sgm-uniform': 'SGM Uniform', 'align-your-steps': 'Align Your Steps',
+  [trailing]: 'Trailing',
 }
 
 /** Longest text that is read: prompts and one line of settings. */

@@ -3,7 +3,7 @@ import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { fileExists, isFolder, shownPath } from '../files/files'
 import { readJsonObject, type JsonObject } from '../files/json'
 import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../native/configs'
-import { commonDefaults, parseDefaults, type ModelDefaults } from './defaults'
+import { parseDefaults, schedulerDefaults, type ModelDefaults } from './defaults'
 import type { Checkpoint, GivenParts, OpenOptions, Part } from './part'
 import { correctedScheduler } from './scheduler-config'
 import { parseTextEncoderConfig } from './text-encoder-config'
@@ -139,7 +139,7 @@ async function findTokenizer(folder: string): Promise<string | undefined> {
 export async function openFolder(folder: string, options: OpenOptions, given: GivenParts): Promise<Checkpoint> {
   const { signal } = options
   const warnings: string[] = []
-  const { pipeline, defaults } = await checkIndex(folder, warnings, given)
+  const { pipeline, recommended } = await checkIndex(folder, warnings, given)
   const override = options.config === undefined ? undefined : await readConfigSet(options.config)
 
   // As in diffusers, a part that lacks the variant asked for is read without it.
@@ -178,8 +178,8 @@ export async function openFolder(folder: string, options: OpenOptions, given: Gi
   // Of the two published text encoders, SD 2's (gelu) was trained with the window filled with "!".
   const padToken = textPart.config.hiddenAct === 'gelu' ? '!' : undefined
   return {
-    kind: 'folder', path: folder, unet: unet.part, vae: vaePart, textEncoder: textPart, tokenizerFolder, padToken, schedulerConfig, defaults,
-    warnings,
+    kind: 'folder', path: folder, unet: unet.part, vae: vaePart, textEncoder: textPart, tokenizerFolder, padToken, schedulerConfig,
+    defaults: { ...schedulerDefaults(schedulerConfig, unet.part.config.timeCondDim !== undefined), ...recommended }, warnings,
   }
 }
 
@@ -210,7 +210,7 @@ async function correctedUNet(config: UNetConfig, file: string, pipeline: unknown
  */
 export async function checkIndex(
   folder: string, warnings: string[], given?: GivenParts,
-): Promise<{ pipeline: string | undefined, defaults: ModelDefaults }> {
+): Promise<{ pipeline: string | undefined, recommended: Partial<ModelDefaults> }> {
   const file = path.join(folder, 'model_index.json')
   if (!await fileExists(file)) {
     if (!await isFolder(path.join(folder, 'unet'))) {
@@ -221,7 +221,7 @@ export async function checkIndex(
         `Expected a diffusers folder with model_index.json at ${shownPath(folder)} but it has none${hint}`)
     }
     warnings.push(`There is no model_index.json in ${shownPath(folder)}; its folders are taken as a Stable Diffusion pipeline's.`)
-    return { pipeline: undefined, defaults: { ...commonDefaults } }
+    return { pipeline: undefined, recommended: {} }
   }
   const index = await readJsonObject(file)
   if (!pipelines.includes(index._class_name as string))
@@ -244,5 +244,5 @@ export async function checkIndex(
       throw new AsdmError('UNSUPPORTED_CONFIG',
         `Expected ${name} in ${shownPath(file)} to be a ${components[name]!.join(' or ')} but received ${shown(type)}`)
   }
-  return { pipeline: index._class_name as string, defaults: parseDefaults(index, file) }
+  return { pipeline: index._class_name as string, recommended: parseDefaults(index, file) }
 }

@@ -2,7 +2,7 @@ import { AsdmError, shown, throwIfAborted } from '../base/errors'
 import { shownPath } from '../files/files'
 import type { JsonObject } from '../files/json'
 import { readSafetensorsHeader } from '../files/safetensors'
-import { commonDefaults } from './defaults'
+import { schedulerDefaults } from './defaults'
 import { readConfigSet } from './folder'
 import { inferTextEncoderConfig, inferUNetConfig, inferVAEConfig, Shapes, type Family } from './infer-config'
 import { unetNames, vaeNames } from './ldm-keys'
@@ -106,6 +106,9 @@ export async function openSingleFile(file: string, options: OpenOptions, given: 
   }
   const unetConfig = override?.unet
     ?? inferred(() => inferUNetConfig(new Shapes(unetWeights, file), family, sampleSize), checkUNetConfig, file)
+  const schedulerConfig = override?.scheduler === undefined
+    ? inferredScheduler(family, prediction.type, tensors.has(zeroSnrMarker))
+    : correctedScheduler(override.scheduler, undefined, warnings)
   return {
     kind: 'single-file',
     path: file,
@@ -114,10 +117,7 @@ export async function openSingleFile(file: string, options: OpenOptions, given: 
     textEncoder: given.textEncoder ?? ownTextEncoder(),
     tokenizerFolder: options.tokenizer ?? override?.tokenizerFolder,
     padToken: family === 'sd2' ? '!' : undefined,
-    schedulerConfig: override?.scheduler === undefined
-      ? inferredScheduler(family, prediction.type, tensors.has(zeroSnrMarker))
-      : correctedScheduler(override.scheduler, undefined, warnings),
-    defaults: { ...commonDefaults }, warnings,
+    schedulerConfig, defaults: schedulerDefaults(schedulerConfig, unetConfig.timeCondDim !== undefined), warnings,
   }
 }
 

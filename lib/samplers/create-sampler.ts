@@ -14,7 +14,7 @@ import { EulerAncestralSampler, kDiffusionEulerAncestral } from './euler-ancestr
 import { HeunSampler } from './heun'
 import { LCMSampler } from './lcm'
 import { IPNDMSampler, LMSSampler } from './lms'
-import { parseSamplerName, samplerNames, samplerUsage, type PlainSamplerName, type SamplerName } from './names'
+import { parseSamplerName, samplerNames, samplerUsage, trailing, type PlainSamplerName, type SamplerName } from './names'
 import { PNDMSampler } from './pndm'
 import { SASolverSampler } from './sa-solver'
 import type { Sampler } from './sampler'
@@ -93,6 +93,7 @@ function meaningOf(name: string): { className: string, settles?: SchedulerConfig
   const { plain, schedule } = parsed
   const { className, settles } = named[plain]
   if (schedule === undefined) return { className, ...(settles && { settles }) }
+  if (schedule === trailing) return { className, settles: { ...settles, timestep_spacing: trailing } }
   return {
     className: plain === 'euler-ancestral' ? kDiffusionEulerAncestral : className, settles: { ...settles, ...sigmaSwitches(schedule) },
   }
@@ -152,7 +153,9 @@ export function createSampler(nameOrConfig: unknown, checkpointConfig?: unknown)
   if (meaning === undefined) throw unknownName(nameOrConfig, samplersFor(base))
   const { className, settles } = meaning
   const sameClass = base._class_name === className
-  const kept = Object.entries(base).filter(([option]) => sameClass || checkpointOptions.includes(option))
+  // Levels by a rule of their own have no spacing.
+  const ruled = settles?.timestep_spacing === undefined ? [] : Object.keys(sigmaSwitches('timesteps'))
+  const kept = Object.entries(base).filter(([option]) => (sameClass || checkpointOptions.includes(option)) && !ruled.includes(option))
   if (!sameClass && withoutZeroSnr.includes(className) && base.rescale_betas_zero_snr === true)
     throw new AsdmError('UNSUPPORTED_CONFIG',
       'Expected a sampler that starts from pure noise, since the checkpoint has rescale_betas_zero_snr true, '

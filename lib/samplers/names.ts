@@ -19,8 +19,16 @@ export const sigmaScheduleNames: readonly SigmaScheduleName[] = Object.freeze([
   'karras', 'exponential', 'beta', 'sgm-uniform', 'align-your-steps',
 ])
 
-/** Short names, as pipelines and the command line take them: an algorithm, behind which a noise schedule may stand. */
-export type SamplerName = PlainSamplerName | `${Exclude<PlainSamplerName, typeof withoutSchedule[number]>}-${SigmaScheduleName}`
+/** Samplers whose timesteps are those of the distillation, however a config spaces them. */
+const withoutSpacing = ['lcm', 'tcd'] as const satisfies readonly PlainSamplerName[]
+
+/** The end of a name that spaces the timesteps back from the last one, whatever the checkpoint's config says. */
+export const trailing = 'trailing'
+
+/** Short names, as pipelines and the command line take them: an algorithm, behind which a noise schedule or `trailing` may stand. */
+export type SamplerName = PlainSamplerName
+  | `${Exclude<PlainSamplerName, typeof withoutSchedule[number]>}-${SigmaScheduleName}`
+  | `${Exclude<PlainSamplerName, 'lcm' | 'tcd'>}-trailing`
 
 /** The short names without a noise schedule behind them, for help texts. */
 export const samplerNames: readonly PlainSamplerName[] = Object.freeze([...plainNames])
@@ -29,7 +37,8 @@ export const samplerNames: readonly PlainSamplerName[] = Object.freeze([...plain
 export function samplerUsage(names: readonly PlainSamplerName[]): string {
   const without = withoutSchedule.filter(name => names.includes(name)).join(', ')
   const schedules = sigmaScheduleNames.map(schedule => `-${schedule}`).join(', ')
-  return `${names.join(', ')}; all but ${without} also with a noise schedule behind the name: ${schedules}`
+  return `${names.join(', ')}; all but ${without} also with a noise schedule behind the name: ${schedules}; `
+    + `all but ${withoutSpacing.join(', ')} also with -${trailing}`
 }
 
 /**
@@ -69,22 +78,25 @@ function folded(name: string): string {
   return name.slice(0, 100).toLowerCase().replace(/^(?:sample_|k_)/, '').replaceAll('++', 'pp').replace(/[^a-z\d]/g, '')
 }
 
-const foldedSchedules = new Map<string, SigmaScheduleName>([
-  ...sigmaScheduleNames.map(name => [folded(name), name] as const), ['ays', 'align-your-steps'],
+const foldedSchedules = new Map<string, SigmaScheduleName | typeof trailing>([
+  ...sigmaScheduleNames.map(name => [folded(name), name] as const), ['ays', 'align-your-steps'], [trailing, trailing],
 ])
 
 function plainNamed(wanted: string): PlainSamplerName | undefined {
   return aliases.get(wanted) ?? plainNames.find(each => folded(each) === wanted)
 }
 
-/** The algorithm and the noise schedule that a sampler's name is made of, in any program's words; `undefined` for what none names. */
-export function parseSamplerName(text: string): { plain: PlainSamplerName, schedule?: SigmaScheduleName } | undefined {
+/** What a sampler's name is made of, in any program's words: an algorithm, and a schedule or `trailing`; `undefined` for what none names. */
+export function parseSamplerName(
+  text: string,
+): { plain: PlainSamplerName, schedule?: SigmaScheduleName | typeof trailing } | undefined {
   const wanted = folded(text)
   const plain = plainNamed(wanted)
   if (plain !== undefined) return { plain }
   for (const [ending, schedule] of foldedSchedules) {
     const rest = wanted.endsWith(ending) ? plainNamed(wanted.slice(0, -ending.length)) : undefined
-    if (rest !== undefined && !(withoutSchedule as readonly string[]).includes(rest)) return { plain: rest, schedule }
+    const without: readonly string[] = schedule === trailing ? withoutSpacing : withoutSchedule
+    if (rest !== undefined && !without.includes(rest)) return { plain: rest, schedule }
   }
   return undefined
 }

@@ -4,6 +4,7 @@ import test from 'ava'
 import { assemble } from '../../lib/assembly/assemble'
 import { convertModel } from '../../lib/convert/convert'
 import { openCheckpoint } from '../../lib/model/checkpoint'
+import { requestDefaults, schedulerDefaults } from '../../lib/model/defaults'
 import { StableDiffusion } from '../../lib/stable-diffusion'
 import { fixture, repoPath } from '../support/fixtures'
 import { temporaryFolder } from '../support/temporary'
@@ -36,6 +37,38 @@ test('the shipped model has its own, and converted and assembled ones keep them'
   await convertModel(repoPath('models', 'emoji'), path.join(folder, 'bf16'), { dtype: 'bf16' })
   await assemble('light', { out: path.join(folder, 'light'), checkpoints: { sd: repoPath('models', 'emoji') } })
   for (const name of ['bf16', 'light']) t.is((await openCheckpoint(path.join(folder, name))).defaults.guidanceScale, 3, name)
+})
+
+test('a scheduler of distilled models tells the defaults, and what the model recommends counts more', async t => {
+  const trailing = { timestep_spacing: 'trailing' }
+  const few = (steps: number, guidanceScale: number): object => ({ steps, guidanceScale, clipSkip: 0 })
+  for (const [scheduler, guidanceInput, wanted] of [
+    [{ _class_name: 'LCMScheduler' }, false, few(4, 1)],
+    [{ _class_name: 'LCMScheduler' }, true, few(4, 8.5)],
+    [{ _class_name: 'TCDScheduler' }, false, few(4, 1)],
+    [{ _class_name: 'EulerDiscreteScheduler', prediction_type: 'epsilon', ...trailing }, false, few(1, 1)],
+    [{ _class_name: 'EulerAncestralDiscreteScheduler', ...trailing }, false, few(1, 1)],
+    [{ _class_name: 'EulerDiscreteScheduler', prediction_type: 'v_prediction', ...trailing }, false, common],
+    [{ _class_name: 'EulerDiscreteScheduler', rescale_betas_zero_snr: true, ...trailing }, false, common],
+    [{ _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'leading' }, false, common],
+    [{ _class_name: 'DDIMScheduler', ...trailing }, false, common],
+    [{ _class_name: 'PNDMScheduler' }, false, common],
+  ] as const) t.deepEqual(schedulerDefaults(scheduler, guidanceInput), wanted as typeof common, JSON.stringify(scheduler))
+
+  const model = copyCheckpoint('sd15-tiny', temporaryFolder(t))
+  editJson(path.join(model, 'scheduler', 'scheduler_config.json'), json => { json._class_name = 'LCMScheduler' })
+  editJson(path.join(model, 'model_index.json'), json => { json._asdm = { version: 1, defaults: { steps: 6, clipSkip: 1 } } })
+  t.deepEqual((await openCheckpoint(model)).defaults, { guidanceScale: 1, steps: 6, clipSkip: 1 })
+})
+
+test('a sampler for distilled networks brings its own defaults, unless the model has one', t => {
+  const own = { guidanceScale: 3, steps: 25, clipSkip: 2 }
+  const [plain, lcm, tcd] = ['PNDMScheduler', 'LCMScheduler', 'TCDScheduler'].map(name => ({ _class_name: name }))
+  t.deepEqual(requestDefaults(own, plain, lcm, false), { guidanceScale: 1, steps: 4, clipSkip: 2 })
+  t.deepEqual(requestDefaults(own, plain, tcd, false), { guidanceScale: 1, steps: 4, clipSkip: 2 })
+  t.is(requestDefaults(own, plain, { _class_name: 'DDIMScheduler' }, false), own)
+  t.is(requestDefaults(own, lcm, tcd, false), own)
+  t.is(requestDefaults(own, lcm, plain, false), own)
 })
 
 test('recommendations that are none are refused', async t => {

@@ -170,6 +170,8 @@ test('other programs\' names are understood', t => {
     'tcd': ['TCD', 'TCDScheduler'],
     'dpmpp-sde-karras': ['DPM++ SDE Karras', 'dpmpp_sde_karras'],
     'euler-sgm-uniform': ['Euler SGM Uniform', 'euler_sgm_uniform'],
+    'ddim-trailing': ['DDIM trailing', 'ddim_trailing'],
+    'euler-trailing': ['Euler Trailing', 'k_euler_trailing'],
     'euler-ancestral-align-your-steps': ['Euler a Align Your Steps', 'euler_ancestral_ays'],
   }
   for (const [name, others] of Object.entries(names))
@@ -181,7 +183,17 @@ test('other programs\' names are understood', t => {
   t.like(named('dpmpp-2m', karras).config, { use_karras_sigmas: false, use_beta_sigmas: false })
   t.like(named('dpmpp-2m-beta', karras).config, { use_karras_sigmas: false, use_beta_sigmas: true })
   t.is(named('euler-ancestral-karras', ddim).config['_class_name'], 'sample_euler_ancestral')
-  for (const name of ['ddim-karras', 'lcm-beta', 'karras', 'DPM++ 2M Karras Beta', 'euler-kerras'])
+  for (const name of samplerNames) {
+    if (name === 'lcm' || name === 'tcd') continue
+    const sampler = named(`${name}-trailing`, ddim)
+    t.is(sampler.config.timestep_spacing, 'trailing', name)
+    sampler.setTimesteps(1)
+    // k-diffusion's levels are spaced by themselves.
+    t.is(sampler.timesteps[0], 999, name)
+  }
+  t.like(named('euler-trailing', { ...sd, _class_name: 'EulerDiscreteScheduler', use_karras_sigmas: true }).config, { use_karras_sigmas: false })
+  t.is(named('euler-ancestral-trailing', ddim).config._class_name, 'EulerAncestralDiscreteScheduler')
+  for (const name of ['ddim-karras', 'lcm-beta', 'karras', 'DPM++ 2M Karras Beta', 'euler-kerras', 'lcm-trailing', 'trailing'])
     throwsCode(t, 'INVALID_ARGUMENT', /-karras, -exponential, -beta, -sgm-uniform, -align-your-steps/, () => named(name, ddim))
   for (const name of ['heun', 'sa-solver', 'LMSDiscreteScheduler'])
     throwsCode(t, 'UNSUPPORTED_CONFIG', /rescale_betas_zero_snr/, () => named(name, { ...ddim, rescale_betas_zero_snr: true }))
