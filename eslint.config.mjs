@@ -6,13 +6,13 @@ import tseslint from 'typescript-eslint'
 const unused = ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', destructuredArrayIgnorePattern: '^_', ignoreRestSiblings: true }]
 
 export default defineConfig(
-  globalIgnores(['build/', 'build-*/', '**/dist/', '**/node_modules/']),
+  globalIgnores(['build/', 'build-*/', '**/dist/', '**/node_modules/', 'packages/studio/src/api/openapi.d.ts']),
   {
-    files: ['**/*.ts', '**/*.mjs'],
+    files: ['**/*.ts', '**/*.tsx', '**/*.mjs'],
     plugins: { '@stylistic': stylistic },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
-      ...stylistic.configs.customize({ semi: false, braceStyle: '1tbs' }).rules,
+      ...stylistic.configs.customize({ semi: false, braceStyle: '1tbs', jsx: false }).rules,
       // What cannot be cut, as a regular expression or a page's markup, may be longer.
       '@stylistic/max-len': ['error', { code: 140, ignoreRegExpLiterals: true, ignoreStrings: true, ignoreTemplateLiterals: true }],
       '@stylistic/arrow-parens': ['error', 'as-needed'],
@@ -34,7 +34,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['lib/**/*.ts', 'packages/*/src/**/*.ts'],
+    files: ['lib/**/*.ts', 'packages/*/src/**/*.{ts,tsx}'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { project: ['tsconfig.json', 'packages/*/tsconfig.json'], tsconfigRootDir: import.meta.dirname } },
     rules: {

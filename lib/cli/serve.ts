@@ -19,6 +19,8 @@ interface Flags extends ModelFlags {
   queueLimit?: number
   maxPixels?: number
   maxImages?: number
+  studio: boolean
+  assemble?: boolean
   logLevel?: string
 }
 
@@ -46,6 +48,8 @@ export function serveCommand(signal: AbortSignal): Command {
     .option('--queue-limit <number>', 'most jobs that wait (64)', parseNumber)
     .option('--max-pixels <number>', 'most pixels of an image (4194304)', parseNumber)
     .option('--max-images <number>', 'most images of a request (16)', parseNumber)
+    .option('--no-studio', 'leave out the studio, the pages at /')
+    .option('--assemble', 'let clients assemble models into the folder of --models (as they may where only this machine reaches the server)')
     .option('--log-level <level>', 'fatal, error, warn, info, debug, trace or silent (info)')
   return addModelFlags(command, 'threads', 'cpu', 'dtype', 'device', 'packedCache', 'packedCacheIn')
     .allowExcessArguments(false)
@@ -53,10 +57,10 @@ export function serveCommand(signal: AbortSignal): Command {
 }
 
 async function serve(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { models, model, loras, host, port, cors, memory, idle, queueLimit, maxPixels, maxImages, logLevel } = flags
+  const { models, model, loras, host, port, cors, memory, idle, queueLimit, maxPixels, maxImages, studio, assemble, logLevel } = flags
   const { serve: start } = await loadServer()
   const server = await start(given({
-    models, model, loras, host, port, cors, queueLimit, maxPixels, maxImages, logLevel, memoryLimit: memory, idleMs: idle,
+    models, model, loras, host, port, cors, queueLimit, maxPixels, maxImages, studio, assemble, logLevel, memoryLimit: memory, idleMs: idle,
     token: flags.token ?? (process.env.ASDM_TOKEN || undefined), load: loadOptions(flags),
   }))
   process.stderr.write(`asdm serves at ${server.url}\n`)

@@ -89,7 +89,7 @@ test.serial('no link of the packed texts is dead', t => {
 })
 
 test.serial('nothing runs at installation, in any package', t => {
-  for (const folder of ['.', 'models/emoji', 'packages/server', ...fs.readdirSync(repoPath('npm')).filter(name => !name.includes('.')).map(name => `npm/${name}`)]) {
+  for (const folder of ['.', 'models/emoji', 'packages/server', 'packages/studio', ...fs.readdirSync(repoPath('npm')).filter(name => !name.includes('.')).map(name => `npm/${name}`)]) {
     const { scripts = {} } = JSON.parse(fs.readFileSync(repoPath(folder, 'package.json'), 'utf8')) as { scripts?: Record<string, string> }
     t.deepEqual(Object.keys(scripts).filter(name => /^(pre|post)?install$/.test(name)), [], folder)
   }

@@ -37,6 +37,10 @@ export interface ServerOptions {
   keepJobs?: number | undefined
   /** How long a stop waits for the running job, in milliseconds; 30 seconds if left out. */
   stopMs?: number | undefined
+  /** Whether the studio of the package `@asdm/studio` is served at `/`; true if left out. */
+  studio?: boolean | undefined
+  /** Whether clients may assemble models into the folder `models`; if left out, where only this machine reaches the server. */
+  assemble?: boolean | undefined
   /** What is logged: pino's levels, or `silent`; `info` if left out. */
   logLevel?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' | undefined
   /** Takes the lines of the log instead of standard output. */
@@ -54,6 +58,8 @@ export interface Settings {
   maxImages: number
   keepJobs: number
   stopMs: number
+  studio: boolean
+  assemble: boolean
   models: string | undefined
   model: readonly string[]
   loras: string | undefined
@@ -77,7 +83,7 @@ const numbers = {
 } as const satisfies Partial<Record<keyof ServerOptions, readonly [number, number, number]>>
 
 const keys: readonly string[] = [
-  ...Object.keys(numbers), 'models', 'model', 'loras', 'host', 'token', 'cors', 'load', 'memoryLimit', 'logLevel', 'log',
+  ...Object.keys(numbers), 'models', 'model', 'loras', 'host', 'token', 'cors', 'load', 'memoryLimit', 'studio', 'assemble', 'logLevel', 'log',
 ] satisfies string[]
 
 /** @throws AsdmError `INVALID_ARGUMENT` */
@@ -100,6 +106,7 @@ export function parseOptions(options: ServerOptions | undefined): Settings {
   if (given.log !== undefined && typeof given.log !== 'function') throw bad('log to be a function', shown(given.log))
   return {
     models, model, loras: text(given.loras, 'loras'), host, token, cors,
+    studio: flag(given.studio, 'studio') ?? true, assemble: flag(given.assemble, 'assemble') ?? loopback.has(host),
     load: record(given.load, 'load', loadKeys),
     memoryLimit: given.memoryLimit === undefined ? undefined : whole(given.memoryLimit, 'memoryLimit', [0, 0, Number.MAX_SAFE_INTEGER]),
     logLevel: level as Settings['logLevel'], log: given.log as Settings['log'],
@@ -119,6 +126,11 @@ function record(value: unknown, name: string, known: readonly string[]): Record<
 function text(value: unknown, name: string): string | undefined {
   if (value === undefined) return undefined
   if (typeof value !== 'string' || value === '' || value.includes('\0')) throw bad(`${name} to be a text`, shown(value))
+  return value
+}
+
+function flag(value: unknown, name: string): boolean | undefined {
+  if (value !== undefined && typeof value !== 'boolean') throw bad(`${name} to be true or false`, shown(value))
   return value
 }
 

@@ -23,7 +23,8 @@ export function guardAccess(app: FastifyInstance, { token, cors }: Settings): vo
       checkOrigin(request, cors)
       return
     }
-    if (open.has(request.routeOptions.url ?? '') || request.method === 'OPTIONS') return
+    const { url, config } = request.routeOptions
+    if (open.has(url ?? '') || config.open === true || request.method === 'OPTIONS') return
     if (timingSafeEqual(digest(tokenOf(request) ?? ''), wanted)) return
     reply.header('www-authenticate', 'Bearer')
     throw new ServerError('UNAUTHORIZED', 'Expected the server\'s token as Authorization: Bearer TOKEN')

@@ -11,6 +11,8 @@ import type { Settings } from '../options'
 import { jobRoutes } from '../jobs/routes'
 import { openAIRoutes } from '../openai/routes'
 import { sdRoutes } from '../sdapi/routes'
+import { studioFiles } from '../studio/files'
+import { studioRoutes } from '../studio/routes'
 import { guardAccess } from './access'
 import type { Metrics } from './metrics'
 import { serviceRoutes } from './service'
@@ -75,6 +77,8 @@ export async function createApp(context: Context, log: Logger): Promise<{ app: F
   await app.register(openAIRoutes, context)
   await app.register(sdRoutes, context)
   await app.register(jobRoutes, context)
+  await app.register(studioRoutes, context)
+  if (settings.studio) await app.register(studioFiles)
   await app.ready()
   return { app, answering: () => answering }
 }
