@@ -1,5 +1,5 @@
-// The studio as static files: npm run build -w packages/studio. `npx vite packages/studio` passes the routes of the API on to a server on port
-// 7860.
+// The studio as static files: npm run build -w packages/studio. `npx vite packages/studio` passes the API's routes on to a server on
+// port 7860.
 import { defineConfig } from 'vite'
 
 const server = 'http://127.0.0.1:7860'

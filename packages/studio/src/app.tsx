@@ -8,10 +8,12 @@ import { attempt, dismiss, messages } from './state/messages'
 import { go, page, pages, theme, type Page } from './state/view'
 import { start } from './start'
 import { PlanPage } from './plan/page'
+import { ProfilePage } from './profile/page'
+import { RecipePage } from './recipe/page'
 import { Button } from './ui/controls'
 import { Icon, type IconName } from './ui/icons'
 
-const names: Readonly<Record<Page, string>> = { create: 'Create', gallery: 'Gallery', plan: 'Plan' }
+const names: Readonly<Record<Page, string>> = { create: 'Create', gallery: 'Gallery', plan: 'Plan', recipe: 'Recipe', profile: 'Profile' }
 
 /** The whole window. */
 export function App() {
@@ -22,6 +24,8 @@ export function App() {
         {page.value === 'create' && <div class="create"><Form /><Stage /></div>}
         {page.value === 'gallery' && <GalleryPage />}
         {page.value === 'plan' && <PlanPage />}
+        {page.value === 'recipe' && <RecipePage />}
+        {page.value === 'profile' && <ProfilePage />}
       </DropArea>
       <Messages />
       {tokenWanted.value && <TokenDialog />}

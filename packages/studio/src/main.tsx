@@ -4,6 +4,7 @@ import { begin } from './start'
 import './style/base.css'
 import './style/layout.css'
 import './style/plan.css'
+import './style/tables.css'
 
 const root = document.getElementById('studio')
 if (root !== null) {

@@ -46,7 +46,7 @@ function Empty() {
           ))}
         </svg>
         <h2>Nothing here yet</h2>
-        <p>Describe an image on the left and press <kbd>Ctrl</kbd> <kbd>Enter</kbd>.</p>
+        <p>Describe an image and press <kbd>Ctrl</kbd> <kbd>Enter</kbd>.</p>
       </div>
     </div>
   )

@@ -84,8 +84,8 @@ function RuleFields({ rule }: { rule: RuleEdit }) {
       <SelectField label="Inherits" value={depth < 0 ? rule.inherit.join(', ') : depths[depth] ?? ''} onChange={prefix => set({ inherit: [prefix] })}
         options={[...(depth < 0 ? [{ value: rule.inherit.join(', '), label: rule.inherit.join(', ') }] : []),
           ...depths.map((prefix, i) => ({ value: prefix, label: `${prefix} (depth ${i})` }))]} />
-      <NumberField label="First steps in full" value={rule.warmup} standard={0} min={0} max={20} onChange={warmup => set({ warmup: warmup ?? 0 })} />
-      <NumberField label="Last steps in full" value={rule.final} standard={0} min={0} max={20} onChange={final => set({ final: final ?? 0 })} />
+      <NumberField label="First in full" hint="steps" value={rule.warmup} standard={0} min={0} max={20} onChange={warmup => set({ warmup: warmup ?? 0 })} />
+      <NumberField label="Last in full" hint="steps" value={rule.final} standard={0} min={0} max={20} onChange={final => set({ final: final ?? 0 })} />
       <NumberField label="Extrapolate" hint={rule.extrapolate === 0 ? 'values are repeated' : 'along their last change'} value={rule.extrapolate} standard={0}
         min={0} max={2} slideTo={1} step={0.05} onChange={extrapolate => set({ extrapolate: extrapolate ?? 0 })} />
       <NumberField label="Guided from" hint={rule.guidedTo === 1 ? 'at every step' : 'the first share of the run unguided from'} value={rule.guidedTo} standard={1} min={0} max={1} step={0.05}

@@ -30,14 +30,20 @@ export interface Cell {
 
 const order = ['conv_in', 'down_blocks', 'mid_block', 'up_blocks', 'conv_out']
 
-/** The rows of a model, as data passes through them. */
-export function rowsOf({ prefixes, units }: ModelDetails): Row[] {
+/**
+ * The rows of a model, as data passes through them.
+ * @param convolutions whether ResNets show theirs, which recipes give several kernels and plans do not name
+ */
+export function rowsOf({ prefixes, units }: ModelDetails, convolutions = false): Row[] {
   const known = new Set(prefixes)
   const make = (prefix: string, label: string, depth: number, children: Row[]): Row => {
     const own = units.filter(unit => inside(unit.name, prefix))
     const sum = (of: 'macs' | 'parameters'): number => own.reduce((total, unit) => total + unit[of], 0)
     return { prefix, label, depth, children, macs: sum('macs'), parameters: sum('parameters') }
   }
+  const kernels = (parent: string): Row[] => units
+    .filter(({ name, op }) => convolutions && name.startsWith(`${parent}.conv`) && (op === 'Conv2d' || op === 'CondConv'))
+    .map(({ name }) => make(name, name.slice(parent.length + 1), 3, []))
   const inner = (parent: string): Row[] => [...known]
     .filter(name => name.startsWith(`${parent}.`) && /^transformer_blocks\.\d+\.(?:attn1|attn2|ff)$/.test(name.slice(parent.length + 1)))
     .map(name => make(name, name.slice(parent.length + 1).replace('transformer_blocks.', 'transformer '), 3, []))
@@ -46,7 +52,7 @@ export function rowsOf({ prefixes, units }: ModelDetails): Row[] {
       .filter(number => number >= 0).sort((a, b) => a - b)
     const rows = numbers.map(number => {
       const parts = [`${block}.resnets.${number}`, `${block}.attentions.${number}`].filter(name => known.has(name))
-      return make(`${block}.${number}`, `layer ${number}`, 1, parts.map(name => make(name, name.slice(block.length + 1), 2, inner(name))))
+      return make(`${block}.${number}`, `layer ${number}`, 1, parts.map(name => make(name, name.slice(block.length + 1), 2, [...inner(name), ...kernels(name)])))
     })
     const samplers = [`${block}.downsamplers.0`, `${block}.upsamplers.0`].filter(name => known.has(name))
     return [...rows, ...samplers.map(name => make(name, name.slice(block.length + 1), 1, []))]

@@ -2,7 +2,7 @@ import { effect, signal } from '@preact/signals'
 import { stored } from './stored'
 
 /** The pages, in the order of the menu. */
-export const pages = ['create', 'gallery', 'plan'] as const
+export const pages = ['create', 'gallery', 'plan', 'recipe', 'profile'] as const
 export type Page = typeof pages[number]
 
 function pageOf(hash: string): Page {

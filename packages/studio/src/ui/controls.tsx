@@ -8,11 +8,15 @@ interface Labelled {
   hint?: ComponentChildren
 }
 
+function Head({ label, hint, id }: Labelled & { id: string }) {
+  return <div class="head"><label for={id}>{label}</label>{hint !== undefined && <span class="hint" id={`${id}-hint`}>{hint}</span>}</div>
+}
+
 /** A label over what it belongs to. */
 export function Field({ label, hint, id, children }: Labelled & { id: string, children: ComponentChildren }) {
   return (
     <div class="field">
-      <label for={id}>{label}{hint !== undefined && <span class="hint">{hint}</span>}</label>
+      <Head label={label} hint={hint} id={id} />
       {children}
     </div>
   )
@@ -44,11 +48,11 @@ export function NumberField({ label, hint, value, standard, min, max, step = 1, 
   }
   return (
     <div class={hint === undefined ? 'field numeric' : 'field'}>
-      <label for={id}>{label}{hint !== undefined && <span class="hint">{hint}</span>}</label>
+      <Head label={label} hint={hint} id={id} />
       <div class="slide">
         <input type="range" aria-label={`${label}, slider`} min={min} max={slideTo} step={step} value={Math.min(shown, slideTo)}
           onInput={event => take(event.currentTarget.value)} />
-        <input id={id} type="number" min={min} max={max} step={step} value={typed ?? shown}
+        <input id={id} type="number" aria-describedby={hint === undefined ? undefined : `${id}-hint`} min={min} max={max} step={step} value={typed ?? shown}
           onInput={event => setTyped(event.currentTarget.value)}
           onChange={event => {
             setTyped(undefined)

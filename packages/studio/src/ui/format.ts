@@ -25,7 +25,7 @@ export function bytes(value: number): string {
 }
 
 export function duration(ms: number): string {
-  if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
+  if (ms < 1000) return `${ms < 1 ? ms.toFixed(2) : ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
   const seconds = ms / 1000
   if (seconds < 100) return `${seconds.toFixed(1)} s`
   const minutes = Math.floor(seconds / 60)
