@@ -2,10 +2,8 @@ import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import test from 'ava'
 import type { Page } from 'playwright-core'
-import { closeBrowser, generate, missing, number, studio } from './support'
+import { closeBrowser, driven, generate, number, studio } from './support'
 
-const driven = missing === undefined ? test.serial : test.serial.skip
-if (missing !== undefined) test(`the studio is skipped: ${missing}`, t => t.pass())
 test.after.always(closeBrowser)
 
 const axe = fs.readFileSync(createRequire(__filename).resolve('axe-core/axe.min.js'), 'utf8')

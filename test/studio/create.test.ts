@@ -3,10 +3,8 @@ import test from 'ava'
 import { readSettings } from '../../lib'
 import { repoPath } from '../support/fixtures'
 import { ask } from '../server/support'
-import { closeBrowser, generate, missing, number, opened, studio } from './support'
+import { closeBrowser, driven, generate, number, opened, studio } from './support'
 
-const driven = missing === undefined ? test.serial : test.serial.skip
-if (missing !== undefined) test(`the studio is skipped: ${missing}`, t => t.pass())
 test.after.always(closeBrowser)
 
 driven('a first image: form, progress, result, gallery, settings, seed', async t => {

@@ -4,10 +4,8 @@ import type { Locator, Page } from 'playwright-core'
 import { expandPlan, parsePlan, type StepPlan } from '../../lib'
 import { ask } from '../server/support'
 import { temporaryFolder } from '../support/temporary'
-import { closeBrowser, missing, number, studio } from './support'
+import { closeBrowser, driven, number, studio } from './support'
 
-const driven = missing === undefined ? test.serial : test.serial.skip
-if (missing !== undefined) test(`the studio is skipped: ${missing}`, t => t.pass())
 test.after.always(closeBrowser)
 
 /** The cell of a block at a step, counted from 1. */

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import type { ExecutionContext } from 'ava'
+import test, { type ExecutionContext, type ImplementationFn } from 'ava'
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
 import { repoPath } from '../support/fixtures'
 import { started } from '../server/support'
@@ -9,9 +9,15 @@ const browserPath = [process.env.ASDM_CHROMIUM, '/usr/bin/chromium', '/usr/bin/c
   .find(file => file !== undefined && fs.existsSync(file))
 
 /** Why the studio cannot be driven here; `undefined` where it can. */
-export const missing = browserPath === undefined
+const missing = browserPath === undefined
   ? 'there is no Chromium'
   : fs.existsSync(repoPath('packages', 'studio', 'dist', 'index.html')) ? undefined : 'the studio is not built'
+
+/** A test in a browser, one after the other; where there is none its title says that it is skipped, and why. */
+export function driven(title: string, run: ImplementationFn<[]>): void {
+  if (missing === undefined) test.serial(title, run)
+  else test.serial.skip(`${title} (skipped: ${missing})`, run)
+}
 
 let browser: Promise<Browser> | undefined
 

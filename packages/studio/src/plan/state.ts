@@ -7,7 +7,7 @@ import { speeds } from '../state/speed'
 import { stored } from '../state/stored'
 import { page } from '../state/view'
 import { fitSteps, planOf, type EditedPlan } from './edited'
-import { unitMs } from './time'
+import { cachedUnitMs } from './time'
 
 /** The plan of the plan page. */
 export const edited = stored<EditedPlan>('plan', { kind: 'preset', name: 'balanced' })
@@ -53,7 +53,7 @@ export const prediction = computed(() => {
   const full = found.fullMacs / found.passes
   const speed = speeds.value[model.name]
   if (profile.value !== undefined) {
-    const ms = unitMs(profile.value, found.units, model)
+    const ms = cachedUnitMs(profile.value, found.units, model)
     const images = request.value.count
     const steps = found.steps.map(({ program, guidance }) =>
       found.programs[program]!.reduce((sum, unit) => sum + (ms[unit] ?? 0), 0) * (guidance === 'full' ? 1 : 0.5) * images)
