@@ -90,7 +90,7 @@ driven('an image is dropped, masked with the brush, and only what was painted ch
   t.false(changed(60))
 })
 
-driven('a picture is dropped on the page', async t => {
+driven('a picture is dropped on the page, and another one pasted', async t => {
   const { page } = await studio(t)
   const bytes = fs.readFileSync(repoPath('docs', 'images', 'emoji.png'))
   const transfer = await page.evaluateHandle(base64 => {
@@ -100,8 +100,13 @@ driven('a picture is dropped on the page', async t => {
   }, bytes.toString('base64'))
   await page.getByText('Nothing here yet').waitFor()
   await page.dispatchEvent('main', 'drop', { dataTransfer: transfer })
-  await page.getByAltText('The image to start from').waitFor()
-  t.pass()
+  const start = page.getByAltText('The image to start from')
+  await start.waitFor()
+  await page.getByRole('button', { name: 'Without an image' }).click()
+  await start.waitFor({ state: 'detached' })
+  await transfer.evaluate(data => dispatchEvent(new ClipboardEvent('paste', { clipboardData: data })))
+  await start.waitFor()
+  t.is(await start.getAttribute('src'), `data:image/png;base64,${bytes.toString('base64')}`)
 })
 
 driven('what the server refuses is said in its words, and a token is asked for', async t => {

@@ -3,7 +3,10 @@ import { source, type SourceImage } from '../state/request'
 import { Button, NumberField, Segments } from '../ui/controls'
 import { Dialog } from '../ui/dialog'
 
-/** A brush for what is to be repainted. White on black at the image's own size. */
+/** What shows the mask on the image: seen on white as on black. */
+const colour = [255, 45, 150] as const
+
+/** A brush for what is to be repainted, at the image's own size. */
 export function MaskEditor({ image, onClose }: { image: SourceImage, onClose: () => void }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   const [size, setSize] = useState(Math.max(4, Math.round(Math.min(image.width, image.height) / 6)))
@@ -16,9 +19,9 @@ export function MaskEditor({ image, onClose }: { image: SourceImage, onClose: ()
       const context = canvas.current?.getContext('2d')
       if (context === null || context === undefined) return
       context.drawImage(before, 0, 0)
-      // The mask's black becomes transparent again.
+      // The mask's black becomes transparent again, and its white coloured.
       const pixels = context.getImageData(0, 0, image.width, image.height)
-      for (let i = 0; i < pixels.data.length; i += 4) pixels.data[i + 3] = pixels.data[i]!
+      for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set([...colour, pixels.data[i]!], i)
       context.putImageData(pixels, 0, 0)
     }
     before.src = image.mask
@@ -31,7 +34,7 @@ export function MaskEditor({ image, onClose }: { image: SourceImage, onClose: ()
     const at = { x: (event.clientX - left) / width * image.width, y: (event.clientY - top) / height * image.height }
     const from = last.current ?? at
     context.globalCompositeOperation = tool === 'paint' ? 'source-over' : 'destination-out'
-    context.strokeStyle = '#fff'
+    context.strokeStyle = `rgb(${colour.join()})`
     context.lineWidth = size
     context.lineCap = 'round'
     context.beginPath()
@@ -48,7 +51,7 @@ export function MaskEditor({ image, onClose }: { image: SourceImage, onClose: ()
   }
   const invert = (): void => fill(context => {
     const pixels = context.getImageData(0, 0, image.width, image.height)
-    for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set([255, 255, 255, 255 - pixels.data[i + 3]!], i)
+    for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set([...colour, 255 - pixels.data[i + 3]!], i)
     context.putImageData(pixels, 0, 0)
   })
   const done = (): void => {
@@ -90,7 +93,8 @@ function maskOf(painted: HTMLCanvasElement | null, { width, height }: SourceImag
   canvas.height = height
   const context = canvas.getContext('2d')
   if (context === null) return undefined
-  context.fillRect(0, 0, width, height)
-  context.drawImage(painted, 0, 0)
+  const pixels = context.createImageData(width, height)
+  for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set([alpha[i + 3]!, alpha[i + 3]!, alpha[i + 3]!, 255], i)
+  context.putImageData(pixels, 0, 0)
   return canvas.toDataURL('image/png')
 }

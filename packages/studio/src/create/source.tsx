@@ -25,7 +25,7 @@ export function SourcePicker() {
     <div class="source">
       <div class="thumb">
         <img src={image.url} alt="The image to start from" />
-        {image.mask !== undefined && <img class="overlay" src={image.mask} alt="" />}
+        {image.mask !== undefined && <span class="overlay" style={{ maskImage: `url(${image.mask})` }} />}
       </div>
       <div class="tools">
         <Button icon="brush" onClick={() => setMasking(true)}>{image.mask === undefined ? 'Mask' : 'Edit mask'}</Button>

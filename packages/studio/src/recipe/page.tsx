@@ -38,7 +38,7 @@ export function RecipePage() {
           : (
               <div class="tablebox">
                 <table class="units">
-                  <thead><tr><th>Block</th><th class="number">Parameters</th><th class="number">MACs</th><th class="share">Share of a pass</th><th>What becomes of it</th></tr></thead>
+                  <thead><tr><th>Block</th><th class="number">Parameters</th><th class="number part">MACs</th><th class="share part">Share of a pass</th><th>What becomes of it</th></tr></thead>
                   <tbody>
                     {shownRows(rows, open.value).map(row => (
                       <UnitRow key={row.prefix} row={row} whole={rows.reduce((sum, { macs }) => sum + macs, 0)}
@@ -81,8 +81,8 @@ function UnitRow({ row, whole, open, onToggle }: { row: Row, whole: number, open
         <span title={row.prefix}>{row.label}</span>
       </th>
       <td class="number">{count(row.parameters)}</td>
-      <td class="number">{count(row.macs)}</td>
-      <td class="share"><span class="weight" aria-hidden="true"><i style={{ width: `${100 * row.macs / whole}%` }} /></span>{percent(row.macs / whole)}</td>
+      <td class="number part">{count(row.macs)}</td>
+      <td class="share part"><span class="weight" aria-hidden="true"><i style={{ width: `${100 * row.macs / whole}%` }} /></span>{percent(row.macs / whole)}</td>
       <td>
         <select aria-label={`What becomes of ${row.prefix}`} value={value} disabled={found !== undefined && !found.own}
           onChange={event => choose(event.currentTarget.value)}>
