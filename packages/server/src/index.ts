@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { createApp, createLog } from './http/app'
 import { Metrics } from './http/metrics'
 import { JobQueue } from './jobs/queue'
+import { LocalRunner } from './jobs/runner'
 import { ModelStore } from './models/store'
 import { parseOptions, type ServerOptions } from './options'
 
@@ -43,7 +44,7 @@ export async function serve(options: ServerOptions): Promise<Server> {
     unloaded: model => log.info({ model }, 'model unloaded'),
     warning: (model, { code, message }) => log.warn({ model, code }, message),
   })
-  const queue = new JobQueue(models, settings, {
+  const queue = new JobQueue(new LocalRunner(models), settings, {
     ended: job => {
       metrics.ended(job)
       const { id, api, state, model, startedMs, finishedMs, images, error } = job
@@ -52,6 +53,7 @@ export async function serve(options: ServerOptions): Promise<Server> {
       if (state === 'failed') log.warn({ ...details, err: error }, 'job failed')
       else log.info(details, 'job ended')
     },
+    failed: error => log.error({ err: error }, 'the end of a job could not be written down'),
   })
   const { app, answering } = await createApp({ settings, models, queue, metrics }, log)
   await app.listen({ host: settings.host, port: settings.port })

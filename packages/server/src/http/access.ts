@@ -31,6 +31,11 @@ export function guardAccess(app: FastifyInstance, { token, cors }: Settings): vo
   })
 }
 
+/** Who asks: what the header `x-asdm-client` says, as a proxy with many users behind it may set it, else the address. */
+export function clientOf({ headers: { 'x-asdm-client': given }, ip }: FastifyRequest): string {
+  return typeof given === 'string' && /^[\x21-\x7e]{1,64}$/.test(given) ? given : ip
+}
+
 function tokenOf({ headers: { authorization = '' } }: FastifyRequest): string | undefined {
   const [, scheme = '', value = ''] = /^(\w+) +(\S+) *$/.exec(authorization) ?? []
   if (scheme.toLowerCase() === 'bearer') return value

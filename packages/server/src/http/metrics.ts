@@ -36,7 +36,7 @@ export class Metrics {
       new Gauge({ name, help, registers: [this.registry], collect() { this.set(read()) } })
     }
     gauge('asdm_jobs_waiting', 'Jobs that wait', () => queue.waiting.length)
-    gauge('asdm_jobs_running', 'Jobs that run', () => queue.running === undefined ? 0 : 1)
+    gauge('asdm_jobs_running', 'Jobs that run', () => queue.running.length)
     gauge('asdm_models_loaded', 'Models in memory', () => models.loaded().length)
     gauge('asdm_models_bytes', 'Memory that loaded models take', () => models.loaded().reduce((sum, { bytes }) => sum + bytes, 0))
     gauge('asdm_models_bytes_limit', 'Memory that loaded models may take', () => models.memoryLimit)

@@ -5,7 +5,7 @@ const tags = ['service']
 const state = { type: 'object', required: ['status'], properties: { status: { type: 'string' } } } as const
 
 /** What those who run the server ask: whether it lives, whether it takes jobs, its metrics, its OpenAPI document. */
-export async function serviceRoutes(app: FastifyInstance, { queue, settings, metrics, models }: Context): Promise<void> {
+export async function serviceRoutes(app: FastifyInstance, { queue, metrics, models }: Context): Promise<void> {
   metrics.watch(queue, models)
   app.get('/health', {
     schema: { tags, security: [], summary: 'Whether the process answers', response: { 200: state } },
@@ -13,7 +13,7 @@ export async function serviceRoutes(app: FastifyInstance, { queue, settings, met
   app.get('/ready', {
     schema: { tags, security: [], summary: 'Whether jobs are taken: 503 while the server stops or its queue is full', response: { 200: state, 503: state } },
   }, (_request, reply) => {
-    const status = queue.stopping ? 'stopping' : queue.waiting.length >= settings.queueLimit ? 'full' : 'ready'
+    const status = queue.stopping ? 'stopping' : queue.full ? 'full' : 'ready'
     return reply.code(status === 'ready' ? 200 : 503).send({ status })
   })
   app.get('/metrics', {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { GeneratedImage, GenerateOptions, Preview, RunStatistics, Step } from 'asdm'
 import { problemOf, ServerError, type Problem } from '../errors'
 import type { NamedLora } from '../models/store'
+import type { KeptJob } from './ledger'
 
 /** Which API a job came by. */
 export type Api = 'openai' | 'sdapi' | 'jobs'
@@ -22,6 +23,8 @@ export interface JobRequest {
   preview: boolean
   /** Jobs of higher priority run first. */
   priority: number
+  /** Who asks. Where jobs go to many machines, clients take turns. */
+  client: string
 }
 
 /** How far a job is. */
@@ -40,8 +43,8 @@ export interface JobProgress {
 
 /** A job: what is asked for, how far it is, what came of it. Whoever waits for it is told of changes, never of each one. */
 export class Job {
-  readonly id = randomUUID()
-  readonly createdMs = Date.now()
+  readonly id: string
+  readonly createdMs: number
   /** Fires when it is cancelled. */
   readonly signal: AbortSignal
   state: JobState = 'waiting'
@@ -53,6 +56,8 @@ export class Job {
   /** The newest previews of this round, and a number that grows with them. */
   previews: { images: readonly Preview[], version: number } = { images: [], version: 0 }
   images: GeneratedImage[] = []
+  /** Names of its images among the results, where they are kept. */
+  results: string[] = []
   statistics: RunStatistics[] = []
   problem: Problem | undefined
   /** What was thrown, for the log. */
@@ -62,8 +67,13 @@ export class Job {
   #round = new AbortController()
   readonly #waiting = new Set<() => void>()
 
-  /** @param request what is asked for; without its images once it has ended */
-  constructor(public request: JobRequest, readonly api: Api) {
+  /**
+   * @param request what is asked for; without its images once it has ended
+   * @param kept what an earlier process called it
+   */
+  constructor(public request: JobRequest, readonly api: Api, kept?: { id: string, createdMs: number }) {
+    this.id = kept?.id ?? randomUUID()
+    this.createdMs = kept?.createdMs ?? Date.now()
     this.signal = this.#life.signal
     this.model = request.model
     this.progress = { phase: undefined, round: 0, rounds: request.rounds.length, step: 0, steps: 0, fraction: 0, etaMs: undefined }
@@ -93,6 +103,20 @@ export class Job {
   skip(): void {
     this.skipped = true
     this.#round.abort()
+  }
+
+  /** It is carried out from now on. */
+  begin(): void {
+    this.state = 'loading'
+    this.startedMs = Date.now()
+    this.changed()
+  }
+
+  /** It ended in an earlier process, or by another server. */
+  restore(end: NonNullable<KeptJob['end']>, images: GeneratedImage[]): void {
+    const { state, finishedMs, problem } = end
+    Object.assign(this, { state, finishedMs, problem, images, results: [...end.results] })
+    if (state === 'done') this.progress = { ...this.progress, phase: 'done', round: this.progress.rounds, fraction: 1, etaMs: 0 }
   }
 
   /** Begins a round. @returns its signal, and whether it was skipped */

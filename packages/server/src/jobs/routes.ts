@@ -1,6 +1,7 @@
 import { expandPlan, type ExpandedInherit, type ImageFormat, type Plan } from 'asdm'
 import type { FastifyInstance } from 'fastify'
 import { ServerError } from '../errors'
+import { clientOf } from '../http/access'
 import type { Context } from '../http/app'
 import { heartbeatMs, sendEvents, type ServerEvent } from '../http/events'
 import { checkRounds, mediaType } from '../images'
@@ -21,10 +22,10 @@ export async function jobRoutes(app: FastifyInstance, context: Context): Promise
   app.post<{ Body: JobBody }>('/api/jobs', {
     schema: { tags, summary: 'Submits a job', body: jobBody, response: { 202: job, ...errors } },
   }, async (request, reply) => {
-    const asked = requestOf(request.body)
+    const asked = { ...requestOf(request.body), client: clientOf(request) }
     checkRounds(asked.rounds, settings)
     const { name } = await models.find(asked.model)
-    const made = queue.submit({ ...asked, model: name }, 'jobs')
+    const made = await queue.submit({ ...asked, model: name }, 'jobs')
     return reply.code(202).header('location', `/api/jobs/${made.id}`).send(viewOf(made, queue))
   })
   app.get('/api/jobs', {
@@ -32,11 +33,11 @@ export async function jobRoutes(app: FastifyInstance, context: Context): Promise
   }, () => queue.jobs.map(each => viewOf(each, queue)))
   app.get<{ Params: { id: string } }>('/api/jobs/:id', {
     schema: { tags, summary: 'A job', params: idParam, response: { 200: job, ...errors } },
-  }, request => viewOf(queue.get(request.params.id), queue))
+  }, async request => viewOf(await queue.get(request.params.id), queue))
   app.delete<{ Params: { id: string } }>('/api/jobs/:id', {
     schema: { tags, summary: 'Cancels a job', params: idParam, response: { 202: job, ...errors } },
-  }, (request, reply) => {
-    const found = queue.get(request.params.id)
+  }, async (request, reply) => {
+    const found = await queue.get(request.params.id)
     found.cancel()
     return reply.code(202).send(viewOf(found, queue))
   })
@@ -45,8 +46,8 @@ export async function jobRoutes(app: FastifyInstance, context: Context): Promise
       tags, params: idParam, produces: ['text/event-stream'], response: { ...errors },
       summary: 'Events: state (the job) and preview (its image as a data: URL), until the job ends. A slow client gets the newest only',
     },
-  }, (request, reply) => {
-    const found = queue.get(request.params.id)
+  }, async (request, reply) => {
+    const found = await queue.get(request.params.id)
     return sendEvents(reply, metrics, gone => eventsOf(found, () => viewOf(found, queue), gone))
   })
   app.get<{ Params: { id: string, file: string } }>('/api/jobs/:id/images/:file', {
@@ -61,7 +62,7 @@ export async function jobRoutes(app: FastifyInstance, context: Context): Promise
   }, async (request, reply) => {
     const { id, file } = request.params
     const [index, format] = file.split('.') as [string, ImageFormat]
-    const image = queue.get(id).images[Number(index)]
+    const image = (await queue.get(id)).images[Number(index)]
     if (image === undefined) throw new ServerError('NOT_FOUND', `Expected the number of an image of this job but received ${index}`)
     return reply.type(mediaType(format)).send(await image.toBuffer(format))
   })

@@ -16,7 +16,7 @@ export interface JobBody extends Omit<Round, 'seed' | 'image' | 'mask' | 'prompt
 }
 
 /** @throws AsdmError `INVALID_ARGUMENT` */
-export function requestOf({ model, loras = [], preview = false, priority = 0, seed, image, mask, ...rest }: JobBody): JobRequest {
+export function requestOf({ model, loras = [], preview = false, priority = 0, seed, image, mask, ...rest }: JobBody): Omit<JobRequest, 'client'> {
   const round: Round = {
     ...rest,
     ...(seed !== undefined && { seed: Array.isArray(seed) ? seed.map(seedOf) : seedOf(seed) }),

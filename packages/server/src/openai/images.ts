@@ -1,5 +1,6 @@
 import type { GeneratedImage, ImageFormat } from 'asdm'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { clientOf } from '../http/access'
 import type { Context } from '../http/app'
 import { heartbeatMs, sendEvents, type ServerEvent } from '../http/events'
 import { bad, checkRounds } from '../images'
@@ -40,7 +41,8 @@ export async function answerImages(
   checkRounds([round], settings)
   const model = await models.find(body.model)
   const partials = body.stream === true ? body.partial_images ?? 0 : 0
-  const job = queue.submit({ model: model.name, loras: [], rounds: [round], preview: partials > 0, priority: 0 }, 'openai')
+  const asked = { model: model.name, loras: [], rounds: [round], preview: partials > 0, priority: 0, client: clientOf(request) }
+  const job = await queue.submit(asked, 'openai')
   // A client that has gone needs no images.
   reply.raw.once('close', () => { if (!reply.raw.writableFinished) job.cancel() })
   const encode = async (image: GeneratedImage): Promise<string> => {

@@ -1,5 +1,6 @@
 import os from 'node:os'
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+import { clientOf } from '../http/access'
 import { logged, type Context } from '../http/app'
 import { bad, bytesOfText, checkRounds } from '../images'
 import type { Job } from '../jobs/job'
@@ -31,13 +32,13 @@ export async function sdRoutes(app: FastifyInstance, context: Context): Promise<
     if (body !== null && typeof body === 'object') for (const key of Object.keys(body)) if (body[key] === null) Reflect.deleteProperty(body, key)
   })
 
-  const answer = async (body: SdBody, reply: FastifyReply): Promise<unknown> => {
+  const answer = async (body: SdBody, reply: FastifyReply, client: string): Promise<unknown> => {
     const merged = { ...options, ...checkOptions(body.override_settings ?? {}) }
     const clipSkip = merged.CLIP_stop_at_last_layers === 1 ? undefined : merged.CLIP_stop_at_last_layers - 1
     const { rounds, loras, seed } = roundsOf(body, clipSkip)
     checkRounds(rounds, context.settings)
     const { name } = await models.find(merged.sd_model_checkpoint)
-    const job = queue.submit({ model: name, loras, rounds, preview: true, priority: 0 }, 'sdapi')
+    const job = await queue.submit({ model: name, loras, rounds, preview: true, priority: 0, client }, 'sdapi')
     reply.raw.once('close', () => { if (!reply.raw.writableFinished) job.cancel() })
     // What was made before an interrupt is given.
     const images = await job.result().catch((error: unknown) => {
@@ -55,13 +56,13 @@ export async function sdRoutes(app: FastifyInstance, context: Context): Promise<
     schema: { tags, summary: 'Images of a text', body: txt2imgBody, response: { 200: imagesAnswer, ...errors } },
   }, async (request, reply) => {
     if (request.body.init_images !== undefined) throw bad('init_images only in img2img', 'some in txt2img')
-    return answer(request.body, reply)
+    return answer(request.body, reply, clientOf(request))
   })
   app.post<{ Body: SdBody }>('/sdapi/v1/img2img', {
     schema: { tags, summary: 'Images of an image and a text', body: img2imgBody, response: { 200: imagesAnswer, ...errors } },
-  }, async (request, reply) => answer(request.body, reply))
+  }, async (request, reply) => answer(request.body, reply, clientOf(request)))
 
-  const current = (): Job | undefined => queue.running?.api === 'sdapi' ? queue.running : undefined
+  const current = (): Job | undefined => queue.running.find(({ api }) => api === 'sdapi')
   app.get('/sdapi/v1/progress', { schema: { tags, summary: 'How far the running request is, with a preview', response: { 200: anything } } }, async () => {
     const job = current()
     const { fraction = 0, etaMs, round = 0, rounds = 0, step = 0, steps = 0 } = job?.progress ?? {}

@@ -52,7 +52,7 @@ export async function studioRoutes(app: FastifyInstance, { models, queue, settin
   }, async (request, reply) => {
     check(request.body)
     const { source } = await models.find(request.body.model)
-    if (profiling || queue.running !== undefined) throw new ServerError('CONFLICT', 'Expected a machine at rest to measure on but a job or another profile runs')
+    if (profiling || queue.running.length > 0) throw new ServerError('CONFLICT', 'Expected a machine at rest to measure on but a job or another profile runs')
     profiling = true
     try {
       return await profileModel(source, request.body, settings.load, goneOf(reply))
