@@ -16,6 +16,8 @@ interface Flags extends ModelFlags {
   cors?: string[]
   memory?: number
   idle?: number
+  queue?: string
+  results?: string
   queueLimit?: number
   maxPixels?: number
   maxImages?: number
@@ -45,6 +47,8 @@ export function serveCommand(signal: AbortSignal): Command {
     .option('--cors <origin>', 'let the pages of this origin use the server; may be repeated', collect)
     .option('--memory <GiB>', "memory that loaded models may take (half of the machine's)", parseGiB)
     .option('--idle <seconds>', 'unload a model that was not used for so long (600; 0: never)', parseSeconds)
+    .option('--queue <file>', 'keep jobs in this SQLite database, so that they survive a restart')
+    .option('--results <folder>', "where the images of such jobs lie (the queue's name with .results)")
     .option('--queue-limit <number>', 'most jobs that wait (64)', parseNumber)
     .option('--max-pixels <number>', 'most pixels of an image (4194304)', parseNumber)
     .option('--max-images <number>', 'most images of a request (16)', parseNumber)
@@ -57,10 +61,10 @@ export function serveCommand(signal: AbortSignal): Command {
 }
 
 async function serve(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { models, model, loras, host, port, cors, memory, idle, queueLimit, maxPixels, maxImages, studio, assemble, logLevel } = flags
+  const { models, model, loras, host, port, cors, memory, idle, queue, results, queueLimit, maxPixels, maxImages, studio, assemble, logLevel } = flags
   const { serve: start } = await loadServer()
   const server = await start(given({
-    models, model, loras, host, port, cors, queueLimit, maxPixels, maxImages, studio, assemble, logLevel, memoryLimit: memory, idleMs: idle,
+    models, model, loras, host, port, cors, queue, results, queueLimit, maxPixels, maxImages, studio, assemble, logLevel, memoryLimit: memory, idleMs: idle,
     token: flags.token ?? (process.env.ASDM_TOKEN || undefined), load: loadOptions(flags),
   }))
   process.stderr.write(`asdm serves at ${server.url}\n`)

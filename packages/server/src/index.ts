@@ -5,8 +5,7 @@
 import type { AddressInfo } from 'node:net'
 import { createApp, createLog } from './http/app'
 import { Metrics } from './http/metrics'
-import { JobQueue } from './jobs/queue'
-import { LocalRunner } from './jobs/runner'
+import { openQueue } from './jobs/open'
 import { ModelStore } from './models/store'
 import { parseOptions, type ServerOptions } from './options'
 
@@ -44,7 +43,7 @@ export async function serve(options: ServerOptions): Promise<Server> {
     unloaded: model => log.info({ model }, 'model unloaded'),
     warning: (model, { code, message }) => log.warn({ model, code }, message),
   })
-  const queue = new JobQueue(new LocalRunner(models), settings, {
+  const queue = await openQueue(settings, models, {
     ended: job => {
       metrics.ended(job)
       const { id, api, state, model, startedMs, finishedMs, images, error } = job
@@ -54,8 +53,9 @@ export async function serve(options: ServerOptions): Promise<Server> {
       else log.info(details, 'job ended')
     },
     failed: error => log.error({ err: error }, 'the end of a job could not be written down'),
-  })
+  }, log)
   const { app, answering } = await createApp({ settings, models, queue, metrics }, log)
+  await queue.restore()
   await app.listen({ host: settings.host, port: settings.port })
   const { address, port, family } = app.server.address() as AddressInfo
   const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`

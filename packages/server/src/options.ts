@@ -25,6 +25,10 @@ export interface ServerOptions {
   memoryLimit?: number | undefined
   /** A model that was not used for so many milliseconds is unloaded; 10 minutes if left out, 0 for never. */
   idleMs?: number | undefined
+  /** A file, a SQLite database, in which jobs outlive the process; if left out they are kept in memory. */
+  queue?: string | undefined
+  /** Where the images of such jobs lie: a folder; the queue's name with `.results` if left out. */
+  results?: string | undefined
   /** Most jobs that wait; 64 if left out. */
   queueLimit?: number | undefined
   /** Most bytes of a request; 32 MiB if left out. */
@@ -60,6 +64,8 @@ export interface Settings {
   stopMs: number
   studio: boolean
   assemble: boolean
+  queue: string | undefined
+  results: string | undefined
   models: string | undefined
   model: readonly string[]
   loras: string | undefined
@@ -83,7 +89,8 @@ const numbers = {
 } as const satisfies Partial<Record<keyof ServerOptions, readonly [number, number, number]>>
 
 const keys: readonly string[] = [
-  ...Object.keys(numbers), 'models', 'model', 'loras', 'host', 'token', 'cors', 'load', 'memoryLimit', 'studio', 'assemble', 'logLevel', 'log',
+  ...Object.keys(numbers), 'models', 'model', 'loras', 'host', 'token', 'cors', 'load', 'memoryLimit', 'studio', 'assemble',
+  'logLevel', 'log', 'queue', 'results',
 ] satisfies string[]
 
 /** @throws AsdmError `INVALID_ARGUMENT` */
@@ -105,6 +112,7 @@ export function parseOptions(options: ServerOptions | undefined): Settings {
   if (!levels.some(each => each === level)) throw bad(`logLevel to be one of ${levels.join(', ')}`, shown(level))
   if (given.log !== undefined && typeof given.log !== 'function') throw bad('log to be a function', shown(given.log))
   return {
+    queue: text(given.queue, 'queue'), results: text(given.results, 'results'),
     models, model, loras: text(given.loras, 'loras'), host, token, cors,
     studio: flag(given.studio, 'studio') ?? true, assemble: flag(given.assemble, 'assemble') ?? loopback.has(host),
     load: record(given.load, 'load', loadKeys),

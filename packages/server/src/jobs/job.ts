@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { GeneratedImage, GenerateOptions, Preview, RunStatistics, Step } from 'asdm'
 import { problemOf, ServerError, type Problem } from '../errors'
 import type { NamedLora } from '../models/store'
+import type { TaskStep } from '../tasks/runner'
 import type { KeptJob } from './ledger'
 
 /** Which API a job came by. */
@@ -141,6 +142,18 @@ export class Job {
     }
     if (phase === 'denoise' && step.preview !== undefined) this.previews = { images: step.preview, version: this.previews.version + 1 }
     if (phase === 'done' && step.statistics !== undefined) this.statistics.push(step.statistics)
+    this.changed()
+  }
+
+  /** Takes a report of one of its images; others may be made at the same time. @param fraction how far the whole job is */
+  reportTask({ phase, step, steps, etaMs, preview }: TaskStep, fraction: number): void {
+    if (this.finished) return
+    if (this.state === 'waiting') {
+      this.state = 'running'
+      this.startedMs = Date.now()
+    }
+    this.progress = { ...this.progress, phase, step, steps, etaMs, fraction }
+    if (preview !== undefined && preview.length > 0) this.previews = { images: preview, version: this.previews.version + 1 }
     this.changed()
   }
 

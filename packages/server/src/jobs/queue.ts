@@ -1,6 +1,7 @@
 import type { GeneratedImage } from 'asdm'
 import { ServerError } from '../errors'
 import type { Settings } from '../options'
+import { withSeeds } from '../tasks/task'
 import { Job, type Api, type JobRequest } from './job'
 import type { KeptJob, Ledger } from './ledger'
 import type { Runner } from './runner'
@@ -81,7 +82,7 @@ export class JobQueue {
   async submit(request: JobRequest, api: Api): Promise<Job> {
     if (this.#stopping) throw new ServerError('STOPPING', 'The server is stopping and takes no more jobs')
     if (this.full) throw new ServerError('QUEUE_FULL', `Expected at most ${this.#settings.queueLimit} waiting jobs but the queue is full; try again later`)
-    const job = new Job(request, api)
+    const job = new Job(this.#lasting === undefined ? request : withSeeds(request), api)
     if (this.#waiting.length > 0 && this.#waiting.reduce((sum, { bytes }) => sum + bytes, job.bytes) > mostHanded)
       throw new ServerError('QUEUE_FULL', 'Expected waiting jobs with at most 256 MiB of images but the queue is full; try again later')
     if (this.#lasting !== undefined) {
@@ -160,6 +161,8 @@ export class JobQueue {
     const at = this.#waiting.indexOf(job)
     if (at < 0) return
     this.#waiting.splice(at, 1)
+    // What is kept and told is how it ended.
+    job.end(job.signal.reason)
     this.#keep(job)
   }
 

@@ -1,12 +1,15 @@
 import os from 'node:os'
-import { AsdmError, StableDiffusion, type LoraOptions, type Warning } from 'asdm'
+import { AsdmError, StableDiffusion, type Warning } from 'asdm'
 import { LoadError, ServerError } from '../errors'
 import type { Settings } from '../options'
 import { listLoras, listModels, type ModelEntry } from './folder'
 import { bytesOfFiles, bytesOfModel } from './memory'
 
 /** A LoRA of the server's folder, and how much of it a model gets. */
-export type NamedLora = Required<Pick<LoraOptions, 'name' | 'weight'>>
+export interface NamedLora {
+  name: string
+  weight: number
+}
 
 /** A model in use: it stays loaded until it is released. */
 export interface Lease {
