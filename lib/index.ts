@@ -107,7 +107,7 @@ export { guide } from './samplers/guidance'
 export { AsdmError } from './base/errors'
 export type { ErrorCode } from './base/errors'
 export type { Tensor } from './base/tensor'
-export type { ConditionalConv, Routing, TextEncoderConfig, UNetConfig, VAEConfig } from './native/configs'
+export type { ConditionalConv, Routing, TextEncoderConfig, UNetConfig, TinyVAEConfig, VAEConfig } from './native/configs'
 export type {
   CpuInfo, InheritedFeature, ProgramInfo, RunConstants, RunInfo, RunMap, RunParts, RunPassInfo, RunStep, RunStepInfo, UnitRow,
 } from './native/binding'

@@ -10,8 +10,9 @@ import { fileExists } from './files/files'
 import { isJsonObject } from './files/json'
 import type { Checkpoint, Part } from './model/checkpoint'
 import { openUNet } from './model/folder'
+import { openGivenVAE } from './model/part-file'
 import type { Addon, NativeModelOptions } from './native/binding'
-import type { UNetConfig } from './native/configs'
+import type { UNetConfig, VAEConfig } from './native/configs'
 import { mainUNet } from './plan/plan'
 
 /** Loading goes on. */
@@ -30,11 +31,13 @@ export interface Parts {
   unet: UNet
   unets: Readonly<Record<string, UNet>>
   vae: VAE
+  /** A tiny autoencoder for previews. */
+  taesd?: VAE | undefined
 }
 
 /** In the order in which they load. */
-export function allParts({ textEncoder, unet, unets, vae }: Parts): (TextEncoder | UNet | VAE)[] {
-  return [textEncoder, unet, ...Object.values(unets), vae]
+export function allParts({ textEncoder, unet, unets, vae, taesd }: Parts): (TextEncoder | UNet | VAE)[] {
+  return [textEncoder, unet, ...Object.values(unets), vae, ...taesd === undefined ? [] : [taesd]]
 }
 
 /** Names and paths of further UNets. @throws AsdmError `INVALID_ARGUMENT` */
@@ -63,9 +66,27 @@ export async function openFurtherUNet(
   return part
 }
 
+/**
+ * Opens the tiny autoencoder that previews are decoded by.
+ * @throws AsdmError as `openCheckpoint`; `UNSUPPORTED_CONFIG` for another VAE, `SHAPE_MISMATCH` for one of other latents
+ */
+export async function openTaesd(
+  place: string, { config: vae }: Part<VAEConfig>, options: { variant: string | undefined, signal: AbortSignal | undefined },
+): Promise<Part<VAEConfig>> {
+  const part = await openGivenVAE(place, options)
+  const { tiny, latentChannels, blockOutChannels } = part.config
+  if (tiny === undefined) throw new AsdmError('UNSUPPORTED_CONFIG', `Expected taesd to be an AutoencoderTiny but ${shown(place)} is an AutoencoderKL`)
+  const [own, wanted] = [[latentChannels, blockOutChannels.length], [vae.latentChannels, vae.blockOutChannels.length]]
+  if (String(own) !== String(wanted))
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected taesd to have ${wanted[0]} latent channels and ${wanted[1]} stages, as the model's VAE, but received ${own[0]} and ${own[1]}`)
+  return part
+}
+
 /** Makes the parts, without weights. */
 export function buildParts(
   addon: Addon, { textEncoder, unet, vae }: Checkpoint, unets: Readonly<Record<string, Part<UNetConfig>>>, native: NativeModelOptions,
+  taesd?: Part<VAEConfig>,
 ): Parts {
   const built: { dispose(): Promise<void> }[] = []
   const keep = <T extends { dispose(): Promise<void> }>(part: T): T => { built.push(part); return part }
@@ -75,6 +96,7 @@ export function buildParts(
       unet: keep(new UNet(addon, unet, native)),
       unets: Object.fromEntries(Object.entries(unets).map(([name, part]) => [name, keep(new UNet(addon, part, native))])),
       vae: keep(new VAE(addon, vae, native)),
+      taesd: taesd && keep(new VAE(addon, taesd, native)),
     }
   } catch (error) {
     for (const part of built) void part.dispose()
@@ -84,12 +106,12 @@ export function buildParts(
 
 /** Reads the parts one after the other, so that packing needs memory for one at a time. */
 export async function loadWeights(
-  { textEncoder, unet, unets, vae }: Parts, options: WeightsLoadOptions, onProgress: ((progress: LoadStep) => void) | undefined,
+  { textEncoder, unet, unets, vae, taesd }: Parts, options: WeightsLoadOptions, onProgress: ((progress: LoadStep) => void) | undefined,
 ): Promise<void> {
   const stages: { name: LoadStep['part'], part: TextEncoder | UNet | VAE, bytes: number }[] = [
     { name: 'textEncoder', part: textEncoder, bytes: textEncoder.part.storedBytes },
     ...[unet, ...Object.values(unets)].map(part => ({ name: 'unet' as const, part, bytes: part.part.storedBytes })),
-    { name: 'vae', part: vae, bytes: vae.decoderPart.storedBytes },
+    ...[vae, ...taesd === undefined ? [] : [taesd]].map(part => ({ name: 'vae' as const, part, bytes: part.decoderPart.storedBytes })),
   ]
   const bytesTotal = stages.reduce((sum, { bytes }) => sum + bytes, 0)
   let before = 0

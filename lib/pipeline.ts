@@ -10,7 +10,7 @@ import type { VAE } from './components/vae'
 import { GeneratedImage } from './image/generated-image'
 import { overlay } from './image/overlay'
 import { toRgba } from './image/pixels'
-import type { Previewer } from './image/preview'
+import type { Preview, PreviewKind } from './image/preview'
 import { imageNoise, start, type NoiseSource } from './image/start'
 import { mainUNet } from './plan/plan'
 import { plainSteps, PlannedRun } from './plan/planned-run'
@@ -30,7 +30,8 @@ export interface Pipeline {
   /** Further UNets, which plans name. */
   unets?: Readonly<Record<string, UNet>>
   vae: VAE
-  previewer(signal: AbortSignal): Promise<Previewer>
+  /** Previews of latents that are scaled as the UNet reads them. */
+  preview(kind: PreviewKind, latents: Tensor, signal: AbortSignal): Promise<Preview[]>
   warn(warning: Warning): void
   /** What decoding took before, in milliseconds for each pixel; the pipeline keeps it up to date. */
   decodeMsPerPixel: number | undefined
@@ -91,7 +92,7 @@ export async function* runPipeline(
       const fresh = sampler.needsNoise(i, { eta: request.eta }) ? await imageNoise(noise, latents.shape, new Slices(signal)) : undefined
       latents = sampler.step(output, i, latents, { noise: fresh, eta: request.eta })
       if (begin.keep !== undefined) latents = begin.keep(latents, i)
-      const preview = request.preview ? (await model.previewer(signal)).draw(visible(latents, i, request)) : undefined
+      const preview = request.preview && await model.preview(request.preview, visible(latents, i, request), signal)
       yield { phase: 'denoise', ...clock.lap('denoise', i + 1), timestep, latents, ...(preview && { preview }) }
       clock.resume()
     }

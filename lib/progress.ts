@@ -23,7 +23,7 @@ export interface DenoiseStep extends StepBase {
   timestep: number
   /** Latents after the step, [N,C,h,w]; not to be written to. */
   latents: Tensor
-  /** One rough preview per image, where `preview: true` was asked for. */
+  /** One rough preview per image, where `preview` was asked for. */
   preview?: Preview[]
 }
 

@@ -7,6 +7,7 @@ import type { TextEncoder } from './components/text-encoder'
 import type { UNet } from './components/unet'
 import type { VAE } from './components/vae'
 import type { Fit } from './image/fit'
+import type { PreviewKind } from './image/preview'
 import { parseImages } from './image/request-images'
 import type { GenerationSettings } from './image/generation-settings'
 import type { ImageInput } from './image/source'
@@ -122,8 +123,11 @@ export interface GenerateOptions {
   signal?: AbortSignal | undefined
   /** Called with each step's progress, see {@link Step}; the last one has the images. */
   onProgress?: ((step: Step) => void) | undefined
-  /** Adds small rough previews of the latents to the denoising steps. */
-  preview?: boolean | undefined
+  /**
+   * Adds previews of the latents to the denoising steps: small and rough ones, or with `taesd` as large as the image, decoded by the tiny
+   * autoencoder that the model was loaded with (`taesd`), which takes longer.
+   */
+  preview?: boolean | 'taesd' | undefined
   /** Requests of higher priority get the model before others that wait for it; 0 if left out. -1000 to 1000. */
   priority?: number | undefined
   /**
@@ -160,17 +164,20 @@ export interface ModelFacts {
   textLayers: number
   schedulerConfig: SchedulerConfig
   defaults: ModelDefaults
+  /** There is a tiny autoencoder for previews. */
+  taesd: boolean
   /** What plans may name; made when the first one is checked. */
   unets(): UNets
 }
 
 /** What requests to a model must fit. */
 export function modelFacts(
-  { unet, unets = {}, vae, textEncoder }: {
+  { unet, unets = {}, vae, textEncoder, taesd }: {
     unet: UNet
     unets?: Readonly<Record<string, UNet>> | undefined
     vae: VAE
     textEncoder: TextEncoder
+    taesd?: VAE | undefined
   }, schedulerConfig: SchedulerConfig, defaults: ModelDefaults = commonDefaults,
 ): ModelFacts {
   let facts: UNets | undefined
@@ -183,6 +190,7 @@ export function modelFacts(
     inpainting: unet.config.inChannels !== vae.config.latentChannels,
     guidanceDim: unet.config.timeCondDim,
     textLayers: textEncoder.config.numHiddenLayers,
+    taesd: taesd !== undefined || vae.config.tiny !== undefined,
     schedulerConfig,
     defaults,
   }
@@ -216,7 +224,7 @@ export interface Request {
   strength: number
   /** The plan and what it says for each of the sampler's steps. */
   plan: { plan: Plan, steps: ExpandedStep[] } | undefined
-  preview: boolean
+  preview: PreviewKind | undefined
   signal: AbortSignal | undefined
   onProgress: ((step: Step) => void) | undefined
   /** Aborted, with the reason, when an async `onProgress` rejects. */
@@ -268,7 +276,7 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
     seed: perImage ? only(seeds, index ?? 0) : seeds,
     latents: one === undefined ? handed.latents : handed.latents && item(handed.latents, one.index),
     strength: handed.strength, open: handed.open,
-    preview: optional(options.preview, value => boolean(value, 'preview')) ?? false,
+    preview: optional(options.preview, value => parsePreview(value, facts)),
     priority: optional(options.priority, value => number(value, 'priority', -1000, 1000)) ?? 0,
     runAheadMs: optional(options.buffer, value => boolean(value, 'buffer')) === true
       ? 0 : optional(options.pauseTimeout, value => number(value, 'pauseTimeout', 0, 2 ** 31 - 1)),
@@ -311,6 +319,15 @@ function parsePlanOption(value: unknown, facts: ModelFacts, sampler: Sampler, et
   const stochastic = sampler.timesteps.some((_, i) => sampler.needsNoise(i, { eta }))
   const plan = resolvePlan(value, { unets: facts.unets(), steps, order: sampler.order, stochastic })
   return { plan, steps: expandParsed(plan, steps, guided) }
+}
+
+function parsePreview(value: unknown, { taesd }: ModelFacts): PreviewKind | undefined {
+  if (value === 'taesd') {
+    if (taesd) return 'taesd'
+    throw bad('a model that was loaded with { taesd: path } for preview "taesd"', 'one without')
+  }
+  if (typeof value !== 'boolean') throw bad('preview to be true, false or taesd', shown(value))
+  return value ? 'rough' : undefined
 }
 
 function texts(value: unknown, name: string): string[] {

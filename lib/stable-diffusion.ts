@@ -5,6 +5,7 @@ import { warnOfRejection } from './base/listener'
 import { abortSignal, boolean, callback, checkLoaded, checkOptions, optional, path as checkPath } from './base/options'
 import { Queue, type QueuedCall } from './base/queue'
 import { runAhead } from './base/run-ahead'
+import type { Tensor } from './base/tensor'
 import { checkPackedCache, parseRuntime, runtimeKeys, type RuntimeOptions } from './components/options'
 import { warn, type Warning } from './components/warnings'
 import { TextEncoder } from './components/text-encoder'
@@ -14,16 +15,16 @@ import { locateModel } from './hub/locate-model'
 import { checkRevision } from './hub/names'
 import type { PullProgress } from './hub/pull'
 import type { GeneratedImage } from './image/generated-image'
-import { Previewer } from './image/preview'
+import { drawTiny, Previewer, type Preview, type PreviewKind } from './image/preview'
 import type { NoiseSource } from './image/start'
 import { mergeLorasOfAll, type MergedModel } from './lora/merge'
 import { parseLoras, type LoraOptions } from './lora/options'
 import { openCheckpoint, type Checkpoint, type Part } from './model/checkpoint'
 import type { ModelDefaults } from './model/defaults'
 import type { Addon, NativeModelOptions } from './native/binding'
-import type { UNetConfig } from './native/configs'
+import type { UNetConfig, VAEConfig } from './native/configs'
 import { loadAddon } from './native/load'
-import { allParts, buildParts, checkUNetPaths, loadWeights, openFurtherUNet, type LoadStep, type Parts } from './parts'
+import { allParts, buildParts, checkUNetPaths, loadWeights, openFurtherUNet, openTaesd, type LoadStep, type Parts } from './parts'
 import { runPipeline, type Pipeline } from './pipeline'
 import type { Step } from './progress'
 import { BatchNoise } from './random/batch-noise'
@@ -48,6 +49,11 @@ export interface LoadOptions extends RuntimeOptions {
    * `.safetensors` file with the names of diffusers or of the original code, such as `vae-ft-mse-840000-ema-pruned.safetensors`.
    */
   vae?: string | undefined
+  /**
+   * A tiny autoencoder (TAESD) that decodes previews (`preview: 'taesd'`): an `AutoencoderTiny` folder, or `taesd_decoder.safetensors`. A
+   * model whose `vae` is one needs no other.
+   */
+  taesd?: string | undefined
   /** A text encoder, likewise; a file may have the names of transformers' CLIP or of OpenCLIP. */
   textEncoder?: string | undefined
   /** A diffusers folder whose configs are used instead of the checkpoint's own, or of those inferred for a single file. */
@@ -90,7 +96,7 @@ export interface LoadOptions extends RuntimeOptions {
 }
 
 const loadKeys = [
-  ...runtimeKeys, 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config', 'unets', 'packedCache', 'loras',
+  ...runtimeKeys, 'variant', 'revision', 'tokenizer', 'vae', 'taesd', 'textEncoder', 'config', 'unets', 'packedCache', 'loras',
   'loraFolder', 'embeddings', 'download', 'signal', 'onProgress', 'onDownload', 'onWarning',
 ] as const satisfies readonly (keyof LoadOptions)[]
 
@@ -111,6 +117,8 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   readonly unets: Readonly<Record<string, UNet>>
   /** Between images and latents. */
   readonly vae: VAE
+  /** Decodes previews, where the model was loaded with one. */
+  readonly taesd: VAE | undefined
   /** The checkpoint's own scheduler config, as diffusers' pipelines correct it: `clip_sample` false, `steps_offset` 1. */
   readonly schedulerConfig: SchedulerConfig
   /**
@@ -135,12 +143,13 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     this.unet = parts.unet
     this.unets = Object.freeze({ ...parts.unets })
     this.vae = parts.vae
+    this.taesd = parts.taesd
     this.schedulerConfig = checkpoint.schedulerConfig
     this.defaults = Object.freeze({ ...checkpoint.defaults })
     this.#facts = modelFacts(parts, checkpoint.schedulerConfig, this.defaults)
     this.#pipeline = {
       tokenizer, ...parts, features: new FeatureCache(), decodeMsPerPixel: undefined,
-      previewer: signal => this.#fitPreviewer(signal),
+      preview: (kind, latents, signal) => this.#preview(kind, latents, signal),
       warn: warning => this.#warn(warning),
     }
   }
@@ -163,7 +172,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const onDownload = optional(given.onDownload, value => callback<NonNullable<LoadOptions['onDownload']>>(value, 'onDownload'))
     const onWarning = optional(given.onWarning, value => callback<NonNullable<LoadOptions['onWarning']>>(value, 'onWarning'))
     const revision = optional(given.revision, checkRevision)
-    const [variant, tokenizer, vae, textEncoder, config] = (['variant', 'tokenizer', 'vae', 'textEncoder', 'config'] as const).map(key =>
+    const [variant, tokenizer, vae, taesd, textEncoder, config] = (['variant', 'tokenizer', 'vae', 'taesd', 'textEncoder', 'config'] as const).map(key =>
       optional(given[key], value => checkPath(value, key)))
     const download = optional(given.download, value => boolean(value, 'download'))
     const packedCache = optional(given.packedCache, checkPackedCache)
@@ -179,12 +188,13 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const unets: Record<string, Part<UNetConfig>> = {}
     for (const [name, folder] of Object.entries(unetPaths))
       unets[name] = await openFurtherUNet(folder, name, opened.unet.config, { variant, signal })
+    const tiny = taesd === undefined ? undefined : await openTaesd(taesd, opened.vae, { variant: undefined, signal })
     throwIfAborted(signal)
     const extended = await addEmbeddings(opened, plainTokenizer, embeddings, signal)
     try {
       const merged = await mergeLorasOfAll(extended.checkpoint, unets, loras, signal)
       try {
-        return await StableDiffusion.#build(addon, merged, extended.tokenizer, native, { packedCache, signal, onProgress, onWarning })
+        return await StableDiffusion.#build(addon, merged, extended.tokenizer, native, { packedCache, signal, onProgress, onWarning }, tiny)
       } finally {
         await merged.dispose()
       }
@@ -196,8 +206,9 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   static async #build(
     addon: Addon, { checkpoint, unets, warnings }: MergedModel, texts: Tokenizer,
     native: NativeModelOptions, { packedCache, signal, onProgress, onWarning }: Pick<LoadOptions, 'packedCache' | 'signal' | 'onProgress' | 'onWarning'>,
+    tiny: Part<VAEConfig> | undefined,
   ): Promise<StableDiffusion> {
-    const parts = buildParts(addon, checkpoint, unets, native)
+    const parts = buildParts(addon, checkpoint, unets, native, tiny)
     try {
       const sd = new StableDiffusion(checkpoint, texts, parts)
       if (onWarning !== undefined) sd.on('warning', onWarning)
@@ -317,6 +328,11 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
       for (const part of allParts(this)) part.trim()
       await turn.then(end => end(), () => {})
     }
+  }
+
+  async #preview(kind: PreviewKind, latents: Tensor, signal: AbortSignal): Promise<Preview[]> {
+    if (kind === 'taesd') return drawTiny(this.taesd ?? this.vae, latents, signal)
+    return (await this.#fitPreviewer(signal)).draw(latents)
   }
 
   /** Fits the previewer when it is first wanted; a fit that was aborted is begun anew by the next. */

@@ -94,7 +94,9 @@ async function measure({ unet, vae, textEncoder }: Checkpoint, flags: Flags): Pr
       part('text encoder', { batch, length }, t.part.storedBytes, t.describe({ batch, length })),
       part('UNet', { batch, ...latent }, u.part.storedBytes, u.describe({ batch, ...latent, length })),
       part('VAE decoder', { batch: 1, ...latent }, v.decoderPart.storedBytes, v.describe({ batch: 1, ...latent })),
-      part('VAE encoder', { batch: 1, height, width }, v.encoderPart.storedBytes, v.encoderPart.describe({ batch: 1, height, width })),
+      ...v.hasEncoder
+        ? [part('VAE encoder', { batch: 1, height, width }, v.encoderPart.storedBytes, v.encoderPart.describe({ batch: 1, height, width }))]
+        : [],
     ]
   } finally {
     await Promise.all(built.map(item => item.dispose()))

@@ -74,6 +74,48 @@ export async function tiled(input: Tensor, sides: Sides, run: (tile: Tensor) => 
   return whole!
 }
 
+/** Whether an `AutoencoderTiny` works on tiles: diffusers' does with every size where it is asked to. */
+export function tilesTiny(tiling: Tiling, height: number, width: number, factor: number): boolean {
+  return tiling === true || tiling === 'auto' && height * width * factor ** 2 > mostPixels
+}
+
+/** Pixels of a tile of an `AutoencoderTiny`, in diffusers a number of its own. */
+export const tinyTile = 512
+
+/**
+ * {@link tiled} as diffusers' `AutoencoderTiny` does it: an eighth of a tile overlaps the next, and the later one is laid over what is
+ * there, transparent at its upper and left edge.
+ */
+export async function tiledTiny(input: Tensor, sides: Sides, run: (tile: Tensor) => Promise<Tensor>, slices: Slices): Promise<Tensor> {
+  const [batch, , height, width] = sizes(input.shape, 4)
+  const blend = Math.floor(sides.input / 8)
+  const scaled = (size: number): number => size / sides.input * sides.output
+  const { fround } = Math
+  const ramp = Float32Array.from({ length: sides.output }, (_, i) => Math.min(1, i / (scaled(blend) - 1)))
+  let whole: Tensor | undefined
+  for (let y = 0; y < height; y += sides.input - blend)
+    for (let x = 0; x < width; x += sides.input - blend) {
+      const tile = await run(cut(input, y, x, Math.min(sides.input, height - y), Math.min(sides.input, width - x)))
+      const [, channels, rows, columns] = sizes(tile.shape, 4)
+      whole ??= {
+        data: new Float32Array(batch * channels * scaled(height) * scaled(width)), shape: [batch, channels, scaled(height), scaled(width)],
+      }
+      const { data } = whole
+      await inPieces(batch * channels * rows, slices, (from, to) => {
+        for (let line = from; line < to; line++) {
+          const row = line % rows
+          const start = (Math.floor(line / rows) * scaled(height) + scaled(y) + row) * scaled(width) + scaled(x)
+          for (let column = 0; column < columns; column++) {
+            const mask = fround((y === 0 ? 1 : ramp[row]!) * (x === 0 ? 1 : ramp[column]!))
+            const above = fround(fround(1 - mask) * data[start + column]!)
+            data[start + column] = fround(mask * tile.data[line * columns + column]!) + above
+          }
+        }
+      })
+    }
+  return whole!
+}
+
 /** [N,C,rows,columns] of a feature map, from a place on. */
 function cut({ data, shape }: Tensor, y: number, x: number, rows: number, columns: number): Tensor {
   const [batch, channels, height, width] = sizes(shape, 4)

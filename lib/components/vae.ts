@@ -5,6 +5,7 @@ import { sizesOf } from '../base/reading'
 import { copiedAtOnce, inPieces, Slices } from '../base/slices'
 import { checkTensor, sizes, type Tensor } from '../base/tensor'
 import type { Part } from '../model/checkpoint'
+import { shownPath } from '../files/files'
 import { openGivenVAE } from '../model/part-file'
 import { splitVAEWeights } from '../model/weights'
 import type { Addon, NativeModelOptions, ProgramInfo } from '../native/binding'
@@ -12,13 +13,13 @@ import type { VAEConfig } from '../native/configs'
 import { Component, loadComponent } from './component'
 import type { CallOptions, PartLoadOptions, WeightsLoadOptions } from './options'
 import { NativePart } from './part'
-import { checkTiling, tiled, tileSide, type Tiling } from './tiling'
+import { checkTiling, tiled, tiledTiny, tileSide, tilesTiny, tinyTile, type Tiling } from './tiling'
 
 /** The distribution of an image's latents: mean and logarithm of the variance, each [N,C,h,w]. */
 export interface Posterior {
   /** [N,C,h,w], before scaling. */
   mean: Tensor
-  /** [N,C,h,w], in [-30, 20]. */
+  /** [N,C,h,w], in [-30, 20]; of an `AutoencoderTiny`, which gives one point, -Infinity. */
   logvar: Tensor
 }
 
@@ -31,10 +32,12 @@ export interface VAECallOptions extends CallOptions {
   tiling?: Tiling | undefined
 }
 
-/** The autoencoder between images and latents: diffusers' `AutoencoderKL`. Calls on one half queue in order. */
+/** The autoencoder between images and latents: diffusers' `AutoencoderKL` or `AutoencoderTiny`. Calls on one half queue in order. */
 export class VAE extends Component<VAEConfig> {
   readonly #decoder: NativePart
-  readonly #encoder: NativePart
+  /** None of a tiny autoencoder whose encoder's file is not there. */
+  readonly #encoder: NativePart | undefined
+  readonly #path: string
   /** The encoder is not read before it is first used: text-to-image never does. */
   #encoderLoad: WeightsLoadOptions = {}
 
@@ -43,16 +46,18 @@ export class VAE extends Component<VAEConfig> {
     checkLoaded(() => typeof addon.createModel === 'function' && typeof part.config === 'object', 'VAE', 'VAE.load')
     const weights = splitVAEWeights(part.weights)
     const decoder = new NativePart(addon, { kind: 'vae_decoder', config: part.config }, options, weights.decoder, part.path, 'VAE')
-    let encoder: NativePart
+    let encoder: NativePart | undefined
     try {
-      encoder = new NativePart(addon, { kind: 'vae_encoder', config: part.config }, options, weights.encoder, part.path, 'VAE')
+      if (part.config.tiny === undefined || weights.encoder.length > 0)
+        encoder = new NativePart(addon, { kind: 'vae_encoder', config: part.config }, options, weights.encoder, part.path, 'VAE')
     } catch (error) {
       void decoder.dispose()
       throw error
     }
-    super(part.config, [decoder, encoder])
+    super(part.config, encoder === undefined ? [decoder] : [decoder, encoder])
     this.#decoder = decoder
     this.#encoder = encoder
+    this.#path = part.path
   }
 
   /**
@@ -75,7 +80,15 @@ export class VAE extends Component<VAEConfig> {
   }
 
   /** @internal */
+  get hasEncoder(): boolean {
+    return this.#encoder !== undefined
+  }
+
+  /** @internal */
   get encoderPart(): NativePart {
+    if (this.#encoder === undefined)
+      throw new AsdmError('TENSOR_MISSING',
+        `Expected an encoder beside ${shownPath(this.#path)} (taesd_encoder.safetensors beside taesd_decoder.safetensors) but there is none`)
     return this.#encoder
   }
 
@@ -106,11 +119,13 @@ export class VAE extends Component<VAEConfig> {
       throw new AsdmError('SHAPE_MISMATCH', `Expected latents to be [N,${latentChannels},h,w] for this VAE but received [${sample.shape}]`)
     const run = async (tile: Tensor): Promise<Tensor> => (await this.#decoder.forward({ values: { sample: tile } }, signal)).sample
     const [, , height, width] = sizes(sample.shape, 4)
-    const side = tileSide(tiling, height, width, this.factor, this.config.sampleSize)
+    const { tiny, sampleSize } = this.config
+    const side = tiny === undefined ? tileSide(tiling, height, width, this.factor, sampleSize)
+      : tilesTiny(tiling, height, width, this.factor) ? tinyTile / this.factor : undefined
     if (side === undefined) return run(sample)
     // Tiles are cut out one after the other.
     const own = sample.data.byteLength > copiedAtOnce ? sample : { data: sample.data.slice(), shape: sample.shape }
-    return tiled(own, { input: side, output: side * this.factor }, run, new Slices(signal))
+    return (tiny === undefined ? tiled : tiledTiny)(own, { input: side, output: side * this.factor }, run, new Slices(signal))
   }
 
   /**
@@ -137,13 +152,18 @@ export class VAE extends Component<VAEConfig> {
    * @internal
    */
   async encodeOwned(sample: Tensor, signal: AbortSignal | undefined, tiling: Tiling): Promise<Posterior> {
-    await this.#encoder.load({ ...this.#encoderLoad, signal })
+    const encoder = this.encoderPart
+    await encoder.load({ ...this.#encoderLoad, signal })
     const slices = new Slices(signal)
-    const run = async (tile: Tensor): Promise<Tensor> => (await this.#encoder.forward({ values: { sample: tile } }, signal)).sample
+    const run = async (tile: Tensor): Promise<Tensor> => (await encoder.forward({ values: { sample: tile } }, signal)).sample
     const [, , height, width] = sizes(sample.shape, 4)
-    const side = tileSide(tiling, height / this.factor, width / this.factor, this.factor, this.config.sampleSize)
-    const moments = side === undefined ? await run(sample) : await tiled(sample, { input: side * this.factor, output: side }, run, slices)
-    return splitMoments(moments, slices)
+    const { factor, config: { tiny, sampleSize } } = this
+    const side = tiny === undefined ? tileSide(tiling, height / factor, width / factor, factor, sampleSize)
+      : tilesTiny(tiling, height, width, 1) ? tinyTile / factor : undefined
+    const sides = side === undefined ? undefined : { input: side * factor, output: side }
+    const encoded = sides === undefined ? await run(sample) : await (tiny === undefined ? tiled : tiledTiny)(sample, sides, run, slices)
+    if (tiny === undefined) return splitMoments(encoded, slices)
+    return { mean: encoded, logvar: { data: new Float32Array(encoded.data.length).fill(-Infinity), shape: [...encoded.shape] } }
   }
 }
 

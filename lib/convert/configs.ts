@@ -1,4 +1,5 @@
 import type { JsonObject } from '../files/json'
+import { tinyVAEJson } from '../model/tiny-vae'
 import { asdmSection } from '../model/unet-config'
 import type { TextEncoderConfig, UNetConfig, VAEConfig } from '../native/configs'
 
@@ -45,8 +46,13 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
   }
 }
 
-/** The `config.json` of a diffusers `AutoencoderKL`. @param sampleSize side of the images, in pixels, where the config does not say */
+/**
+ * The `config.json` of a diffusers `AutoencoderKL` or `AutoencoderTiny`.
+ * @param sampleSize side of the images, in pixels, where the config does not say
+ */
 export function vaeJson(config: VAEConfig, sampleSize: number): JsonObject {
+  const { tiny } = config
+  if (tiny !== undefined) return { _class_name: 'AutoencoderTiny', ...version, ...tinyVAEJson({ ...config, tiny }) }
   const stages = config.blockOutChannels.length
   return {
     _class_name: 'AutoencoderKL', ...version,

@@ -1,10 +1,28 @@
-import { sizes, type Tensor } from '../base/tensor'
+import { Slices } from '../base/slices'
+import { item, sizes, type Tensor } from '../base/tensor'
 import type { VAE } from '../components/vae'
 import { TorchGenerator } from '../random/torch-generator'
+import { toRgba } from './pixels'
 import { RgbaImage } from './rgba-image'
 
-/** A rough small image of latents: one pixel for each latent pixel. */
+/** A rough image of latents: one pixel for each latent pixel, or as large as the image where a tiny autoencoder decodes it. */
 export class Preview extends RgbaImage {}
+
+/** How previews are made: `rough`, from the latents' own pixels, or `taesd`, by a tiny autoencoder. */
+export type PreviewKind = 'rough' | 'taesd'
+
+/** One image for each item of scaled latents [N,C,h,w], as a tiny autoencoder decodes them. */
+export async function drawTiny(tiny: VAE, latents: Tensor, signal: AbortSignal): Promise<Preview[]> {
+  const { scalingFactor, shiftFactor } = tiny.config
+  const previews: Preview[] = []
+  for (let i = 0; i < latents.shape[0]!; i++) {
+    const { data, shape } = item(latents, i)
+    const decoded = await tiny.decode({ data: data.map(value => value / scalingFactor + shiftFactor), shape }, { signal })
+    const [, , height, width] = sizes(decoded.shape, 4)
+    previews.push(new Preview(await toRgba(decoded, 0, new Slices(signal)), width, height))
+  }
+  return previews
+}
 
 /** Latents that the colours are fitted on: a field of flat patches, whose decoded colours hardly depend on their neighbours. */
 const fieldSize = 24

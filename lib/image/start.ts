@@ -92,7 +92,7 @@ export async function start(
     return { latents, condition: [small, masked], keep: undefined }
   }
   // diffusers encodes the masked image here too, without using it; the generator must move on all the same.
-  await noise.randnSliced([drawn, ...shape.slice(1)], slices)
+  if (vae.config.tiny === undefined) await noise.randnSliced([drawn, ...shape.slice(1)], slices)
   if (original === undefined) throw new AsdmError('INTERNAL', 'Expected latents of the image to keep')
   const keep = (current: Tensor, i: number): Tensor =>
     blend(i + 1 < sampler.timesteps.length ? sampler.addNoise(original, added, i + 1) : original, current, small)
@@ -105,10 +105,12 @@ async function encodeImage(vae: VAE, image: Tensor, noise: NoiseSource, tiling: 
   const drawn = noise.streams ?? 1
   const { scalingFactor, shiftFactor } = vae.config
   const slices = new Slices(signal)
-  const posterior = { mean: await tileSliced(mean, drawn, slices), logvar: await tileSliced(logvar, drawn, slices) }
-  const sample = await samplePosterior(posterior, await noise.randnSliced(posterior.mean.shape, slices), slices)
   const factor = Math.fround(scalingFactor)
-  return mapValues(sample, value => factor * Math.fround(value - shiftFactor), slices)
+  const scale = (sample: Tensor): Promise<Tensor> => mapValues(sample, value => factor * Math.fround(value - shiftFactor), slices)
+  // It draws nothing.
+  if (vae.config.tiny !== undefined) return scale(await tileSliced(mean, drawn, slices))
+  const posterior = { mean: await tileSliced(mean, drawn, slices), logvar: await tileSliced(logvar, drawn, slices) }
+  return scale(await samplePosterior(posterior, await noise.randnSliced(posterior.mean.shape, slices), slices))
 }
 
 /** mean + std * noise, std = exp(logvar / 2). Exported for tests and scripts. */

@@ -39,7 +39,7 @@ const pipelines = [
 /** What a `model_index.json` may name. `undefined`: not used here, whatever it is. */
 const components: Record<string, string[] | undefined> = {
   unet: ['UNet2DConditionModel'],
-  vae: ['AutoencoderKL'],
+  vae: ['AutoencoderKL', 'AutoencoderTiny'],
   text_encoder: ['CLIPTextModel'],
   tokenizer: ['CLIPTokenizer', 'CLIPTokenizerFast', 'TokenizersBackend', 'PreTrainedTokenizerFast'],
   scheduler: undefined,

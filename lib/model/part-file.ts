@@ -5,10 +5,12 @@ import { isPickleName, pickleError } from '../files/pickle'
 import { readSafetensorsHeader } from '../files/safetensors'
 import type { TextEncoderConfig, VAEConfig } from '../native/configs'
 import { openTextEncoder, openVAE, type PartOptions } from './folder'
-import { inferTextEncoderConfig, inferVAEConfig, Shapes } from './infer-config'
+import { inferTextEncoderConfig, inferVAEConfig } from './infer-config'
 import { openClipName, vaeNames } from './ldm-keys'
 import type { Part } from './part'
+import { Shapes } from './shapes'
 import { checkTextEncoderConfig } from './text-encoder-config'
+import { inferTinyVAEConfig, isTinyVAE, tinyVAETensors } from './tiny-vae'
 import { checkVAEConfig } from './vae-config'
 import { toWeightSources, type FoundTensor } from './weights'
 
@@ -31,12 +33,16 @@ interface GivenOptions<Config> extends PartOptions {
 
 /**
  * Opens a VAE that is given by itself: its folder, a diffusers folder that has one in `vae/`, or a `.safetensors` file with the names of
- * diffusers or of the original code, with the prefix of whole checkpoints or without it.
+ * diffusers or of the original code, with the prefix of whole checkpoints or without it; also a tiny autoencoder's (TAESD).
  * @throws AsdmError as `openCheckpoint`
  */
 export async function openGivenVAE(place: string, options: GivenOptions<VAEConfig> = {}): Promise<Part<VAEConfig>> {
   const found = await findPart(place, 'vae')
   if (found.folder !== undefined) return openVAE(found.folder, options)
+  if (isTinyVAE(found.tensors.map(({ name }) => name))) {
+    const weights = toWeightSources('vae', await tinyVAETensors(found.tensors, found.file), found.file)
+    return { config: options.config ?? inferTinyVAEConfig(new Shapes(weights, found.file)), weights, path: found.file }
+  }
   const tensors = prefixed(found.tensors, vaePrefix) ?? found.tensors
   const weights = toWeightSources('vae', renamed(tensors, vaeNames), found.file)
   const config = options.config ?? inferred(() => inferVAEConfig(new Shapes(weights, found.file)), checkVAEConfig, found.file)

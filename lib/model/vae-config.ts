@@ -3,6 +3,7 @@ import { shownPath } from '../files/files'
 import type { JsonObject } from '../files/json'
 import type { VAEConfig } from '../native/configs'
 import { checkRange, ConfigReader, type Range } from './config-reader'
+import { parseTinyVAEConfig } from './tiny-vae'
 
 const widths: Range = { min: 1, max: 16_384 }
 const sampleSizes: Range = { min: 1, max: 65_536 }
@@ -14,11 +15,12 @@ const stageCount: Range = { min: 1, max: 8 }
 export const defaultScalingFactor = 0.18215
 
 /**
- * Parses the config of a diffusers `AutoencoderKL`. Absent options take diffusers' defaults.
+ * Parses the config of a diffusers `AutoencoderKL` or `AutoencoderTiny`. Absent options take diffusers' defaults.
  * @param json the parsed `config.json` @param file its path, for messages
  * @throws AsdmError `BAD_CONFIG` for values that make no sense, `UNSUPPORTED_CONFIG` for options that asdm does not have
  */
 export function parseVAEConfig(json: JsonObject, file: string): VAEConfig {
+  if (json._class_name === 'AutoencoderTiny') return parseTinyVAEConfig(json, file)
   const reader = new ConfigReader(json, file)
   reader.only('_class_name', 'AutoencoderKL', 'FlaxAutoencoderKL')
   reader.only('act_fn', 'silu', 'swish')

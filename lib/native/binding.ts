@@ -374,4 +374,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 15
+export const ABI = 16

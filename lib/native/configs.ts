@@ -79,7 +79,17 @@ export interface UNetConfig {
   conditional?: ConditionalConv[]
 }
 
-/** What `graph/build_vae.cpp` needs of an `AutoencoderKL` config. */
+/** The layers of an `AutoencoderTiny` (TAESD). */
+export interface TinyVAEConfig {
+  /** Channels inside the encoder. */
+  encoderWidth: number
+  /** Blocks per stage, from the image on. */
+  encoderBlocks: number[]
+  /** Blocks per stage, from the latents on. */
+  decoderBlocks: number[]
+}
+
+/** What `graph/build_vae.cpp` needs of an `AutoencoderKL` or `AutoencoderTiny` config. */
 export interface VAEConfig {
   /** Channels of an image that is encoded. */
   inChannels: number
@@ -105,6 +115,11 @@ export interface VAEConfig {
   shiftFactor: number
   /** Side of the images it was trained on, in pixels, where its config says so: the side of tiles, no matter to the graph. */
   sampleSize?: number
+  /**
+   * Makes it an `AutoencoderTiny`: `blockOutChannels` is the decoder's one width then, once for each stage, and what it says of norms,
+   * ResNets, attention and 1x1 convolutions does not count.
+   */
+  tiny?: TinyVAEConfig
 }
 
 /** What `graph/build_clip.cpp` needs of a `CLIPTextModel` config. */

@@ -20,7 +20,7 @@ export interface UnitAttributes {
   groups: number
   eps: number
   silu: boolean
-  activation: 'none' | 'silu' | 'gelu' | 'quick_gelu'
+  activation: 'none' | 'silu' | 'gelu' | 'quick_gelu' | 'relu' | 'soft_clamp' | 'from_signed' | 'to_signed'
   heads: number
   headDim: number
   qColumn: number

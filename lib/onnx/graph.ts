@@ -82,7 +82,9 @@ export class GraphWriter {
         this.nodes.add('Split', `${name}.split`, [this.#value(inputOf(unit))], { axis: -1 }, [hidden, gate])
         return this.nodes.add('Mul', name, [hidden, this.#activation(gate, `${name}.gelu`, 'gelu')])
       }
-      case 'Activation': return this.#activation(this.#value(inputOf(unit)), name, attributes.activation)
+      case 'Activation':
+        if (this.#maps.has(inputOf(unit))) map()
+        return this.#activation(this.#value(inputOf(unit)), name, attributes.activation)
       case 'Add':
       case 'Concat': {
         const isMap = this.#maps.has(inputOf(unit))
@@ -182,7 +184,7 @@ export class GraphWriter {
     const { name, inputs: [, rowBias], attributes: a } = unit
     const y = this.nodes.add(
       'Conv', rowBias === undefined ? name : `${name}.conv`,
-      [this.#resized(this.#value(inputOf(unit)), name, a), this.#weight(weightOf(unit)), this.#weight(weightOf(unit, 1))], window(a),
+      [this.#resized(this.#value(inputOf(unit)), name, a), ...unit.weights.map((_, i) => this.#weight(weightOf(unit, i)))], window(a),
     )
     return rowBias === undefined ? y : this.#addRow(y, name, rowBias)
   }
@@ -348,6 +350,13 @@ export class GraphWriter {
       const scaled = nodes.add('Mul', `${name}.scaled`, [value, nodes.scalar(1.702)])
       return nodes.add('Mul', name, [value, nodes.add('Sigmoid', `${name}.sigmoid`, [scaled])])
     }
+    if (kind === 'relu') return nodes.add('Relu', name, [value])
+    if (kind === 'soft_clamp') {
+      const tanh = nodes.add('Tanh', `${name}.tanh`, [nodes.add('Div', `${name}.scaled`, [value, nodes.scalar(3)])])
+      return nodes.add('Mul', name, [tanh, nodes.scalar(3)])
+    }
+    if (kind === 'from_signed') return nodes.add('Div', name, [nodes.add('Add', `${name}.sum`, [value, nodes.scalar(1)]), nodes.scalar(2)])
+    if (kind === 'to_signed') return nodes.add('Sub', name, [nodes.add('Mul', `${name}.doubled`, [value, nodes.scalar(2)]), nodes.scalar(1)])
     if (kind !== 'gelu') throw new AsdmError('INTERNAL', `Expected an activation but ${name} is ${kind}`)
     const erf = nodes.add('Erf', `${name}.erf`, [nodes.add('Div', `${name}.scaled`, [value, nodes.scalar(Math.SQRT2)])])
     const sum = nodes.add('Add', `${name}.sum`, [erf, nodes.scalar(1)])

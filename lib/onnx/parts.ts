@@ -88,9 +88,9 @@ function vaePart({ config, weights, path: where }: Part<VAEConfig>, part: 'vae_d
       shape: ['batch', decodes ? config.latentChannels : config.inChannels, 'height', 'width'],
     }],
     output: {
-      name: decodes ? 'sample' : 'latent_parameters',
+      name: decodes ? 'sample' : config.tiny === undefined ? 'latent_parameters' : 'latent_sample',
       shape: ({ batch = 'batch', height, width }) =>
-        [batch, decodes ? config.outChannels : 2 * config.latentChannels, scaled(height, 'height'), scaled(width, 'width')],
+        [batch, decodes ? config.outChannels : (config.tiny === undefined ? 2 : 1) * config.latentChannels, scaled(height, 'height'), scaled(width, 'width')],
     },
   }
 }

@@ -22,7 +22,8 @@
 
 namespace asdm {
 
-enum class Activation : uint8_t { None, Silu, Gelu, QuickGelu };  // Gelu is the exact one, by erf
+// Gelu is the exact one, by erf; SoftClamp is 3 tanh(x / 3), FromSigned (x + 1) / 2 and ToSigned 2 x - 1.
+enum class Activation : uint8_t { None, Silu, Gelu, QuickGelu, Relu, SoftClamp, FromSigned, ToSigned };
 
 // How the numbers of a packed matrix are stored: as the table's activations, as 8-bit integers with scales, or as floats whatever the
 // activations, the product then being one of floats.

@@ -48,6 +48,7 @@ UnitId convIn(GraphBuilder& b, const std::string& name, UnitId x, int64_t in, in
 
 Status buildVAEDecoder(const VAEConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
+  if (c.tiny()) return buildTinyVAEDecoder(c, graph);
   Graph made;
   made.lowParts = false;  // few sums, and values of half a gigabyte
   GraphBuilder b(made);
@@ -75,6 +76,7 @@ Status buildVAEDecoder(const VAEConfig& c, Graph* graph) {
 
 Status buildVAEEncoder(const VAEConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
+  if (c.tiny()) return buildTinyVAEEncoder(c, graph);
   Graph made;
   made.lowParts = false;  // few sums, and values of half a gigabyte
   GraphBuilder b(made);

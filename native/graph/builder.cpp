@@ -81,11 +81,12 @@ UnitId GraphBuilder::fusedLinear(const std::string& prefix, const std::vector<st
   return push({prefix + unit, Op::Linear, {x}, std::move(weights), {}});
 }
 
-UnitId GraphBuilder::conv3x3(const std::string& name, UnitId x, int64_t in, int64_t out, UnitId rowBias) {
+UnitId GraphBuilder::conv3x3(const std::string& name, UnitId x, int64_t in, int64_t out, UnitId rowBias, bool bias) {
   UnitId id = condConv(name, x, in, out, 3);
   if (id == kNoUnit) {
-    const WeightId w = matrix(name + ".weight", {out, in, 3, 3});
-    id = push({name, Op::Conv2d, {x}, {w, vector(name + ".bias", out)}, {}});
+    std::vector<WeightId> weights{matrix(name + ".weight", {out, in, 3, 3})};
+    if (bias) weights.push_back(vector(name + ".bias", out));
+    id = push({name, Op::Conv2d, {x}, std::move(weights), {}});
   }
   Unit& unit = graph_.units[static_cast<size_t>(id)];
   if (rowBias != kNoUnit) unit.inputs.push_back(rowBias);

@@ -26,7 +26,7 @@ class GraphBuilder {
   // Several linear layers of one input, `prefix` + each part, as one product with their outputs side by side.
   UnitId fusedLinear(const std::string& prefix, const std::vector<std::string>& parts, const std::string& unit, UnitId x, int64_t in,
                      int64_t outEach, bool bias);
-  UnitId conv3x3(const std::string& name, UnitId x, int64_t in, int64_t out, UnitId rowBias = kNoUnit);
+  UnitId conv3x3(const std::string& name, UnitId x, int64_t in, int64_t out, UnitId rowBias = kNoUnit, bool bias = true);
   UnitId groupNorm(const std::string& name, UnitId x, int64_t channels, int64_t groups, double eps, bool silu);
   UnitId layerNorm(const std::string& name, UnitId x, int64_t channels, double eps);
   UnitId attention(const std::string& name, UnitId q, UnitId k, UnitId v, const Attributes& attributes);
@@ -56,6 +56,10 @@ class GraphBuilder {
   std::vector<ConditionalConv> conditional_;
   std::vector<bool> made_;
 };
+
+// The graphs of an AutoencoderTiny, whose config is checked.
+Status buildTinyVAEDecoder(const VAEConfig& config, Graph* graph);
+Status buildTinyVAEEncoder(const VAEConfig& config, Graph* graph);
 
 // The building blocks that UNet and VAE share.
 

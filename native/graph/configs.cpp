@@ -114,6 +114,15 @@ Status checkConfig(const VAEConfig& c) {
   ASDM_TRY(inRange("outChannels", c.outChannels, 1, kMaxChannels));
   ASDM_TRY(inRange("latentChannels", c.latentChannels, 1, kMaxChannels));
   ASDM_TRY(inRange("layersPerBlock", c.layersPerBlock, 1, kMaxLayers));
+  if (c.tiny()) {
+    ASDM_TRY(oneEach("tiny.encoderBlocks", c.tinyEncoderBlocks, c.blockOutChannels.size()));
+    ASDM_TRY(oneEach("tiny.decoderBlocks", c.tinyDecoderBlocks, c.blockOutChannels.size()));
+    ASDM_TRY(inRange("tiny.encoderBlocks", c.tinyEncoderBlocks, 0, kMaxLayers));
+    ASDM_TRY(inRange("tiny.decoderBlocks", c.tinyDecoderBlocks, 0, kMaxLayers));
+    ASDM_TRY(inRange("tiny.encoderWidth", c.tinyEncoderWidth, 1, kMaxWidth));
+    ASDM_TRY(inRange("blockOutChannels of one width", c.blockOutChannels, c.blockOutChannels[0], c.blockOutChannels[0]));
+    return Status::good();
+  }
   if (c.midBlockAddAttention) {
     const int64_t width = c.blockOutChannels.back();  // one head as wide as the block
     if (width > kMaxHeadDim)

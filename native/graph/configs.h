@@ -45,7 +45,7 @@ struct UNetConfig {
   std::vector<ConditionalConv> conditional;
 };
 
-// diffusers' AutoencoderKL; the decoder and the encoder are graphs of their own.
+// diffusers' AutoencoderKL, or its AutoencoderTiny; the decoder and the encoder are graphs of their own.
 struct VAEConfig {
   int64_t inChannels = 3;
   int64_t outChannels = 3;
@@ -58,6 +58,11 @@ struct VAEConfig {
   bool midBlockAddAttention = true;
   double scalingFactor = 0.18215;                  // the caller's business, as shiftFactor
   double shiftFactor = 0;
+  // Of an AutoencoderTiny, empty else: blocks per stage of the encoder, first the one at full size, and of the decoder, last the one at full
+  // size. blockOutChannels is the decoder's one width then, once for each stage, and nothing about norms and attention counts.
+  std::vector<int64_t> tinyEncoderBlocks, tinyDecoderBlocks;
+  int64_t tinyEncoderWidth = 64;
+  bool tiny() const { return !tinyDecoderBlocks.empty() || !tinyEncoderBlocks.empty(); }
 };
 
 // transformers' CLIPTextModel.
@@ -68,7 +73,7 @@ struct TextEncoderConfig {
   int64_t numHiddenLayers = 12;
   int64_t numAttentionHeads = 12;
   int64_t maxPositionEmbeddings = 77;
-  std::string hiddenAct = "quick_gelu";            // or "gelu"
+  std::string hiddenAct = "quick_gelu";  // or "gelu"
   double layerNormEps = 1e-5;
 };
 

@@ -40,6 +40,10 @@ const char* name(Activation activation) {
     case Activation::Silu: return "silu";
     case Activation::Gelu: return "gelu";
     case Activation::QuickGelu: return "quick_gelu";
+    case Activation::Relu: return "relu";
+    case Activation::SoftClamp: return "soft_clamp";
+    case Activation::FromSigned: return "from_signed";
+    case Activation::ToSigned: return "to_signed";
   }
   return "";
 }

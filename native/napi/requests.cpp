@@ -69,6 +69,12 @@ VAEConfig vaeConfig(const Value& value) {
   c.midBlockAddAttention = value["midBlockAddAttention"].boolean();
   c.scalingFactor = value["scalingFactor"].finite();
   c.shiftFactor = value["shiftFactor"].finite();
+  const Value tiny = value["tiny"];
+  if (!tiny.missing()) {
+    c.tinyEncoderBlocks = tiny["encoderBlocks"].integers(0, kMostInt, kStages);
+    c.tinyDecoderBlocks = tiny["decoderBlocks"].integers(0, kMostInt, kStages);
+    c.tinyEncoderWidth = tiny["encoderWidth"].integer(0, kMostInt);
+  }
   return c;
 }
 

@@ -167,6 +167,10 @@ struct OpCall {
     if (kind == "silu") return Activation::Silu;
     if (kind == "gelu") return Activation::Gelu;
     if (kind == "quick_gelu") return Activation::QuickGelu;
+    if (kind == "relu") return Activation::Relu;
+    if (kind == "soft_clamp") return Activation::SoftClamp;
+    if (kind == "from_signed") return Activation::FromSigned;
+    if (kind == "to_signed") return Activation::ToSigned;
     return Activation::None;
   }
 };

@@ -179,7 +179,7 @@ export function classes({ sd, trainer, drawings, folder }: Surroundings): Record
       make: () => sd,
       members: {
         load: () => [path.join(folder, 'none'), { variant: 'fp16', revision: 'main', tokenizer: folder, config: folder,
-          unets: { light: folder }, embeddings: [{ path: path.join(folder, 'none.safetensors'), token: 'x' }],
+          unets: { light: folder }, taesd: path.join(folder, 'none'), embeddings: [{ path: path.join(folder, 'none.safetensors'), token: 'x' }],
           loras: [{ path: path.join(folder, 'none.safetensors'), weight: 1, textWeight: 1 }], loraFolder: folder, packedCache: true,
           download: false, onProgress: () => {}, onDownload: () => {},
           onWarning: () => {}, dtype: 'fp32', threads: 1, device: 'auto', cpu: 'auto' }],

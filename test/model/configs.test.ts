@@ -137,7 +137,7 @@ test('an option that asks for something else is refused by name', t => {
     }],
     [parseVAEConfig, sd15.vae, {
       _class_name: [
-        'AutoencoderTiny', 'AsymmetricAutoencoderKL',
+        'AsymmetricAutoencoderKL',
       ], act_fn: ['relu'], latents_mean: [[0, 0, 0, 0]], latents_std: [[1, 1, 1, 1]],
       down_block_types: [[
         'DownEncoderBlock2D', 'AttnDownEncoderBlock2D', 'DownEncoderBlock2D', 'DownEncoderBlock2D',

@@ -240,7 +240,7 @@ test('model_index.json', async t => {
   )
   await refused(t, withIndex(json => { json.unet = ['diffusers', 'UNetMotionModel'] }), 'UNSUPPORTED_CONFIG', 'unet', '"UNetMotionModel"')
   await refused(t, withIndex(json => { json.text_encoder = [null, null] }), 'UNSUPPORTED_CONFIG', 'text_encoder')
-  await refused(t, withIndex(json => { json.vae = 'AutoencoderTiny' }), 'UNSUPPORTED_CONFIG', 'vae')
+  await refused(t, withIndex(json => { json.vae = 'AsymmetricAutoencoderKL' }), 'UNSUPPORTED_CONFIG', 'vae')
   fs.writeFileSync(index, '{')
   await refused(t, open(folder), 'BAD_JSON', 'model_index.json')
   fs.rmSync(index)

@@ -34,7 +34,7 @@ for (const [name, reference] of Object.entries(activations)) {
           const expected = Number.isNaN(x[i]) ? NaN : reference(x[i])
           if (Number.isNaN(expected)) t.true(Number.isNaN(y[i]), `${set} ${format} ${x[i]}`)
           else t.true(
-            Math.abs(y[i] - expected) <= 6 * EPS * Math.max(1, Math.abs(x[i])) + eps * Math.abs(expected),
+            y[i] === Math.fround(expected) || Math.abs(y[i] - expected) <= 6 * EPS * Math.max(1, Math.abs(x[i])) + eps * Math.abs(expected),
             `${set} ${format}: ${name}(${x[i]}) = ${y[i]}`,
           )
         }
@@ -42,8 +42,8 @@ for (const [name, reference] of Object.entries(activations)) {
     }
   })
 
-  test(`${name} equals PyTorch's`, t => {
-    const expected = loadExpected('ops')
+  const expected = loadExpected('ops')
+  if (expected.has(`${name}/x`)) test(`${name} equals PyTorch's`, t => {
     const x = expected.tensor(`${name}/x`).data, want = expected.tensor(`${name}/y`).data
     for (const { set, y } of runEverywhere('activation', { x, activation: name }))
       t.true(maxAbsDiff(y, want) <= 1e-5 * Math.max(1, ...want.map(Math.abs)), set)

@@ -138,11 +138,14 @@ const range = (from: number, to: number): number[] => Array.from({ length: to - 
 
 const operators: Record<string, Run> = {
   Add: broadcast((a, b) => a + b),
+  Sub: broadcast((a, b) => a - b),
   Mul: broadcast((a, b) => a * b),
   Div: broadcast((a, b) => a / b),
   Sin: each(Math.sin),
   Cos: each(Math.cos),
   Erf: each(erf),
+  Relu: each(x => Math.max(x, 0)),
+  Tanh: each(Math.tanh),
   Sigmoid: each(x => 1 / (1 + Math.exp(-x))),
   Identity: inputs => inputs,
   Cast: ([x], { to }) => {

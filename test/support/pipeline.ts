@@ -31,7 +31,7 @@ export async function runWithNoise(
   const { tokenizer, textEncoder, unet, vae } = sd
   const model = {
     tokenizer, textEncoder, features: new FeatureCache(), unet, vae, decodeMsPerPixel: undefined,
-    previewer: () => Promise.reject(new Error('no preview here')),
+    preview: () => Promise.reject(new Error('no preview here')),
     warn: () => {},
   }
   const request = parseRequest(options, modelFacts(sd, sd.schedulerConfig), 'test')

@@ -19,4 +19,8 @@ export const activations: Record<string, (x: number) => number> = {
   silu: x => x / (1 + Math.exp(-x)),
   quick_gelu: x => x / (1 + Math.exp(-1.702 * x)),
   gelu: x => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  relu: x => Math.max(x, 0),
+  soft_clamp: x => 3 * Math.tanh(x / 3),
+  from_signed: x => (x + 1) / 2,
+  to_signed: x => 2 * x - 1,
 }

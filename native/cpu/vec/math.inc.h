@@ -62,11 +62,25 @@ ASDM_INLINE vf vonePlusErf(vf x) {
 // 0.5 x (1 + erf(x / sqrt 2)), exact form; off by at most 2e-7 max(1, |x|).
 ASDM_INLINE vf vgelu(vf x) { return vmul(vmul(vset(0.5f), x), vonePlusErf(x)); }
 
+// max(x, 0); NaN stays NaN, as vmax gives its second operand then.
+ASDM_INLINE vf vrelu(vf x) { return vmax(vzero(), x); }
+
+// 3 tanh(x / 3): tanh z = (1 - t) / (1 + t) with t = e^(-2 |z|), of the sign of z.
+ASDM_INLINE vf vsoftclamp(vf x) {
+  const vf t = vexp(vmul(vabs(x), vset(-2.0f / 3.0f)));
+  const vf clamped = vdiv(vmul(vset(3.0f), vsub(vset(1.0f), t)), vadd(vset(1.0f), t));
+  return vselect(vlt(x, vzero()), vsub(vzero(), clamped), clamped);
+}
+
 ASDM_INLINE vf vactivate(Activation activation, vf x) {
   switch (activation) {
     case Activation::Silu: return vsilu(x);
     case Activation::Gelu: return vgelu(x);
     case Activation::QuickGelu: return vquickgelu(x);
+    case Activation::Relu: return vrelu(x);
+    case Activation::SoftClamp: return vsoftclamp(x);
+    case Activation::FromSigned: return vmul(vadd(x, vset(1.0f)), vset(0.5f));
+    case Activation::ToSigned: return vsub(vmul(x, vset(2.0f)), vset(1.0f));
     case Activation::None: break;
   }
   return x;
@@ -89,6 +103,13 @@ ASDM_INLINE vf vactivationSlope(Activation activation, vf x) {
     case Activation::Silu: return vswishSlope(x, 1.0f);
     case Activation::Gelu: return vgeluSlope(x);
     case Activation::QuickGelu: return vswishSlope(x, 1.702f);
+    case Activation::Relu: return vselect(vlt(vzero(), x), vset(1.0f), vzero());
+    case Activation::SoftClamp: {
+      const vf tanh = vmul(vsoftclamp(x), vset(1.0f / 3.0f));
+      return vsub(vset(1.0f), vmul(tanh, tanh));
+    }
+    case Activation::FromSigned: return vset(0.5f);
+    case Activation::ToSigned: return vset(2.0f);
     case Activation::None: break;
   }
   return vset(1.0f);

@@ -148,11 +148,21 @@ ASDM_BOTH float gelu(float x) {
   return 0.5f * x * (1.0f + (x < 0.0f ? -e : e));
 }
 
+// 3 tanh(x / 3), as cpu/vec/math.inc.h has it.
+ASDM_BOTH float softClamp(float x) {
+  const float t = exponential(fabsf(x) * (-2.0f / 3.0f)), clamped = 3.0f * (1.0f - t) / (1.0f + t);
+  return x < 0.0f ? -clamped : clamped;
+}
+
 ASDM_BOTH float activated(Activation activation, float x) {
   switch (activation) {
     case Activation::Silu: return silu(x);
     case Activation::Gelu: return gelu(x);
     case Activation::QuickGelu: return quickGelu(x);
+    case Activation::Relu: return x < 0.0f ? 0.0f : x;
+    case Activation::SoftClamp: return softClamp(x);
+    case Activation::FromSigned: return (x + 1.0f) * 0.5f;
+    case Activation::ToSigned: return x * 2.0f - 1.0f;
     case Activation::None: break;
   }
   return x;
