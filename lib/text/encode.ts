@@ -1,3 +1,4 @@
+import { Slices } from '../base/slices'
 import { pick, type Tensor } from '../base/tensor'
 import type { Warning } from '../components/warnings'
 import type { TextEncoder } from '../components/text-encoder'
@@ -30,13 +31,16 @@ export async function encodeText(
 ): Promise<Tensor> {
   const texts = [...(request.negativePrompts ?? []), ...request.prompts]
   const distinct = [...new Set(texts)]
-  const encoded = distinct.map(text => {
+  const encode = request.longPrompts === true ? encodeChunks : oneWindow
+  const encoded: Chunks[] = []
+  const slices = new Slices(signal)
+  for (const text of distinct) {
     for (const warning of foreignSyntax(text, request.promptWeighting)) onWarning(warning)
-    const encode = request.longPrompts === true ? encodeChunks : oneWindow
     const chunks = encode(tokenizer, text, request.promptWeighting)
     if (chunks.truncated !== '') onWarning(truncation(text, chunks, tokenizer.windowLength))
-    return chunks
-  })
+    encoded.push(chunks)
+    if (slices.over) await slices.next()
+  }
   const windows = Math.max(...encoded.map(chunks => chunks.windows.length))
   const even = encoded.map(chunks => padded(chunks, windows, tokenizer))
   const rows = await cache.encode(encoder, even.flatMap(chunks => chunks.windows), request.clipSkip, signal)
