@@ -12,6 +12,9 @@ import { parseImages } from './image/request-images'
 import type { GenerationSettings } from './image/generation-settings'
 import type { ImageInput } from './image/source'
 import type { Opened } from './image/start'
+import type { LoraToMerge } from './lora/open'
+import { parseLoras, type LoraOptions } from './lora/options'
+import { lorasInPrompts } from './lora/prompt'
 import { commonDefaults, requestDefaults, type ModelDefaults } from './model/defaults'
 import { expandParsed, type ExpandedStep } from './plan/expand'
 import { unetFacts, type UNets } from './plan/names'
@@ -115,6 +118,11 @@ export interface GenerateOptions {
    */
   plan?: PlanSource | undefined
   /**
+   * LoRAs of this request alone, instead of those that the model was loaded with, which it has if left out; `[]` for none. Only layers
+   * where they differ from those of the request before are read and packed again.
+   */
+  loras?: readonly LoraOptions[] | undefined
+  /**
    * Has the VAE decode and encode tile by tile, as diffusers' `enable_tiling` does: its memory does not grow with the image, which changes
    * a little. `auto` (if left out): for images of more than 1024x1024 pixels.
    */
@@ -143,7 +151,7 @@ export interface GenerateOptions {
 
 const keys = [
   'prompt', 'negativePrompt', 'guidanceScale', 'steps', 'sampler', 'eta', 'seed', 'seeds', 'width', 'height', 'count', 'latents', 'image', 'mask',
-  'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'longPrompts', 'tiling', 'plan', 'signal', 'onProgress', 'preview',
+  'fit', 'keepOutside', 'strength', 'clipSkip', 'promptWeighting', 'longPrompts', 'tiling', 'plan', 'loras', 'signal', 'onProgress', 'preview',
   'index', 'from', 'priority', 'buffer', 'pauseTimeout',
 ] as const satisfies readonly (keyof GenerateOptions)[]
 
@@ -166,6 +174,10 @@ export interface ModelFacts {
   defaults: ModelDefaults
   /** There is a tiny autoencoder for previews. */
   taesd: boolean
+  /** LoRAs that requests have if they do not say. */
+  loras: readonly LoraToMerge[]
+  /** Where LoRAs lie that requests and prompts name. */
+  loraFolder: string | undefined
   /** What plans may name; made when the first one is checked. */
   unets(): UNets
 }
@@ -179,6 +191,7 @@ export function modelFacts(
     textEncoder: TextEncoder
     taesd?: VAE | undefined
   }, schedulerConfig: SchedulerConfig, defaults: ModelDefaults = commonDefaults,
+  { loras = [], loraFolder }: { loras?: readonly LoraToMerge[], loraFolder?: string | undefined } = {},
 ): ModelFacts {
   let facts: UNets | undefined
   return {
@@ -193,6 +206,8 @@ export function modelFacts(
     taesd: taesd !== undefined || vae.config.tiny !== undefined,
     schedulerConfig,
     defaults,
+    loras,
+    loraFolder,
   }
 }
 
@@ -210,6 +225,8 @@ export interface Request {
   promptWeighting: boolean
   longPrompts: boolean
   tiling: Tiling
+  /** What the weights are to hold. */
+  loras: readonly LoraToMerge[]
   /** Set to the steps asked for, strength included. */
   sampler: Sampler
   eta: number
@@ -241,6 +258,7 @@ export interface Request {
 export function parseRequest(given: unknown, facts: ModelFacts, where: string): Request {
   const options = checkOptions(given, keys, where)
   const prompts = texts(options.prompt, 'prompt')
+  const { plainPrompts, loras, ownLoras } = parseRequestLoras(options.loras, prompts, facts)
   const negatives = matchNegatives(optional(options.negativePrompt, value => texts(value, 'negativePrompt')) ?? [''], prompts.length)
   const askedGuidance = optional(options.guidanceScale, value => number(value, 'guidanceScale', 0, 1000))
   const count = optional(options.count, value => integer(value, 'count', 1, maxImages)) ?? 1
@@ -268,8 +286,8 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
   const promptOf = (image: number): number => Math.floor(image / count)
 
   return {
-    plan, guidanceScale, guidanceDim: facts.guidanceDim, clipSkip, promptWeighting, longPrompts, tiling, sampler, eta, one,
-    prompts: only(prompts, promptOf(index ?? 0)),
+    plan, guidanceScale, guidanceDim: facts.guidanceDim, clipSkip, promptWeighting, longPrompts, tiling, loras, sampler, eta, one,
+    prompts: only(plainPrompts, promptOf(index ?? 0)),
     negativePrompts: guided ? only(negatives, promptOf(index ?? 0)) : undefined,
     count: index === undefined ? count : 1,
     images: index === undefined ? images : 1,
@@ -290,6 +308,7 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
       ...(perImage ? { seed: seeds[index ?? made]!, count: 1, index: 0 } : { seed: seeds, count: images, index: index ?? made }),
       ...(longPrompts && { longPrompts: true as const }),
       ...(tiling !== 'auto' && { tiling }),
+      ...(ownLoras !== undefined && { loras: ownLoras }),
       ...(handed.from !== undefined && { from: handed.from, strength: handed.strength }),
       ...(opened.fit !== undefined && { fit: opened.fit }),
       ...(opened.outside !== undefined && { keepOutside: true as const }),
@@ -297,6 +316,14 @@ export function parseRequest(given: unknown, facts: ModelFacts, where: string): 
       ...(plan !== undefined && { plan: plan.plan }),
     }),
   }
+}
+
+/** LoRAs of the option, or else of the model, then those in prompts; these are taken out where there is a folder for them. */
+function parseRequestLoras(given: unknown, prompts: string[], { loras: loaded, loraFolder }: ModelFacts) {
+  const own = given === undefined ? undefined : parseLoras(given, loraFolder)
+  const found = loraFolder === undefined ? { prompts, loras: [] } : lorasInPrompts(prompts)
+  const loras = [...own ?? loaded, ...parseLoras(found.loras, loraFolder)]
+  return { plainPrompts: found.prompts, loras, ownLoras: own }
 }
 
 function parseSampler({ sampler: asked, ...options }: Record<string, unknown>, facts: ModelFacts, strength: number | undefined) {

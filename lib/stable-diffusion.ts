@@ -17,8 +17,9 @@ import type { PullProgress } from './hub/pull'
 import type { GeneratedImage } from './image/generated-image'
 import { drawTiny, Previewer, type Preview, type PreviewKind } from './image/preview'
 import type { NoiseSource } from './image/start'
-import { mergeLorasOfAll, type MergedModel } from './lora/merge'
+import type { LoraToMerge } from './lora/open'
 import { parseLoras, type LoraOptions } from './lora/options'
+import { ModelLoras } from './model-loras'
 import { openCheckpoint, type Checkpoint, type Part } from './model/checkpoint'
 import type { ModelDefaults } from './model/defaults'
 import type { Addon, NativeModelOptions } from './native/binding'
@@ -71,10 +72,10 @@ export interface LoadOptions extends RuntimeOptions {
   packedCache?: boolean | string | undefined
   /**
    * LoRAs (also LoCon, LoHa, LoKr and DoRA, in diffusers', PEFT's, kohya's and LyCORIS's formats) that are merged into the weights of the
-   * UNets and the text encoder. They add up in their order. Parts that they change have no packed cache.
+   * UNets and the text encoder. They add up in their order. Requests may have others.
    */
   loras?: readonly LoraOptions[] | undefined
-  /** Where LoRAs lie that `loras` call by `name`. */
+  /** Where LoRAs lie that `loras` call by `name`, and prompts by `<lora:name:0.8>`. */
   loraFolder?: string | undefined
   /**
    * Textual inversion embeddings, whose words prompts and negative prompts may use then. The text encoder has no packed cache with them.
@@ -93,6 +94,17 @@ export interface LoadOptions extends RuntimeOptions {
   onDownload?: ((progress: PullProgress) => void) | undefined
   /** Listens to the model's `warning` events, from the loading on. */
   onWarning?: ((warning: Warning) => void) | undefined
+}
+
+/** A model to build. */
+interface OpenedModel {
+  checkpoint: Checkpoint
+  unets: Readonly<Record<string, Part<UNetConfig>>>
+  tokenizer: Tokenizer
+  loras: readonly LoraToMerge[]
+  loraFolder: string | undefined
+  /** Of previews. */
+  tiny: Part<VAEConfig> | undefined
 }
 
 const loadKeys = [
@@ -131,11 +143,13 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
   /** Aborted by `dispose`. */
   readonly #life = new AbortController()
   readonly #pipeline: Pipeline
+  readonly #loras: ModelLoras
   #previewer: Promise<Previewer> | undefined
 
-  private constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, parts: Parts) {
+  private constructor(model: OpenedModel, parts: Parts) {
     super({ captureRejections: true })
-    checkLoaded(() => tokenizer instanceof Tokenizer && parts.unet instanceof UNet, 'StableDiffusion', 'StableDiffusion.load')
+    checkLoaded(() => model.tokenizer instanceof Tokenizer && parts.unet instanceof UNet, 'StableDiffusion', 'StableDiffusion.load')
+    const { checkpoint, tokenizer, loras, loraFolder } = model
     // Every call in the queue listens.
     setMaxListeners(0, this.#life.signal)
     this.tokenizer = tokenizer
@@ -146,12 +160,13 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     this.taesd = parts.taesd
     this.schedulerConfig = checkpoint.schedulerConfig
     this.defaults = Object.freeze({ ...checkpoint.defaults })
-    this.#facts = modelFacts(parts, checkpoint.schedulerConfig, this.defaults)
+    this.#facts = modelFacts(parts, checkpoint.schedulerConfig, this.defaults, { loras, loraFolder })
     this.#pipeline = {
       tokenizer, ...parts, features: new FeatureCache(), decodeMsPerPixel: undefined,
       preview: (kind, latents, signal) => this.#preview(kind, latents, signal),
       warn: warning => this.#warn(warning),
     }
+    this.#loras = new ModelLoras(parts, { warn: warning => this.#warn(warning), textChanges: () => this.#pipeline.features.clear() })
   }
 
   /**
@@ -178,6 +193,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const packedCache = optional(given.packedCache, checkPackedCache)
     const unetPaths = optional(given.unets, checkUNetPaths) ?? {}
     const loras = parseLoras(given.loras, given.loraFolder)
+    const loraFolder = optional(given.loraFolder, value => checkPath(value, 'loraFolder'))
     const embeddings = parseEmbeddings(given.embeddings)
     const addon = loadAddon()
     const native = parseRuntime(given, addon)
@@ -192,29 +208,27 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     throwIfAborted(signal)
     const extended = await addEmbeddings(opened, plainTokenizer, embeddings, signal)
     try {
-      const merged = await mergeLorasOfAll(extended.checkpoint, unets, loras, signal)
-      try {
-        return await StableDiffusion.#build(addon, merged, extended.tokenizer, native, { packedCache, signal, onProgress, onWarning }, tiny)
-      } finally {
-        await merged.dispose()
-      }
+      const model = { checkpoint: extended.checkpoint, unets, tokenizer: extended.tokenizer, loras, loraFolder, tiny }
+      return await StableDiffusion.#build(addon, model, native, { packedCache, signal, onProgress, onWarning })
     } finally {
       await extended.dispose()
     }
   }
 
   static async #build(
-    addon: Addon, { checkpoint, unets, warnings }: MergedModel, texts: Tokenizer,
-    native: NativeModelOptions, { packedCache, signal, onProgress, onWarning }: Pick<LoadOptions, 'packedCache' | 'signal' | 'onProgress' | 'onWarning'>,
-    tiny: Part<VAEConfig> | undefined,
+    addon: Addon, model: OpenedModel, native: NativeModelOptions,
+    { packedCache, signal, onProgress, onWarning }: Pick<LoadOptions, 'packedCache' | 'signal' | 'onProgress' | 'onWarning'>,
   ): Promise<StableDiffusion> {
+    const { checkpoint, unets, loras, tiny } = model
     const parts = buildParts(addon, checkpoint, unets, native, tiny)
     try {
-      const sd = new StableDiffusion(checkpoint, texts, parts)
+      const sd = new StableDiffusion(model, parts)
       if (onWarning !== undefined) sd.on('warning', onWarning)
       for (const message of checkpoint.warnings) sd.#warn({ code: 'CHECKPOINT', message })
-      for (const message of warnings) sd.#warn({ code: 'LORA', message })
+      // Before anything is read that takes time.
+      if (loras.length > 0) await sd.#loras.find(loras, signal)
       await loadWeights(parts, { packedCache, signal, onWarning: warning => sd.#warn(warning) }, onProgress)
+      await sd.#loras.use(loras, signal)
       return sd
     } catch (error) {
       await Promise.all(allParts(parts).map(part => part.dispose()))
@@ -307,6 +321,7 @@ export class StableDiffusion extends EventEmitter<{ warning: [Warning] }> {
     const turn = this.#queue.turn(signal, request.priority)
     try {
       await turn
+      await this.#loras.use(request.loras, signal)
       const run = runPipeline(this.#pipeline, request, noiseOf(request), signal)
       for (;;) {
         const next = await run.next()

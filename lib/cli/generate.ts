@@ -71,7 +71,7 @@ export function generateCommand(signal: AbortSignal): Command {
       .choices(['auto', 'on', 'off']))
     .option('--plan <plan>', 'what steps inherit: a preset as fast, a text as deepcache:3,0, or a JSON file; see asdm plan')
   addModelFlags(command, 'unet', 'threads', 'cpu', 'dtype', 'device', 'variant', 'revision', 'tokenizer', 'vae', 'textEncoder', 'config',
-    'packedCache', 'packedCacheIn', 'lora', 'embedding')
+    'packedCache', 'packedCacheIn', 'lora', 'loraFolder', 'embedding')
   return command
     .option('-q, --quiet', 'print nothing but where the images are')
     .option('--json', 'print files and settings as JSON')

@@ -22,6 +22,7 @@ export interface ModelFlags {
   packedCache?: true
   packedCacheIn?: string
   lora?: LoraOptions[]
+  loraFolder?: string
   embedding?: EmbeddingOptions[]
 }
 
@@ -46,6 +47,7 @@ const options: Readonly<Record<keyof ModelFlags, () => Option>> = {
   packedCache: () => new Option('--packed-cache', 'keep the weights as packed beside those they come from, and read them next time'),
   packedCacheIn: () => new Option('--packed-cache-in <folder>', 'the same in a folder of their own'),
   lora: () => new Option('--lora <file[:weight]>', 'a LoRA to merge into the weights, as style.safetensors:0.8 (1); may be repeated').argParser(parseLora),
+  loraFolder: () => new Option('--lora-folder <folder>', 'where --lora finds names, as style:0.8, and prompts <lora:style:0.8>'),
   embedding: () => new Option(
     '--embedding <[word=]file>', 'a textual inversion embedding and the word for it (its own); may be repeated',
   ).argParser(parseEmbedding),
@@ -70,6 +72,11 @@ function parseLora(text: string, before: LoraOptions[] = []): LoraOptions[] {
   return [...before, path === undefined ? { path: text } : { path, weight: Number(weight) }]
 }
 
+/** With a folder for LoRAs what looks like a name is one of a file there. */
+function byName({ path, ...rest }: LoraOptions): LoraOptions {
+  return path === undefined || /[/\\]|\.safetensors$/i.test(path) ? { path, ...rest } : { name: path, ...rest }
+}
+
 /** `EasyNegative=file.safetensors`; what is before an equals sign in a folder's name is no word. */
 function parseEmbedding(text: string, before: EmbeddingOptions[] = []): EmbeddingOptions[] {
   const [, token, path] = /^([^=/\\\s]+)=(.+)$/s.exec(text) ?? []
@@ -79,12 +86,14 @@ function parseEmbedding(text: string, before: EmbeddingOptions[] = []): Embeddin
 /** The flags as options of `StableDiffusion.load`, which checks them. */
 export function loadOptions(
   {
-    threads, cpu, dtype, device, variant, revision, tokenizer, vae, textEncoder, config, unet, packedCache, packedCacheIn, lora, embedding,
+    threads, cpu, dtype, device, variant, revision, tokenizer, vae, textEncoder, config, unet, packedCache, packedCacheIn, lora,
+    loraFolder, embedding,
   }: ModelFlags,
 ): LoadOptions {
   return given({
     threads, cpu, dtype: dtype as LoadOptions['dtype'], device: device as LoadOptions['device'], variant, revision, tokenizer, vae,
-    textEncoder, config, unets: unet, packedCache: packedCacheIn ?? packedCache, loras: lora, embeddings: embedding,
+    textEncoder, config, unets: unet, packedCache: packedCacheIn ?? packedCache,
+    loras: loraFolder === undefined ? lora : lora?.map(byName), loraFolder, embeddings: embedding,
   })
 }
 

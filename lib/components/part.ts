@@ -61,6 +61,11 @@ export class NativePart {
     return this.#sources.reduce((sum, { begin, end }) => sum + end - begin, 0)
   }
 
+  /** Where the weights were read from. */
+  get sources(): readonly WeightSource[] {
+    return this.#sources
+  }
+
   /** The kernel set it runs on. */
   get cpu(): string {
     return this.#model.cpu
@@ -102,6 +107,15 @@ export class NativePart {
     }
   }
 
+  /**
+   * Reads and packs some of the loaded weights again, from elsewhere. After a failure or abort they are as they were.
+   * @throws AsdmError as {@link load}
+   */
+  async change(sources: WeightSource[], signal: AbortSignal | undefined, onWarning: WeightsLoadOptions['onWarning']): Promise<void> {
+    this.#check()
+    this.#warnOfNonFinite(await settle(() => this.#track(this.#model.change(sources)), signal), onWarning)
+  }
+
   /** Instead of {@link load}: uses the weights that another part has loaded, which stay as long as either needs them. */
   async share(other: NativePart): Promise<void> {
     this.#check()
@@ -134,15 +148,13 @@ export class NativePart {
       const message = `Tensors in ${this.#where} that the ${this.name} does not have are not used: ${firstFew(this.#unused)}`
       warn({ code: 'CHECKPOINT', message }, onWarning)
     }
-    if (nonFinite.length === 0) return
-    const few = firstFew(nonFinite)
-    warn(
-      {
-        code: 'NON_FINITE_WEIGHTS', message: `Some weights in ${this.#where} are NaN or infinite, so images may be black: ${few}`,
-        weights: nonFinite,
-      },
-      onWarning,
-    )
+    this.#warnOfNonFinite(nonFinite, onWarning)
+  }
+
+  #warnOfNonFinite(weights: string[], onWarning: WeightsLoadOptions['onWarning']): void {
+    if (weights.length === 0) return
+    const message = `Some weights in ${this.#where} are NaN or infinite, so images may be black: ${firstFew(weights)}`
+    warn({ code: 'NON_FINITE_WEIGHTS', message, weights }, onWarning)
   }
 
   async forward(inputs: ForwardInputs, signal: AbortSignal | undefined): Promise<ForwardOutputs> {

@@ -1,5 +1,6 @@
 import type { Plan } from '../plan/plan'
 import type { SamplerName, SchedulerConfig } from '../samplers'
+import type { LoraOptions } from '../lora/options'
 import type { Fit } from './fit'
 
 /**
@@ -37,6 +38,8 @@ export interface GenerationSettings {
   longPrompts?: true
   /** Whether the VAE worked tile by tile, where the request said so. */
   tiling?: boolean
+  /** The request's own LoRAs, by their paths; those that its prompt names are there. */
+  loras?: readonly LoraOptions[]
   /** Where an image was handed in: `image`, or `inpaint` for one with a mask. */
   from?: 'image' | 'inpaint'
   /** How much of the image handed in was repainted. */

@@ -17,8 +17,9 @@ import { AsdmError } from '../base/errors'
 import type { Slices } from '../base/slices'
 import { shownPath } from '../files/files'
 import { oneLine, type FoundTensor } from '../model/weights'
+import type { StoredDType, WeightProduct } from '../native/configs'
 import type { LoraPart, Piece } from './keys'
-import { multiply, readNumbers, transpose, type Numbers } from './numbers'
+import { mostElements, multiply, readNumbers, transpose, type Numbers } from './numbers'
 
 /** A layer's matrices, not read yet. */
 export interface Adapter {
@@ -124,6 +125,29 @@ export async function applyAdapter(
   if (slices.over) await slices.next()
   const norms = read.has('magnitude') ? 'magnitude' : read.has('dora_scale') ? 'dora_scale' : undefined
   if (norms !== undefined) renorm(matrices, norms, weight, weightShape)
+}
+
+/**
+ * What a LoRA adds, where that is nothing but up times down, for the addon to merge as it reads the weight.
+ * @param weightShape of the layer @param amount how much of it
+ * @returns undefined for all else, also where the matrices do not fit: {@link applyAdapter} says what is wrong
+ */
+export async function productOf(adapter: Adapter, weightShape: readonly number[], amount: number): Promise<WeightProduct | undefined> {
+  const { pieces } = adapter
+  const [up, down, alpha] = [pieces.get('up'), pieces.get('down'), pieces.get('alpha')]
+  if (up === undefined || down === undefined || pieces.size !== (alpha === undefined ? 2 : 3)) return undefined
+  const [out = 1, rank = 0] = [weightShape[0], down.shape[0]]
+  const columns = count(weightShape) / out
+  const fit = rank > 0 && count(down.shape) === rank * columns && count(up.shape) === out * rank
+  const read = ({ dtype, shape }: FoundTensor): boolean => ['F32', 'F16', 'BF16'].includes(dtype) && count(shape) <= mostElements
+  if (!fit || !read(up) || !read(down)) return undefined
+  const matrices = new Matrices(adapter, new Map(alpha === undefined ? [] : [['alpha', await readNumbers(alpha)]]))
+  const stored = ({ file, dtype, begin, end }: FoundTensor): WeightProduct['up'] => ({ file, dtype: dtype as StoredDType, begin, end })
+  return { up: stored(up), down: stored(down), rank, scale: amount * scaleOf(adapter, matrices, rank) }
+}
+
+function count(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1)
 }
 
 /** alpha / rank. As LyCORIS, an alpha of 0 is none; and what has no rank is not scaled. */

@@ -7,7 +7,7 @@ import type { FoundTensor } from '../model/weights'
 import type { StoredDType } from '../native/configs'
 
 /** Matrices of a LoRA are never as large as what they change; this is far beyond. */
-const mostElements = 2 ** 28
+export const mostElements = 2 ** 28
 
 /** A matrix or a kernel, read. */
 export interface Numbers {

@@ -2,7 +2,7 @@ import pathModule from 'node:path'
 import { AsdmError, shown } from '../base/errors'
 import { checkOptions, number, optional, path } from '../base/options'
 import { listOf } from '../base/reading'
-import type { LoraToMerge } from './merge'
+import type { LoraToMerge } from './open'
 
 /** A LoRA (also LoCon, LoHa, LoKr, DoRA) and how much of it a model gets. */
 export interface LoraOptions {

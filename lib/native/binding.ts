@@ -336,6 +336,12 @@ export interface NativeModel {
    */
   load(sources: WeightSource[], onProgress?: (progress: LoadProgress) => void, cache?: string): NativeCall<LoadResult>
   /**
+   * Reads and packs some weights again, in the queue of calls. After a failure or abort they are as they were.
+   * @returns names of those that hold NaN or infinity
+   * @throws AsdmError as rejections: `INVALID_ARGUMENT` where none are loaded, or another model shares them; as `load`
+   */
+  change(sources: WeightSource[]): NativeCall<string[]>
+  /**
    * Instead of `load`: uses the weights of another model, which has to have all of this one's, in the same format for the same kernel set.
    * They stay until the last of both is disposed of; only the one that loaded them counts their bytes.
    * @throws AsdmError `INVALID_ARGUMENT`, at once, where the other has none loaded; as a rejection naming the weight that it lacks

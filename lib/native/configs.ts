@@ -149,6 +149,19 @@ export interface TextEncoderConfig {
 export type StoredDType = 'F32' | 'F16' | 'BF16' | 'F64' | 'F8_E4M3' | 'F8_E5M2'
 
 /**
+ * A LoRA's difference of one weight W [out, ...]: W[r, c] += fround(scale * fround(sum over k of up[r, k] * down[k, c])), summed in
+ * float64.
+ */
+export interface WeightProduct {
+  /** [out, rank] */
+  up: Pick<WeightSource, 'file' | 'dtype' | 'begin' | 'end'>
+  /** [rank, numbers of W in a row] */
+  down: WeightProduct['up']
+  rank: number
+  scale: number
+}
+
+/**
  * Where one weight of a model lies: bytes [begin, end) of `file`, row-major, little-endian. `name` is always the diffusers key
  * (`down_blocks.0.resnets.0.conv1.weight`, current spelling: `to_q`, `to_out.0`), whatever the file calls it, and `shape` the
  * PyTorch shape that the module has (a view: a 1x1 convolution's weight may be handed as a matrix).
@@ -160,6 +173,8 @@ export interface WeightSource {
   shape: number[]
   begin: number
   end: number
+  /** What is added to it in float32 before it is rounded or quantised, in this order. */
+  products?: readonly WeightProduct[]
   /** Computed for one load alone: `file` is temporary, and no packed cache is kept of it. The addon does not look at this. */
   merged?: true
 }

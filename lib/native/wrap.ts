@@ -20,6 +20,7 @@ interface RawModel {
     sources: WeightSource[], progress: ((bytesDone: number, bytesTotal: number) => void) | undefined, settle: Settle<LoadResult>,
     cache: string | undefined,
   ): number
+  change(sources: WeightSource[], settle: Settle<string[]>): number
   share(other: RawModel, settle: Settle<LoadResult>): number
   forward(inputs: ForwardInputs, settle: Settle<ForwardOutputs>): number
   createRun(shape: ForwardShape, steps: RunStep[], parts: RunParts | undefined, others: RawModel[], settle: Settle<RawRun>): number
@@ -111,6 +112,10 @@ class Model implements NativeModel {
     }
     const call = this.#calls.start<LoadResult>(settle => this.#raw.load(sources, progress, settle, cache), () => thrown)
     return call
+  }
+
+  change(sources: WeightSource[]): NativeCall<string[]> {
+    return this.#calls.start(settle => this.#raw.change(sources, settle))
   }
 
   share(other: NativeModel): NativeCall<LoadResult> {

@@ -52,6 +52,19 @@ struct PackArgs {
   DType stored = DType::F32;
 };
 
+// What a LoRA adds to rows of a weight between reading and packing: to[r][c] += float(scale * float(sum over k of up[r][k] * down[k][c])).
+// Sums are in double, k after k, so that every kernel set and lib/lora/numbers.ts get the same bits. All of it is the host's memory, and as for
+// packing, any thread may.
+struct AddProductArgs {
+  const float* up;  // [rows][rank]
+  const float* down;  // [rank][columns]
+  int64_t rows;
+  int64_t rank;
+  int64_t columns;
+  double scale;
+  float* to;  // [rows][columns]
+};
+
 // to[i] = from[i]: F32, F16 or BF16 at any address of the host, exactly to F32 or rounded to BF16. As for packing, any thread may.
 struct NumbersArgs {
   DType stored;

@@ -35,9 +35,10 @@ struct KernelTable {
   const DeviceTraits* traits;  // of the device
   DType activations;  // F32 or BF16: what `void` pointers in argument structs point to
   size_t (*packedBytes)(const WeightShape&) noexcept;
-  // These two may run on several threads at a time, and are done when they return: whether all numbers are finite.
+  // These three may run on several threads at a time, and are done when they return; the first two say whether all numbers are finite.
   bool (*pack)(const PackArgs&, Queue&) noexcept;
   bool (*copyNumbers)(const NumbersArgs&, Queue&) noexcept;
+  void (*addProduct)(const AddProductArgs&, Queue&) noexcept;
   // The way back from pack, for floats; null where the table has no training.
   void (*unpack)(const UnpackArgs&, Queue&) noexcept;
 #define ASDM_KERNEL(entry, arguments, scratch, versions) Kernel<arguments> entry;

@@ -16,7 +16,7 @@
 namespace asdm {
 
 // To be raised with every change of backend/device.h, backend/kernels.h or this file.
-constexpr uint32_t kPluginVersion = 1;
+constexpr uint32_t kPluginVersion = 2;
 
 // What a plugin says of one of its devices.
 struct DeviceNote {

@@ -32,6 +32,7 @@ constexpr KernelTable kernelsOf() {
   t.packedBytes = &packedBytes<E>;
   t.pack = &OnQueue<&pack<E>>::run;
   t.copyNumbers = &OnQueue<&copyNumbers>::run;
+  t.addProduct = &OnQueue<&addProduct>::run;
 #define ASDM_KERNEL(entry, arguments, scratch, versions) ASDM_VERSIONS_##versions(entry, scratch)
 #include "ops/ops.def"
   return t;

@@ -71,6 +71,23 @@ napi_value load(napi_env env, napi_callback_info info) {
   return enqueue(env, handle.worker, call, settle, onProgress);
 }
 
+// change(sources, settle) -> names of weights that are not finite
+napi_value change(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  handleOf(env, arguments.self);
+  const auto sources = std::make_shared<std::vector<WeightSource>>(weightSources(Value(env, arguments[0], "sources")));
+  const napi_value settle = Value(env, arguments[1], "settle").function();
+  Handle& handle = liveHandleOf(env, arguments.self);
+
+  const auto call = std::make_shared<Call>();
+  const auto changed = std::make_shared<LoadResult>();
+  call->work = [sources, changed](Model& model, const std::shared_ptr<Call>& self) {
+    return model.change(*sources, self->cancelled, changed.get());
+  };
+  call->result = [changed](Environment& state, const Call&) { return strings(state.env(), changed->nonFinite); };
+  return enqueue(env, handle.worker, call, settle, nullptr);
+}
+
 // share(other, settle)
 napi_value share(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
@@ -145,6 +162,7 @@ void defineModelClass(napi_env env) {
                     method("graph", guarded<graph>),
                     method("describe", guarded<describe>),
                     method("load", guarded<load>),
+                    method("change", guarded<change>),
                     method("share", guarded<share>),
                     method("forward", guarded<forward>),
                     method("createRun", guarded<createRun>),

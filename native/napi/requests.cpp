@@ -8,7 +8,7 @@ namespace asdm::napi {
 namespace {
 
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
-constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kInputs = 64, kRemoved = 4096,
+constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kProducts = 1024, kInputs = 64, kRemoved = 4096,
                  kExact = 4096;
 // A run has at most as many steps as models are trained with, and some that samplers add; a step inherits at most what a large UNet has of units.
 constexpr double kMostExtrapolation = 2;
@@ -133,6 +133,19 @@ int threadCount(const Value& value) { return static_cast<int>(value["threads"].i
 
 std::string cachePath(const Value& value) { return value.missing() ? "" : value.text(kPathBytes); }
 
+namespace {
+
+StoredNumbers storedNumbers(const Value& value) {
+  StoredNumbers numbers;
+  numbers.file = value["file"].text(kPathBytes);
+  numbers.dtype = storedType(value["dtype"]);
+  numbers.begin = static_cast<uint64_t>(value["begin"].integer(0, int64_t{1} << 53));
+  numbers.end = static_cast<uint64_t>(value["end"].integer(0, int64_t{1} << 53));
+  return numbers;
+}
+
+}  // namespace
+
 std::vector<WeightSource> weightSources(const Value& value) {
   std::vector<WeightSource> sources;
   for (const Value& item : value.list(kSources)) {
@@ -143,6 +156,10 @@ std::vector<WeightSource> weightSources(const Value& value) {
     source.shape = item["shape"].integers(0, kMostInt, 8);
     source.begin = static_cast<uint64_t>(item["begin"].integer(0, int64_t{1} << 53));
     source.end = static_cast<uint64_t>(item["end"].integer(0, int64_t{1} << 53));
+    const Value products = item["products"];
+    if (!products.missing())
+      for (const Value& each : products.list(kProducts))
+        source.products.push_back({storedNumbers(each["up"]), storedNumbers(each["down"]), each["rank"].integer(1, kMostInt), each["scale"].finite()});
     sources.push_back(std::move(source));
   }
   return sources;

@@ -281,6 +281,16 @@ Status Model::load(const std::vector<WeightSource>& sources, const std::string& 
   });
 }
 
+Status Model::change(const std::vector<WeightSource>& sources, const std::atomic<bool>& cancel, LoadResult* out) {
+  return guarded("weights", [&]() -> Status {
+    const std::lock_guard<std::mutex> lock(impl_->running);
+    if (!impl_->loaded) return {Code::InvalidArgument, "Expected weights to be loaded before some are changed but this model has none"};
+    if (!impl_->store.owned() || impl_->store.sharedBeyond(1))
+      return {Code::InvalidArgument, "Expected a model with weights of its own to change but it shares them with another"};
+    return changeWeights(impl_->graph, impl_->table, sources, impl_->pool, *impl_->queue, cancel, &impl_->store, out);
+  });
+}
+
 std::shared_ptr<const WeightStore> Model::loadedWeights() const {
   const std::lock_guard<std::mutex> lock(impl_->sharedMutex);
   return impl_->shared;

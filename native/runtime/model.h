@@ -162,6 +162,9 @@ class Model {
   // cache: path of a packed cache to use or to write, or empty.
   Status load(const std::vector<WeightSource>& sources, const std::string& cache, const std::atomic<bool>& cancel,
               const LoadProgress& progress, LoadResult* out);
+  // Reads some weights anew: WeightSource::products, a LoRA's, or those of the checkpoint again. After a failure or abort they are as before.
+  // InvalidArgument where another model shares them.
+  Status change(const std::vector<WeightSource>& sources, const std::atomic<bool>& cancel, LoadResult* out);
   // The weights for share() of another model, or null while there are none. They stay until the last model that shares them is gone.
   std::shared_ptr<const WeightStore> loadedWeights() const;
   // Holds no weights any more, if those that it holds are these.

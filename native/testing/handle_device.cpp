@@ -142,6 +142,11 @@ bool copyNumbers(const NumbersArgs& args, Queue& queue) noexcept {
 }
 
 template <int format>
+void addProduct(const AddProductArgs& args, Queue& queue) noexcept {
+  inner[format]->addProduct(args, static_cast<HandleQueue&>(queue).inner());
+}
+
+template <int format>
 void unpack(const UnpackArgs& args, Queue& queue) noexcept {
   HandleQueue& own = static_cast<HandleQueue&>(queue);
   UnpackArgs there = args;
@@ -157,6 +162,7 @@ Status makeTable() {
   table.traits = &kTraits;
   table.pack = &pack<format>;
   table.copyNumbers = &copyNumbers<format>;
+  table.addProduct = &addProduct<format>;
 #define ASDM_KERNEL(entry, arguments, scratch, versions) \
   if (table.entry.run != nullptr) table.entry.run = &over<format, arguments, &KernelTable::entry>;
 #include "ops/ops.def"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 
 #include "weights/file.h"
 #include "weights/packed_cache.h"
@@ -32,6 +33,7 @@ struct Item {
   const WeightPart* wanted;
   const WeightSource* source = nullptr;
   size_t file = 0;
+  std::vector<std::pair<size_t, size_t>> productFiles{};  // of each product, up's and down's
   bool finite = true;
 };
 
@@ -46,8 +48,34 @@ class Loader {
   Loader(const Graph& graph, const KernelTable& table, ThreadPool& pool, Queue& queue, const std::atomic<bool>& cancel, WeightStore& store)
       : graph_(graph), table_(table), pool_(pool), queue_(queue), cancel_(cancel), store_(store) {}
 
+  // Some weights of a store that is full: kept is what they were.
+  Status change(const std::vector<WeightSource>& sources, LoadResult* result) {
+    ASDM_TRY(match(sources, true));
+    ASDM_TRY(openFiles());
+    std::vector<WeightId> touched;
+    for (const Item& item : items_)
+      if (touched.empty() || touched.back() != item.weight) touched.push_back(item.weight);
+    uint64_t bytes = 0;
+    for (const WeightId id : touched) bytes += store_.bytesOf(id);
+    Buffer kept;
+    if (!kept.allocateHost(store_.device(), bytes)) return outOfMemory(static_cast<double>(bytes), "the weights as they were");
+    uint64_t at = 0;
+    for (const WeightId id : touched) {
+      ASDM_TRY(store_.read(queue_, store_.place(id), store_.bytesOf(id), kept.data() + at));
+      at += store_.bytesOf(id);
+    }
+    Status status = readWeights(nullptr, result);
+    if (status.ok() && cancel_.load(std::memory_order_relaxed)) status = {Code::Aborted, "The operation was aborted"};
+    at = 0;
+    for (const WeightId id : touched) {
+      if (!status.ok()) ASDM_TRY(store_.fill(queue_, store_.place(id), store_.bytesOf(id), kept.data() + at));
+      at += store_.bytesOf(id);
+    }
+    return status;
+  }
+
   Status run(const std::vector<WeightSource>& sources, const std::string& cachePath, const LoadProgress& progress, LoadResult* result) {
-    ASDM_TRY(match(sources));
+    ASDM_TRY(match(sources, false));
     ASDM_TRY(openFiles());
     ASDM_TRY(store_.arrange(graph_, table_));
     result->weightBytes = store_.bytes();
@@ -92,7 +120,8 @@ class Loader {
     return Status::good();
   }
 
-  Status match(const std::vector<WeightSource>& sources) {
+  // some: of a graph's weights, those that have a source; else each has to.
+  Status match(const std::vector<WeightSource>& sources, bool some) {
     std::unordered_map<std::string, size_t> index;
     for (size_t w = 0; w < graph_.weights.size(); w++)
       for (size_t p = 0; p < graph_.weights[w].parts.size(); p++) {
@@ -110,6 +139,7 @@ class Loader {
         items_[found->second].source = &source;
       }
     }
+    if (some) items_.erase(std::remove_if(items_.begin(), items_.end(), [](const Item& i) { return i.source == nullptr; }), items_.end());
     for (const Item& item : items_) {
       if (item.source == nullptr) {
         missing.push_back(item.wanted->name);
@@ -131,28 +161,50 @@ class Loader {
     const WeightSource& s = *item.source;
     // The wanted shape's count is small (checkConfig), so this product does not overflow.
     const uint64_t wanted = static_cast<uint64_t>(item.wanted->rows * rowWidth(item) * storedBytes(s.dtype));
+    for (const WeightProduct& product : s.products) ASDM_TRY(checkProduct(item, product));
     if (s.begin <= s.end && s.end - s.begin == wanted) return Status::good();
     return {Code::TensorShape, "Expected weight " + s.name + " of shape " + shapeText(item.wanted->shape) + " to take " +
                                    std::to_string(wanted) + " bytes but received bytes " + std::to_string(s.begin) + " to " +
                                    std::to_string(s.end) + " of \"" + s.file + "\""};
   }
 
+  Status checkProduct(const Item& item, const WeightProduct& product) {
+    constexpr int64_t kMostRank = int64_t{1} << 20;
+    const auto fits = [&](const StoredNumbers& numbers, int64_t width) {
+      const double wanted = static_cast<double>(width) * static_cast<double>(product.rank) * static_cast<double>(storedBytes(numbers.dtype));
+      return numbers.begin <= numbers.end && static_cast<double>(numbers.end - numbers.begin) == wanted;
+    };
+    if (product.rank > 0 && product.rank <= kMostRank && fits(product.up, item.wanted->rows) && fits(product.down, rowWidth(item)))
+      return Status::good();
+    return {Code::TensorShape, "Expected matrices of rank " + std::to_string(product.rank) + " for weight " + item.wanted->name +
+                                   " but their bytes in \"" + product.up.file + "\" are others"};
+  }
+
   int64_t rowWidth(const Item& item) const { return graph_.weights[static_cast<size_t>(item.weight)].rowWidth(); }
 
   Status openFiles() {
     std::unordered_map<std::string, size_t> index;
-    for (Item& item : items_) {
-      const WeightSource& s = *item.source;
-      const auto added = index.emplace(s.file, files_.size());
+    const auto open = [&](const std::string& path, uint64_t end, const std::string& name, size_t* number) -> Status {
+      const auto added = index.emplace(path, files_.size());
       if (added.second) {
         File file;
-        ASDM_TRY(file.open(s.file));
+        ASDM_TRY(file.open(path));
         files_.push_back(std::move(file));
       }
-      item.file = added.first->second;
-      if (s.end > files_[item.file].bytes())
-        return {Code::FileRead, "Expected \"" + s.file + "\" to hold weight " + s.name + " up to byte " + std::to_string(s.end) +
-                                    " but it ends at " + std::to_string(files_[item.file].bytes())};
+      *number = added.first->second;
+      if (end > files_[*number].bytes())
+        return {Code::FileRead, "Expected \"" + path + "\" to hold weight " + name + " up to byte " + std::to_string(end) +
+                                    " but it ends at " + std::to_string(files_[*number].bytes())};
+      return Status::good();
+    };
+    for (Item& item : items_) {
+      const WeightSource& s = *item.source;
+      ASDM_TRY(open(s.file, s.end, s.name, &item.file));
+      for (const WeightProduct& product : s.products) {
+        item.productFiles.emplace_back();
+        ASDM_TRY(open(product.up.file, product.up.end, s.name, &item.productFiles.back().first));
+        ASDM_TRY(open(product.down.file, product.down.end, s.name, &item.productFiles.back().second));
+      }
       total_ += s.end - s.begin;
     }
     return Status::good();
@@ -169,6 +221,7 @@ class Loader {
       if (each >= panelRows || panelRows * rowBytes <= kMost) each = std::max<int64_t>(1, each / panelRows) * panelRows;
       for (int64_t first = 0; first < rows; first += each) pieces_.push_back({i, first, std::min(each, rows - first)});
       stagingBytes_ = std::max(stagingBytes_, stagingBytes(items_[i].source->dtype, std::min(each, rows) * rowWidth(items_[i])));
+      if (!items_[i].source->products.empty()) stagingBytes_ = std::max(stagingBytes_, Merging(items_[i], std::min(each, rows), rowWidth(items_[i])).bytes);
     }
   }
 
@@ -205,15 +258,66 @@ class Loader {
     const int64_t rowBytes = rowWidth(item) * storedBytes(s.dtype);
     const uint64_t offset = s.begin + static_cast<uint64_t>(piece.first * rowBytes);
     const int64_t numbers = piece.rows * rowWidth(item);
+    if (!s.products.empty()) {
+      const int merged = mergePiece(piece, offset, staging.data());
+      if (merged < 0) return failed(index);
+      finite_[index] = merged != 0 ? 1 : 0;
+      return;
+    }
     std::byte* const stored = storedPlace(s.dtype, numbers, staging.data());
     if (!files_[item.file].read(offset, stored, static_cast<size_t>(piece.rows * rowBytes))) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      failed_ = std::min(failed_, index);
-      return;
+      return failed(index);
     }
     if (isWidened(s.dtype)) widen(s.dtype, stored, numbers, reinterpret_cast<float*>(staging.data()));
     finite_[index] =
         store_.write(queue_, graph_, item.weight, item.part, piece.first, piece.rows, handedType(s.dtype), staging.data()) ? 1 : 0;
+  }
+
+  void failed(size_t index) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    failed_ = std::min(failed_, index);
+  }
+
+  // Memory for a piece that products are added to: its floats, those of the matrices, and what is read before it is widened.
+  struct Merging {
+    Merging(const Item& item, int64_t rows, int64_t width) : up(rows * width) {
+      int64_t most = 0;
+      stored = rows * width * storedBytes(item.source->dtype);
+      for (const WeightProduct& product : item.source->products) {
+        most = std::max(most, product.rank);
+        stored = std::max({stored, rows * product.rank * storedBytes(product.up.dtype), product.rank * width * storedBytes(product.down.dtype)});
+      }
+      down = up + rows * most;
+      floats = down + most * width;
+      bytes = floats * dtypeBytes(DType::F32) + stored;
+    }
+    int64_t up, down, floats;  // where they begin, and how many there are
+    int64_t stored, bytes;
+  };
+
+  // Negative where a file cannot be read, else whether all numbers are finite.
+  int mergePiece(const Piece& piece, uint64_t offset, std::byte* staging) {
+    const Item& item = items_[piece.item];
+    const WeightSource& s = *item.source;
+    const int64_t width = rowWidth(item), rows = piece.rows;
+    const Merging places(item, rows, width);
+    float* const weight = reinterpret_cast<float*>(staging);
+    std::byte* const stored = staging + places.floats * dtypeBytes(DType::F32);
+    const auto take = [&](size_t file, StoredType dtype, uint64_t begin, int64_t count, float* to) {
+      if (!files_[file].read(begin, stored, static_cast<size_t>(count * storedBytes(dtype)))) return false;
+      widen(dtype, stored, count, to);
+      return true;
+    };
+    if (!take(item.file, s.dtype, offset, rows * width, weight)) return -1;
+    for (size_t i = 0; i < s.products.size(); i++) {
+      const WeightProduct& product = s.products[i];
+      float *const up = weight + places.up, *const down = weight + places.down;
+      const uint64_t above = static_cast<uint64_t>(piece.first * product.rank * storedBytes(product.up.dtype));
+      if (!take(item.productFiles[i].first, product.up.dtype, product.up.begin + above, rows * product.rank, up)) return -1;
+      if (!take(item.productFiles[i].second, product.down.dtype, product.down.begin, product.rank * width, down)) return -1;
+      table_.addProduct({up, down, rows, product.rank, width, product.scale, weight}, queue_);
+    }
+    return store_.write(queue_, graph_, item.weight, item.part, piece.first, rows, DType::F32, weight) ? 1 : 0;
   }
 
   static Status readFailure(const Item& item) {
@@ -239,6 +343,11 @@ class Loader {
 };
 
 }  // namespace
+
+Status changeWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool, Queue& queue,
+                     const std::atomic<bool>& cancel, WeightStore* store, LoadResult* result) {
+  return Loader(graph, table, pool, queue, cancel, *store).change(sources, result);
+}
 
 Status loadWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool, Queue& queue,
                    const std::atomic<bool>& cancel, const std::string& cache, const LoadProgress& progress, WeightStore* store,

@@ -18,4 +18,9 @@ Status loadWeights(const Graph& graph, const KernelTable& table, const std::vect
                    const std::atomic<bool>& cancel, const std::string& cache, const LoadProgress& progress, WeightStore* store,
                    LoadResult* result);
 
+// Reads some weights of a full store anew, which nothing may be reading meanwhile; sources as above, of those weights alone. After a failure or
+// abort they are as they were before, for which a copy of them is kept.
+Status changeWeights(const Graph& graph, const KernelTable& table, const std::vector<WeightSource>& sources, ThreadPool& pool, Queue& queue,
+                     const std::atomic<bool>& cancel, WeightStore* store, LoadResult* result);
+
 }  // namespace asdm

@@ -10,12 +10,27 @@
 
 namespace asdm {
 
+// Numbers in a file.
+struct StoredNumbers {
+  std::string file;            // UTF-8
+  StoredType dtype = StoredType::F32;
+  uint64_t begin = 0, end = 0;  // bytes in the file
+};
+
+// What a LoRA adds to a weight: scale times up [rows of the weight, rank] times down [rank, numbers of a row].
+struct WeightProduct {
+  StoredNumbers up, down;
+  int64_t rank = 0;
+  double scale = 0;
+};
+
 struct WeightSource {
   std::string name;
   std::string file;            // UTF-8
   StoredType dtype = StoredType::F32;
   std::vector<int64_t> shape;
   uint64_t begin = 0, end = 0;  // bytes in the file
+  std::vector<WeightProduct> products;  // added in float, one after the other, before anything is rounded or quantised
 };
 
 // What became of a packed cache: it was read; there was none, or one that did not fit, and now there is one; it could not be written.

@@ -44,7 +44,12 @@ class WeightStore {
   std::vector<const void*> addresses() const;
   const std::shared_ptr<Device>& device() const { return device_; }
   uint64_t place(WeightId id) const { return places_[static_cast<size_t>(id)]; }
+  uint64_t bytesOf(WeightId id) const { return ends_[static_cast<size_t>(id)] - place(id); }
   uint64_t bytes() const { return bytes_; }
+  // Was the memory allocated by this store, not taken from another graph's?
+  bool owned() const { return ends_.size() == places_.size(); }
+  // Do other stores than copies of this one, `copies` of them, share the memory?
+  bool sharedBeyond(long copies) const { return memory_.use_count() > copies + 1; }
 
  private:
   std::shared_ptr<Device> device_;

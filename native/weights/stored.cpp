@@ -30,18 +30,34 @@ float ofE5M2(uint8_t bits) {
   return sign != 0 ? -steps : steps;
 }
 
+float ofF16(uint16_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
+  if (magnitude >= 0x7c00) return floatOf(sign | (magnitude << 13) | 0x7f800000u);
+  if (magnitude >= 0x400) return floatOf(sign | ((magnitude << 13) + (112u << 23)));
+  const float steps = static_cast<float>(magnitude) * 0x1p-24f;
+  return sign != 0 ? -steps : steps;
+}
+
+template <class Bits, class Convert>
+void each(const uint8_t* bytes, int64_t count, float* to, const Convert& convert) {
+  for (int64_t i = 0; i < count; i++) {
+    Bits bits;
+    std::memcpy(&bits, bytes + i * static_cast<int64_t>(sizeof bits), sizeof bits);
+    to[i] = convert(bits);
+  }
+}
+
 }  // namespace
 
 void widen(StoredType type, const void* from, int64_t count, float* to) noexcept {
   const auto* bytes = static_cast<const uint8_t*>(from);
-  for (int64_t i = 0; i < count; i++) {
-    if (type == StoredType::F64) {
-      double value;
-      std::memcpy(&value, bytes + i * 8, sizeof value);
-      to[i] = static_cast<float>(value);
-    } else {
-      to[i] = type == StoredType::F8E4M3 ? ofE4M3(bytes[i]) : ofE5M2(bytes[i]);
-    }
+  switch (type) {
+    case StoredType::F32: std::memmove(to, bytes, static_cast<size_t>(count) * sizeof(float)); break;
+    case StoredType::F16: each<uint16_t>(bytes, count, to, ofF16); break;
+    case StoredType::BF16: each<uint16_t>(bytes, count, to, [](uint16_t bits) { return floatOf(static_cast<uint32_t>(bits) << 16); }); break;
+    case StoredType::F64: each<double>(bytes, count, to, [](double value) { return static_cast<float>(value); }); break;
+    case StoredType::F8E4M3: each<uint8_t>(bytes, count, to, ofE4M3); break;
+    case StoredType::F8E5M2: each<uint8_t>(bytes, count, to, ofE5M2); break;
   }
 }
 

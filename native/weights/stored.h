@@ -40,7 +40,7 @@ inline std::byte* storedPlace(StoredType type, int64_t numbers, std::byte* stagi
   return staging + (isWidened(type) ? numbers * dtypeBytes(DType::F32) : 0);
 }
 
-// to[i] = from[i], for the types of isWidened, at any address: 8 bits exactly, as PyTorch; float64 rounded to the nearest, ties to even.
+// to[i] = from[i], from any address: exactly, as PyTorch; float64 rounded to the nearest, ties to even.
 void widen(StoredType type, const void* from, int64_t count, float* to) noexcept;
 
 }  // namespace asdm

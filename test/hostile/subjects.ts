@@ -261,7 +261,7 @@ export function classes({ sd, trainer, drawings, folder }: Surroundings): Record
 const request = () => ({
   prompt: ['x'], negativePrompt: '', guidanceScale: 2, steps: 1, sampler: 'ddim', eta: 0, seed: 1, width: 32, height: 32, count: 1,
   clipSkip: 0,
-  promptWeighting: true, longPrompts: true, tiling: 'auto',
+  promptWeighting: true, longPrompts: true, tiling: 'auto', loras: [{ path: 'none.safetensors', weight: 1, textWeight: 1 }],
 })
 
 /** Of a training of `sd15-tiny`. */

@@ -6,10 +6,9 @@ import fc from 'fast-check'
 import { convertModel, StableDiffusion } from '../../lib'
 import { AsdmError } from '../../lib/base/errors'
 import { writeSafetensors, type TensorToWrite } from '../../lib/files/safetensors'
-import { mergeLoras, mergeLorasOfAll } from '../../lib/lora/merge'
+import { mergeLoras } from '../../lib/lora/merge'
 import { openCheckpoint, type Checkpoint } from '../../lib/model/checkpoint'
 import { readConverted } from '../../lib/model/dtype'
-import { openUNet } from '../../lib/model/folder'
 import { fixture, repoPath } from '../support/fixtures'
 
 const base = fixture('sd15-tiny')
@@ -110,22 +109,6 @@ test('text encoder and UNet have weights of their own, and 0 changes nothing', a
   t.is(text.checkpoint.unet.weights.filter(source => source.merged).length, 0)
   t.is(text.checkpoint.textEncoder.weights.filter(source => source.merged).length, 2)
   await text.dispose()
-})
-
-test('further UNets get what fits them', async t => {
-  const checkpoint = await openCheckpoint(base)
-  const light = await openUNet(path.join(fixture('bk-sdm-tiny-tiny'), 'unet'), {})
-  const loras = [{ path: await fileOf(peft.map(tensorOf)), weight: 1, textWeight: 1 }]
-  const merged = await mergeLorasOfAll(checkpoint, { same: checkpoint.unet }, loras, undefined)
-  const q = 'down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight'
-  t.deepEqual(
-    await weight({ ...merged.checkpoint, unet: merged.unets['same']! }, 'unet', q), await weight(merged.checkpoint, 'unet', q),
-  )
-  await merged.dispose()
-  await t.throwsAsync(mergeLorasOfAll(checkpoint, { same: checkpoint.unet }, [{ ...loras[0]!, path: 'missing' }], undefined),
-    { code: 'FILE_NOT_FOUND' })
-  // One of other widths.
-  await t.throwsAsync(mergeLorasOfAll(checkpoint, { light }, loras, undefined), { code: 'TENSOR_SHAPE', message: /another base model/ })
 })
 
 test('what does not fit is named', async t => {

@@ -112,6 +112,7 @@ inline WeightShape transposed(const WeightShape& shape) { return {shape.channels
   template <class E>                                              \
   bool pack(const PackArgs&) noexcept;                            \
   bool copyNumbers(const NumbersArgs&) noexcept;                  \
+  void addProduct(const AddProductArgs&) noexcept;                \
   void unpack(const UnpackArgs&) noexcept;                        \
   template <class E>                                              \
   void product(const Product<E>&, KernelContext&) noexcept;       \

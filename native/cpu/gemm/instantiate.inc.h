@@ -12,6 +12,7 @@ namespace asdm::cpu::ASDM_SET {
   template size_t productScratch<E>(const Product<E>&, int) noexcept;
 
 bool copyNumbers(const NumbersArgs& a) noexcept { return copyAll(a); }
+void addProduct(const AddProductArgs& a) noexcept { addProductTo(a); }
 
 #if !defined(ASDM_VEC_BF16) && !defined(ASDM_TILES)
 ASDM_INSTANTIATE(float)

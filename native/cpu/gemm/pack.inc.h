@@ -1,6 +1,7 @@
 // The packing of weights, for every set. Include after tile.inc.h and packed.inc.h.
 #pragma once
 
+#include "cpu/gemm/add_product.inc.h"
 #include "cpu/vec/stored.inc.h"
 
 namespace asdm::cpu::ASDM_SET {

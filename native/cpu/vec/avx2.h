@@ -47,6 +47,12 @@ ASDM_INLINE vf vmin(vf a, vf b) { return _mm256_min_ps(a, b); }
 ASDM_INLINE vf vsqrt(vf a) { return _mm256_sqrt_ps(a); }
 ASDM_INLINE vf vabs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 ASDM_INLINE vf vfma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+using vd = __m256d;
+constexpr int kVd = 4;
+ASDM_INLINE vd vdset(double x) { return _mm256_set1_pd(x); }
+ASDM_INLINE vd vdload(const double* p) { return _mm256_loadu_pd(p); }
+ASDM_INLINE void vdstore(double* p, vd v) { _mm256_storeu_pd(p, v); }
+ASDM_INLINE vd vdfma(vd a, vd b, vd c) { return _mm256_fmadd_pd(a, b, c); }
 ASDM_INLINE vf vround(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 ASDM_INLINE vf vexp2i(vf a) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127)), 23));

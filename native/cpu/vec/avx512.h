@@ -45,6 +45,12 @@ ASDM_INLINE vf vmin(vf a, vf b) { return _mm512_min_ps(a, b); }
 ASDM_INLINE vf vsqrt(vf a) { return _mm512_sqrt_ps(a); }
 ASDM_INLINE vf vabs(vf a) { return _mm512_abs_ps(a); }
 ASDM_INLINE vf vfma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+using vd = __m512d;
+constexpr int kVd = 8;
+ASDM_INLINE vd vdset(double x) { return _mm512_set1_pd(x); }
+ASDM_INLINE vd vdload(const double* p) { return _mm512_loadu_pd(p); }
+ASDM_INLINE void vdstore(double* p, vd v) { _mm512_storeu_pd(p, v); }
+ASDM_INLINE vd vdfma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
 ASDM_INLINE vf vround(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 ASDM_INLINE vf vexp2i(vf a) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127)), 23));

@@ -55,6 +55,12 @@ ASDM_INLINE vf vmin(vf a, vf b) { return vselect(vcltq_f32(a, b), a, b); }
 ASDM_INLINE vf vsqrt(vf a) { return vsqrtq_f32(a); }
 ASDM_INLINE vf vabs(vf a) { return vabsq_f32(a); }
 ASDM_INLINE vf vfma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+using vd = float64x2_t;
+constexpr int kVd = 2;
+ASDM_INLINE vd vdset(double x) { return vdupq_n_f64(x); }
+ASDM_INLINE vd vdload(const double* p) { return vld1q_f64(p); }
+ASDM_INLINE void vdstore(double* p, vd v) { vst1q_f64(p, v); }
+ASDM_INLINE vd vdfma(vd a, vd b, vd c) { return vfmaq_f64(c, a, b); }
 ASDM_INLINE vf vround(vf a) { return vrndnq_f32(a); }
 ASDM_INLINE vf vexp2i(vf a) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127)), 23)); }
 ASDM_INLINE float vsum(vf v) { return vaddvq_f32(v); }

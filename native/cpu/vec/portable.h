@@ -72,6 +72,12 @@ ASDM_INLINE vf vmin(vf a, vf b) { ASDM_EACH(a.lane[i] < b.lane[i] ? a.lane[i] : 
 ASDM_INLINE vf vsqrt(vf a) { ASDM_EACH(std::sqrt(a.lane[i])); }
 ASDM_INLINE vf vabs(vf a) { ASDM_EACH(std::fabs(a.lane[i])); }
 ASDM_INLINE vf vfma(vf a, vf b, vf c) { ASDM_EACH(a.lane[i] * b.lane[i] + c.lane[i]); }
+using vd = double;
+constexpr int kVd = 1;
+ASDM_INLINE vd vdset(double x) { return x; }
+ASDM_INLINE vd vdload(const double* p) { return *p; }
+ASDM_INLINE void vdstore(double* p, vd v) { *p = v; }
+ASDM_INLINE vd vdfma(vd a, vd b, vd c) { return a * b + c; }
 // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, ties to even, for |a| < 2^22; larger values are kept.
 ASDM_INLINE vf vround(vf a) { ASDM_EACH(std::fabs(a.lane[i]) < 4194304.0f ? (a.lane[i] + 12582912.0f) - 12582912.0f : a.lane[i]); }
 ASDM_INLINE vf vexp2i(vf a) {

@@ -57,6 +57,21 @@ bool packTo(const PackArgs& a, Queue&) noexcept {
 
 bool convertTo(const NumbersArgs& a, Queue&) noexcept { return convertNumbers(a); }
 
+// On the host, where weights are read.
+void addProduct(const AddProductArgs& a, Queue&) noexcept {
+  constexpr int64_t kColumns = 64;
+  for (int64_t r = 0; r < a.rows; r++)
+    for (int64_t c0 = 0; c0 < a.columns; c0 += kColumns) {
+      const int64_t columns = a.columns - c0 < kColumns ? a.columns - c0 : kColumns;
+      double sums[kColumns] = {};
+      for (int64_t k = 0; k < a.rank; k++)
+        for (int64_t c = 0; c < columns; c++)
+          sums[c] += static_cast<double>(a.up[r * a.rank + k]) * static_cast<double>(a.down[k * a.columns + c0 + c]);
+      for (int64_t c = 0; c < columns; c++)
+        a.to[r * a.columns + c0 + c] += static_cast<float>(a.scale * static_cast<double>(static_cast<float>(sums[c])));
+    }
+}
+
 // Products' tiles take features in pieces of 64.
 constexpr DeviceTraits kTraits = {64, 256, false};
 
@@ -106,6 +121,7 @@ constexpr KernelTable tableOf(const char* name) {
   t.packedBytes = &bytesOf<kActivations>;
   t.pack = &packTo<kActivations>;
   t.copyNumbers = &convertTo;
+  t.addProduct = &addProduct;
   t.linear = Op<LinearArgs, kActivations, &Products::linear, &Products::linearScratch>::kernel;
   t.conv = Op<ConvArgs, kActivations, &Products::conv, &Products::convScratch>::kernel;
   t.condConv = Op<CondConvArgs, kActivations, &Products::condConv, &Products::condConvScratch>::kernel;
