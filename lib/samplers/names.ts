@@ -86,7 +86,7 @@ function plainNamed(wanted: string): PlainSamplerName | undefined {
   return aliases.get(wanted) ?? plainNames.find(each => folded(each) === wanted)
 }
 
-/** What a sampler's name is made of, in any program's words: an algorithm, and a schedule or `trailing`; `undefined` for what none names. */
+/** What a sampler's name, in any program's words, is made of: algorithm, schedule or `trailing`; `undefined` for what none names. */
 export function parseSamplerName(
   text: string,
 ): { plain: PlainSamplerName, schedule?: SigmaScheduleName | typeof trailing } | undefined {

@@ -55,7 +55,9 @@ async function filesOf(t: ExecutionContext, halves = ['encoder', 'decoder']): Pr
   return path.join(folder, 'taesd_decoder.safetensors')
 }
 
-function agrees(t: ExecutionContext, name: keyof Reference, { data, shape }: { data: ArrayLike<number>, shape: number[] }, tolerance: number): void {
+function agrees(
+  t: ExecutionContext, name: keyof Reference, { data, shape }: { data: ArrayLike<number>, shape: number[] }, tolerance: number,
+): void {
   const few = reference[name] as Few
   t.deepEqual(shape, few.shape)
   const difference = maxAbsDiff(few.at.map(i => data[i]), few.values)
