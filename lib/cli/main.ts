@@ -17,7 +17,7 @@ import { planCommand } from './plan'
 import { profileCommand } from './profile'
 import { pullCommand } from './pull'
 import { scoreCommand } from './score'
-import { serveCommand } from './serve'
+import { serveCommand, workerCommand } from './serve'
 
 /** Exit codes: 0 done, 1 an error of asdm, 2 wrong usage, 130 stopped by Ctrl-C. */
 async function main(argv: string[]): Promise<number> {
@@ -37,7 +37,7 @@ async function main(argv: string[]): Promise<number> {
     .exitOverride()
   const commands = [
     generateCommand, inspectCommand, planCommand, profileCommand, evalCommand, scoreCommand, benchCommand, assembleCommand, distillCommand,
-    pullCommand, convertCommand, exportOnnxCommand, serveCommand, doctorCommand, buildCommand,
+    pullCommand, convertCommand, exportOnnxCommand, serveCommand, workerCommand, doctorCommand, buildCommand,
   ]
   for (const command of commands) program.addCommand(command(stop.signal).exitOverride())
   try {

@@ -29,6 +29,7 @@ interface Flags extends ModelFlags {
 /** What is used of the package `@asdm/server`. */
 interface ServerPackage {
   serve(options: object): Promise<{ url: string, close(): Promise<void> }>
+  work(options: object): Promise<{ close(): Promise<void> }>
 }
 
 const name = '@asdm/server'
@@ -47,7 +48,7 @@ export function serveCommand(signal: AbortSignal): Command {
     .option('--cors <origin>', 'let the pages of this origin use the server; may be repeated', collect)
     .option('--memory <GiB>', "memory that loaded models may take (half of the machine's)", parseGiB)
     .option('--idle <seconds>', 'unload a model that was not used for so long (600; 0: never)', parseSeconds)
-    .option('--queue <file>', 'keep jobs in this SQLite database, so that they survive a restart')
+    .option('--queue <file or address>', 'keep jobs in this SQLite database, or leave them to workers by the Redis at redis://…')
     .option('--results <folder>', "where the images of such jobs lie (the queue's name with .results)")
     .option('--queue-limit <number>', 'most jobs that wait (64)', parseNumber)
     .option('--max-pixels <number>', 'most pixels of an image (4194304)', parseNumber)
@@ -68,13 +69,42 @@ async function serve(flags: Flags, signal: AbortSignal): Promise<void> {
     token: flags.token ?? (process.env.ASDM_TOKEN || undefined), load: loadOptions(flags),
   }))
   process.stderr.write(`asdm serves at ${server.url}\n`)
+  await stopped(signal)
+  process.stderr.write('Stopping: the job that runs may end; Ctrl-C again ends it.\n')
+  await server.close()
+}
+
+/** `asdm worker`: makes images for servers with the same queue, until Ctrl-C or SIGTERM. */
+export function workerCommand(signal: AbortSignal): Command {
+  const command = new Command('worker')
+    .description(`make images for servers with the same queue on Redis (takes the packages ${name}, bullmq and ioredis)`)
+    .requiredOption('--queue <address>', 'the Redis, as redis://host:6379')
+    .requiredOption('--results <folder>', 'where images lie, the same for servers and workers')
+    .option('--models <folder>', 'offer the diffusers folders and .safetensors files of this folder')
+    .option('-m, --model <name>', 'offer this model, as emoji or hf:owner/name; may be repeated', collect)
+    .option('--loras <folder>', 'LoRAs that requests may name')
+    .option('--memory <GiB>', "memory that loaded models may take (half of the machine's)", parseGiB)
+    .option('--idle <seconds>', 'unload a model that was not used for so long (600; 0: never)', parseSeconds)
+    .option('--log-level <level>', 'fatal, error, warn, info, debug, trace or silent (info)')
+  return addModelFlags(command, 'threads', 'cpu', 'dtype', 'device', 'packedCache', 'packedCacheIn')
+    .allowExcessArguments(false)
+    .action(async (flags: Flags) => {
+      const { models, model, loras, memory, idle, logLevel, queue, results } = flags
+      const { work } = await loadServer()
+      const worker = await work(given({ models, model, loras, queue, results, logLevel, memoryLimit: memory, idleMs: idle, load: loadOptions(flags) }))
+      process.stderr.write('asdm works\n')
+      await stopped(signal)
+      process.stderr.write('Stopping: the image that is being made may be finished; Ctrl-C again ends it.\n')
+      await worker.close()
+    })
+}
+
+async function stopped(signal: AbortSignal): Promise<void> {
   await new Promise<void>(resolve => {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve(), { once: true })
     process.once('SIGTERM', () => resolve())
   })
-  process.stderr.write('Stopping: the job that runs may end; Ctrl-C again ends it.\n')
-  await server.close()
 }
 
 /** The server, as Node.js finds it from the working directory, or from asdm itself. */

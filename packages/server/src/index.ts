@@ -3,10 +3,13 @@
  * @module
  */
 import type { AddressInfo } from 'node:net'
+import { AsdmError } from 'asdm'
 import { createApp, createLog } from './http/app'
 import { Metrics } from './http/metrics'
-import { openQueue } from './jobs/open'
+import { isRedis, openQueue } from './jobs/open'
 import { ModelStore } from './models/store'
+import { QueueWorker } from './redis/worker'
+import { openResults } from './results/open'
 import { parseOptions, type ServerOptions } from './options'
 
 export type { ModelOptions, ServerOptions } from './options'
@@ -22,6 +25,36 @@ export interface Server {
   close(): Promise<void>
   /** {@link close}, at the end of an `await using` block. */
   [Symbol.asyncDispose](): Promise<void>
+}
+
+/** A worker that takes images off a queue. */
+export interface Worker {
+  /** Stops it: the image that is being made may be finished within `stopMs`, else another worker makes it. Twice is fine. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a worker, which makes images for the servers of the same queue on Redis. Of the options of a server it heeds those of models, the
+ * queue, results, loading, memory, stops and the log.
+ * @throws AsdmError `INVALID_ARGUMENT`, `PACKAGE_MISSING`
+ */
+export async function work(options: ServerOptions): Promise<Worker> {
+  const settings = parseOptions(options)
+  const { queue, results } = settings
+  if (!isRedis(queue) || results === undefined)
+    throw new AsdmError('INVALID_ARGUMENT', `Expected queue to be redis://… and results to be a folder but received ${JSON.stringify([queue, results])}`)
+  const log = createLog(settings)
+  const models = new ModelStore(settings, {
+    loaded: (model, ms) => log.info({ model, ms: Math.round(ms) }, 'model loaded'),
+    unloaded: model => log.info({ model }, 'model unloaded'),
+    warning: (model, { code, message }) => log.warn({ model, code }, message),
+  })
+  const worker = await QueueWorker.start(queue, models, await openResults(results), settings, {
+    made: ({ task: { model } }, result, ms) => log.info({ model, result, ms: Math.round(ms) }, 'image made'),
+    failed: ({ task: { model } }, error) => log.warn({ model, err: error }, 'image failed'),
+  })
+  let closing: Promise<void> | undefined
+  return { close: () => closing ??= worker.close().then(() => models.close()) }
 }
 
 /** How long a stop waits for clients that are slow to read their answers. */

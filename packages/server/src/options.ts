@@ -41,6 +41,8 @@ export interface ServerOptions {
   keepJobs?: number | undefined
   /** How long a stop waits for the running job, in milliseconds; 30 seconds if left out. */
   stopMs?: number | undefined
+  /** How long a worker may take for an image, in milliseconds; 15 minutes if left out. */
+  taskMs?: number | undefined
   /** Whether the studio of the package `@asdm/studio` is served at `/`; true if left out. */
   studio?: boolean | undefined
   /** Whether clients may assemble models into the folder `models`; if left out, where only this machine reaches the server. */
@@ -62,6 +64,7 @@ export interface Settings {
   maxImages: number
   keepJobs: number
   stopMs: number
+  taskMs: number
   studio: boolean
   assemble: boolean
   queue: string | undefined
@@ -85,7 +88,7 @@ const loadKeys = ['dtype', 'threads', 'device', 'cpu', 'packedCache'] as const s
 /** Whole numbers: their defaults, and what they may be. */
 const numbers = {
   port: [7860, 0, 65_535], idleMs: [600_000, 0, 2 ** 31 - 1], queueLimit: [64, 1, 1_000_000], bodyLimit: [2 ** 25, 1024, 2 ** 30],
-  maxPixels: [2 ** 22, 64, 2 ** 26], maxImages: [16, 1, 256], keepJobs: [64, 0, 100_000], stopMs: [30_000, 0, 2 ** 31 - 1],
+  maxPixels: [2 ** 22, 64, 2 ** 26], maxImages: [16, 1, 256], keepJobs: [64, 0, 100_000], stopMs: [30_000, 0, 2 ** 31 - 1], taskMs: [900_000, 1000, 2 ** 31 - 1],
 } as const satisfies Partial<Record<keyof ServerOptions, readonly [number, number, number]>>
 
 const keys: readonly string[] = [
@@ -105,6 +108,8 @@ export function parseOptions(options: ServerOptions | undefined): Settings {
   const models = text(given.models, 'models')
   const model = list(given.model, 'model')
   if (models === undefined && model.length === 0) throw bad('models, a folder, or model, a name,', 'neither')
+  if (given.queue !== undefined && /^rediss?:/.test(String(given.queue)) && given.results === undefined)
+    throw bad('results, a folder that workers share, where queue is a Redis,', 'none')
   const cors = list(given.cors, 'cors')
   for (const origin of cors)
     if (!URL.canParse(origin) || new URL(origin).origin !== origin) throw bad('cors to be origins as http://localhost:5173', JSON.stringify(origin))
@@ -119,7 +124,7 @@ export function parseOptions(options: ServerOptions | undefined): Settings {
     memoryLimit: given.memoryLimit === undefined ? undefined : whole(given.memoryLimit, 'memoryLimit', [0, 0, Number.MAX_SAFE_INTEGER]),
     logLevel: level as Settings['logLevel'], log: given.log as Settings['log'],
     port: number('port'), idleMs: number('idleMs'), queueLimit: number('queueLimit'), bodyLimit: number('bodyLimit'),
-    maxPixels: number('maxPixels'), maxImages: number('maxImages'), keepJobs: number('keepJobs'), stopMs: number('stopMs'),
+    maxPixels: number('maxPixels'), maxImages: number('maxImages'), keepJobs: number('keepJobs'), stopMs: number('stopMs'), taskMs: number('taskMs'),
   }
 }
 

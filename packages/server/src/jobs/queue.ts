@@ -120,8 +120,8 @@ export class JobQueue {
     await Promise.all(running.map(job => job.result().catch(() => {})))
     clearTimeout(timer)
     while (this.#running.size > 0 || this.#writing.size > 0) await new Promise(resolve => setTimeout(resolve, 5))
-    await this.#runner.close()
     await this.#lasting?.ledger.close()
+    await this.#runner.close()
   }
 
   #insert(job: Job): void {
