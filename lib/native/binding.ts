@@ -380,4 +380,4 @@ export interface Addon {
 }
 
 /** The `abi` that this TypeScript layer speaks. */
-export const ABI = 16
+export const ABI = 17
