@@ -59,7 +59,7 @@ export async function openFurtherUNet(
 ): Promise<Part<UNetConfig>> {
   const inside = pathModule.join(folder, 'unet')
   const part = await openUNet(await fileExists(pathModule.join(inside, 'config.json')) ? inside : folder, options)
-  for (const key of ['inChannels', 'outChannels', 'crossAttentionDim', 'timeCondDim'] as const)
+  for (const key of ['inChannels', 'outChannels', 'crossAttentionDim', 'timeCondDim', 'additionDim', 'additionTimeDim'] as const)
     if (part.config[key] !== main[key])
       throw new AsdmError('SHAPE_MISMATCH',
         `Expected unets.${name} to have the main UNet's ${key}, ${main[key] ?? 'none'}, but received ${part.config[key] ?? 'none'}`)

@@ -9,7 +9,7 @@ import type { Addon, NativeModelOptions, RunInfo, RunParts, RunStep, ProgramInfo
 import type { InputValues } from '../native/inputs'
 import type { UNetConfig } from '../native/configs'
 import { Component, loadComponent } from './component'
-import { conditioningValues, type Conditioning } from './conditioning'
+import { addedEmbeds, conditioningValues, type Conditioning } from './conditioning'
 import type { CallOptions, PartLoadOptions } from './options'
 import { NativePart } from './part'
 
@@ -28,7 +28,7 @@ export interface UNetInputs extends UNetStepInputs, Conditioning {
 }
 
 const stepKeys = ['sample', 'timestep', 'signal'] as const
-const conditioningKeys = ['encoderHiddenStates', 'timestepCond'] as const
+const conditioningKeys = ['encoderHiddenStates', 'timestepCond', 'textEmbeds', 'timeIds'] as const
 
 /** What a pass of the UNet gives. */
 export interface UNetOutput {
@@ -107,10 +107,10 @@ export class UNet extends Component<UNetConfig> {
    * @throws AsdmError `INVALID_ARGUMENT`, `SHAPE_MISMATCH`, `OUT_OF_MEMORY`, `DISPOSED`; an `AbortError` when the signal fires
    */
   async forward(inputs: UNetInputs): Promise<UNetOutput> {
-    const { taps, encoderHiddenStates, timestepCond, ...rest }
+    const { taps, encoderHiddenStates, timestepCond, textEmbeds, timeIds, ...rest }
       = checkOptions(inputs, [...stepKeys, ...conditioningKeys, 'taps'], 'unet.forward')
     const { signal, values } = this.#checkInputs(rest)
-    const conditioning = this.#checkConditioning(encoderHiddenStates, timestepCond, values.timesteps.shape[0]!)
+    const conditioning = this.#checkConditioning({ encoderHiddenStates, timestepCond, textEmbeds, timeIds }, values.timesteps.shape[0]!)
     return this.#part.forward({ values: { ...values, ...conditioning }, taps: this.#checkTaps(taps) }, signal)
   }
 
@@ -141,10 +141,10 @@ export class UNet extends Component<UNetConfig> {
     return {
       info: run.info,
       condition: async (conditioning, options) => {
-        const { encoderHiddenStates, timestepCond } = checkOptions(conditioning, conditioningKeys, 'run.condition')
+        const given = checkOptions(conditioning, conditioningKeys, 'run.condition')
         const { signal } = checkOptions(options, ['signal'], 'run.condition')
-        const features = checkTensor(encoderHiddenStates, 'encoderHiddenStates', 3)
-        const values = this.#checkConditioning(features, timestepCond, features.shape[0]!)
+        const features = checkTensor(given.encoderHiddenStates, 'encoderHiddenStates', 3)
+        const values = this.#checkConditioning({ ...given, encoderHiddenStates: features }, features.shape[0]!)
         return run.condition(values, optional(signal, value => abortSignal(value, 'signal')))
       },
       probe: async (step, renew, inputs) => {
@@ -171,15 +171,18 @@ export class UNet extends Component<UNetConfig> {
     }
   }
 
-  #checkConditioning(features: unknown, timestepCond: unknown, batch: number): InputValues {
+  #checkConditioning({ timestepCond, textEmbeds, timeIds, ...given }: Unchecked, batch: number): InputValues {
     const { crossAttentionDim, timeCondDim } = this.config
-    const encoderHiddenStates = checkTensor(features, 'encoderHiddenStates', 3)
+    const encoderHiddenStates = checkTensor(given.encoderHiddenStates, 'encoderHiddenStates', 3)
     const [textBatch, , width] = sizes(encoderHiddenStates.shape, 3)
     if (textBatch !== batch || width !== crossAttentionDim)
       throw new AsdmError('SHAPE_MISMATCH',
         `Expected encoderHiddenStates to be [${batch},L,${crossAttentionDim}] for this UNet and sample but received `
         + `[${encoderHiddenStates.shape}]`)
-    return conditioningValues({ encoderHiddenStates, ...checkTimestepCond(timestepCond, timeCondDim, batch) })
+    return {
+      ...conditioningValues({ encoderHiddenStates, ...checkTimestepCond(timestepCond, timeCondDim, batch) }),
+      ...checkAdded(textEmbeds, timeIds, this.config, batch),
+    }
   }
 
   #checkTaps(taps: unknown): string[] {
@@ -213,6 +216,23 @@ function checkTimestepCond(value: unknown, dim: number | undefined, batch: numbe
     throw new AsdmError('SHAPE_MISMATCH',
       `Expected timestepCond to be [${batch},${dim}] for this UNet and sample but received [${timestepCond.shape}]`)
   return { timestepCond }
+}
+
+/** Pooled text and sizes, which are inputs of some UNets only; together they are as wide as the UNet wants. */
+function checkAdded(text: unknown, ids: unknown, config: UNetConfig, batch: number): InputValues {
+  const { additionDim, additionTimeDim = 0 } = config
+  if (additionDim === undefined) {
+    if (text === undefined && ids === undefined) return {}
+    throw new AsdmError('INVALID_ARGUMENT',
+      `Expected neither textEmbeds nor timeIds for a UNet without addition_embed_type but received ${shown(text ?? ids)}`)
+  }
+  const textEmbeds = checkTensor(text, 'textEmbeds', 2), timeIds = checkTensor(ids, 'timeIds', 2)
+  const [rows, pooled] = sizes(textEmbeds.shape, 2), [idRows, count] = sizes(timeIds.shape, 2)
+  if (rows !== batch || idRows !== batch || pooled + count * additionTimeDim !== additionDim)
+    throw new AsdmError('SHAPE_MISMATCH',
+      `Expected textEmbeds [${batch},P] and timeIds [${batch},K] with P + ${additionTimeDim} K = ${additionDim} for this UNet and sample but `
+      + `received [${textEmbeds.shape}] and [${timeIds.shape}]`)
+  return { added_embeds: addedEmbeds(textEmbeds, timeIds, config) }
 }
 
 /** @returns one timestep per sample */

@@ -18,6 +18,7 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
   return {
     _class_name: 'UNet2DConditionModel', ...version,
     act_fn: 'silu',
+    ...(config.additionDim === undefined ? {} : { addition_embed_type: 'text_time', addition_time_embed_dim: config.additionTimeDim! }),
     attention_head_dim: perStage(config.attentionHeads),
     block_out_channels: config.blockOutChannels,
     center_input_sample: false,
@@ -35,6 +36,7 @@ export function unetJson(config: UNetConfig, upcastAttention: boolean): JsonObje
     norm_num_groups: config.normNumGroups,
     ...(config.onlyCrossAttention.includes(true) ? { only_cross_attention: config.onlyCrossAttention } : {}),
     out_channels: config.outChannels,
+    ...(config.additionDim === undefined ? {} : { projection_class_embeddings_input_dim: config.additionDim }),
     sample_size: config.sampleSize,
     ...(config.transformerLayersPerBlock.some(layers => layers !== 1)
       ? { transformer_layers_per_block: config.transformerLayersPerBlock }

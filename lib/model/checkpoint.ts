@@ -73,6 +73,8 @@ function checkParts({ path: where, unet: { config: unet }, vae: { config: vae },
       `its UNet takes ${unet.inChannels} channels (in_channels), neither ${vae.latentChannels} nor, for inpainting, `
       + `${2 * vae.latentChannels + 1}`,
     )
+  if (unet.additionDim !== undefined)
+    throw unsupported('its UNet takes pooled text and sizes (addition_embed_type "text_time"), as Stable Diffusion XL\'s')
   if (vae.inChannels !== 3 || vae.outChannels !== 3)
     throw unsupported(`its VAE's images have ${vae.inChannels} and ${vae.outChannels} channels instead of 3`)
 }

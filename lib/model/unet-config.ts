@@ -89,6 +89,7 @@ export function parseUNetConfig(json: JsonObject, file: string): UNetConfig {
     throw reader.unsupported('time_embedding_dim', `null or ${4 * blockOutChannels[0]!}, four times the first width,`, timeWidth)
   const timeCond = reader.raw('time_cond_proj_dim') ?? null
   if (timeCond !== null) config.timeCondDim = reader.integer('time_cond_proj_dim', 256, { min: 4, max: 65_536 })
+  Object.assign(config, parseAddition(reader))
   const { removed, conditional } = parseSection(reader)
   if (removed.length > 0) config.removed = removed
   if (conditional.length > 0) config.conditional = conditional
@@ -107,9 +108,8 @@ function refuseUnsupported(reader: ConfigReader): void {
   reader.only('dual_cross_attention', false, null)
   reader.only('class_embed_type', null)
   reader.only('num_class_embeds', null)
-  reader.only('projection_class_embeddings_input_dim', null)
   reader.only('class_embeddings_concat', false, null)
-  reader.only('addition_embed_type', null)
+  reader.only('addition_embed_type', null, 'text_time')
   reader.only('resnet_time_scale_shift', 'default')
   reader.only('resnet_skip_time_act', false, null)
   reader.only('resnet_out_scale_factor', 1)
@@ -121,11 +121,26 @@ function refuseUnsupported(reader: ConfigReader): void {
   reader.only('attention_type', 'default')
   reader.only('mid_block_only_cross_attention', null, false)
   reader.only('cross_attention_norm', null)
-  // Dropout is off when a model runs; attention is computed in float32 anyway; the addition_* options are read only with
+  // Dropout is off when a model runs; attention is computed in float32 anyway; these heads are read only by other kinds of
   // addition_embed_type.
-  reader.without('dropout', 'upcast_attention', 'addition_time_embed_dim', 'addition_embed_type_num_heads')
+  reader.without('dropout', 'upcast_attention', 'addition_embed_type_num_heads')
   // Notes that diffusers' exponential moving average leaves in the config of a fine-tuned UNet.
   reader.without('decay', 'inv_gamma', 'min_decay', 'optimization_step', 'power', 'update_after_step', 'use_ema_warmup')
+}
+
+/** Pooled text and sizes beside the time step. Without them their widths are not looked at, as in diffusers. */
+function parseAddition(reader: ConfigReader): Pick<UNetConfig, 'additionDim' | 'additionTimeDim'> {
+  if ((reader.raw('addition_embed_type') ?? null) === null) {
+    reader.without('addition_time_embed_dim')
+    reader.only('projection_class_embeddings_input_dim', null)
+    return {}
+  }
+  const additionDim = reader.integer('projection_class_embeddings_input_dim', Number.NaN, featureWidths)
+  const additionTimeDim = reader.integer('addition_time_embed_dim', Number.NaN, featureWidths)
+  if (additionTimeDim % 2 !== 0) throw reader.unsupported('addition_time_embed_dim', 'even', additionTimeDim)
+  if (additionTimeDim >= additionDim)
+    throw reader.bad('projection_class_embeddings_input_dim', `more than addition_time_embed_dim, ${additionTimeDim},`, additionDim)
+  return { additionDim, additionTimeDim }
 }
 
 function parseSampleSize(reader: ConfigReader): number {

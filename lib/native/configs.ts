@@ -67,6 +67,13 @@ export interface UNetConfig {
    */
   timeCondDim?: number
   /**
+   * Width of what is embedded and added to the time step's embedding (`projection_class_embeddings_input_dim` with `addition_embed_type`
+   * `text_time`, as Stable Diffusion XL has it): the pooled text, then features of sizes; none if left out.
+   */
+  additionDim?: number
+  /** Features that each of these sizes gives (`addition_time_embed_dim`); there with `additionDim`, no matter to the graph. */
+  additionTimeDim?: number
+  /**
    * Prefixes of units that the graph leaves out, which hand their input on: blocks, layers (`up_blocks.1.1`: `resnets.1` and
    * `attentions.1`), ResNets that keep their width, transformers, transformer blocks, `attn1`, `attn2`, `ff`. In a `config.json` they are
    * `"asdm": { "version": 1, "removed": [...] }`.

@@ -68,6 +68,9 @@ function unetPart({ config, weights, path: where }: Part<UNetConfig>): ExportedP
       ...(config.timeCondDim === undefined
         ? []
         : [{ unit: 'timestep_cond', name: 'timestep_cond', type: 'FLOAT' as const, shape: ['batch' as const, config.timeCondDim] }]),
+      ...(config.additionDim === undefined
+        ? []
+        : [{ unit: 'added_embeds', name: 'added_embeds', type: 'FLOAT' as const, shape: ['batch' as const, config.additionDim] }]),
     ],
     output: {
       name: 'out_sample', shape: ({ batch = 'batch', height = 'height', width = 'width' }) => [batch, config.outChannels, height, width],

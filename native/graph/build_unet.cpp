@@ -21,7 +21,7 @@ bool covers(const std::string& prefix, const std::string& name) {
 struct UNetBuilder {
   const UNetConfig& c;
   GraphBuilder b;
-  UnitId timesteps, timeCond, time, text;
+  UnitId timesteps, timeCond, added, time, text;
   // Long skips: value and channels, in the order in which the up blocks will take them from the back.
   struct Skip {
     UnitId value;
@@ -54,6 +54,13 @@ struct UNetBuilder {
     t = b.activation("time_embedding.act", t, Activation::Silu);
     t = b.linear("time_embedding.linear_2", t, out, out);
     b.tap("time_embedding", t);
+    if (c.additionDim > 0) {
+      UnitId a = b.linear("add_embedding.linear_1", added, c.additionDim, out);
+      a = b.activation("add_embedding.act", a, Activation::Silu);
+      a = b.linear("add_embedding.linear_2", a, out, out);
+      b.tap("add_embedding", a);
+      t = b.add("add_embedding.add", t, a);
+    }
     // Every ResNet begins with the same SiLU of it: computed once. It has a name of its own, so that a plan which inherits
     // `time_embedding` takes the embedding over, as the tap gives it, not its activation.
     return b.activation("time_activation", t, Activation::Silu);
@@ -129,13 +136,15 @@ struct UNetBuilder {
 Status buildUNet(const UNetConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
-  UNetBuilder u{c, GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
+  UNetBuilder u{c,       GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, kNoUnit, kNoUnit, kNoUnit, {},
+                std::vector<bool>(c.removed.size())};
   const size_t stages = c.blockOutChannels.size();
   const int64_t first = c.blockOutChannels[0];
   const UnitId sample = u.b.input("sample", {{kBatch, fixedSize(c.inChannels), kHeight, kWidth}});
   u.timesteps = u.b.input("timesteps", {{kBatch}});
   u.text = u.b.input("encoder_hidden_states", {{kBatch, kLength, fixedSize(c.crossAttentionDim)}, true});
   if (c.timeCondDim > 0) u.timeCond = u.b.input("timestep_cond", {{kBatch, fixedSize(c.timeCondDim)}, true});
+  if (c.additionDim > 0) u.added = u.b.input("added_embeds", {{kBatch, fixedSize(c.additionDim)}, true});
   made.usualLength = 77;  // CLIP's window
   u.time = u.timeEmbedding();
   made.constantInputs.push_back(u.text);

@@ -76,6 +76,7 @@ Status checkConfig(const UNetConfig& c) {
   ASDM_TRY(inRange("transformerLayersPerBlock", c.transformerLayersPerBlock, 1, kMaxTransformerLayers));
   ASDM_TRY(inRange("crossAttentionDim", c.crossAttentionDim, 1, kMaxFeatureWidth));
   ASDM_TRY(inRange("timeCondDim", c.timeCondDim, 0, kMaxFeatureWidth));
+  ASDM_TRY(inRange("additionDim", c.additionDim, 0, kMaxFeatureWidth));
   ASDM_TRY(inRange("normEps", c.normEps, 1e-12, 1.0));
   ASDM_TRY(inRange("downsamplePadding", c.downsamplePadding, 0, 1));
   if (c.blockOutChannels[0] % 2 != 0)

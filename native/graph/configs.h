@@ -38,6 +38,7 @@ struct UNetConfig {
   bool flipSinToCos = true;
   double freqShift = 0;
   int64_t timeCondDim = 0;                         // of an embedding of the guidance scale, added to the time step's; 0 for none
+  int64_t additionDim = 0;                         // of pooled text and sizes, embedded and added to the time embedding; 0 for none
   // Prefixes of units that the graph leaves out: blocks, layers (`up_blocks.1.1`), resnets, attentions, transformer blocks,
   // attn1, attn2, ff. What is left out hands its input on.
   std::vector<std::string> removed;

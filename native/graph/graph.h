@@ -58,7 +58,7 @@ struct Graph {
 
 // The graphs. Inputs by the names of their units:
 //   UNet          sample [N,inChannels,H,W], timesteps [N], encoder_hidden_states [N,L,crossAttentionDim], and with
-//                 a timeCondDim timestep_cond [N,timeCondDim]
+//                 a timeCondDim timestep_cond [N,timeCondDim], with an additionDim added_embeds [N,additionDim]
 //   VAE decoder   sample [N,latentChannels,H,W]; encoder: sample [N,inChannels,H,W], gives the moments [N,h,w,2*latentChannels]
 //   text encoder  ids [N,L] (I32)
 // They fail as checkConfig does.

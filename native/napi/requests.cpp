@@ -47,6 +47,8 @@ UNetConfig unetConfig(const Value& value) {
   c.freqShift = value["freqShift"].finite();
   const Value timeCondDim = value["timeCondDim"];
   if (!timeCondDim.missing()) c.timeCondDim = timeCondDim.integer(1, kMostInt);
+  const Value additionDim = value["additionDim"];
+  if (!additionDim.missing()) c.additionDim = additionDim.integer(1, kMostInt);
   const Value removed = value["removed"];
   if (!removed.missing()) c.removed = removed.texts(kNameBytes, kRemoved);
   const Value conditional = value["conditional"];
