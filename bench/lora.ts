@@ -1,6 +1,6 @@
 /**
- * How long a request waits for other LoRAs: switching between two of rank 128, for every projection of an SD 1.5-sized UNet, then taking off
- * the last one. Fails where a switch takes more than 3 seconds.
+ * How long a request waits for other LoRAs: switching between two of rank 128, for every projection of an SD 1.5-sized UNet, then taking
+ * off the last one. Fails where a switch takes more than 3 seconds.
  *
  *   npm run bench:lora -- [--rounds 5] [--threads 2] [--dtype bf16] [--rank 128]
  *

@@ -62,11 +62,12 @@ export function serveCommand(signal: AbortSignal): Command {
 }
 
 async function serve(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { models, model, loras, host, port, cors, memory, idle, queue, results, queueLimit, maxPixels, maxImages, studio, assemble, logLevel } = flags
+  const { models, model, loras, host, port, cors, memory, idle, queue, results } = flags
+  const { queueLimit, maxPixels, maxImages, studio, assemble, logLevel } = flags
   const { serve: start } = await loadServer()
   const server = await start(given({
-    models, model, loras, host, port, cors, queue, results, queueLimit, maxPixels, maxImages, studio, assemble, logLevel, memoryLimit: memory, idleMs: idle,
-    token: flags.token ?? (process.env.ASDM_TOKEN || undefined), load: loadOptions(flags),
+    models, model, loras, host, port, cors, queue, results, queueLimit, maxPixels, maxImages, studio, assemble, logLevel,
+    memoryLimit: memory, idleMs: idle, token: flags.token ?? (process.env.ASDM_TOKEN || undefined), load: loadOptions(flags),
   }))
   process.stderr.write(`asdm serves at ${server.url}\n`)
   await stopped(signal)
@@ -91,7 +92,9 @@ export function workerCommand(signal: AbortSignal): Command {
     .action(async (flags: Flags) => {
       const { models, model, loras, memory, idle, logLevel, queue, results } = flags
       const { work } = await loadServer()
-      const worker = await work(given({ models, model, loras, queue, results, logLevel, memoryLimit: memory, idleMs: idle, load: loadOptions(flags) }))
+      const worker = await work(given({
+        models, model, loras, queue, results, logLevel, memoryLimit: memory, idleMs: idle, load: loadOptions(flags),
+      }))
       process.stderr.write('asdm works\n')
       await stopped(signal)
       process.stderr.write('Stopping: the image that is being made may be finished; Ctrl-C again ends it.\n')

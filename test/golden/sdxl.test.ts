@@ -56,7 +56,8 @@ test('a UNet with pooled text and sizes gives diffusers\' output, block by block
     t.true(difference <= 2e-5 * scale, `${name}: ${difference} of ${scale}`)
   }
   // In a run, too, where the conditional half has its own row.
-  const run = await unet.createRun({ batch: 2, height: 8, width: 8, length: 7 }, [false, true].map(conditionalOnly => ({ inherit: [], conditionalOnly })))
+  const steps = [false, true].map(conditionalOnly => ({ inherit: [], conditionalOnly }))
+  const run = await unet.createRun({ batch: 2, height: 8, width: 8, length: 7 }, steps)
   const { encoderHiddenStates, textEmbeds, timeIds } = inputs
   await run.condition({ encoderHiddenStates, textEmbeds, timeIds })
   t.deepEqual((await run.forward(0, { sample: inputs.sample, timestep: 601 })).data, sample.data)

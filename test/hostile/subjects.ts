@@ -213,7 +213,7 @@ export function classes({ sd, trainer, drawings, folder }: Surroundings): Record
     VAE: {
       make: () => sd.vae,
       members: {
-        ...component, load, 'new': () => [{}, {}, {}], 'factor': none, 'decoderPart': undefined, 'encoderPart': undefined,
+        ...component, load, 'new': () => [{}, {}, {}], 'factor': none, 'hasEncoder': none, 'decoderPart': undefined, 'encoderPart': undefined,
         'encodeOwned': undefined, 'share': undefined, 'shareEncoder': undefined,
         'describe': () => [{ batch: 1, height: 8, width: 8 }], 'decode': () => [tensor(1, 4, 8, 8), { signal: undefined, tiling: 'auto' }],
         'encode': () => [tensor(1, 3, 16, 16), { signal: undefined, tiling: true }],

@@ -27,7 +27,9 @@ async function redis(t: ExecutionContext, folder: string, port: number): Promise
   return child
 }
 
-async function worker(t: ExecutionContext, queue: string, results: string, models: string): Promise<{ child: ChildProcess, log: () => string }> {
+async function worker(
+  t: ExecutionContext, queue: string, results: string, models: string,
+): Promise<{ child: ChildProcess, log: () => string }> {
   const child = spawn(process.execPath, [repoPath('dist', 'cli', 'main.js'), 'worker', '--queue', queue, '--results', results, '--models', models, '--threads', '1'])
   t.teardown(() => child.kill('SIGKILL'))
   let [log, said] = ['', '']

@@ -3,7 +3,7 @@ import { AsdmError, type ErrorCode } from 'asdm'
 /** What goes wrong in the server alone. */
 export type ServerErrorCode
   = 'UNAUTHORIZED' | 'FORBIDDEN' | 'NOT_FOUND' | 'MODEL_NOT_FOUND' | 'QUEUE_FULL' | 'MODEL_TOO_LARGE' | 'STOPPING' | 'CANCELLED' | 'CONFLICT'
-  | 'WORKER_LOST' | 'WORKER_FAILED' | 'RESULTS_FAILED' | 'RESULT_DAMAGED'
+    | 'WORKER_LOST' | 'WORKER_FAILED' | 'RESULTS_FAILED' | 'RESULT_DAMAGED'
 
 const statuses: Readonly<Record<ServerErrorCode, number>> = {
   UNAUTHORIZED: 401, FORBIDDEN: 403, NOT_FOUND: 404, MODEL_NOT_FOUND: 404, CONFLICT: 409, CANCELLED: 499, QUEUE_FULL: 503, STOPPING: 503,

@@ -88,7 +88,8 @@ const loadKeys = ['dtype', 'threads', 'device', 'cpu', 'packedCache'] as const s
 /** Whole numbers: their defaults, and what they may be. */
 const numbers = {
   port: [7860, 0, 65_535], idleMs: [600_000, 0, 2 ** 31 - 1], queueLimit: [64, 1, 1_000_000], bodyLimit: [2 ** 25, 1024, 2 ** 30],
-  maxPixels: [2 ** 22, 64, 2 ** 26], maxImages: [16, 1, 256], keepJobs: [64, 0, 100_000], stopMs: [30_000, 0, 2 ** 31 - 1], taskMs: [900_000, 1000, 2 ** 31 - 1],
+  maxPixels: [2 ** 22, 64, 2 ** 26], maxImages: [16, 1, 256], keepJobs: [64, 0, 100_000], stopMs: [30_000, 0, 2 ** 31 - 1],
+  taskMs: [900_000, 1000, 2 ** 31 - 1],
 } as const satisfies Partial<Record<keyof ServerOptions, readonly [number, number, number]>>
 
 const keys: readonly string[] = [
@@ -108,7 +109,7 @@ export function parseOptions(options: ServerOptions | undefined): Settings {
   const models = text(given.models, 'models')
   const model = list(given.model, 'model')
   if (models === undefined && model.length === 0) throw bad('models, a folder, or model, a name,', 'neither')
-  if (given.queue !== undefined && /^rediss?:/.test(String(given.queue)) && given.results === undefined)
+  if (typeof given.queue === 'string' && /^rediss?:/.test(given.queue) && given.results === undefined)
     throw bad('results, a folder that workers share, where queue is a Redis,', 'none')
   const cors = list(given.cors, 'cors')
   for (const origin of cors)

@@ -12,7 +12,7 @@ import { JobQueue, type QueueEvents } from './queue'
 import { LocalRunner } from './runner'
 
 /** Whether a queue's name is the address of a Redis. */
-export function isRedis(queue: string | undefined): queue is string {
+export function isRedis(queue: string | undefined): queue is `redis${string}` {
   return queue !== undefined && /^rediss?:\/\//.test(queue)
 }
 

@@ -150,7 +150,7 @@ export class JobQueue {
     if (kept.end === undefined) {
       this.#insert(job)
     } else {
-      const images = await Promise.all(kept.end.results.map(result => this.#lasting?.imageOf(result)))
+      const images = await Promise.all(kept.end.results.map(async result => this.#lasting?.imageOf(result)))
       job.restore(kept.end, images.filter(image => image !== undefined))
     }
     return job
@@ -184,7 +184,8 @@ export class JobQueue {
     this.#events.ended(job)
     // What a stop has cancelled waits for the next process.
     if (this.#lasting !== undefined && job.problem?.code !== 'STOPPING') {
-      const written = this.#lasting.ledger.end(job).catch((error: unknown) => this.#events.failed(error)).finally(() => this.#writing.delete(written))
+      const written = this.#lasting.ledger.end(job).catch((error: unknown) => this.#events.failed(error))
+        .finally(() => this.#writing.delete(written))
       this.#writing.add(written)
     }
     this.#ended.push(job)

@@ -20,7 +20,8 @@ export async function decodeJob(job: string, end: string | undefined | null, sto
   const ended = end === undefined || end === null ? undefined : JSON.parse(end) as KeptJob['end']
   const rounds = await Promise.all(request.rounds.map(round => {
     const { image, mask, ...plain } = round as Record<string, unknown>
-    return decodeRound(ended === undefined ? { ...plain, ...(image !== undefined && { image }), ...(mask !== undefined && { mask }) } : plain, store)
+    const given = { ...(image !== undefined && { image }), ...(mask !== undefined && { mask }) }
+    return decodeRound(ended === undefined ? { ...plain, ...given } : plain, store)
   }))
   return { ...rest, request: { ...request, rounds }, end: ended }
 }

@@ -42,5 +42,7 @@ export class LocalRunner implements Runner {
     }
   }
 
-  async close(): Promise<void> {}
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
 }

@@ -34,5 +34,7 @@ export class RedisLedger implements Ledger {
     await this.#redis.hset(keys.job(job.id), 'end', encodeEnd(job))
   }
 
-  async close(): Promise<void> {}
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
 }

@@ -34,7 +34,7 @@ export interface Announcement {
 /** What a worker says of a task. */
 export type TaskMessage
   = { type: 'step', phase: Step['phase'], step: number, steps: number, etaMs?: number | undefined, previews?: { width: number, height: number, rgba: string }[] }
-  | { type: 'over' }
+    | { type: 'over' }
 
 export const keys = {
   workers: `${prefix}:workers`,

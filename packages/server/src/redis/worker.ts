@@ -36,7 +36,8 @@ export class QueueWorker {
   #over: Promise<void> | undefined
 
   private constructor(
-    private readonly redis: Redis, private readonly listener: Redis, private readonly models: ModelStore, private readonly store: ResultStore,
+    private readonly redis: Redis, private readonly listener: Redis, private readonly models: ModelStore,
+    private readonly store: ResultStore,
     private readonly maker: TaskMaker, private readonly settings: Settings, private readonly events: WorkerEvents,
   ) {}
 
@@ -110,7 +111,9 @@ export class QueueWorker {
       if (entry.deferredFailure) throw new bullmq.UnrecoverableError(entry.deferredFailure)
       await this.redis.eval(passTurn, 1, keys.turn(group), turn)
       if (await this.redis.scard(keys.wanted(id)) === 0) abort.abort(new Error('cancelled'))
-      const { result, made } = await this.maker.make(task, { signal: abort.signal, preview, began: () => {}, report: step => this.#report(id, step) })
+      const { result, made } = await this.maker.make(task, {
+        signal: abort.signal, preview, began: () => {}, report: step => this.#report(id, step),
+      })
       await entry.moveToCompleted(result, token, false)
       const ms = performance.now() - began
       if (made) {
@@ -164,7 +167,9 @@ export class QueueWorker {
       return { name, group, hash, loras }
     }))
     for (const { group } of this.#offers) await this.#take(group)
-    const announced: Announcement = { id: this.#id, kind, models: this.#offers, msPerImage: this.#msPerImage, draining: this.#stop.signal.aborted }
+    const announced: Announcement = {
+      id: this.#id, kind, models: this.#offers, msPerImage: this.#msPerImage, draining: this.#stop.signal.aborted,
+    }
     await this.redis.set(keys.worker(this.#id), JSON.stringify(announced), 'EX', announceSeconds)
     await this.redis.sadd(keys.workers, this.#id)
   }

@@ -45,7 +45,9 @@ export class FolderStore implements ResultStore {
     }
   }
 
-  async close(): Promise<void> {}
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
 
   #fileOf(name: string): string {
     return path.join(this.#folder, name.slice(0, 2), name)

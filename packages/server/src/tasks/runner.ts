@@ -33,7 +33,7 @@ export class TaskRunner implements Runner {
   readonly #perform: Perform
 
   /** @param parallel one job, image by image, or with Infinity all at once */
-  constructor(store: ResultStore, perform: Perform, readonly parallel: 1 | typeof Infinity, readonly close: () => Promise<void>) {
+  constructor(store: ResultStore, perform: Perform, readonly parallel: number, readonly close: () => Promise<void>) {
     this.#store = store
     this.#perform = perform
   }

@@ -1,6 +1,6 @@
 import { createHash, randomInt } from 'node:crypto'
 import type { StableDiffusion, Step } from 'asdm'
-import type { JobRequest, Round } from '../jobs/job'
+import type { JobRequest } from '../jobs/job'
 import type { NamedLora } from '../models/store'
 import type { ResultStore } from '../results/store'
 import { decodeRound, encodeRound } from './codec'
@@ -28,7 +28,7 @@ export function withSeeds(request: JobRequest): JobRequest {
   const fixed = (seed: number | bigint): number | bigint => seed === -1 || seed === -1n ? randomInt(2 ** 32) : seed
   const rounds = request.rounds.map(round => {
     const seed = round.seed ?? -1
-    return { ...round, seed: typeof seed === 'object' ? seed.map(fixed) : fixed(seed) } as Round
+    return { ...round, seed: typeof seed === 'object' ? seed.map(fixed) : fixed(seed) }
   })
   return { ...request, rounds }
 }
@@ -50,7 +50,8 @@ export function resultOf({ loras, round }: Task, maker: Maker): string {
 
 /** Makes a task's image, as a PNG. */
 export async function make(
-  { round }: Task, sd: StableDiffusion, store: ResultStore, options: { signal: AbortSignal, preview: boolean, onProgress(step: Step): void },
+  { round }: Task, sd: StableDiffusion, store: ResultStore,
+  options: { signal: AbortSignal, preview: boolean, onProgress(step: Step): void },
 ): Promise<Buffer> {
   const read = await decodeRound(round, store)
   const side = sd.sizes.default
