@@ -135,8 +135,8 @@ function parseAddition(reader: ConfigReader): Pick<UNetConfig, 'additionDim' | '
     reader.only('projection_class_embeddings_input_dim', null)
     return {}
   }
-  const additionDim = reader.integer('projection_class_embeddings_input_dim', Number.NaN, featureWidths)
-  const additionTimeDim = reader.integer('addition_time_embed_dim', Number.NaN, featureWidths)
+  const width = (option: string): number => reader.perStage(option, reader.raw(option) ?? null, 1, featureWidths)[0]!
+  const additionDim = width('projection_class_embeddings_input_dim'), additionTimeDim = width('addition_time_embed_dim')
   if (additionTimeDim % 2 !== 0) throw reader.unsupported('addition_time_embed_dim', 'even', additionTimeDim)
   if (additionTimeDim >= additionDim)
     throw reader.bad('projection_class_embeddings_input_dim', `more than addition_time_embed_dim, ${additionTimeDim},`, additionDim)

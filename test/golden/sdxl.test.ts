@@ -66,18 +66,20 @@ test('a UNet with pooled text and sizes gives diffusers\' output, block by block
   run.dispose()
 
   for (const missing of ['textEmbeds', 'timeIds'])
-    await t.throwsAsync(unet.forward({ ...inputs, [missing]: undefined }), { instanceOf: AsdmError, code: 'INVALID_ARGUMENT', message: new RegExp(missing) })
+    await t.throwsAsync(unet.forward({ ...inputs, [missing]: undefined }), {
+      instanceOf: AsdmError, code: 'INVALID_ARGUMENT', message: new RegExp(missing),
+    })
   await t.throwsAsync(unet.forward({ ...inputs, timeIds: wave([2, 5], 1, 1) }), {
     instanceOf: AsdmError, code: 'SHAPE_MISMATCH', message: /P \+ 8 K = 80/,
   })
 })
 
 test('widths of pooled text and sizes are read, written and checked', t => {
-  const config = parseUNetConfig({ ...reference.config }, 'f') as ReturnType<typeof parseUNetConfig>
+  const config = parseUNetConfig({ ...reference.config }, 'f')
   t.like(config, { additionDim: 80, additionTimeDim: 8, transformerLayersPerBlock: [1, 2, 3], attentionHeads: [2, 4, 4] })
   t.deepEqual(parseUNetConfig(unetJson(config, false), 'f'), config)
   for (const [option, value] of [
     ['addition_embed_type', 'text'], ['addition_time_embed_dim', 7], ['addition_time_embed_dim', 80], ['addition_time_embed_dim', null],
-    ['projection_class_embeddings_input_dim', null], ['projection_class_embeddings_input_dim', 0],
+    ['projection_class_embeddings_input_dim', null], ['projection_class_embeddings_input_dim', [80, 80]], ['projection_class_embeddings_input_dim', 0],
   ] as const) t.throws(() => parseUNetConfig({ ...reference.config, [option]: value } as never, 'f'), { instanceOf: AsdmError })
 })

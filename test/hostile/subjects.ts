@@ -184,7 +184,7 @@ export function classes({ sd, trainer, drawings, folder }: Surroundings): Record
           download: false, onProgress: () => {}, onDownload: () => {},
           onWarning: () => {}, dtype: 'fp32', threads: 1, device: 'auto', cpu: 'auto' }],
         new: () => [{}, {}, {}], sizes: none, samplers: none, queue: none, dispose: undefined,
-        generate: () => [{ ...request(), image: undefined, mask: undefined, latents: tensor(1, 4, 16, 16), onProgress: () => {},
+        generate: () => [{ ...request(), loras: [{ path: path.join(folder, 'none.safetensors'), weight: 1, textWeight: 1 }], image: undefined, mask: undefined, latents: tensor(1, 4, 16, 16), onProgress: () => {},
           signal: undefined, preview: false, seed: [1], seeds: 'per-image', index: 0, priority: 1,
           buffer: true, pauseTimeout: 1000 }],
         steps: () => [{ ...request(), image: { data: new Uint8Array(32 * 32 * 3), width: 32, height: 32 },

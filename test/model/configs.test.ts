@@ -123,7 +123,7 @@ test('an option that asks for something else is refused by name', t => {
       mid_block_scale_factor: [2, null], encoder_hid_dim: [768], encoder_hid_dim_type: ['text_proj'], dual_cross_attention: [true],
       class_embed_type: ['timestep', 'projection'],
       num_class_embeds: [1000], projection_class_embeddings_input_dim: [2816], class_embeddings_concat: [true],
-      addition_embed_type: ['text_time'], resnet_time_scale_shift: ['scale_shift'],
+      addition_embed_type: ['text', 'text_image', 'image'], resnet_time_scale_shift: ['scale_shift'],
       resnet_skip_time_act: [true], resnet_out_scale_factor: [0.5], time_embedding_type: ['fourier'], time_embedding_act_fn: ['silu'],
       timestep_post_act: ['silu'],
       time_embedding_dim: [64], conv_in_kernel: [1, 5], conv_out_kernel: [1], attention_type: ['gated'],

@@ -8,7 +8,7 @@ import { Button, FileButton, NumberField, Segments, SelectField, Toggle } from '
 import { download } from '../ui/files'
 import { bytes, count, duration, percent } from '../ui/format'
 import { toSteps, type RuleEdit } from './edited'
-import { cost, edited, prediction, problem, profileKey, profiles } from './state'
+import { cost, counted, edited, prediction, problem, profileKey, profiles } from './state'
 import { depthsOf } from './tree'
 
 /** Where plans come from: presets, a rule, a file. */
@@ -38,7 +38,7 @@ export function PlanPanel() {
         options={[{ value: '', label: 'Default' }, ...(details.value?.samplers ?? []).map(name => ({ value: name, label: name }))]} />
       <div class="tools">
         <FileButton label="Open" accept=".json,application/json" onFile={file => void attempt(() => openPlan(file))} />
-        <Button icon="download" disabled={cost.value === undefined || plan.kind === 'none'} onClick={save}>Save</Button>
+        <Button icon="download" disabled={counted.value !== edited.value || plan.kind === 'none'} onClick={save}>Save</Button>
       </div>
       <Toggle label="Use it in Create" checked={form.planned && plan.kind !== 'none'} disabled={plan.kind === 'none'} onChange={planned => change({ planned })} />
     </aside>

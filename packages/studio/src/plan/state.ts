@@ -15,6 +15,9 @@ export const edited = stored<EditedPlan>('plan', { kind: 'preset', name: 'balanc
 /** What it costs; the one before while a new one is counted. */
 export const cost = signal<Cost | undefined>(undefined)
 
+/** The plan that this is the cost of: not the edited one for a moment after a change. */
+export const counted = signal<EditedPlan | undefined>(undefined)
+
 /** Why it does not fit. */
 export const problem = signal<string | undefined>(undefined)
 
@@ -68,7 +71,7 @@ let timer: ReturnType<typeof setTimeout> | undefined
 
 // Counts the plan anew whenever something of it has changed, a moment later.
 effect(() => {
-  const plan = planOf(edited.value)
+  const now = edited.value, plan = planOf(now)
   const { steps, sampler, guidanceScale, width, height, count } = request.value
   const model = details.value?.name
   if (page.value !== 'plan' || model === undefined) return
@@ -76,14 +79,15 @@ effect(() => {
   timer = setTimeout(() => void recount({
     model, count, ...(plan !== undefined && { plan }), ...(steps !== undefined && { steps }), ...(sampler !== '' && { sampler }),
     ...(guidanceScale !== undefined && { guidanceScale }), ...(width !== undefined && { width }), ...(height !== undefined && { height }),
-  } as Parameters<typeof api.cost>[0]), cost.value === undefined ? 0 : 60)
+  } as Parameters<typeof api.cost>[0], now), cost.value === undefined ? 0 : 60)
 })
 
-async function recount(body: Parameters<typeof api.cost>[0]): Promise<void> {
+async function recount(body: Parameters<typeof api.cost>[0], of: EditedPlan): Promise<void> {
   asking?.abort()
   const { signal: abort } = asking = new AbortController()
   try {
     cost.value = await api.cost(body, abort)
+    counted.value = of
     problem.value = undefined
   } catch (error) {
     if (isAbort(error)) return
