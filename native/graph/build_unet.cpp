@@ -136,8 +136,7 @@ struct UNetBuilder {
 Status buildUNet(const UNetConfig& c, Graph* graph) {
   ASDM_TRY(checkConfig(c));
   Graph made;
-  UNetBuilder u{c,       GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, kNoUnit, kNoUnit, kNoUnit, {},
-                std::vector<bool>(c.removed.size())};
+  UNetBuilder u{c, GraphBuilder(made, c.conditional), kNoUnit, kNoUnit, kNoUnit, kNoUnit, kNoUnit, {}, std::vector<bool>(c.removed.size())};
   const size_t stages = c.blockOutChannels.size();
   const int64_t first = c.blockOutChannels[0];
   const UnitId sample = u.b.input("sample", {{kBatch, fixedSize(c.inChannels), kHeight, kWidth}});

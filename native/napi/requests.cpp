@@ -8,8 +8,8 @@ namespace asdm::napi {
 namespace {
 
 constexpr int64_t kMostInt = std::numeric_limits<int32_t>::max();
-constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kProducts = 1024, kInputs = 64, kRemoved = 4096,
-                 kExact = 4096;
+constexpr size_t kNameBytes = 1024, kPathBytes = 32768, kStages = 64, kTaps = 65536, kSources = 1 << 20, kProducts = 1024, kInputs = 64,
+                 kRemoved = 4096, kExact = 4096;
 // A run has at most as many steps as models are trained with, and some that samplers add; a step inherits at most what a large UNet has of units.
 constexpr double kMostExtrapolation = 2;
 constexpr size_t kRunSteps = 2000, kInherits = 4096, kProbes = 16, kMaps = 1024;
@@ -161,7 +161,8 @@ std::vector<WeightSource> weightSources(const Value& value) {
     const Value products = item["products"];
     if (!products.missing())
       for (const Value& each : products.list(kProducts))
-        source.products.push_back({storedNumbers(each["up"]), storedNumbers(each["down"]), each["rank"].integer(1, kMostInt), each["scale"].finite()});
+        source.products.push_back(
+            {storedNumbers(each["up"]), storedNumbers(each["down"]), each["rank"].integer(1, kMostInt), each["scale"].finite()});
     sources.push_back(std::move(source));
   }
   return sources;

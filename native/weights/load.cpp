@@ -171,7 +171,8 @@ class Loader {
   Status checkProduct(const Item& item, const WeightProduct& product) {
     constexpr int64_t kMostRank = int64_t{1} << 20;
     const auto fits = [&](const StoredNumbers& numbers, int64_t width) {
-      const double wanted = static_cast<double>(width) * static_cast<double>(product.rank) * static_cast<double>(storedBytes(numbers.dtype));
+      const double wanted =
+          static_cast<double>(width) * static_cast<double>(product.rank) * static_cast<double>(storedBytes(numbers.dtype));
       return numbers.begin <= numbers.end && static_cast<double>(numbers.end - numbers.begin) == wanted;
     };
     if (product.rank > 0 && product.rank <= kMostRank && fits(product.up, item.wanted->rows) && fits(product.down, rowWidth(item)))
@@ -221,7 +222,8 @@ class Loader {
       if (each >= panelRows || panelRows * rowBytes <= kMost) each = std::max<int64_t>(1, each / panelRows) * panelRows;
       for (int64_t first = 0; first < rows; first += each) pieces_.push_back({i, first, std::min(each, rows - first)});
       stagingBytes_ = std::max(stagingBytes_, stagingBytes(items_[i].source->dtype, std::min(each, rows) * rowWidth(items_[i])));
-      if (!items_[i].source->products.empty()) stagingBytes_ = std::max(stagingBytes_, Merging(items_[i], std::min(each, rows), rowWidth(items_[i])).bytes);
+      if (!items_[i].source->products.empty())
+        stagingBytes_ = std::max(stagingBytes_, Merging(items_[i], std::min(each, rows), rowWidth(items_[i])).bytes);
     }
   }
 
@@ -285,7 +287,8 @@ class Loader {
       stored = rows * width * storedBytes(item.source->dtype);
       for (const WeightProduct& product : item.source->products) {
         most = std::max(most, product.rank);
-        stored = std::max({stored, rows * product.rank * storedBytes(product.up.dtype), product.rank * width * storedBytes(product.down.dtype)});
+        stored =
+            std::max({stored, rows * product.rank * storedBytes(product.up.dtype), product.rank * width * storedBytes(product.down.dtype)});
       }
       down = up + rows * most;
       floats = down + most * width;

@@ -54,7 +54,9 @@ void widen(StoredType type, const void* from, int64_t count, float* to) noexcept
   switch (type) {
     case StoredType::F32: std::memmove(to, bytes, static_cast<size_t>(count) * sizeof(float)); break;
     case StoredType::F16: each<uint16_t>(bytes, count, to, ofF16); break;
-    case StoredType::BF16: each<uint16_t>(bytes, count, to, [](uint16_t bits) { return floatOf(static_cast<uint32_t>(bits) << 16); }); break;
+    case StoredType::BF16:
+      each<uint16_t>(bytes, count, to, [](uint16_t bits) { return floatOf(static_cast<uint32_t>(bits) << 16); });
+      break;
     case StoredType::F64: each<double>(bytes, count, to, [](double value) { return static_cast<float>(value); }); break;
     case StoredType::F8E4M3: each<uint8_t>(bytes, count, to, ofE4M3); break;
     case StoredType::F8E5M2: each<uint8_t>(bytes, count, to, ofE5M2); break;
